@@ -1,0 +1,25 @@
+"""Errors that a user can act on: each message names the value, the allowed range and the remedy."""
+
+
+class ConfigError(ValueError):
+    """A setting is outside its allowed range, unknown or contradictory."""
+
+    exit_code = 2
+
+
+class DataError(ValueError):
+    """Input data is missing, damaged or does not have the expected columns or ids."""
+
+    exit_code = 3
+
+
+class ModelError(ValueError):
+    """A saved model cannot be read, or does not fit the code that reads it."""
+
+    exit_code = 4
+
+
+class ResourceError(RuntimeError):
+    """The machine lacks memory, disk space or a device that the work needs."""
+
+    exit_code = 5

@@ -1,0 +1,106 @@
+"""The shapes that recommenders, training and evaluation share; symbols are those of docs/notation.md."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from .errors import ConfigError, DataError
+
+PAD = 0  # items are numbered 1..n; 0 fills the left of short histories and is never ranked
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The best k items of each user, best first."""
+
+    items: Tensor
+    """(B, k) int64, ids in 1..n; 0 only where a user has fewer than k items left to rank."""
+    scores: Tensor
+    """(B, k) float32, non-increasing along k; -inf where items is 0."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Left-padded histories and, at every position, the item that came next."""
+
+    history: Tensor
+    """(B, L) int64, 0 = padding, most recent item last."""
+    target: Tensor
+    """(B, L) int64, the item that followed history[:, l]; 0 = no loss at that position."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Move both tensors to `device`."""
+        return Batch(self.history.to(device), self.target.to(device))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of any training loop reports; `metrics` is set only when validation ran."""
+
+    step: int
+    epoch: float
+    losses: dict[str, float]
+    metrics: dict[str, float] | None
+    seconds: float
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """Anything that turns histories into rankings."""
+
+    n_items: int
+
+    def recommend(
+        self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
+    ) -> Ranking:
+        """Rank the k most likely next items of each history (B, L); a user's row does not depend on the batch."""
+        ...
+
+
+def check_history(history: Tensor, n_items: int) -> None:
+    """Refuse a history that is not (B, L) int64 with ids in 0..n_items and padding on the left only.
+
+    Raises: DataError.
+    """
+    if history.ndim != 2 or history.dtype != torch.int64:
+        raise DataError(f"history has shape {tuple(history.shape)} and dtype {history.dtype}; give int64 (users, length)")
+    if history.numel() == 0:
+        raise DataError(f"history has shape {tuple(history.shape)}; give at least one user and one position (0 = padding)")
+    low, high = int(history.min()), int(history.max())
+    if low < 0 or high > n_items:
+        raise DataError(f"history holds item ids {low}..{high}; allowed are 0 (padding) to {n_items}")
+    real = history != PAD
+    if bool((real[:, :-1] & ~real[:, 1:]).any()):
+        raise DataError("history has padding after an item; pad on the left, most recent item last")
+
+
+def top_k(scores: Tensor, history: Tensor, k: int, *, exclude_seen: bool = True) -> Ranking:
+    """Rank the k best items of full score rows, never padding and, by default, never a seen item.
+
+    scores (B, n+1) float, column 0 is padding; history (B, L). Equal scores go to the lower id. A user for whom fewer
+    than k items are left gets 0 with score -inf at the end.
+    Raises: ConfigError when k is not in 1..n.
+    """
+    check_k(k, scores.shape[1] - 1)
+    scores = scores.float().clone()
+    scores[:, PAD] = -torch.inf
+    if exclude_seen:
+        scores.scatter_(1, history, -torch.inf)
+    best, items = _stable_top_k(scores, k)
+    return Ranking(torch.where(best == -torch.inf, PAD, items), best)
+
+
+def check_k(k: int, n_items: int) -> None:
+    """Refuse k outside 1..n_items. Raises: ConfigError."""
+    if not 1 <= k <= n_items:
+        raise ConfigError(f"k = {k}; allowed are 1 to {n_items}, the number of items in the catalogue")
+
+
+def _stable_top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """torch.topk with ties to the lower id: take what topk finds, then order equal scores by id."""
+    best, items = scores.topk(k, dim=1)
+    items, order = items.sort(dim=1)
+    best, order = best.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return best, items.gather(1, order)
