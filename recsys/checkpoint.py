@@ -1,0 +1,243 @@
+"""Write training checkpoints that a crash, a full disk or a killed process cannot destroy; read the newest sound one.
+
+Layout of one checkpoint, `folder/step-00000200/`: a safetensors file for each group of tensors, `state.json`, and last
+of all `manifest.json` with the sha256 of every other file. It is written under a temporary name, flushed to disk, and
+renamed in one operation; only then are older checkpoints removed. No pickle anywhere.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .errors import ConfigError, ModelError, ResourceError
+
+STEP = re.compile(r"step-(\d+)$")
+GROUP = re.compile(r"[A-Za-z0-9_-]+$")
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `load_latest` read. `skipped` names newer checkpoints that were damaged."""
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    state: dict
+    path: Path
+    skipped: tuple[str, ...] = ()
+
+
+def save_checkpoint(
+    folder: str | Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict, *, keep: int = 2
+) -> Path:
+    """Write one checkpoint safely, then remove all but the newest `keep`; return its folder.
+
+    `tensors` maps a group ("model", "optimizer", "random") to named tensors; a generator's state is the uint8 tensor of
+    `generator.get_state()`. `state` holds JSON values only.
+
+    Raises:
+        ConfigError: keep < 2, a bad group name, a state that is not JSON, or a sound checkpoint of a later step exists.
+        ResourceError: the disk refused the write (full, read-only); earlier checkpoints are untouched.
+    """
+    folder = Path(folder)
+    _check_request(folder, step, tensors, keep)
+    text = _to_json(state)
+    work = folder / f".tmp-{step}-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
+        _write_files(work, step, tensors, text)
+        target = folder / f"step-{step:08d}"
+        _swap_in(work, target)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(work, ignore_errors=True)
+        raise ResourceError(
+            f"could not write checkpoint of step {step} in {folder}: {error}. Earlier checkpoints are untouched; "
+            "free disk space or choose another folder, then resume."
+        ) from error
+    _prune(folder, keep)
+    return target
+
+
+def load_latest(folder: str | Path) -> Checkpoint | None:
+    """Read the newest checkpoint in `folder` whose files all match their manifest; None where there is none at all.
+
+    Raises:
+        ModelError: checkpoints exist, but every one is damaged.
+    """
+    skipped = []
+    for path in reversed(list_checkpoints(folder)):
+        if not verify(path):
+            skipped.append(path.name)
+            continue
+        tensors = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        return Checkpoint(_step_of(path), tensors, state, path, tuple(skipped))
+    if skipped:
+        raise ModelError(
+            f"all checkpoints in {folder} are damaged ({', '.join(skipped)}): their files do not match manifest.json. "
+            "Restore one from a copy, or remove the folder to begin again."
+        )
+    return None
+
+
+def list_checkpoints(folder: str | Path) -> list[Path]:
+    """List the checkpoint folders in `folder`, oldest step first, without verifying them."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if path.is_dir() and STEP.match(path.name)), key=_step_of)
+
+
+def verify(path: str | Path) -> bool:
+    """Tell whether every file of a checkpoint folder is there and matches the sha256 in its manifest."""
+    path = Path(path)
+    try:
+        digests = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["sha256"]
+        return "state.json" in digests and all(_sha256(path / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Flatten an optimiser's state into named tensors ("0.exp_avg", ...) that safetensors can hold."""
+    flat = {}
+    for index, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            flat[f"{index}.{name}"] = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+    return flat
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put the tensors of `optimizer_tensors` back; settings such as the learning rate stay those of `optimizer`.
+
+    Raises:
+        ModelError: the tensors belong to an optimiser with other parameters.
+    """
+    current = optimizer.state_dict()
+    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        known = index.isdigit() and int(index) < len(shapes)
+        if not known or (value.dim() and value.shape != shapes[int(index)]):
+            raise ModelError(
+                f"optimiser state {key!r} of shape {tuple(value.shape)} fits none of the {len(shapes)} parameters. "
+                "Resume with the model configuration that wrote the checkpoint."
+            )
+        state.setdefault(int(index), {})[name] = value.clone()
+    optimizer.load_state_dict({"state": state, "param_groups": current["param_groups"]})
+
+
+def _check_request(folder: Path, step: int, tensors: dict, keep: int) -> None:
+    if keep < 2:
+        raise ConfigError(f"keep is {keep}; it must be at least 2, so that one sound checkpoint is always left.")
+    if step < 0:
+        raise ConfigError(f"step is {step}; it must be 0 or more.")
+    for group in tensors:
+        if not GROUP.match(group):
+            raise ConfigError(f"group name {group!r} may hold only letters, digits, '_' and '-'.")
+    for path in list_checkpoints(folder):
+        if _step_of(path) > step and verify(path):
+            raise ConfigError(
+                f"{folder} holds a checkpoint of step {_step_of(path)}, later than step {step}. "
+                "Resume from it, or give a new run its own folder."
+            )
+
+
+def _to_json(state: dict) -> str:
+    try:
+        return json.dumps(state, indent=1, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the checkpoint's state must hold only JSON values: {error}. Move tensors to `tensors`."
+        ) from error
+
+
+def _write_files(work: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: str) -> None:
+    work.mkdir()
+    digests = {}
+    for group, named in tensors.items():
+        file = work / f"{group}.safetensors"
+        save_file(_separate(named), file)
+        file.chmod(0o644)
+        _flush(file)
+        digests[file.name] = _sha256(file)
+    for name, text in (("state.json", state), (MANIFEST, None)):
+        text = text if text is not None else json.dumps({"step": step, "sha256": digests}, indent=1)
+        (work / name).write_text(text, encoding="utf-8")
+        _flush(work / name)
+        digests[name] = _sha256(work / name)
+    _flush(work)
+
+
+def _separate(named: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors that share memory (tied weights), which safetensors refuses."""
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in named.items():
+        tensor = tensor.detach().cpu().contiguous()
+        address = tensor.untyped_storage().data_ptr()
+        result[name] = tensor.clone() if address in seen else tensor
+        seen.add(address)
+    return result
+
+
+def _swap_in(work: Path, target: Path) -> None:
+    """Rename `work` to `target` in one operation; an earlier checkpoint of the same step is replaced."""
+    aside = target.parent / f".tmp-old-{os.getpid()}"
+    if target.exists():
+        os.replace(target, aside)
+    os.replace(work, target)
+    _flush(target.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the temporary folders of processes that no longer run."""
+    for path in folder.glob(".tmp-*"):
+        pid = path.name.rsplit("-", 1)[-1]
+        if not pid.isdigit() or int(pid) == os.getpid() or not _alive(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _prune(folder: Path, keep: int) -> None:
+    for path in list_checkpoints(folder)[:-keep]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _step_of(path: Path) -> int:
+    match = STEP.match(path.name)
+    return int(match.group(1)) if match else -1
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
