@@ -1,0 +1,56 @@
+# make run: pictures for one user · make test · make lint · make demo · make clean
+# Stamps in .venv record what is installed, so that a used clone starts at once.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+export PIP_DEFAULT_TIMEOUT ?= 180
+
+.PHONY: run demo test lint install clean
+.DELETE_ON_ERROR:
+
+run: .venv/.run
+	$(BIN)/personagen style --out looks
+
+demo: .venv/.run
+	$(BIN)/personagen demo
+
+test: .venv/.test .venv/.browser
+	$(BIN)/python -m pytest
+
+lint: .venv/.lint
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+install: .venv/.run
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "personagen needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.run: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing into .venv (about 2.5 GB, a few minutes the first time)"
+	$(PIP) -e .
+	@touch $@
+
+.venv/.test: .venv/.run
+	$(PIP) -e '.[test]'
+	@touch $@
+
+.venv/.lint: .venv/.test
+	$(PIP) -e '.[test,lint]'
+	@touch $@
+
+# The page's tests drive Debian's chromium; where it cannot be installed they skip and say so.
+.venv/.browser: | .venv/bin/python
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "installing chromium for the page's tests"; \
+	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) >/dev/null 2>&1 \
+	    || echo "chromium could not be installed: the page's browser tests will skip"; \
+	else echo "no chromium and no root with apt-get: the page's browser tests will skip"; fi
+	@touch $@
+
+clean:
+	rm -rf .venv dist looks runs .pytest_cache .ruff_cache .import_linter_cache
