@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from .errors import ConfigError, DataError
+from .errors import ConfigError, DataError, ModelError
 
 PAD = 0  # items are numbered 1..n; 0 fills the left of short histories and is never ranked
 
@@ -81,9 +81,11 @@ def top_k(scores: Tensor, history: Tensor, k: int, *, exclude_seen: bool = True)
 
     scores (B, n+1) float, column 0 is padding; history (B, L). Equal scores go to the lower id. A user for whom fewer
     than k items are left gets 0 with score -inf at the end.
-    Raises: ConfigError when k is not in 1..n.
+    Raises: ConfigError when k is not in 1..n; ModelError when a score is not a number.
     """
     check_k(k, scores.shape[1] - 1)
+    if bool(scores.isnan().any()):
+        raise ModelError("scores hold NaN; the model diverged: train again with a lower learning rate")
     scores = scores.float().clone()
     scores[:, PAD] = -torch.inf
     if exclude_seen:
@@ -99,8 +101,15 @@ def check_k(k: int, n_items: int) -> None:
 
 
 def _stable_top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """torch.topk with ties to the lower id: take what topk finds, then order equal scores by id."""
+    """torch.topk with ties to the lower id, also where the tie crosses the k-th place."""
     best, items = scores.topk(k, dim=1)
-    items, order = items.sort(dim=1)
-    best, order = best.gather(1, order).sort(dim=1, descending=True, stable=True)
+    last = best[:, -1:]
+    crossing = ((scores == last).sum(1) > (best == last).sum(1)).nonzero()[:, 0]
+    if len(crossing):
+        rows, last = scores[crossing], last[crossing]
+        above, tied = rows > last, rows == last
+        kept = above | (tied & (tied.cumsum(1) <= k - above.sum(1, keepdim=True)))
+        items[crossing] = kept.nonzero()[:, 1].view(-1, k)
+    items = items.sort(dim=1).values
+    best, order = scores.gather(1, items).sort(dim=1, descending=True, stable=True)
     return best, items.gather(1, order)
