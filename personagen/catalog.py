@@ -1,0 +1,236 @@
+"""Look an item up: `catalog[item] -> Garment(image, kind, attributes, caption)`, items 1..n as the recommender counts them.
+
+Two catalogues: `AtelierCatalog` renders specifications of the studio when they are asked for, `FolderCatalog` reads a folder of
+pictures and a CSV. `attribute_matrix` turns what either knows into item features for the recommender, with named columns.
+"""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol, Self
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from recsys.errors import DataError
+
+from .atelier.garment import GarmentSpec
+from .atelier.vocabulary import noun_phrase
+from .colours import measure_colour
+from .images import load_image
+
+SLOTS = ("kind", "colour", "pattern", "scene")
+KIND_OF_LABEL: Mapping[str, str] = MappingProxyType({
+    "blazer": "jacket", "outwear": "jacket", "outerwear": "jacket", "coat": "jacket", "blouse": "shirt", "polo": "t-shirt",
+    "body": "t-shirt", "top": "t-shirt", "undershirt": "t-shirt", "tee": "t-shirt", "tshirt": "t-shirt", "longsleeve": "sweater",
+    "hoodie": "sweater", "jumper": "sweater", "pants": "trousers", "jeans": "trousers", "leggings": "trousers",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Garment:
+    """One item as a person sees it: an RGB picture, its kind, its other attributes by name, and a caption."""
+
+    image: Image.Image
+    kind: str
+    attributes: dict[str, str]
+    caption: str
+
+
+class Catalog(Protocol):
+    """What the seam needs of a catalogue; `words` is cheap and opens no picture where that can be avoided."""
+
+    names: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, item: int, /) -> Garment: ...
+    def words(self, item: int, /) -> dict[str, str]:
+        """Return the known words of an item by slot, `kind` first, then colour, pattern, scene where known."""
+        ...
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Item features: matrix (n+1, f) float32 of zeros and ones, row 0 all zero, and the f column names, `slot=word`."""
+
+    matrix: Tensor
+    columns: tuple[str, ...]
+
+
+def garment_phrase(words: Mapping[str, str]) -> str:
+    """Say a garment with its article, in the order of the captions: `a red striped t-shirt`, `blue trousers`, `black shoes`."""
+    kind = words.get("kind", "garment")
+    said = noun_phrase(kind, words.get("colour", ""), words.get("pattern", "plain"))
+    plural = kind.endswith("s") and not kind.endswith("ss")
+    return said.removeprefix("a ").removeprefix("an ") if plural else said
+
+
+def attribute_matrix(catalog: Catalog, *, slots: Sequence[str] = SLOTS) -> Attributes:
+    """Return the catalogue as features (n+1, f) with columns such as `kind=t-shirt`, in the order of `slots`, then by name.
+
+    A word that an item lacks leaves its columns zero. Colours that have to be measured are measured here, once.
+    """
+    rows = [catalog.words(item) for item in range(1, len(catalog) + 1)]
+    columns = tuple(f"{slot}={word}" for slot in slots for word in sorted({row[slot] for row in rows if slot in row}))
+    place = {column: at for at, column in enumerate(columns)}
+    matrix = torch.zeros(len(rows) + 1, len(columns))
+    for item, row in enumerate(rows, start=1):
+        for slot in slots:
+            if slot in row:
+                matrix[item, place[f"{slot}={row[slot]}"]] = 1.0
+    return Attributes(matrix, columns)
+
+
+def _check_item(item: int, size: int) -> int:
+    if not 1 <= int(item) <= size:
+        raise DataError(f"item {item} is not in the catalogue; items are 1 to {size}, and 0 is padding")
+    return int(item)
+
+
+class AtelierCatalog:
+    """Show garments of the studio: item i is specs[i - 1], rendered at `size` (H, W) when first asked for."""
+
+    def __init__(self, specs: Sequence[GarmentSpec], *, size: tuple[int, int] = (256, 192)) -> None:
+        self.specs, self.size = tuple(specs), size
+        self.names = tuple(str(item) for item in range(1, len(self.specs) + 1))
+        self._pictures: dict[int, Image.Image] = {}
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    def words(self, item: int, /) -> dict[str, str]:
+        """Return kind, colour, pattern and scene of an item."""
+        return dict(self.specs[_check_item(item, len(self)) - 1].attributes)
+
+    def __getitem__(self, item: int, /) -> Garment:
+        words = self.words(item)
+        return Garment(self._picture(item), words.pop("kind"), words, self.specs[item - 1].caption())
+
+    def _picture(self, item: int) -> Image.Image:
+        if item not in self._pictures:
+            from .atelier.render import render_garment  # words can be read without the renderer
+
+            picture = render_garment(self.specs[item - 1], size=self.size)
+            self._pictures[item] = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        return self._pictures[item]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of the table: the item's own id, its picture, and the words and title that the table gives."""
+
+    name: str
+    path: Path
+    words: dict[str, str] = field(default_factory=dict)
+    title: str = ""
+
+
+class FolderCatalog:
+    """Show a folder of pictures described by a CSV with a header.
+
+    Columns: `file` (needed; a path below the folder or below its `images`), `kind` or `label` (needed), and, optional, `id`
+    (default: the file's name without its ending), `colour`, `pattern`, `scene`, `title`. Items are numbered in the table's order.
+    `table` may be left out when the folder holds exactly one CSV. A colour that is not given is measured in the picture.
+    Raises `DataError`, naming the line or file and the remedy, for a missing table, column or picture.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], table: str | os.PathLike[str] | None = None) -> None:
+        self.folder = Path(folder)
+        self.table = _find_table(self.folder, table)
+        self._rows = _read_rows(self.folder, self.table)
+        self.names = tuple(row.name for row in self._rows)
+
+    def select(self, names: Sequence[str], *, keep_rest: bool = False) -> Self:
+        """Return the catalogue renumbered so that item i is names[i - 1], as a recommender's data counts its items.
+
+        keep_rest: append the items that `names` does not mention (new arrivals) behind them. Raises `DataError` for an
+        unknown name.
+        """
+        by_name = {row.name: row for row in self._rows}
+        missing = [name for name in names if name not in by_name]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(names)} items are not in {self.table}, the first is {missing[0]!r}; "
+                f"add them to the table, or drop their interactions (its ids look like {self.names[0]!r})"
+            )
+        chosen = object.__new__(type(self))
+        chosen.folder, chosen.table = self.folder, self.table
+        rest = [row for row in self._rows if row.name not in set(names)] if keep_rest else []
+        chosen._rows = [*(by_name[name] for name in names), *rest]
+        chosen.names = tuple(row.name for row in chosen._rows)
+        return chosen
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def words(self, item: int, /) -> dict[str, str]:
+        """Return the table's words for an item; measures the colour, once, when the table has none."""
+        row = self._rows[_check_item(item, len(self)) - 1]
+        if "colour" not in row.words:
+            row.words["colour"] = measure_colour(load_image(row.path))
+        return {slot: row.words[slot] for slot in SLOTS if slot in row.words}
+
+    def __getitem__(self, item: int, /) -> Garment:
+        words, row = self.words(item), self._rows[item - 1]
+        caption = row.title or f"a product photo of {garment_phrase(words)}"
+        return Garment(load_image(row.path), words.pop("kind"), words, caption)
+
+
+def _find_table(folder: Path, table: str | os.PathLike[str] | None) -> Path:
+    if not folder.is_dir():
+        raise DataError(f"catalogue folder {folder} does not exist; give a folder with pictures and a CSV")
+    if table is None:
+        found = sorted(folder.glob("*.csv"))
+        if len(found) != 1:
+            raise DataError(f"{folder} holds {len(found)} CSV files, not one; name the table that describes its pictures")
+        return found[0]
+    path = next((path for path in (folder / table, Path(table)) if path.is_file()), None)
+    if path is None:
+        raise DataError(f"table {table} exists neither in {folder} nor by itself; give a CSV with the columns file and kind")
+    return path
+
+
+def _read_rows(folder: Path, table: Path) -> list[_Row]:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            columns = [name.strip().lower() for name in reader.fieldnames or ()]
+            lines = [{(key or "").strip().lower(): (value or "").strip() for key, value in line.items() if key}
+                     for line in reader]  # fmt: skip
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {table} as a CSV in UTF-8: {error}; save it again as UTF-8 CSV") from error
+    if "file" not in columns or not {"kind", "label"} & set(columns):
+        raise DataError(f"{table} has the columns {', '.join(columns) or 'none'}; it needs file, and kind or label")
+    if not lines:
+        raise DataError(f"{table} has a header and no line below it; add one line for each picture")
+    rows = [_row(folder, table, number, line) for number, line in enumerate(lines, start=2)]
+    _check_rows(rows, table)
+    return rows
+
+
+def _row(folder: Path, table: Path, number: int, line: dict[str, str]) -> _Row:
+    file, label = line["file"], (line.get("kind") or line.get("label") or "").lower()
+    if not file or not label:
+        raise DataError(f"{table}, line {number}: {'file' if not file else 'kind'} is empty; fill it in or delete the line")
+    places = [folder / file, folder / "images" / file]
+    if not places[0].resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{table}, line {number}: {file} lies outside {folder}; give a path inside the catalogue's folder")
+    words = {"kind": KIND_OF_LABEL.get(label, label)}
+    given = {"colour": line.get("colour") or line.get("color"), "pattern": line.get("pattern"), "scene": line.get("scene")}
+    words |= {slot: word.lower() for slot, word in given.items() if word}
+    path = next((place for place in places if place.is_file()), places[0])
+    return _Row(line.get("id") or Path(file).stem, path, words, line.get("title", ""))
+
+
+def _check_rows(rows: list[_Row], table: Path) -> None:
+    missing = [row.path for row in rows if not row.path.is_file()]
+    if missing:
+        raise DataError(f"{len(missing)} pictures of {table} are missing, the first is {missing[0]}; copy them there or delete their lines")
+    names = [row.name for row in rows]
+    if len(set(names)) < len(names):
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise DataError(f"{table} names the item {twice!r} twice; give every line its own id")
