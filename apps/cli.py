@@ -1,0 +1,176 @@
+"""The command `personagen`: parse, dispatch, and turn errors and signals into one line and an exit code.
+
+Nothing heavy is imported before the command is known, so that `--help` answers at once. Exit codes: 0 done,
+1 a bug (with a traceback), 2 configuration, 3 data, 4 model, 5 resources, 130 and 143 stopped by SIGINT and SIGTERM.
+"""
+
+import argparse
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+
+from .signals import Stopped, raise_on_sigterm
+
+# command words -> (help, frozen dataclass of its settings, function that takes it and returns an exit code)
+COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
+    ("style",): (
+        "the main job: from a user's history to pictures made for that user",
+        "apps.config:StyleConfig",
+        "apps.style:run",
+    ),
+    ("recommend", "train"): ("train a recommender on interactions", "apps.config:TrainConfig", "apps.recommend:train"),
+    ("recommend", "rank"): ("rank the next items of users", "apps.config:RankConfig", "apps.recommend:rank"),
+    ("recommend", "evaluate"): (
+        "measure a recommender on held-out items",
+        "apps.config:EvaluateConfig",
+        "apps.recommend:evaluate",
+    ),
+    ("pretrain",): ("train the embedded image model", "personagen.pretrain:PretrainConfig", "apps.pretrain:run"),
+    ("tryon", "wear"): ("put one garment on one person", "apps.config:WearConfig", "apps.wear:run"),
+    ("demo",): ("open the page", "apps.config:DemoConfig", "apps.demo:run"),
+    ("doctor",): ("say what this machine and installation can do", "apps.config:DoctorConfig", "apps.doctor:run"),
+}
+SUMMARY = "Personalised content generation: from what a person did to what that person sees."
+GROUPS = {"recommend": "train, rank and evaluate recommenders", "tryon": "virtual try-on"}
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EACCES)
+TAKES_CONFIG = {("pretrain",), ("recommend", "train")}  # a first bare word after these is the configuration file
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `personagen` with `argv` (default: the process's) and return the exit code; never raises on bad input."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    raise_on_sigterm()
+    try:
+        return _dispatch(arguments)
+    except SystemExit as end:  # argparse leaves this way after --help and --print_config
+        return end.code if isinstance(end.code, int) else 0
+    except argparse.ArgumentError as error:
+        return _complain(2, f"{_one_line(str(error))}. See: {_help_for(arguments)}")
+    except KeyboardInterrupt:
+        return _complain(130, "stopped by SIGINT")
+    except Stopped as stop:
+        return _complain(stop.exit_code, str(stop))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `personagen ... | head` is no error
+        return 0
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        return _complain(code, _one_line(str(error)) or type(error).__name__)
+
+
+def exit_code(error: BaseException) -> int | None:
+    """Give the exit code of an error a user can act on, or None for a bug, which deserves its traceback."""
+    own = getattr(error, "exit_code", None)
+    if isinstance(own, int):
+        return own
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return 5
+    if isinstance(error, OSError) and error.errno in REFUSED:
+        return 5
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+        return 3
+    return None
+
+
+def build_parser(words: Sequence[str] = ()) -> ArgumentParser:
+    """Build the parser in which only the command named by `words` has its options; the others have name and help."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(prog="personagen", exit_on_error=False, description=SUMMARY)
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subcommands(required=True, dest="command", metavar="COMMAND", title="commands")
+    groups: dict[str, Any] = {}
+    for path, (text, config, _) in COMMANDS.items():
+        leaf = _leaf(config, text) if tuple(words) == path else ArgumentParser(exit_on_error=False)
+        if len(path) == 1:
+            commands.add_subcommand(path[0], leaf, help=text)
+            continue
+        if path[0] not in groups:
+            group = ArgumentParser(exit_on_error=False, description=GROUPS[path[0]])
+            commands.add_subcommand(path[0], group, help=GROUPS[path[0]])
+            groups[path[0]] = group.add_subcommands(required=True, dest="action", metavar="ACTION", title="actions")
+        groups[path[0]].add_subcommand(path[1], leaf, help=text)
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> tuple[tuple[str, ...], Any]:
+    """Parse a command line into the command's words and its settings, a frozen dataclass.
+
+    Raises: argparse.ArgumentError for unknown commands, options, keys of a YAML file, or values of a wrong type.
+    """
+    words = _words(arguments)
+    parser = build_parser(words)
+    space: Namespace = parser.parse_args(_spell_out(words, list(arguments)))
+    if words not in COMMANDS:
+        raise argparse.ArgumentError(None, f"unknown command {' '.join(words) or '(none)'!r}")
+    space = parser.instantiate(space)
+    for word in words:
+        space = space[word]
+    config = _load(COMMANDS[words][1])
+    return words, config(**{field.name: space[field.name] for field in fields(config)})
+
+
+def _dispatch(arguments: list[str]) -> int:
+    words, settings = parse(arguments)
+    return _load(COMMANDS[words][2])(settings)
+
+
+def _leaf(config: str, text: str) -> ArgumentParser:
+    leaf = ArgumentParser(exit_on_error=False, description=text[0].upper() + text[1:] + ".")
+    leaf.add_argument("--config", action="config", help="YAML file with any of the settings below; repeat to layer")
+    leaf.add_class_arguments(_load(config), fail_untyped=True)
+    return leaf
+
+
+def _words(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Find the command's words at the start of the arguments: one, or two for a command of a group."""
+    words = tuple(arguments[:2]) if arguments and arguments[0] in GROUPS else tuple(arguments[:1])
+    return tuple(word for word in words if not word.startswith("-"))
+
+
+def _help_for(arguments: Sequence[str]) -> str:
+    words = _words(arguments)
+    known = words if words in COMMANDS else tuple(word for word in words[:1] if word in GROUPS)
+    return " ".join(["personagen", *known, "--help"])
+
+
+def _spell_out(words: tuple[str, ...], arguments: list[str]) -> list[str]:
+    """Turn `pretrain FILE ...` into `pretrain --config FILE ...`."""
+    rest = arguments[len(words) :]
+    if words in TAKES_CONFIG and rest and not rest[0].startswith("-"):
+        rest = ["--config", *rest]
+    return [*words, *rest]
+
+
+def _load(target: str) -> Any:
+    module, name = target.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"personagen {version('personagen')}"
+    except PackageNotFoundError:
+        return "personagen (not installed)"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")
+
+
+def _complain(code: int, message: str) -> int:
+    print(f"personagen: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

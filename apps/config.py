@@ -1,0 +1,157 @@
+"""The settings of each command. A field is a flag and a key of its YAML file; unknown ones are refused.
+
+Only the standard library is imported here, so that `--help` answers at once.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StyleConfig:
+    """Settings of `personagen style`."""
+
+    out: str = "looks"
+    """Folder for the looks, looks.json and sheet.png."""
+    user: str | None = None
+    """User to work for: a number in the atelier (0 and up), or an id of --interactions."""
+    interactions: str | None = None
+    """CSV or Parquet file with the columns user, item and timestamp; none: the atelier's simulated users."""
+    catalog: str | None = None
+    """Folder with a picture for every item and garments.csv or meta.jsonl; none: the atelier's garments."""
+    person: str | None = None
+    """Photo of the user (JPEG, PNG or WebP); none: a person rendered by the atelier."""
+    mask: str | None = None
+    """Picture of the photo's size, white where it may be repainted; none: guessed by proportion."""
+    recommender: str | None = None
+    """Folder written by `personagen recommend train`; none: the embedded one, or one trained on the spot when small."""
+    model: str = "embedded"
+    """Image model: `embedded`, or a folder in diffusers' layout."""
+    looks: int = 4
+    """Number of try-on looks, 0 to 32."""
+    scenes: int = 2
+    """Number of scenes painted from a prompt, 0 to 32."""
+    steps: int = 20
+    """Denoising steps of each picture, 1 to 1000."""
+    guidance: float | None = None
+    """Strength of guidance, 1 and more; none: what the model's card recommends."""
+    seed: int = 0
+    """Seed of recommender and pictures: the same seed gives the same files."""
+    metadata: bool = True
+    """Write the prompt and settings into each PNG; false leaves them out."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the interactions are and how they are read."""
+
+    data: str = "atelier"
+    """Name of a data set (atelier, ml-100k, amazon-beauty, ...), or a CSV or Parquet file."""
+    root: str = "../shared/data/recsys"
+    """Folder that holds the named data sets."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of `personagen recommend train`."""
+
+    model: str = "dreamrec"
+    """popularity, markov, ease, sasrec or dreamrec."""
+    data: str = "atelier"
+    """Name of a data set (atelier, ml-100k, amazon-beauty, ...), or a CSV or Parquet file."""
+    root: str = "../shared/data/recsys"
+    """Folder that holds the named data sets."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The model's own settings by name, as in --settings.dim 64; the others keep their defaults."""
+    train: dict[str, Any] = field(default_factory=dict)
+    """Settings of the training loop, as in --train.epochs 20; the others keep their defaults."""
+    out: str = "runs/recommender"
+    """Folder for config.json, model.safetensors and run.json; checkpoints go below it, and a second run resumes."""
+    seed: int = 0
+    """Seed of initialisation, order and noise."""
+
+
+@dataclass(frozen=True)
+class RankConfig:
+    """Settings of `personagen recommend rank`."""
+
+    recommender: str = "runs/recommender"
+    """Folder written by `personagen recommend train`."""
+    data: str = "atelier"
+    """Name of a data set, or a CSV or Parquet file."""
+    root: str = "../shared/data/recsys"
+    """Folder that holds the named data sets."""
+    users: list[str] = field(default_factory=list)
+    """Ids of the users to rank for; none: the first ten."""
+    k: int = 10
+    """Number of items for each user."""
+    out: str | None = None
+    """CSV file for user, rank, item and score; none: printed."""
+    seed: int = 0
+    """Seed of the draws."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Settings of `personagen recommend evaluate`."""
+
+    recommender: str = "runs/recommender"
+    """Folder written by `personagen recommend train`."""
+    data: str = "atelier"
+    """Name of a data set, or a CSV or Parquet file."""
+    root: str = "../shared/data/recsys"
+    """Folder that holds the named data sets."""
+    part: str = "test"
+    """valid or test."""
+    cutoffs: list[int] = field(default_factory=lambda: [5, 10, 20])
+    """Cut-offs of HR, NDCG and MRR."""
+    out: str | None = None
+    """JSON file for the figures; none: printed."""
+    seed: int = 0
+    """Seed of the draws and the bootstrap."""
+
+
+@dataclass(frozen=True)
+class WearConfig:
+    """Settings of `personagen tryon wear`."""
+
+    person: str
+    """Photo of the person (JPEG, PNG or WebP)."""
+    garment: str
+    """Photo of the garment, best on a plain ground."""
+    mask: str
+    """Picture of the person photo's size, white where it may be repainted."""
+    out: str = "worn.png"
+    """PNG to write."""
+    model: str = "embedded"
+    """Try-on model: `embedded`, or a folder in diffusers' layout."""
+    steps: int = 20
+    """Denoising steps, 1 to 1000."""
+    guidance: float | None = None
+    """Strength of guidance, 1 and more; none: what the model's card recommends."""
+    seed: int = 0
+    """Seed of the noise."""
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Settings of `personagen demo`."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; any but the loopback needs --auth."""
+    port: int = 7860
+    """Port to listen on, 0 for any free one."""
+    auth: str | None = None
+    """NAME:PASSWORD that visitors must give."""
+    open: bool = False
+    """Open the page in the default browser."""
+    model: str = "embedded"
+    """Image model: `embedded`, or a folder in diffusers' layout."""
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """Settings of `personagen doctor`."""
+
+    json: bool = False
+    """Print JSON instead of lines for people."""

@@ -1,0 +1,121 @@
+"""`personagen doctor`: what is installed, what the machine has, which weights are found."""
+
+import json
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from .config import DoctorConfig
+
+PACKAGES = ("personagen", "torch", "diffusers", "transformers", "accelerate", "peft", "gradio", "safetensors", "numpy",
+            "pillow", "jsonargparse", "tqdm", "pyarrow")  # fmt: skip
+WEIGHTS = {
+    "embedded": ("vae", "text_encoder", "tokenizer", "unet", "scheduler"),
+    "tryon": ("unet", "scheduler"),
+}
+NEEDED = {"memory_free_gib": 3.0, "disk_free_gib": 1.0}
+
+
+def run(settings: DoctorConfig) -> int:
+    """Print the report; return 0 when the main job can run, else the exit code of the first problem (4: no weights)."""
+    report = examine()
+    print(json.dumps(report, indent=2) if settings.json else _as_text(report))
+    return 0 if not report["problems"] else report["problems"][0]["exit_code"]
+
+
+def examine() -> dict[str, Any]:
+    """Collect versions, threads, device, memory, free disk, weights, and the problems found in them."""
+    report: dict[str, Any] = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "packages": {name: _version(name) for name in PACKAGES},
+        "cores": os.cpu_count() or 1,
+        **_torch(),
+        **_memory(),
+        "disk_free_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
+        "weights": weights(),
+    }
+    report["problems"] = _problems(report)
+    return report
+
+
+def weights() -> dict[str, dict[str, Any]]:
+    """Say for each embedded model where it should lie, how large it is, and which of its parts are missing."""
+    spec = find_spec("personagen")
+    package = next(iter(spec.submodule_search_locations or ()), "personagen") if spec else "personagen"
+    root = Path(package) / "models"
+    found = {}
+    for name, parts in WEIGHTS.items():
+        folder = root / name
+        missing = [part for part in parts if not (folder / part).is_dir() or not any((folder / part).iterdir())]
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
+        found[name] = {"folder": str(folder), "mib": round(size / 2**20, 1), "missing": missing}
+    return found
+
+
+def _torch() -> dict[str, Any]:
+    try:
+        import torch
+    except ImportError:
+        return {"threads": None, "device": None}
+    device = "cpu"
+    if torch.cuda.is_available():
+        device = f"cuda: {torch.cuda.get_device_name(0)}"
+    elif torch.backends.mps.is_available():
+        device = "mps"
+    return {"threads": torch.get_num_threads(), "device": device}
+
+
+def _memory() -> dict[str, float | None]:
+    """Memory in GiB from /proc/meminfo, capped by the container's limit; None where neither exists."""
+    total = free = None
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        total, free = (int(lines[key].split()[0]) / 2**20 for key in ("MemTotal", "MemAvailable"))
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        if limit.isdigit():
+            total = min(total, int(limit) / 2**30)
+            free = min(free, total)
+    except (OSError, KeyError, ValueError):
+        pass
+    return {"memory_gib": total and round(total, 1), "memory_free_gib": free and round(free, 1)}
+
+
+def _problems(report: dict[str, Any]) -> list[dict[str, Any]]:
+    problems = [(2, f"{name} is not installed; run: make install") for name in PACKAGES if not report["packages"][name]]
+    for name, state in report["weights"].items():
+        if state["missing"]:
+            text = f"weights '{name}' lack {', '.join(state['missing'])} in {state['folder']}; "
+            problems.append((4, text + "clone the repository again, or train them with: personagen pretrain"))
+    for key, label in (("memory_free_gib", "memory"), ("disk_free_gib", "disk")):
+        if report[key] is not None and report[key] < NEEDED[key]:
+            problems.append((5, f"{report[key]} GiB of {label} free, {NEEDED[key]} needed; free some"))
+    return [{"exit_code": code, "text": text} for code, text in problems]
+
+
+def _as_text(report: dict[str, Any]) -> str:
+    free = report["memory_free_gib"]
+    lines = [
+        f"python       {report['python']} on {report['system']} ({sys.executable})",
+        "packages     " + ", ".join(f"{name} {have or 'missing'}" for name, have in report["packages"].items()),
+        f"device       {report['device']}, {report['cores']} cores, {report['threads']} threads",
+        f"memory       {free} GiB free of {report['memory_gib']}" if free is not None else "memory       unknown here",
+        f"disk         {report['disk_free_gib']} GiB free in {Path.cwd()}",
+    ]
+    for name, state in report["weights"].items():
+        found = f"missing {', '.join(state['missing'])}" if state["missing"] else f"{state['mib']} MiB"
+        lines.append(f"weights      {name}: {found}")
+    lines += [f"PROBLEM      {problem['text']}" for problem in report["problems"]]
+    return "\n".join(lines if report["problems"] else [*lines, "all is well  next: personagen style"])
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
