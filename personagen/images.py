@@ -1,0 +1,220 @@
+"""Pictures and masks: read them safely, turn them into tensors and back, fit them to a size and undo it.
+
+A picture is an RGB PIL image or a float tensor (B, 3, H, W) in [0, 1]; a mask is a bool array (H, W) or a float tensor
+(B, 1, H, W) in [0, 1], 1 = repaint. Sizes are (H, W). Everything here is pure except the reading of files.
+"""
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from recsys.errors import ConfigError, DataError
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+MAX_PIXELS = 50_000_000
+MAX_BYTES = 50_000_000
+WHITE = (255, 255, 255)
+Resample = Image.Resampling
+Fill = tuple[int, int, int] | int | Literal["edge"]
+
+
+def load_image(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
+    """Read a JPEG, PNG or WebP as RGB, upright, with every tag (EXIF, position, profile) left behind.
+
+    source: a path or the bytes of a file. The size is checked before a pixel is decoded, the whole picture is decoded
+    (a truncated file is found here, not later), EXIF rotation is applied, transparency is laid on white.
+    Raises DataError that names the file when it is missing, too large, damaged or of another format.
+    """
+    name, data = _read(source, max_bytes=max_bytes)
+    return _decode(name, data, max_pixels=max_pixels)
+
+
+def load_gray(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
+    """Read a mask file as one channel (mode L); a transparent mask counts where it is opaque. Errors as `load_image`."""
+    name, data = _read(source, max_bytes=max_bytes)
+    image = _open(name, data, max_pixels=max_pixels)
+    if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        alpha = rgba.getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            return alpha
+        image = rgba.convert("RGB")
+    return image.convert("L")
+
+
+def _read(source: str | Path | bytes, *, max_bytes: int) -> tuple[str, bytes]:
+    if isinstance(source, bytes):
+        name, data, size = "the picture given", source, len(source)
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise DataError(f"There is no picture at {path}; give the path of a JPEG, PNG or WebP file.")
+        name, data, size = str(path), None, path.stat().st_size
+    if size > max_bytes:
+        raise DataError(f"{name} has {size:,} bytes, more than the {max_bytes:,} allowed; save it smaller.")
+    return name, Path(name).read_bytes() if data is None else data
+
+
+def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
+    """Open, check the size from the header, then decode; return the upright picture in its own mode."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the stricter one
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > max_pixels:
+            raise DataError(f"{name} is {image.width}x{image.height}, more than the {max_pixels:,} pixels allowed; scale it down.")
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name} is not a JPEG, PNG or WebP picture; convert it to one of these.") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{name} is damaged ({error}); open it in an editor and save it again.") from error
+
+
+def _decode(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
+    return as_rgb(_open(name, data, max_pixels=max_pixels))
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Return a fresh RGB copy without metadata; 16-bit grey is scaled, transparency is laid on white."""
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float32)
+        top = 255.0 if values.max(initial=0) <= 255 else 65535.0
+        image = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
+    if image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        canvas = Image.new("RGB", rgba.size, WHITE)
+        canvas.paste(rgba, mask=rgba.getchannel("A"))
+        return canvas
+    rgb = image.convert("RGB")
+    clean = Image.new("RGB", rgb.size)
+    clean.paste(rgb)
+    return clean
+
+
+def to_tensor(images: Image.Image | np.ndarray | Tensor | Sequence[Image.Image | np.ndarray]) -> Tensor:
+    """Turn pictures of one size into a float32 tensor (B, 3, H, W) in [0, 1].
+
+    Takes a PIL image, a uint8 array (H, W, 3) or (B, H, W, 3), a sequence of these, or a float tensor (3, H, W) or
+    (B, 3, H, W) in [0, 1], which is checked and passed on. Raises DataError on another shape, range or mixed sizes.
+    """
+    if isinstance(images, Tensor):
+        batch = images.unsqueeze(0) if images.ndim == 3 else images
+        if batch.ndim != 4 or batch.shape[1] != 3 or not batch.is_floating_point():
+            raise DataError(f"A picture tensor of {images.dtype} {tuple(images.shape)} must be floats (B, 3, H, W) in [0, 1].")
+        low, high = batch.aminmax()
+        if not (low >= 0 and high <= 1):
+            raise DataError(f"A picture tensor holds values from {low:.3g} to {high:.3g}; scale them to [0, 1].")
+        return batch.float()
+    if isinstance(images, np.ndarray) and images.ndim == 4:
+        images = list(images)
+    several = images if isinstance(images, Sequence) else [images]
+    arrays = [_array(image) for image in several]
+    if not arrays or any(array.shape != arrays[0].shape for array in arrays):
+        raise DataError(f"Pictures of sizes {[a.shape[:2] for a in arrays]} cannot form one batch; fit them to one size.")
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float().div(255)
+
+
+def _array(image: Image.Image | np.ndarray) -> np.ndarray:
+    array = np.asarray(as_rgb(image)) if isinstance(image, Image.Image) else image
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise DataError(f"A picture array of {array.dtype} {array.shape} must be uint8 (H, W, 3).")
+    return array
+
+
+def to_uint8(pictures: Tensor) -> np.ndarray:
+    """Round a tensor (B, 3, H, W) in [0, 1] to uint8 (B, H, W, 3); values outside are clamped. Inverse of `to_tensor`."""
+    return pictures.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def to_pil(pictures: Tensor) -> list[Image.Image]:
+    """Turn a tensor (B, 3, H, W) in [0, 1] into PIL images; values outside are clamped."""
+    return [Image.fromarray(array) for array in to_uint8(pictures)]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture of `original` (H, W) lies on a canvas after `fit`: its corner and its size there, in pixels."""
+
+    original: tuple[int, int]
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def place(original: tuple[int, int], size: tuple[int, int]) -> Placement:
+    """Centre a picture of `original` (H, W) on a canvas of `size` (H, W), as large as it fits. Raises ConfigError on sizes < 1."""
+    (h, w), (height, width) = original, size
+    if min(h, w, height, width) < 1:
+        raise ConfigError(f"A picture of {original} cannot be fitted to {size}; every side must be at least 1.")
+    scale = min(height / h, width / w)
+    inner_h, inner_w = max(1, round(h * scale)), max(1, round(w * scale))
+    return Placement(original, (height - inner_h) // 2, (width - inner_w) // 2, inner_h, inner_w)
+
+
+def fit(image: Image.Image, *, size: tuple[int, int], fill: Fill = WHITE, resample: Resample = Resample.LANCZOS) -> tuple[Image.Image, Placement]:
+    """Scale a picture to fit into `size` (H, W), keeping its aspect, and pad the rest; `unfit` undoes it.
+
+    fill: a colour, or "edge" to repeat the border pixels (for photos, so that no hard edge appears).
+    """
+    where = place((image.height, image.width), size)
+    inner = image if image.size == (where.width, where.height) else image.resize((where.width, where.height), resample)
+    pad = ((where.top, size[0] - where.top - where.height), (where.left, size[1] - where.left - where.width))
+    if fill == "edge":
+        array = np.asarray(inner)
+        return Image.fromarray(np.pad(array, (*pad, (0, 0))[: array.ndim], mode="edge")), where
+    canvas = Image.new(image.mode, (size[1], size[0]), fill)
+    canvas.paste(inner, (where.left, where.top))
+    return canvas, where
+
+
+def unfit(image: Image.Image, where: Placement, *, resample: Resample = Resample.LANCZOS) -> Image.Image:
+    """Crop the padding of `fit` away and scale back to the original size."""
+    inner = image.crop((where.left, where.top, where.left + where.width, where.top + where.height))
+    height, width = where.original
+    return inner if inner.size == (width, height) else inner.resize((width, height), resample)
+
+
+def blur(mask: Tensor, *, kernel: int) -> Tensor:
+    """Blur (B, C, H, W) with a Gaussian of odd width `kernel` (sigma as OpenCV chooses it); borders are replicated."""
+    if kernel < 1 or kernel % 2 == 0:
+        raise ConfigError(f"A blur of width {kernel} is not possible; use an odd number of at least 1.")
+    sigma = 0.3 * ((kernel - 1) * 0.5 - 1) + 0.8
+    x = torch.arange(kernel, dtype=mask.dtype, device=mask.device) - kernel // 2
+    weights = torch.exp(-(x**2) / (2 * sigma**2))
+    weights = (weights / weights.sum()).expand(mask.shape[1], 1, 1, kernel)
+    half, groups = kernel // 2, mask.shape[1]
+    rows = F.conv2d(F.pad(mask, (half, half, 0, 0), mode="replicate"), weights, groups=groups)
+    return F.conv2d(F.pad(rows, (0, 0, half, half), mode="replicate"), weights.transpose(2, 3), groups=groups)
+
+
+def soft_inside(mask: Tensor, *, kernel: int) -> Tensor:
+    """Soften the edge of a 0/1 mask (B, 1, H, W) towards its inside only: exactly 0 wherever the mask is 0.
+
+    The blurred mask is 1/2 on the edge, so 2·blur − 1 rises from 0 on the edge to 1 about half a kernel inside.
+    """
+    return (2 * blur(mask, kernel=kernel) - 1).clamp(0, 1) * mask
+
+
+def dilate(mask: np.ndarray, *, up: int = 0, down: int = 0, side: int = 0) -> np.ndarray:
+    """Grow a bool mask (H, W) by a box: `up` and `down` pixels in height, `side` pixels to the left and right."""
+    grown = F.pad(torch.from_numpy(mask)[None, None].float(), (side, side, down, up))
+    grown = F.max_pool2d(grown, (1, 2 * side + 1), stride=1)
+    return (F.max_pool2d(grown, (up + down + 1, 1), stride=1) > 0)[0, 0].numpy()
+
+
+def erode(mask: np.ndarray, *, up: int = 0, down: int = 0, side: int = 0) -> np.ndarray:
+    """Shrink a bool mask (H, W): the complement grows by the same box (the picture's border does not eat into it)."""
+    return ~dilate(~mask, up=down, down=up, side=side)

@@ -1,0 +1,240 @@
+"""Agnostic masks: which pixels of a photo to repaint so that the old garment's shape does not show through the new one.
+
+Every automatic step returns a plain bool mask (H, W), 1 = repaint, that a person can edit and hand back as a file.
+A parsing is first merged into nine body parts (`Part`), so that any parser or renderer can feed the same geometry.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from recsys.errors import ConfigError, DataError
+
+from .atelier.vocabulary import REGION
+from .images import dilate, erode, load_gray
+
+
+class AutoMasker(Protocol):
+    """Finds the pixels of a photo to repaint for a garment of `kind`; the answer is a bool array (H, W), 1 = repaint."""
+
+    def __call__(self, person: Image.Image, kind: str) -> np.ndarray: ...
+
+
+class Part(IntEnum):
+    """Body parts that a parsing is merged into."""
+
+    BACKGROUND = 0
+    HEAD = 1  # hair, hat, glasses, earrings: never repainted
+    SKIN = 2
+    UPPER = 3
+    LOWER = 4
+    DRESS = 5
+    OUTER = 6
+    LEGWEAR = 7  # stockings, tights, socks: repainted with the legs
+    SHOES = 8
+    CARRIED = 9  # bags, scarves, jewellery: never repainted
+
+
+_CCP = {
+    Part.HEAD: "hair hat glasses sunglasses earrings",
+    Part.SKIN: "skin",
+    Part.UPPER: "blouse bodysuit bra hoodie jumper shirt sweater sweatshirt t-shirt top vest intimate swimwear tie necklace",
+    Part.LOWER: "jeans pants shorts skirt belt panties",
+    Part.DRESS: "dress romper",
+    Part.OUTER: "blazer cape cardigan coat jacket suit",
+    Part.LEGWEAR: "leggings socks stockings tights",
+    Part.SHOES: "boots clogs flats heels loafers pumps sandals shoes sneakers wedges",
+    Part.CARRIED: "accessories bag bracelet gloves purse ring scarf wallet watch",
+}
+PART_OF_CCP = {name: part for part, names in _CCP.items() for name in names.split()}
+
+
+def parts_from_parsing(parsing: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """Merge a Clothing Co-Parsing label map (H, W) into `Part` values (H, W) uint8.
+
+    labels: the label names by index (`labels.json`). Raises DataError when a pixel's value has no name.
+    """
+    if parsing.ndim != 2 or int(parsing.max(initial=0)) >= len(labels):
+        raise DataError(f"A parsing {parsing.shape} with values up to {parsing.max(initial=0)} needs (H, W) and values below {len(labels)}.")
+    return np.array([PART_OF_CCP.get(name, Part.BACKGROUND) for name in labels], dtype=np.uint8)[parsing]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What `agnostic_mask` starts from, each bool (H, W): the old garment, the limbs the new one may cover or bare,
+    what must never change, and the other garments, which may change only near the border."""
+
+    garment: np.ndarray
+    limbs: np.ndarray
+    identity: np.ndarray
+    others: np.ndarray
+
+
+def agnostic_mask(layers: Layers, *, mask_expand: float = 1.0) -> np.ndarray:
+    """Cover garment and limbs, fill towards their bounding box, grow sideways twice as much as up and down, spare the identity.
+
+    layers: bool (H, W) each. mask_expand 0..4: 0 is the bare contour, 1 hides sleeves, hems and waists well.
+    Returns bool (H, W), 1 = repaint; empty when there is neither garment nor limb. Raises ConfigError outside the range.
+    """
+    if not 0 <= mask_expand <= 4:
+        raise ConfigError(f"mask_expand {mask_expand} must lie in 0..4; 1 is the default, more hides more of the old shape.")
+    contour = layers.garment | layers.limbs
+    rows = np.flatnonzero(contour.any(1))
+    if rows.size == 0:
+        return contour
+    columns = np.flatnonzero(contour.any(0))
+    near = round(0.11 * (rows[-1] - rows[0] + 1) * mask_expand)
+    step = round(0.012 * contour.shape[0] * mask_expand)
+    box = np.zeros_like(contour)
+    box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    filled = contour | (dilate(contour, up=near, down=near, side=near) & box)
+    grown = dilate(filled, up=step, down=step, side=2 * step)
+    kept = layers.identity | erode(layers.others, up=2 * step, down=2 * step, side=2 * step)
+    return grown & ~kept
+
+
+def layers_from_parts(parts: np.ndarray, *, kind: str) -> Layers:
+    """Sort the body parts (H, W) of one person into the layers for repainting a garment of `kind`.
+
+    Skin is told apart by place: above the collar it is the head, beyond the hem it is a leg, otherwise an arm whose far
+    end is a hand. Raises ConfigError for an unknown kind.
+    """
+    if kind not in REGION:
+        raise ConfigError(f"kind {kind!r} is unknown; use one of {sorted(REGION)}.")
+    region = REGION[kind]
+    upper = np.isin(parts, (Part.UPPER, Part.OUTER))
+    lower, dress = parts == Part.LOWER, parts == Part.DRESS
+    bust = _above_waist(dress)
+    arms, hands, legs, head = split_skin(parts)
+    legs = legs | (parts == Part.LEGWEAR)
+    garment = {"upper": upper | bust, "lower": lower | (dress & ~bust), "dress": upper | lower | dress}[region]
+    limbs = {"upper": arms, "lower": legs, "dress": arms | legs}[region]
+    identity = head | np.isin(parts, (Part.HEAD, Part.SHOES, Part.CARRIED)) | hands
+    if region == "upper":
+        identity = identity | legs
+    if region == "lower":
+        identity = identity | arms
+    return Layers(garment, limbs, identity, (upper | lower | dress) & ~garment)
+
+
+def _above_waist(dress: np.ndarray) -> np.ndarray:
+    """The upper 45 % of a dress's height, where its waist usually is."""
+    rows = np.flatnonzero(dress.any(1))
+    if rows.size == 0:
+        return dress
+    waist = rows[0] + round(0.45 * (rows[-1] - rows[0] + 1))
+    above = dress.copy()
+    above[waist:] = False
+    return above
+
+
+def split_skin(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Tell (arms, hands, legs, head) apart in the skin of one standing person; bool (H, W) each, disjoint."""
+    height = parts.shape[0]
+    skin, person = parts == Part.SKIN, parts != Part.BACKGROUND
+    clothes = np.isin(parts, (Part.UPPER, Part.OUTER, Part.DRESS))
+    collar, hem = _collar(clothes), _hem(np.isin(parts, (Part.LOWER, Part.DRESS)), height)
+    row = np.arange(height)[:, None]
+    head = skin & (row < collar)
+    arms, hands, legs = np.zeros_like(skin), np.zeros_like(skin), np.zeros_like(skin)
+    tall = max(1, np.count_nonzero(person.any(1)))
+    columns = np.flatnonzero(clothes.any(0))
+    middle = columns.mean() if columns.size else parts.shape[1] / 2
+    for piece in components(skin & ~head):
+        rows, cols = np.nonzero(piece)
+        if rows.mean() > hem:
+            legs |= piece
+            continue
+        reach = np.hypot(rows - min(collar, height), cols - middle)
+        far = reach > reach.max() - 0.055 * tall
+        whole = rows.size < 0.0025 * tall * tall  # nothing but a hand shows below a long sleeve
+        end = (reach.max() > 0.25 * tall) & far | whole
+        hands[rows[end], cols[end]] = True
+        arms[rows[~end], cols[~end]] = True
+    return arms, hands, legs, head
+
+
+def _collar(clothes: np.ndarray) -> int:
+    """First row where the clothes are a quarter of their greatest width: below it skin is no longer the face or neck."""
+    widths = clothes.sum(1)
+    return int(np.argmax(widths >= max(1, widths.max() / 4))) if widths.any() else clothes.shape[0]
+
+
+def _hem(garments: np.ndarray, height: int) -> int:
+    rows = np.flatnonzero(garments.any(1))
+    return int(rows[0] + 0.9 * (rows[-1] - rows[0])) if rows.size else round(0.6 * height)
+
+
+def components(mask: np.ndarray) -> list[np.ndarray]:
+    """Split a bool mask (H, W) into its 4-connected pieces, largest first."""
+    parent: list[int] = []
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    runs: list[tuple[int, int, int, int]] = []  # row, first, past the last, id
+    above: list[tuple[int, int, int, int]] = []
+    for row, line in enumerate(mask):
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], line, [False])).astype(np.int8)))
+        current = []
+        for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            parent.append(len(parent))
+            current.append((row, first, last, len(parent) - 1))
+            for _, other_first, other_last, other in above:
+                if other_first < last and first < other_last:
+                    parent[root(len(parent) - 1)] = root(other)
+        runs += current
+        above = current
+    pieces: dict[int, np.ndarray] = {}
+    for row, first, last, run in runs:
+        pieces.setdefault(root(run), np.zeros_like(mask))[row, first:last] = True
+    return sorted(pieces.values(), key=lambda piece: -int(piece.sum()))
+
+
+def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Read a user's own mask: bright pixels (>= 50 %) are repainted. Returns bool (H, W).
+
+    size: (H, W) of the photo the mask belongs to; a mask of another size but the same aspect is scaled (nearest).
+    Raises DataError when the file cannot be read, the aspect differs by more than 2 %, or nothing is marked.
+    """
+    image = load_gray(path)
+    if size is not None and (image.height, image.width) != tuple(size):
+        ratio = (image.width / image.height) / (size[1] / size[0])
+        if not 0.98 <= ratio <= 1.02:
+            raise DataError(f"The mask {path} is {image.width}x{image.height} but the photo is {size[1]}x{size[0]}; draw it on that photo.")
+        image = image.resize((size[1], size[0]), Image.Resampling.NEAREST)
+    mask = np.asarray(image) >= 128
+    if not mask.any():
+        raise DataError(f"The mask {path} marks nothing; paint the region to change white on black.")
+    return mask
+
+
+@dataclass(frozen=True)
+class FileMasker:
+    """An `AutoMasker` that hands back a user's own mask file, whatever the kind."""
+
+    path: str | Path
+
+    def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
+        return mask_from_file(self.path, size=(person.height, person.width))
+
+
+@dataclass(frozen=True)
+class PartsMasker:
+    """An `AutoMasker` over known body parts (H, W): from a parsing file, a parser or a renderer."""
+
+    parts: np.ndarray
+    mask_expand: float = 1.0
+
+    def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
+        if self.parts.shape != (person.height, person.width):
+            raise DataError(f"Parts of {self.parts.shape} do not belong to a photo of {(person.height, person.width)}; parse that photo.")
+        return agnostic_mask(layers_from_parts(self.parts, kind=kind), mask_expand=self.mask_expand)

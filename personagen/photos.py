@@ -1,0 +1,197 @@
+"""Write training corpora from real photos: people whose clothes are parsed pixel by pixel, and garments alone.
+
+A corpus is a folder: `meta.jsonl` (one row a picture), `image.npy` (N, H, W, 3) uint8, and for try-on pairs `garment.npy`
+(N, H, W, 3) uint8 and `mask.npy` (N, H, W) uint8, 1 = repaint. Faces are made unrecognisable before anything is written.
+Photos: Clothing Co-Parsing (Yang et al., CVPR 2014) and the clothing dataset of A. Grigorev (CC0).
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from recsys.errors import DataError
+
+from .atelier.vocabulary import COLOURS, REGION, noun_phrase
+from .catalog import KIND_OF_LABEL
+from .colours import measure_colour, to_lab
+from .images import WHITE, dilate, fit, load_image
+from .masks import Part, agnostic_mask, components, layers_from_parts, parts_from_parsing, split_skin
+
+_CCP_KINDS = {
+    "t-shirt": "t-shirt top",
+    "shirt": "shirt blouse",
+    "sweater": "sweater sweatshirt hoodie jumper cardigan",
+    "jacket": "jacket blazer coat",
+    "dress": "dress romper",
+    "skirt": "skirt",
+    "trousers": "pants jeans leggings",
+    "shorts": "shorts",
+}
+KIND_OF_CCP = {label: kind for kind, labels in _CCP_KINDS.items() for label in labels.split()}
+DROPPED_LABELS = frozenset({"Body", "Hat", "Shoes", "Undershirt"})
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One try-on example: the person (H, W, 3), the cut-out garment on white (H, W, 3), the mask (H, W), and its row of words."""
+
+    person: np.ndarray
+    garment: np.ndarray
+    mask: np.ndarray
+    row: dict[str, str]
+
+
+def is_heldout(key: str) -> bool:
+    """Tell whether a photo or sender belongs to the fixed held-out fifth: the same answer for ever, by a hash of its id."""
+    return hashlib.sha256(key.encode()).digest()[0] % 5 == 0
+
+
+def write_people_corpus(images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None) -> int:
+    """Write try-on pairs from the parsed street photos: per photo one pair for each usable garment. Returns their number.
+
+    images_root: the folder that holds `people/photos`, `people/parsing` and `people/labels.json`. size: (H, W).
+    limit: stop after so many photos. Raises DataError when the photos are not there.
+    """
+    people = Path(images_root) / "people"
+    if not (people / "labels.json").is_file():
+        raise DataError(f"There is no people/labels.json in {images_root}; give the folder that holds the parsed photos.")
+    labels = json.loads((people / "labels.json").read_text())
+    files = sorted((people / "photos").glob("*.jpg"))[:limit]
+    pairs = [pair for file in files for pair in photo_pairs(file, people / "parsing" / f"{file.stem}.png", labels, size=size)]
+    if not pairs:
+        raise DataError(f"No usable photo with a parsing in {people}; expected photos/NNNN.jpg beside parsing/NNNN.png.")
+    _write(out, [pair.row for pair in pairs], image=[p.person for p in pairs], garment=[p.garment for p in pairs],
+           mask=[p.mask.astype(np.uint8) for p in pairs])
+    return len(pairs)
+
+
+def photo_pairs(photo: Path, parsing: Path, labels: list[str], *, size: tuple[int, int]) -> Iterator[Pair]:
+    """Yield the try-on pairs of one photo: upper body, and dress or lower body, where a garment is large and whole enough."""
+    image, values = load_image(photo), np.asarray(Image.open(parsing))
+    if values.shape != (image.height, image.width):
+        raise DataError(f"{parsing} is {values.shape} but {photo} is {(image.height, image.width)}; they must match.")
+    parts = parts_from_parsing(values, labels)
+    worn = worn_garments(values, labels)
+    colours = {kind: cloth_colour(np.asarray(image), label) for kind, label in worn.items()}
+    caption = _person_caption(colours)
+    safe, _ = fit(hide_face(image, parts), size=size, fill="edge")
+    small = np.asarray(fit(Image.fromarray(parts), size=size, fill=int(Part.BACKGROUND), resample=Image.Resampling.NEAREST)[0])
+    for kind, label in worn.items():
+        mask = agnostic_mask(layers_from_parts(small, kind=kind))
+        row = {"caption": caption, "garment_caption": f"a photo of {noun_phrase(kind, colours[kind])}", "kind": kind,
+               "colour": colours[kind], "pattern": "", "scene": "", "source": f"people/{photo.stem}",
+               "split": "heldout" if is_heldout(f"people/{photo.stem}") else "train"}
+        yield Pair(np.asarray(safe), np.asarray(cut_out(image, label, size=size)), mask, row)
+
+
+def worn_garments(values: np.ndarray, labels: list[str]) -> dict[str, np.ndarray]:
+    """Find the garments that can be cut out, kind -> bool (H, W): for each body region the largest one, if it is most of
+    what is worn there, covers 1.2 % of the photo, is in few pieces and not a mere outline."""
+    masks: dict[str, np.ndarray] = {}
+    for value in np.unique(values).tolist():
+        kind = KIND_OF_CCP.get(labels[value])
+        if kind:
+            masks[kind] = masks.get(kind, np.zeros(values.shape, bool)) | (values == value)
+    found = {}
+    for region in ("upper", "dress", "lower"):
+        here = {kind: mask for kind, mask in masks.items() if REGION[kind] == region}
+        if not here:
+            continue
+        kind = max(here, key=lambda k: here[k].sum())
+        share = here[kind].sum() / sum(mask.sum() for mask in here.values())
+        mask = _whole(here[kind])
+        if mask is not None and share > 0.6:
+            found[kind] = mask
+    return found
+
+
+def _whole(mask: np.ndarray) -> np.ndarray | None:
+    """Keep the main pieces of a garment; None when it is tiny, in shreds or thin."""
+    pieces = components(mask)
+    kept = [piece for piece in pieces if piece.sum() > 0.1 * pieces[0].sum()]
+    whole = np.logical_or.reduce(kept)
+    rows, columns = np.flatnonzero(whole.any(1)), np.flatnonzero(whole.any(0))
+    box = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
+    usable = whole.sum() > 0.012 * mask.size and len(kept) <= 3 and pieces[0].sum() > 0.45 * mask.sum() and whole.sum() > 0.3 * box
+    return whole if usable else None
+
+
+def cut_out(image: Image.Image, mask: np.ndarray, *, size: tuple[int, int]) -> Image.Image:
+    """Cut a garment (mask: bool (H, W)) out of its photo, put it on white and fit it to `size` with a 5 % margin."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    alpha = Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(1.0)).point(lambda v: max(0, 2 * v - 255))
+    on_white = Image.composite(image, Image.new("RGB", image.size, WHITE), alpha)
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    inner = (round(size[0] * 0.9), round(size[1] * 0.9))
+    garment, _ = fit(on_white.crop(box), size=inner)
+    canvas = Image.new("RGB", (size[1], size[0]), WHITE)
+    canvas.paste(garment, ((size[1] - inner[1]) // 2, (size[0] - inner[0]) // 2))
+    return canvas
+
+
+def hide_face(image: Image.Image, parts: np.ndarray) -> Image.Image:
+    """Blur the head of a photographed person beyond recognition (radius 1/60 of the height); parts: (H, W) of `Part`."""
+    head = split_skin(parts)[3] | (parts == Part.HEAD)
+    step = max(1, image.height // 160)
+    soft = Image.fromarray(dilate(head, up=step, down=0, side=step)).convert("L").filter(ImageFilter.GaussianBlur(1))
+    return Image.composite(image.filter(ImageFilter.GaussianBlur(image.height / 60)), image, soft)
+
+
+def cloth_colour(picture: np.ndarray, mask: np.ndarray) -> str:
+    """Name the colour of the pixels (H, W, 3) under a mask: each votes for its nearest word in CIE Lab, lightness at half weight."""
+    pixels = to_lab(picture[mask])
+    names, scale = list(COLOURS), np.array([0.5, 1.0, 1.0])
+    words = to_lab(np.array([COLOURS[name] for name in names]))
+    nearest = (((pixels[:, None] - words) * scale) ** 2).sum(-1).argmin(1)
+    return names[int(np.bincount(nearest, minlength=len(names)).argmax())]
+
+
+def _person_caption(colours: dict[str, str]) -> str:
+    worn = " and ".join(noun_phrase(kind, colour) for kind, colour in colours.items())
+    return f"a photo of a person wearing {worn}"
+
+
+def write_garments_corpus(images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None) -> int:
+    """Write a text-only corpus from the garment photos, padded white, adults' garments of known kinds. Returns their number.
+
+    images_root: the folder that holds `garments/garments.csv` and `garments/images`. size: (H, W). limit: so many rows of it.
+    Raises DataError when the table is not there.
+    """
+    folder = Path(images_root) / "garments"
+    if not (folder / "garments.csv").is_file():
+        raise DataError(f"There is no garments/garments.csv in {images_root}; give the folder that holds the garment photos.")
+    with (folder / "garments.csv").open(newline="") as table:
+        entries = list(csv.DictReader(table))[:limit]
+    rows, pictures = [], []
+    for entry in entries:
+        kind = KIND_OF_LABEL.get(entry["label"].lower(), entry["label"].lower())
+        if entry["kids"] != "False" or entry["label"] in DROPPED_LABELS or kind not in REGION:
+            continue
+        image = load_image(folder / "images" / entry["file"])
+        colour = measure_colour(image)
+        caption = f"a photo of {noun_phrase(kind, colour)}"
+        rows.append({"caption": caption, "garment_caption": caption, "kind": kind, "colour": colour, "pattern": "", "scene": "",
+                     "source": f"garments/{entry['file']}", "split": "heldout" if is_heldout(f"sender/{entry['sender_id']}") else "train"})
+        pictures.append(np.asarray(fit(image, size=size)[0]))
+    if not rows:
+        raise DataError(f"No usable garment in {folder / 'garments.csv'}; expected kinds such as T-Shirt, Dress or Pants.")
+    _write(out, rows, image=pictures)
+    return len(rows)
+
+
+def _write(out: str | Path, rows: list[dict[str, str]], **arrays: list[np.ndarray]) -> None:
+    """Write the arrays first and the table last, each by renaming, so that a folder with a table is complete."""
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "meta.jsonl").unlink(missing_ok=True)
+    for name, pictures in arrays.items():
+        np.save(folder / f".{name}.npy", np.stack(pictures))
+        (folder / f".{name}.npy").replace(folder / f"{name}.npy")
+    (folder / ".meta.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / ".meta.jsonl").replace(folder / "meta.jsonl")
