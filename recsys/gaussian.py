@@ -12,9 +12,8 @@ from torch import Tensor
 
 from .errors import ConfigError
 from .schedule import Schedule, spaced
+from .types import Denoise
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(x_t (B, *), t (B,) int64) -> x0_hat (B, *), on the scale of x0."""
 Noise = Callable[[Tensor, int], Tensor]
 """(x, draw number) -> standard normal noise like x; for callers that need their own stream for every row."""
 

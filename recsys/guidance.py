@@ -4,16 +4,11 @@ Ho & Salimans, Classifier-Free Diffusion Guidance (2022), eq. 6, on x0 instead o
 other at a given x_t, so the same weight gives the same guided step.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from .errors import ConfigError
-from .gaussian import Denoise
-
-Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(x_t (B, *), t (B,), condition (B, d)) -> x0_hat (B, *)."""
+from .types import Denoise, Denoiser
 
 
 def given(denoiser: Denoiser, condition: Tensor) -> Denoise:
