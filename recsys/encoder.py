@@ -1,0 +1,138 @@
+"""History encoders: what a user did -> the condition c at every position. All are causal and blind to padding.
+
+Each maps embeddings (B, L, d) and `real` (B, L) bool to (B, L, d), zero at padding, and has `last` for the final position alone.
+Transformer: Kang & McAuley, SASRec (2018), with pre-normalisation; GRU: Hidasi et al., GRU4Rec (2016);
+Caser: Tang & Wang (2018). Differences: all give every position in one pass.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import ConfigError
+
+
+class TransformerEncoder(nn.Module):
+    """Causal self-attention over the last `max_len` items; positions are counted from the most recent one."""
+
+    def __init__(self, d: int, *, max_len: int, layers: int, heads: int, dropout: float):
+        super().__init__()
+        if d % heads:
+            raise ConfigError(f"heads = {heads}; allowed are divisors of d = {d}")
+        self.position = nn.Parameter(torch.randn(max_len, d) * d**-0.5)
+        self.blocks = nn.ModuleList([_Block(d, heads=heads, dropout=dropout) for _ in range(layers)])
+        self.norm = nn.LayerNorm(d)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """Encode every position. Raises: ConfigError when L exceeds max_len."""
+        x, allowed = self._enter(x, real)
+        for block in self.blocks:
+            x = block(x, x, allowed)
+        return self.norm(x) * real.unsqueeze(-1)
+
+    def last(self, x: Tensor, real: Tensor) -> Tensor:
+        """Encode the final position (B, d); the top layer then works on one position instead of L."""
+        x, allowed = self._enter(x, real)
+        for block in self.blocks[:-1]:
+            x = block(x, x, allowed)
+        x = self.blocks[-1](x[:, -1:], x, allowed[:, :, -1:])
+        return (self.norm(x) * real[:, -1:, None])[:, 0]
+
+    def _enter(self, x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        length = x.shape[1]
+        if length > len(self.position):
+            raise ConfigError(f"history length {length}; allowed are 1 to max_len = {len(self.position)}: crop it")
+        causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+        itself = torch.eye(length, dtype=torch.bool, device=x.device)  # a padded query must attend to something
+        allowed = (causal & real[:, None, :]) | itself
+        return self.dropout(x + self.position[-length:]) * real.unsqueeze(-1), allowed.unsqueeze(1)
+
+
+class _Block(nn.Module):
+    def __init__(self, d: int, *, heads: int, dropout: float):
+        super().__init__()
+        self.heads, self.p = heads, dropout
+        self.norm_1, self.norm_2 = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.query, self.key_value, self.out = nn.Linear(d, d), nn.Linear(d, 2 * d), nn.Linear(d, d)
+        self.feed = nn.Sequential(nn.Linear(d, d), nn.GELU(), nn.Dropout(dropout), nn.Linear(d, d))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, context: Tensor, allowed: Tensor) -> Tensor:
+        """x (B, Q, d) attends to context (B, L, d) where allowed (B, 1, Q, L)."""
+        seen = self.norm_1(context)
+        query = self._split(self.query(seen[:, -x.shape[1] :]))
+        key, value = (self._split(y) for y in self.key_value(seen).chunk(2, dim=-1))
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=allowed, dropout_p=self.p if self.training else 0.0
+        )
+        x = x + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.feed(self.norm_2(x)))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class GruEncoder(nn.Module):
+    """A GRU that starts at each user's first item, wherever the padding ends."""
+
+    def __init__(self, d: int, *, layers: int, dropout: float):
+        super().__init__()
+        self.gru = nn.GRU(d, d, num_layers=layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """Encode every position."""
+        x = self.dropout(x)
+        length = x.shape[1]
+        place = torch.arange(length, device=x.device)
+        padding = (~real).sum(1, keepdim=True)
+        hidden = self.gru(_take(x, (place + padding) % length))[0]
+        return _take(hidden, (place - padding) % length) * real.unsqueeze(-1)
+
+    def last(self, x: Tensor, real: Tensor) -> Tensor:
+        """Encode the final position (B, d)."""
+        return self(x, real)[:, -1]
+
+
+class CaserEncoder(nn.Module):
+    """Convolutions over a window of the last items: horizontal filters of every height, and vertical ones."""
+
+    def __init__(self, d: int, *, window: int, dropout: float, horizontal: int = 16, vertical: int = 4):
+        super().__init__()
+        self.window = window
+        self.across = nn.ModuleList([nn.Conv1d(d, horizontal, height) for height in range(1, window + 1)])
+        self.down = nn.Parameter(torch.randn(vertical, window) * window**-0.5)
+        self.out = nn.Linear(window * horizontal + vertical * d, d)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """Encode every position from the `window` items that end there."""
+        x = F.pad((x * real.unsqueeze(-1)).transpose(1, 2), (self.window - 1, 0))
+        across = [F.max_pool1d(conv(x).relu(), self.window - i, stride=1) for i, conv in enumerate(self.across)]
+        down = torch.einsum("bdlw,vw->bvdl", x.unfold(2, self.window, 1), self.down).flatten(1, 2)
+        hidden = self.out(self.dropout(torch.cat([*across, down], dim=1).transpose(1, 2)))
+        return hidden * real.unsqueeze(-1)
+
+    def last(self, x: Tensor, real: Tensor) -> Tensor:
+        """Encode the final position (B, d)."""
+        return self(x[:, -self.window :], real[:, -self.window :])[:, -1]
+
+
+ENCODERS = ("transformer", "gru", "caser")
+
+
+def build(name: str, d: int, *, max_len: int, layers: int, heads: int, dropout: float) -> nn.Module:
+    """Build an encoder of ENCODERS; Caser's window is min(max_len, 5). Raises: ConfigError for another name."""
+    if name == "transformer":
+        return TransformerEncoder(d, max_len=max_len, layers=layers, heads=heads, dropout=dropout)
+    if name == "gru":
+        return GruEncoder(d, layers=layers, dropout=dropout)
+    if name == "caser":
+        return CaserEncoder(d, window=min(max_len, 5), dropout=dropout)
+    raise ConfigError(f"encoder = {name!r}; allowed are {', '.join(ENCODERS)}")
+
+
+def _take(x: Tensor, index: Tensor) -> Tensor:
+    """Reorder the positions of x (B, L, d) by index (B, L)."""
+    return x.gather(1, index.unsqueeze(-1).expand_as(x))
