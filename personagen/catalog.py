@@ -1,7 +1,8 @@
-"""Look an item up: `catalog[item] -> Garment(image, kind, attributes, caption)`, items 1..n as the recommender counts them.
+"""Look an item up: `catalog[item] -> Garment(image, kind, attributes, caption)`, items 1..n as in the recommender.
 
-Two catalogues: `AtelierCatalog` renders specifications of the studio when they are asked for, `FolderCatalog` reads a folder of
-pictures and a CSV. `attribute_matrix` turns what either knows into item features for the recommender, with named columns.
+Two catalogues: `AtelierCatalog` renders specifications of the studio when they are asked for, `FolderCatalog` reads a
+folder of pictures and a CSV. `attribute_matrix` turns what either knows into item features for the recommender, with
+named columns.
 """
 
 import csv
@@ -24,11 +25,17 @@ from .colours import measure_colour
 from .images import load_image
 
 SLOTS = ("kind", "colour", "pattern", "scene")
-KIND_OF_LABEL: Mapping[str, str] = MappingProxyType({
-    "blazer": "jacket", "outwear": "jacket", "outerwear": "jacket", "coat": "jacket", "blouse": "shirt", "polo": "t-shirt",
-    "body": "t-shirt", "top": "t-shirt", "undershirt": "t-shirt", "tee": "t-shirt", "tshirt": "t-shirt", "longsleeve": "sweater",
-    "hoodie": "sweater", "jumper": "sweater", "pants": "trousers", "jeans": "trousers", "leggings": "trousers",
-})  # fmt: skip
+_LABELS = {
+    "jacket": "blazer outwear outerwear coat",
+    "shirt": "blouse",
+    "sweater": "longsleeve hoodie jumper sweatshirt cardigan",
+    "t-shirt": "polo body top undershirt tee tshirt",
+    "trousers": "pants jeans leggings",
+}
+KIND_OF_LABEL: Mapping[str, str] = MappingProxyType(
+    {label: kind for kind, labels in _LABELS.items() for label in labels.split()}
+)
+"""Shops' labels, in lower case, to the kinds of the captions; a label that is not here is its own kind."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Attributes:
 
 
 def garment_phrase(words: Mapping[str, str]) -> str:
-    """Say a garment with its article, in the order of the captions: `a red striped t-shirt`, `blue trousers`, `black shoes`."""
+    """Say a garment with its article, as captions do: `a red striped t-shirt`, `blue trousers`, `black shoes`."""
     kind = words.get("kind", "garment")
     said = noun_phrase(kind, words.get("colour", ""), words.get("pattern", "plain"))
     plural = kind.endswith("s") and not kind.endswith("ss")
@@ -70,7 +77,7 @@ def garment_phrase(words: Mapping[str, str]) -> str:
 
 
 def attribute_matrix(catalog: Catalog, *, slots: Sequence[str] = SLOTS) -> Attributes:
-    """Return the catalogue as features (n+1, f) with columns such as `kind=t-shirt`, in the order of `slots`, then by name.
+    """Return the catalogue as features (n+1, f); columns such as `kind=t-shirt`, by the order of `slots`, then by name.
 
     A word that an item lacks leaves its columns zero. Colours that have to be measured are measured here, once.
     """
@@ -132,10 +139,10 @@ class _Row:
 class FolderCatalog:
     """Show a folder of pictures described by a CSV with a header.
 
-    Columns: `file` (needed; a path below the folder or below its `images`), `kind` or `label` (needed), and, optional, `id`
-    (default: the file's name without its ending), `colour`, `pattern`, `scene`, `title`. Items are numbered in the table's order.
-    `table` may be left out when the folder holds exactly one CSV. A colour that is not given is measured in the picture.
-    Raises `DataError`, naming the line or file and the remedy, for a missing table, column or picture.
+    Columns: `file` (needed; a path below the folder or below its `images`), `kind` or `label` (needed), and, optional,
+    `id` (default: the file's name without its ending), `colour`, `pattern`, `scene`, `title`. Items are numbered in the
+    table's order. `table` may be left out when the folder holds exactly one CSV. A colour that is not given is measured
+    in the picture. Raises `DataError`, naming the line or file and the remedy, for a missing table, column or picture.
     """
 
     def __init__(self, folder: str | os.PathLike[str], table: str | os.PathLike[str] | None = None) -> None:
@@ -186,11 +193,15 @@ def _find_table(folder: Path, table: str | os.PathLike[str] | None) -> Path:
     if table is None:
         found = sorted(folder.glob("*.csv"))
         if len(found) != 1:
-            raise DataError(f"{folder} holds {len(found)} CSV files, not one; name the table that describes its pictures")
+            raise DataError(
+                f"{folder} holds {len(found)} CSV files, not one; name the table that describes its pictures"
+            )
         return found[0]
     path = next((path for path in (folder / table, Path(table)) if path.is_file()), None)
     if path is None:
-        raise DataError(f"table {table} exists neither in {folder} nor by itself; give a CSV with the columns file and kind")
+        raise DataError(
+            f"table {table} exists neither in {folder} nor by itself; give a CSV with the columns file and kind"
+        )
     return path
 
 
@@ -215,12 +226,20 @@ def _read_rows(folder: Path, table: Path) -> list[_Row]:
 def _row(folder: Path, table: Path, number: int, line: dict[str, str]) -> _Row:
     file, label = line["file"], (line.get("kind") or line.get("label") or "").lower()
     if not file or not label:
-        raise DataError(f"{table}, line {number}: {'file' if not file else 'kind'} is empty; fill it in or delete the line")
+        raise DataError(
+            f"{table}, line {number}: {'file' if not file else 'kind'} is empty; fill it in or delete the line"
+        )
     places = [folder / file, folder / "images" / file]
     if not places[0].resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{table}, line {number}: {file} lies outside {folder}; give a path inside the catalogue's folder")
+        raise DataError(
+            f"{table}, line {number}: {file} lies outside {folder}; give a path inside the catalogue's folder"
+        )
     words = {"kind": KIND_OF_LABEL.get(label, label)}
-    given = {"colour": line.get("colour") or line.get("color"), "pattern": line.get("pattern"), "scene": line.get("scene")}
+    given = {
+        "colour": line.get("colour") or line.get("color"),
+        "pattern": line.get("pattern"),
+        "scene": line.get("scene"),
+    }
     words |= {slot: word.lower() for slot, word in given.items() if word}
     path = next((place for place in places if place.is_file()), places[0])
     return _Row(line.get("id") or Path(file).stem, path, words, line.get("title", ""))
@@ -229,7 +248,10 @@ def _row(folder: Path, table: Path, number: int, line: dict[str, str]) -> _Row:
 def _check_rows(rows: list[_Row], table: Path) -> None:
     missing = [row.path for row in rows if not row.path.is_file()]
     if missing:
-        raise DataError(f"{len(missing)} pictures of {table} are missing, the first is {missing[0]}; copy them there or delete their lines")
+        raise DataError(
+            f"{len(missing)} pictures of {table} are missing, the first is {missing[0]}; "
+            "copy them there or delete their lines"
+        )
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
         twice = next(name for at, name in enumerate(names) if name in names[:at])

@@ -23,7 +23,7 @@ SHADES: dict[str, tuple[tuple[int, int, int], ...]] = {
 
 
 def to_lab(rgb: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Convert sRGB values 0..255 (..., 3) to CIE L*a*b* under D65 (IEC 61966-2-1 and CIE 15), where distances follow the eye."""
+    """Convert sRGB 0..255 (..., 3) to CIE L*a*b* under D65 (IEC 61966-2-1, CIE 15), where distances follow the eye."""
     value = np.asarray(rgb, np.float64) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -35,8 +35,9 @@ def to_lab(rgb: NDArray[np.generic]) -> NDArray[np.float64]:
 def measure_colour(image: Image.Image) -> str:
     """Return the word of `COLOURS` that most of the garment in a photo has.
 
-    The garment is what lies near the middle and differs from the picture's border; when hardly anything differs, the middle
-    itself counts. Every pixel votes for its nearest word, and lightness counts half, since folds and shade change it.
+    The garment is what lies near the middle and differs from the picture's border; when hardly anything differs, the
+    middle itself counts. Every pixel votes for its nearest word, and lightness counts half, since folds and shade
+    change it.
     """
     small = to_lab(np.asarray(image.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BOX)))
     weight = _centre_weight() * _unlike_border(small)

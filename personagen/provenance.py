@@ -1,9 +1,9 @@
 """Write how a picture was made into its PNG, and read it back.
 
-Two text chunks: `parameters`, exactly as AUTOMATIC1111's web UI writes it, so that the usual viewers show it, and `personagen`,
-JSON with everything else (schema, item, scores, configuration, versions). Values that hold a comma, a colon or a newline are
-JSON-quoted. A prompt with a line that starts with "Negative prompt:" cannot be told apart in the first chunk (a limit of that
-format); the JSON chunk then still holds it exactly.
+Two text chunks: `parameters`, exactly as AUTOMATIC1111's web UI writes it, so that the usual viewers show it, and
+`personagen`, JSON with everything else (schema, item, scores, configuration, versions). Values that hold a comma, a
+colon or a newline are JSON-quoted. A prompt with a line that starts with "Negative prompt:" cannot be told apart in the
+first chunk (a limit of that format); the JSON chunk then still holds it exactly.
 """
 
 import json
@@ -132,13 +132,15 @@ def write_png(
 
 
 def read_png(path: str | os.PathLike[str]) -> Provenance:
-    """Return what a PNG says about itself. Raises `DataError` when the file is missing, damaged, or its JSON is not JSON."""
+    """Return what a PNG says about itself. Raises `DataError` when it is missing, damaged, or its JSON is broken."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
             image.load()
             text = dict(getattr(image, "text", {}))
     except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise DataError(f"cannot read {path} as a PNG: {error}; give a PNG that personagen or a web UI has written") from error
+        raise DataError(
+            f"cannot read {path} as a PNG: {error}; give a PNG that personagen or a web UI has written"
+        ) from error
     parameters = parse_parameters(text[PARAMETERS]) if PARAMETERS in text else None
     return Provenance(parameters, _parse_record(text[RECORD], path) if RECORD in text else None)
 

@@ -1,0 +1,351 @@
+"""The seam: from a user's history to pictures made for that user.
+
+`Stylist` asks a recommender what comes next, chooses items that differ enough, puts the generated taste into words, and
+yields looks: the chosen garments tried on by the person of a photo, then scenes painted from prompts that it writes.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from recsys.errors import ConfigError, DataError
+from recsys.types import Ranking, Recommender
+
+from .atelier.vocabulary import REGION
+from .catalog import Attributes, Catalog, attribute_matrix, garment_phrase
+from .prompts import Generative, Prompt, Reason, Word, concept_vectors, explain, ground, ground_ranking, write_prompt
+
+MaskFor = Callable[[str], np.ndarray | Image.Image | None]
+
+
+@dataclass(frozen=True)
+class StyleConfig:
+    """How looks are chosen and painted.
+
+    pool: how many ranked items are considered. draws: how many embeddings are generated to read the taste. diversity
+    0..1: 0 takes the best scores, 1 the most different items. batch_size: try-ons painted at once after the first,
+    which comes alone. Steps, guidance and negative prompt go to the two pipelines; `scene_size` (H, W) overrides the
+    text-to-image model's own.
+    """
+
+    pool: int = 60
+    draws: int = 16
+    diversity: float = 0.3
+    exclude_seen: bool = True
+    batch_size: int = 2
+    tryon_steps: int = 20
+    tryon_guidance: float = 2.5
+    scene_steps: int = 20
+    scene_guidance: float = 5.0
+    negative_prompt: str = ""
+    scene_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("pool", "draws", "batch_size", "tryon_steps", "scene_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.diversity <= 1:
+            raise ConfigError(
+                f"diversity is {self.diversity}; it must lie in 0..1, 0 takes the best scores as they are"
+            )
+
+
+@dataclass(frozen=True)
+class Look:
+    """A picture made for a user: try-on or scene, of which item, with its score, prompt, reasons, seed and seconds."""
+
+    image: Image.Image
+    kind: Literal["tryon", "scene"]
+    item: int
+    score: float
+    prompt: str
+    reasons: tuple[Reason, ...]
+    seed: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be painted, before any pixel: the taste, the garments to try on and the scenes, best first."""
+
+    taste: tuple[Word, ...]
+    wear: tuple["Chosen", ...]
+    scenes: tuple[tuple["Chosen", Prompt], ...]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An item with its score and the reasons for it."""
+
+    item: int
+    score: float
+    reasons: tuple[Reason, ...] = ()
+
+
+def seed_for(seed: int, user: str, item: int, kind: str = "") -> int:
+    """Return a look's seed: 63 bits of sha256 over run seed, user, item and kind; never a position in a batch."""
+    digest = hashlib.sha256(f"{seed}\x1f{user}\x1f{item}\x1f{kind}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def diverse(scores: Tensor, likeness: Tensor, k: int, *, diversity: float) -> list[int]:
+    """Choose k of m candidates that score well and differ (maximal marginal relevance, Carbonell and Goldstein, 1998).
+
+    scores (m,), scaled here to 0..1; likeness (m, m) in 0..1. Returns positions, best score first; fewer when m < k.
+    """
+    spread = (scores.max() - scores.min()).clamp_min(1e-9)
+    relevance = (scores - scores.min()) / spread
+    nearest, chosen = torch.zeros_like(relevance), []
+    for _ in range(min(k, len(scores))):
+        value = (1 - diversity) * relevance - diversity * nearest
+        value[chosen] = -torch.inf
+        chosen.append(int(value.argmax()))
+        nearest = torch.maximum(nearest, likeness[chosen[-1]])
+    return sorted(chosen, key=lambda at: (-float(scores[at]), at))
+
+
+class Stylist:
+    """Make looks for a user from a recommender, a catalogue with the same items, and the two pipelines.
+
+    Either pipeline may be None when its kind of look is not asked for. Raises `ConfigError` when recommender and
+    catalogue do not have the same number of items.
+    """
+
+    def __init__(self, recommender: Recommender, catalog: Catalog, tryon=None, text2image=None) -> None:
+        if recommender.n_items != len(catalog):
+            raise ConfigError(f"the recommender knows {recommender.n_items} items and the catalogue {len(catalog)}; "
+                              "use the catalogue that the recommender was trained on")  # fmt: skip
+        self.recommender, self.catalog, self.tryon, self.text2image = recommender, catalog, tryon, text2image
+        self.attributes: Attributes = attribute_matrix(catalog)
+        self.concepts = self.vectors = None
+        if isinstance(recommender, Generative):
+            embeddings = recommender.item_embeddings().detach().float().cpu()
+            self.concepts = concept_vectors(embeddings, self.attributes)
+            self.vectors = embeddings - embeddings[1:].mean(0)
+
+    def __call__(
+        self,
+        history: Sequence[int],
+        person: Image.Image | None = None,
+        k: int = 4,
+        *,
+        mask_for: MaskFor | None = None,
+        scenes: int = 2,
+        seed: int = 0,
+        user: str | None = None,
+        config: StyleConfig = StyleConfig(),
+    ) -> Iterator[Look]:
+        """Yield k looks of `person` in recommended garments, then `scenes` scenes, each when ready, best first.
+
+        history: item ids, most recent last. mask_for(kind): the pixels of `person` to repaint for a kind, None (or an
+        empty mask) where that kind cannot be worn; such items are passed over, and the next look's reasons say so.
+        user: what seeds are derived from besides `seed`; the history itself when left out. Without a person there are
+        only scenes. Raises `DataError` for an unusable history, `ConfigError` when a pipeline, person or mask that is
+        needed is missing.
+        """
+        self._check(person, k, mask_for, scenes)
+        masks = _Masks(mask_for) if person is not None and k > 0 else None
+        name = _user_key(history) if user is None else user
+        plan = self.plan(history, k if masks else 0, wearable=masks, scenes=scenes, seed=seed, config=config)
+        if person is not None and masks is not None:
+            yield from self._wear(plan, person, masks, seed, name, config)
+        for chosen, prompt in plan.scenes:
+            yield self._paint(chosen, prompt, seed_for(seed, name, chosen.item, f"scene {prompt.text}"), config)
+
+    def _check(self, person: Image.Image | None, k: int, mask_for: MaskFor | None, scenes: int) -> None:
+        if k < 0 or scenes < 0 or k + scenes == 0:
+            raise ConfigError(f"k = {k} and scenes = {scenes}; both must be 0 or more, and one of them at least 1")
+        if person is not None and k > 0 and (self.tryon is None or mask_for is None):
+            raise ConfigError(
+                "a person to dress needs a try-on pipeline and mask_for; give both, or k=0 for scenes only"
+            )
+        if scenes > 0 and self.text2image is None:
+            raise ConfigError(f"{scenes} scenes need a text-to-image pipeline; give one, or scenes=0")
+        if person is None and scenes == 0:
+            raise ConfigError("no person to dress and no scene asked for; give a person, or scenes of at least 1")
+
+    def plan(
+        self,
+        history: Sequence[int],
+        k: int = 4,
+        *,
+        wearable: Callable[[str], bool] | None = None,
+        scenes: int = 2,
+        seed: int = 0,
+        config: StyleConfig = StyleConfig(),
+    ) -> Plan:
+        """Decide what to paint without painting it: fast, and what an evaluation of personalisation needs.
+
+        wearable(kind): whether the person can wear a kind; left out, every kind of the try-on vocabulary.
+        """
+        past = self._check_history(history)
+        ranking, generated = self._ask(past, seed, config)
+        taste = ground_ranking(ranking, self.attributes) if generated is None else self._ground(generated)
+        items, scores = ranking.items[0].tolist(), ranking.scores[0].float()
+        able = [
+            at for at, item in enumerate(items) if (wearable or REGION.__contains__)(self.catalog.words(item)["kind"])
+        ]
+        if k > 0 and not able:
+            kinds = ", ".join(sorted({self.catalog.words(item)["kind"] for item in items}))
+            raise DataError(
+                f"none of the {len(items)} best items can be worn in this picture; give a mask for one of their kinds "
+                f"({kinds}), a larger pool, or k=0"
+            )
+        wear = [
+            self._chosen(items[at], scores[at], history, taste) for at in self._pick(items, scores, able, k, config)
+        ]
+        wear = _with_notes(wear, items, able, self.catalog)
+        return Plan(taste, tuple(wear), tuple(self._scenes(items, scores, history, taste, scenes, config)))
+
+    def _check_history(self, history: Sequence[int]) -> Tensor:
+        items = [int(item) for item in history if int(item) != 0]
+        if not items:
+            raise DataError("the history is empty; give at least one item the user has chosen")
+        wrong = [item for item in items if not 1 <= item <= len(self.catalog)]
+        if wrong:
+            raise DataError(f"the history names item {wrong[0]}; items are 1 to {len(self.catalog)}")
+        if len(set(items)) == len(self.catalog):
+            raise DataError(f"the history holds all {len(self.catalog)} items; there is nothing left to recommend")
+        return torch.tensor([items])
+
+    def _ask(self, past: Tensor, seed: int, config: StyleConfig) -> tuple[Ranking, Tensor | None]:
+        """Return the ranking (1, m) without empty places, and generated embeddings (draws, d) where there are any."""
+        left = len(self.catalog) - (len(set(past[0].tolist())) if config.exclude_seen else 0)
+        noise = torch.Generator().manual_seed(seed)
+        ranking = self.recommender.recommend(
+            past, min(config.pool, left), exclude_seen=config.exclude_seen, generator=noise
+        )
+        real = ranking.items[0] > 0
+        ranking = Ranking(ranking.items[:, real].cpu(), ranking.scores[:, real].cpu())
+        if not isinstance(self.recommender, Generative):
+            return ranking, None
+        noise = torch.Generator().manual_seed(seed)
+        return ranking, self.recommender.generate(past, draws=config.draws, generator=noise)[0].detach().cpu()
+
+    def _ground(self, generated: Tensor) -> tuple[Word, ...]:
+        assert self.concepts is not None
+        return ground(generated, self.concepts)
+
+    def _pick(self, items: list[int], scores: Tensor, able: list[int], k: int, config: StyleConfig) -> list[int]:
+        if not able or k == 0:
+            return []
+        rows = self.attributes.matrix[[items[at] for at in able]]
+        likeness = rows @ rows.T / rows.sum(1, keepdim=True).clamp_min(1)
+        return [able[at] for at in diverse(scores[able], likeness, k, diversity=config.diversity)]
+
+    def _chosen(self, item: int, score: Tensor, history: Sequence[int], taste: Sequence[Word]) -> Chosen:
+        vectors = self.attributes.matrix if self.vectors is None else self.vectors
+        return Chosen(
+            item, float(score), explain(item, [int(id) for id in history if id], vectors, taste, self.catalog)
+        )
+
+    def _scenes(
+        self,
+        items: list[int],
+        scores: Tensor,
+        history: Sequence[int],
+        taste: Sequence[Word],
+        count: int,
+        config: StyleConfig,
+    ) -> Iterator[tuple[Chosen, Prompt]]:
+        """Choose an item for each scene, and the best-ranked garment for the other half of the body to wear with it."""
+        able = [at for at, item in enumerate(items) if self.catalog.words(item)["kind"] in REGION] or list(
+            range(len(items))
+        )
+        used: set[int] = set()
+        for variant, at in enumerate(self._pick(items, scores, able, count, config)):
+            words = self.catalog.words(items[at])
+            other = {"upper": "lower", "lower": "upper"}.get(REGION.get(words["kind"], ""))
+            pair = next(
+                (items[b] for b in able if REGION.get(self.catalog.words(items[b])["kind"]) == other and b not in used),
+                None,
+            )
+            used.add(at)
+            prompt = write_prompt(words, taste, companion=self.catalog.words(pair) if pair else None, variant=variant)
+            chosen = self._chosen(items[at], scores[at], history, taste)
+            place = next((word.score for word in taste if (word.slot, word.word) == ("scene", prompt.scene)), None)
+            said = any(reason.text == f"scene {prompt.scene}" for reason in chosen.reasons)
+            more = () if place is None or said else (Reason("concept", f"scene {prompt.scene}", place),)
+            yield replace(chosen, reasons=(*chosen.reasons, *more)), prompt
+
+    def _wear(
+        self, plan: Plan, person: Image.Image, masks: "_Masks", seed: int, user: str, config: StyleConfig
+    ) -> Iterator[Look]:
+        """Try garments on: the first alone, so that it appears early, then `batch_size` at a time."""
+        at = 0
+        while at < len(plan.wear):
+            group = plan.wear[at : at + (config.batch_size if at else 1)]
+            at += len(group)
+            seeds = [seed_for(seed, user, chosen.item, "tryon") for chosen in group]
+            garments = [self.catalog[chosen.item] for chosen in group]
+            start = time.perf_counter()
+            images = self.tryon(
+                [person] * len(group),
+                [masks[garment.kind] for garment in garments],
+                [garment.image for garment in garments],
+                num_inference_steps=config.tryon_steps,
+                guidance_scale=config.tryon_guidance,
+                generator=[torch.Generator().manual_seed(one) for one in seeds],
+            ).images
+            seconds = (time.perf_counter() - start) / len(group)
+            for chosen, garment, image, one in zip(group, garments, images, seeds, strict=True):
+                prompt = f"a person wearing {garment_phrase({'kind': garment.kind, **garment.attributes})}"
+                yield Look(image, "tryon", chosen.item, chosen.score, prompt, chosen.reasons, one, seconds)
+
+    def _paint(self, chosen: Chosen, prompt: Prompt, seed: int, config: StyleConfig) -> Look:
+        height, width = config.scene_size or (None, None)
+        start = time.perf_counter()
+        image = self.text2image(
+            prompt.text,
+            height=height,
+            width=width,
+            num_inference_steps=config.scene_steps,
+            guidance_scale=config.scene_guidance,
+            negative_prompt=config.negative_prompt or None,
+            generator=torch.Generator().manual_seed(seed),
+        ).images[0]
+        seconds = time.perf_counter() - start
+        return Look(image, "scene", chosen.item, chosen.score, prompt.text, chosen.reasons, seed, seconds)
+
+
+class _Masks:
+    """Ask for each kind's mask once; calling tells whether there is one, indexing gives it."""
+
+    def __init__(self, mask_for: MaskFor | None) -> None:
+        self._mask_for, self._known = mask_for, dict[str, np.ndarray | Image.Image | None]()
+
+    def __call__(self, kind: str) -> bool:
+        if kind not in self._known:
+            mask = self._mask_for(kind) if self._mask_for is not None and kind in REGION else None
+            self._known[kind] = mask if mask is not None and np.asarray(mask).any() else None
+        return self._known[kind] is not None
+
+    def __getitem__(self, kind: str) -> np.ndarray | Image.Image:
+        mask = self._known[kind] if self(kind) else None
+        if mask is None:
+            raise ConfigError(f"there is no mask for a {kind} in this picture; give one, or choose among other kinds")
+        return mask
+
+
+def _user_key(history: Sequence[int]) -> str:
+    return ",".join(str(int(item)) for item in history if int(item) != 0)
+
+
+def _with_notes(wear: list[Chosen], items: list[int], able: list[int], catalog: Catalog) -> list[Chosen]:
+    """Say with each look which better-ranked items were passed over, as the picture has no mask for their kind."""
+    told: set[int] = set()
+    noted = []
+    for chosen in wear:
+        before = [at for at in range(items.index(chosen.item)) if at not in able and at not in told]
+        told |= set(before)
+        kinds = sorted({catalog.words(items[at])["kind"] for at in before})
+        text = f"{len(before)} better-ranked items passed over: this picture has no mask for {', '.join(kinds)}"
+        noted.append(replace(chosen, reasons=(*chosen.reasons, Reason("note", text))) if before else chosen)
+    return noted
