@@ -71,7 +71,9 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the stricter one
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > max_pixels:
-            raise DataError(f"{name} is {image.width}x{image.height}, more than the {max_pixels:,} pixels allowed; scale it down.")
+            raise DataError(
+                f"{name} is {image.width}x{image.height}, more than the {max_pixels:,} pixels allowed; scale it down."
+            )
         image.load()
         return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
@@ -112,7 +114,9 @@ def to_tensor(images: Image.Image | np.ndarray | Tensor | Sequence[Image.Image |
     if isinstance(images, Tensor):
         batch = images.unsqueeze(0) if images.ndim == 3 else images
         if batch.ndim != 4 or batch.shape[1] != 3 or not batch.is_floating_point():
-            raise DataError(f"A picture tensor of {images.dtype} {tuple(images.shape)} must be floats (B, 3, H, W) in [0, 1].")
+            raise DataError(
+                f"A picture tensor of {images.dtype} {tuple(images.shape)} must be floats (B, 3, H, W) in [0, 1]."
+            )
         low, high = batch.aminmax()
         if not (low >= 0 and high <= 1):
             raise DataError(f"A picture tensor holds values from {low:.3g} to {high:.3g}; scale them to [0, 1].")
@@ -122,7 +126,9 @@ def to_tensor(images: Image.Image | np.ndarray | Tensor | Sequence[Image.Image |
     several = images if isinstance(images, Sequence) else [images]
     arrays = [_array(image) for image in several]
     if not arrays or any(array.shape != arrays[0].shape for array in arrays):
-        raise DataError(f"Pictures of sizes {[a.shape[:2] for a in arrays]} cannot form one batch; fit them to one size.")
+        raise DataError(
+            f"Pictures of sizes {[a.shape[:2] for a in arrays]} cannot form one batch; fit them to one size."
+        )
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float().div(255)
 
 
@@ -131,6 +137,24 @@ def _array(image: Image.Image | np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise DataError(f"A picture array of {array.dtype} {array.shape} must be uint8 (H, W, 3).")
     return array
+
+
+def picture_list(pictures: Image.Image | np.ndarray | Tensor | Sequence) -> list[Image.Image]:
+    """Read what a pipeline takes as pictures (PIL, uint8 arrays, float tensors, or a list) into RGB images. Raises DataError on anything else."""
+    several = pictures if isinstance(pictures, (list, tuple)) else [pictures]
+    images: list[Image.Image] = []
+    for one in several:
+        if isinstance(one, Image.Image):
+            images.append(as_rgb(one))
+        elif isinstance(one, (np.ndarray, Tensor)):
+            images += to_pil(to_tensor(one))
+        else:
+            raise DataError(
+                f"A picture must be a PIL image, an array or a tensor, not {type(one).__name__}; read files with load_image."
+            )
+    if not images:
+        raise DataError("No picture was given; give at least one person and one garment.")
+    return images
 
 
 def to_uint8(pictures: Tensor) -> np.ndarray:
@@ -164,7 +188,9 @@ def place(original: tuple[int, int], size: tuple[int, int]) -> Placement:
     return Placement(original, (height - inner_h) // 2, (width - inner_w) // 2, inner_h, inner_w)
 
 
-def fit(image: Image.Image, *, size: tuple[int, int], fill: Fill = WHITE, resample: Resample = Resample.LANCZOS) -> tuple[Image.Image, Placement]:
+def fit(
+    image: Image.Image, *, size: tuple[int, int], fill: Fill = WHITE, resample: Resample = Resample.LANCZOS
+) -> tuple[Image.Image, Placement]:
     """Scale a picture to fit into `size` (H, W), keeping its aspect, and pad the rest; `unfit` undoes it.
 
     fill: a colour, or "edge" to repeat the border pixels (for photos, so that no hard edge appears).

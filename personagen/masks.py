@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from recsys.errors import ConfigError, DataError
 
@@ -60,7 +61,9 @@ def parts_from_parsing(parsing: np.ndarray, labels: Sequence[str]) -> np.ndarray
     labels: the label names by index (`labels.json`). Raises DataError when a pixel's value has no name.
     """
     if parsing.ndim != 2 or int(parsing.max(initial=0)) >= len(labels):
-        raise DataError(f"A parsing {parsing.shape} with values up to {parsing.max(initial=0)} needs (H, W) and values below {len(labels)}.")
+        raise DataError(
+            f"A parsing {parsing.shape} with values up to {parsing.max(initial=0)} needs (H, W) and values below {len(labels)}."
+        )
     return np.array([PART_OF_CCP.get(name, Part.BACKGROUND) for name in labels], dtype=np.uint8)[parsing]
 
 
@@ -82,7 +85,9 @@ def agnostic_mask(layers: Layers, *, mask_expand: float = 1.0) -> np.ndarray:
     Returns bool (H, W), 1 = repaint; empty when there is neither garment nor limb. Raises ConfigError outside the range.
     """
     if not 0 <= mask_expand <= 4:
-        raise ConfigError(f"mask_expand {mask_expand} must lie in 0..4; 1 is the default, more hides more of the old shape.")
+        raise ConfigError(
+            f"mask_expand {mask_expand} must lie in 0..4; 1 is the default, more hides more of the old shape."
+        )
     contour = layers.garment | layers.limbs
     rows = np.flatnonzero(contour.any(1))
     if rows.size == 0:
@@ -209,12 +214,33 @@ def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> 
     if size is not None and (image.height, image.width) != tuple(size):
         ratio = (image.width / image.height) / (size[1] / size[0])
         if not 0.98 <= ratio <= 1.02:
-            raise DataError(f"The mask {path} is {image.width}x{image.height} but the photo is {size[1]}x{size[0]}; draw it on that photo.")
+            raise DataError(
+                f"The mask {path} is {image.width}x{image.height} but the photo is {size[1]}x{size[0]}; draw it on that photo."
+            )
         image = image.resize((size[1], size[0]), Image.Resampling.NEAREST)
     mask = np.asarray(image) >= 128
     if not mask.any():
         raise DataError(f"The mask {path} marks nothing; paint the region to change white on black.")
     return mask
+
+
+def mask_list(masks: Image.Image | np.ndarray | Tensor | Sequence) -> list[np.ndarray]:
+    """Read what a pipeline takes as masks (PIL, arrays, tensors, or a list) into bool arrays (H, W), true = repaint. Raises DataError on anything else."""
+    several = masks if isinstance(masks, (list, tuple)) else [masks]
+    arrays: list[np.ndarray] = []
+    for one in several:
+        if isinstance(one, Image.Image):
+            one = np.asarray(one.convert("L")) >= 128
+        elif isinstance(one, Tensor):
+            one = one.detach().cpu().numpy()
+        if not isinstance(one, np.ndarray) or one.ndim not in (2, 3, 4):
+            raise DataError(
+                f"A mask must be a PIL image, an array (H, W) or a tensor (B, 1, H, W), not {type(one).__name__}."
+            )
+        flat = one.reshape(-1, *one.shape[-2:])
+        bright = flat if flat.dtype == bool else flat >= (0.5 if flat.max(initial=0) <= 1 else 128)
+        arrays += list(bright)
+    return arrays
 
 
 @dataclass(frozen=True)
@@ -236,5 +262,7 @@ class PartsMasker:
 
     def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
         if self.parts.shape != (person.height, person.width):
-            raise DataError(f"Parts of {self.parts.shape} do not belong to a photo of {(person.height, person.width)}; parse that photo.")
+            raise DataError(
+                f"Parts of {self.parts.shape} do not belong to a photo of {(person.height, person.width)}; parse that photo."
+            )
         return agnostic_mask(layers_from_parts(self.parts, kind=kind), mask_expand=self.mask_expand)

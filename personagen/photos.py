@@ -52,7 +52,9 @@ def is_heldout(key: str) -> bool:
     return hashlib.sha256(key.encode()).digest()[0] % 5 == 0
 
 
-def write_people_corpus(images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None) -> int:
+def write_people_corpus(
+    images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None
+) -> int:
     """Write try-on pairs from the parsed street photos: per photo one pair for each usable garment. Returns their number.
 
     images_root: the folder that holds `people/photos`, `people/parsing` and `people/labels.json`. size: (H, W).
@@ -60,14 +62,25 @@ def write_people_corpus(images_root: str | Path, out: str | Path, *, size: tuple
     """
     people = Path(images_root) / "people"
     if not (people / "labels.json").is_file():
-        raise DataError(f"There is no people/labels.json in {images_root}; give the folder that holds the parsed photos.")
+        raise DataError(
+            f"There is no people/labels.json in {images_root}; give the folder that holds the parsed photos."
+        )
     labels = json.loads((people / "labels.json").read_text())
     files = sorted((people / "photos").glob("*.jpg"))[:limit]
-    pairs = [pair for file in files for pair in photo_pairs(file, people / "parsing" / f"{file.stem}.png", labels, size=size)]
+    pairs = [
+        pair for file in files for pair in photo_pairs(file, people / "parsing" / f"{file.stem}.png", labels, size=size)
+    ]
     if not pairs:
-        raise DataError(f"No usable photo with a parsing in {people}; expected photos/NNNN.jpg beside parsing/NNNN.png.")
-    _write(out, [pair.row for pair in pairs], image=[p.person for p in pairs], garment=[p.garment for p in pairs],
-           mask=[p.mask.astype(np.uint8) for p in pairs])
+        raise DataError(
+            f"No usable photo with a parsing in {people}; expected photos/NNNN.jpg beside parsing/NNNN.png."
+        )
+    _write(
+        out,
+        [pair.row for pair in pairs],
+        image=[p.person for p in pairs],
+        garment=[p.garment for p in pairs],
+        mask=[p.mask.astype(np.uint8) for p in pairs],
+    )
     return len(pairs)
 
 
@@ -81,12 +94,23 @@ def photo_pairs(photo: Path, parsing: Path, labels: list[str], *, size: tuple[in
     colours = {kind: cloth_colour(np.asarray(image), label) for kind, label in worn.items()}
     caption = _person_caption(colours)
     safe, _ = fit(hide_face(image, parts), size=size, fill="edge")
-    small = np.asarray(fit(Image.fromarray(parts), size=size, fill=int(Part.BACKGROUND), resample=Image.Resampling.NEAREST)[0])
+    small = np.asarray(
+        fit(Image.fromarray(parts), size=size, fill=int(Part.BACKGROUND), resample=Image.Resampling.NEAREST)[0]
+    )
     for kind, label in worn.items():
+        if label.sum() < 0.6 * layers_from_parts(parts, kind=kind).garment.sum():
+            continue  # most of what would be repainted is another garment, such as a coat over the dress
         mask = agnostic_mask(layers_from_parts(small, kind=kind))
-        row = {"caption": caption, "garment_caption": f"a photo of {noun_phrase(kind, colours[kind])}", "kind": kind,
-               "colour": colours[kind], "pattern": "", "scene": "", "source": f"people/{photo.stem}",
-               "split": "heldout" if is_heldout(f"people/{photo.stem}") else "train"}
+        row = {
+            "caption": caption,
+            "garment_caption": f"a photo of {noun_phrase(kind, colours[kind])}",
+            "kind": kind,
+            "colour": colours[kind],
+            "pattern": "",
+            "scene": "",
+            "source": f"people/{photo.stem}",
+            "split": "heldout" if is_heldout(f"people/{photo.stem}") else "train",
+        }
         yield Pair(np.asarray(safe), np.asarray(cut_out(image, label, size=size)), mask, row)
 
 
@@ -117,15 +141,18 @@ def _whole(mask: np.ndarray) -> np.ndarray | None:
     kept = [piece for piece in pieces if piece.sum() > 0.1 * pieces[0].sum()]
     whole = np.logical_or.reduce(kept)
     rows, columns = np.flatnonzero(whole.any(1)), np.flatnonzero(whole.any(0))
-    box = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
-    usable = whole.sum() > 0.012 * mask.size and len(kept) <= 3 and pieces[0].sum() > 0.45 * mask.sum() and whole.sum() > 0.3 * box
-    return whole if usable else None
+    height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    large = whole.sum() > 0.012 * mask.size and height > 0.1 * mask.shape[0]
+    compact = len(kept) <= 3 and pieces[0].sum() > 0.45 * mask.sum() and whole.sum() > 0.3 * height * width
+    return whole if large and compact else None
 
 
 def cut_out(image: Image.Image, mask: np.ndarray, *, size: tuple[int, int]) -> Image.Image:
     """Cut a garment (mask: bool (H, W)) out of its photo, put it on white and fit it to `size` with a 5 % margin."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    alpha = Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(1.0)).point(lambda v: max(0, 2 * v - 255))
+    alpha = (
+        Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(1.0)).point(lambda v: max(0, 2 * v - 255))
+    )
     on_white = Image.composite(image, Image.new("RGB", image.size, WHITE), alpha)
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     inner = (round(size[0] * 0.9), round(size[1] * 0.9))
@@ -144,12 +171,21 @@ def hide_face(image: Image.Image, parts: np.ndarray) -> Image.Image:
 
 
 def cloth_colour(picture: np.ndarray, mask: np.ndarray) -> str:
-    """Name the colour of the pixels (H, W, 3) under a mask: each votes for its nearest word in CIE Lab, lightness at half weight."""
-    pixels = to_lab(picture[mask])
-    names, scale = list(COLOURS), np.array([0.5, 1.0, 1.0])
-    words = to_lab(np.array([COLOURS[name] for name in names]))
-    nearest = (((pixels[:, None] - words) * scale) ** 2).sum(-1).argmin(1)
+    """Name the colour of the pixels of a photo (H, W, 3) under a mask (H, W): each votes for its nearest word in CIE Lab.
+
+    Worn cloth is duller than the words' reference colours, so chroma is compared compressed (power 0.3) and lightness at half weight.
+    """
+    names = list(COLOURS)
+    words, pixels = _cloth_space(np.array([COLOURS[name] for name in names])), _cloth_space(picture[mask])
+    nearest = ((pixels[:, None] - words) ** 2).sum(-1).argmin(1)
     return names[int(np.bincount(nearest, minlength=len(names)).argmax())]
+
+
+def _cloth_space(rgb: np.ndarray) -> np.ndarray:
+    lab = to_lab(rgb)
+    chroma = np.hypot(lab[..., 1], lab[..., 2])[..., None]
+    dull = 20 * np.maximum(chroma - 4, 0) ** 0.3  # the first 4 are camera tints of white and black cloth
+    return np.concatenate([0.5 * lab[..., :1], lab[..., 1:] / np.maximum(chroma, 1e-6) * dull], axis=-1)
 
 
 def _person_caption(colours: dict[str, str]) -> str:
@@ -157,7 +193,9 @@ def _person_caption(colours: dict[str, str]) -> str:
     return f"a photo of a person wearing {worn}"
 
 
-def write_garments_corpus(images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None) -> int:
+def write_garments_corpus(
+    images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None
+) -> int:
     """Write a text-only corpus from the garment photos, padded white, adults' garments of known kinds. Returns their number.
 
     images_root: the folder that holds `garments/garments.csv` and `garments/images`. size: (H, W). limit: so many rows of it.
@@ -165,7 +203,9 @@ def write_garments_corpus(images_root: str | Path, out: str | Path, *, size: tup
     """
     folder = Path(images_root) / "garments"
     if not (folder / "garments.csv").is_file():
-        raise DataError(f"There is no garments/garments.csv in {images_root}; give the folder that holds the garment photos.")
+        raise DataError(
+            f"There is no garments/garments.csv in {images_root}; give the folder that holds the garment photos."
+        )
     with (folder / "garments.csv").open(newline="") as table:
         entries = list(csv.DictReader(table))[:limit]
     rows, pictures = [], []
@@ -176,11 +216,23 @@ def write_garments_corpus(images_root: str | Path, out: str | Path, *, size: tup
         image = load_image(folder / "images" / entry["file"])
         colour = measure_colour(image)
         caption = f"a photo of {noun_phrase(kind, colour)}"
-        rows.append({"caption": caption, "garment_caption": caption, "kind": kind, "colour": colour, "pattern": "", "scene": "",
-                     "source": f"garments/{entry['file']}", "split": "heldout" if is_heldout(f"sender/{entry['sender_id']}") else "train"})
+        rows.append(
+            {
+                "caption": caption,
+                "garment_caption": caption,
+                "kind": kind,
+                "colour": colour,
+                "pattern": "",
+                "scene": "",
+                "source": f"garments/{entry['file']}",
+                "split": "heldout" if is_heldout(f"sender/{entry['sender_id']}") else "train",
+            }
+        )
         pictures.append(np.asarray(fit(image, size=size)[0]))
     if not rows:
-        raise DataError(f"No usable garment in {folder / 'garments.csv'}; expected kinds such as T-Shirt, Dress or Pants.")
+        raise DataError(
+            f"No usable garment in {folder / 'garments.csv'}; expected kinds such as T-Shirt, Dress or Pants."
+        )
     _write(out, rows, image=pictures)
     return len(rows)
 
