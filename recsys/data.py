@@ -1,0 +1,194 @@
+"""Turn interactions into sequences, splits, evaluation cases and training batches.
+
+Items are 1..n and 0 is padding; a sequence is an int64 array in time order, oldest first.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import ConfigError, DataError
+from .types import PAD, Batch
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Who took what, when: three arrays (N,) of one length, in any order.
+
+    `users` 1..m and `items` 1..n, both int64; `timestamps` of any ordered number type. `user_names[u]` and
+    `item_names[i]` are the ids as the file spells them; index 0 is "" in both.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    timestamps: np.ndarray
+    user_names: tuple[str, ...] = ()
+    item_names: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if not len(self.users) == len(self.items) == len(self.timestamps):
+            raise DataError(
+                f"{len(self.users)} users, {len(self.items)} items and {len(self.timestamps)} timestamps: "
+                "the three columns must have one length."
+            )
+        if len(self.users) == 0:
+            raise DataError("there are no interactions; give at least one row.")
+        if self.users.min() < 1 or self.items.min() < 1:
+            raise DataError("user and item numbers must start at 1; 0 is padding. Map the ids first.")
+
+    @property
+    def n_items(self) -> int:
+        """Return the highest item id, or the number of names where they are known."""
+        return len(self.item_names) - 1 if self.item_names else int(self.items.max())
+
+    def sequences(self) -> list[np.ndarray]:
+        """List each user's items in time order, user 1 first; rows of equal time keep the order of the file."""
+        order = np.lexsort((self.timestamps, self.users))
+        users, items = self.users[order], self.items[order].astype(np.int64)
+        bounds = np.searchsorted(users, np.arange(1, int(users.max()) + 2))
+        return [items[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+
+    def history(self, user: str) -> np.ndarray:
+        """Return the items of the user spelled `user` in time order. Raises: DataError for an unknown user."""
+        try:
+            number = self.user_names.index(user)
+        except ValueError:
+            known = ", ".join(self.user_names[1:6])
+            raise DataError(
+                f"user {user!r} is not among the {len(self.user_names) - 1} users of the data; known are {known} …"
+            ) from None
+        rows = np.flatnonzero(self.users == number)
+        return self.items[rows[np.argsort(self.timestamps[rows], kind="stable")]].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Evaluation cases: `histories[c]` was seen, `targets[c]` (one or more items) came after.
+
+    `seen[c]`, where given, holds further items that a masked evaluation may not rank, such as the validation items
+    between a temporal split's training and test items.
+    """
+
+    histories: list[np.ndarray]
+    targets: list[np.ndarray]
+    seen: list[np.ndarray] | None = None
+
+    def __post_init__(self):
+        if len(self.histories) != len(self.targets) or (self.seen is not None and len(self.seen) != len(self.targets)):
+            raise DataError(
+                f"{len(self.histories)} histories, {len(self.targets)} targets"
+                + ("" if self.seen is None else f", {len(self.seen)} seen lists")
+                + ": evaluation cases need one of each."
+            )
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Cases":
+        """Select the cases at `rows`."""
+        pick = [int(row) for row in rows]
+        seen = None if self.seen is None else [self.seen[row] for row in pick]
+        return Cases([self.histories[row] for row in pick], [self.targets[row] for row in pick], seen)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training sequences, validation and test cases over items 1..n_items; `item_names[0]` is "" for padding."""
+
+    train: list[np.ndarray]
+    valid: Cases
+    test: Cases
+    n_items: int
+    item_names: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        for name, arrays in (
+            ("train", self.train),
+            ("valid", self.valid.histories + self.valid.targets),
+            ("test", self.test.histories + self.test.targets),
+        ):
+            flat = np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
+            if len(flat) and (flat.min() < 1 or flat.max() > self.n_items):
+                raise DataError(
+                    f"{name} holds item ids {flat.min()}..{flat.max()}; allowed are 1 to n_items = {self.n_items}."
+                )
+        if self.item_names is not None and len(self.item_names) != self.n_items + 1:
+            raise DataError(
+                f"{len(self.item_names)} item names for {self.n_items} items; give n_items + 1, with '' for padding "
+                "first."
+            )
+
+    def fingerprint(self) -> str:
+        """Digest every id of the split: equal data give equal fingerprints."""
+        digest = hashlib.sha256(str(self.n_items).encode())
+        for arrays in (
+            self.train, self.valid.histories, self.valid.targets, self.test.histories, self.test.targets
+        ):  # fmt: skip
+            digest.update(np.array([len(array) for array in arrays], np.int64).tobytes())
+            digest.update(np.concatenate([np.zeros(0, np.int64), *arrays]).astype(np.int64).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def leave_one_out(sequences: list[np.ndarray], n_items: int, *, item_names: tuple[str, ...] | None = None) -> Split:
+    """Split each sequence: its last item is the test target, the one before the validation target, the rest trains.
+
+    The test history includes the validation item. Sequences shorter than 3 only train.
+    """
+    sequences = [np.asarray(sequence, np.int64) for sequence in sequences]
+    held = [sequence for sequence in sequences if len(sequence) >= 3]
+    train = [sequence[:-2] if len(sequence) >= 3 else sequence for sequence in sequences if len(sequence)]
+    valid = Cases([sequence[:-2] for sequence in held], [sequence[-2:-1] for sequence in held])
+    test = Cases([sequence[:-1] for sequence in held], [sequence[-1:] for sequence in held])
+    return Split(train, valid, test, n_items, item_names)
+
+
+def pad(histories: Sequence[np.ndarray], *, length: int | None = None) -> Tensor:
+    """Stack histories into (B, L) int64, most recent item last, 0 on the left; L is `length` or the longest history.
+
+    A longer history keeps its last `length` items; L is at least 1, so that an empty history is a row of padding.
+    """
+    if length is not None and length < 1:
+        raise ConfigError(f"length is {length}; it must be at least 1.")
+    width = length or max(1, max((len(history) for history in histories), default=1))
+    rows = np.full((len(histories), width), PAD, np.int64)
+    for row, history in zip(rows, histories, strict=True):
+        recent = history[-width:]
+        if len(recent):
+            row[-len(recent) :] = recent
+    return torch.from_numpy(rows)
+
+
+def windows(sequences: Sequence[np.ndarray], max_length: int) -> list[np.ndarray]:
+    """Cut sequences into pieces of at most max_length + 1 items in which every transition occurs exactly once.
+
+    Pieces are cut from the recent end and overlap by one item: the last input of one is the first target's input of
+    the next. Sequences of one item have no transition and give none.
+    """
+    if max_length < 1:
+        raise ConfigError(f"max_length is {max_length}; it must be at least 1.")
+    pieces = []
+    for sequence in sequences:
+        for end in range(len(sequence), 1, -max_length):
+            pieces.append(sequence[max(0, end - max_length - 1) : end])
+    return pieces
+
+
+def batches(
+    pieces: Sequence[np.ndarray], batch_size: int, *, generator: torch.Generator | None = None, start: int = 0
+) -> Iterator[Batch]:
+    """Yield batches in which every position is a target, in an order drawn from `generator` (None: as given).
+
+    Each batch is as long as its longest piece less one. `start` skips that many batches without building them: an epoch
+    can be resumed in the middle. The last batch may be smaller.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+    n = len(pieces)
+    order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+    for low in range(start * batch_size, n, batch_size):
+        chosen = [pieces[int(i)] for i in order[low : low + batch_size]]
+        yield Batch(pad([piece[:-1] for piece in chosen]), pad([piece[1:] for piece in chosen]))

@@ -1,0 +1,118 @@
+"""EASE: a linear item-item model with a closed form (H. Steck, "Embarrassingly Shallow Autoencoders", WWW 2019).
+
+With X (users, items) and G = Xᵀ X + ridge · I, P = G⁻¹:  B_ij = -P_ij / P_jj for i ≠ j and B_jj = 0  (equation 8),
+the minimum of |X - X B|² + ridge · |B|² with a zero diagonal. Scores are x B for a user's row x.
+
+Differs from the paper: X may be weighted by recency, in the fit and in the row that is scored, which on data split by
+time is worth more than the choice of model. "linear" runs from `floor` for a user's oldest item to 1 for the newest;
+"geometric" is decay^age. Of an item taken twice the newest counts.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError, ResourceError
+from ..ranking import check_history, top_k
+from ..types import PAD, Ranking
+from .counting import check_fitted, flatten, read_state
+
+ROWS = 128  # users a block of the Gram matrix
+
+
+@dataclass(frozen=True)
+class EaseConfig:
+    """Settings of `Ease`; `floor` belongs to recency "linear", `decay` to "geometric"."""
+
+    n_items: int
+    ridge: float = 500.0
+    recency: Literal["none", "linear", "geometric"] = "none"
+    floor: float = 0.1
+    decay: float = 0.7
+
+    def __post_init__(self):
+        if self.ridge <= 0:
+            raise ConfigError(f"ridge is {self.ridge}; it must be above 0.")
+        if self.recency not in ("none", "linear", "geometric"):
+            raise ConfigError(f"recency is {self.recency!r}; allowed are 'none', 'linear' and 'geometric'.")
+        if not (0 <= self.floor <= 1 and 0 < self.decay <= 1):
+            raise ConfigError(f"floor is {self.floor}, decay {self.decay}; floor must be in 0..1, decay in (0, 1].")
+
+
+class Ease:
+    """Recommend by a closed-form linear map from a user's items to all items."""
+
+    def __init__(self, config: EaseConfig):
+        self.config = config
+        self.n_items = config.n_items
+        self.map: Tensor | None = None
+        """(n+1, n+1) float32: B, row and column 0 (padding) zero."""
+
+    def fit(self, sequences: list[np.ndarray]) -> "Ease":
+        """Solve for B. Needs about 12·n² bytes.
+
+        Raises: DataError for no sequences or ids outside 1..n_items; ResourceError when memory does not suffice.
+        """
+        flatten(sequences, self.n_items)
+        try:
+            gram = self._gram([sequence for sequence in sequences if len(sequence)])
+            gram.diagonal().add_(self.config.ridge)
+            inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        except (MemoryError, RuntimeError) as error:
+            raise ResourceError(
+                f"EASE over {self.n_items} items failed: {error}. It needs about {12 * self.n_items**2 / 1e9:.1f} GB, "
+                "and a larger ridge where the matrix is near singular."
+            ) from error
+        inverse.div_(-inverse.diagonal().clone())
+        inverse.fill_diagonal_(0)
+        self.map = torch.zeros(self.n_items + 1, self.n_items + 1)
+        self.map[1:, 1:] = inverse
+        return self
+
+    def _gram(self, sequences: list[np.ndarray]) -> Tensor:
+        """Sum Xᵀ X (n, n) over blocks of users, each block over the items that occur in it."""
+        gram = torch.zeros(self.n_items, self.n_items)
+        for low in range(0, len(sequences), ROWS):
+            block = sequences[low : low + ROWS]
+            items, rows = flatten(block, self.n_items)
+            ages = torch.cat([torch.arange(len(sequence) - 1, -1, -1) for sequence in block])
+            lengths = torch.tensor([len(sequence) for sequence in block])[rows]
+            present, columns = torch.unique(items, return_inverse=True)
+            x = torch.zeros(len(block), len(present))
+            x.view(-1).scatter_reduce_(0, rows * len(present) + columns, self._weights(ages, lengths), "amax")
+            gram[(present - 1)[:, None], present - 1] += x.T @ x
+        return gram
+
+    def _weights(self, age: Tensor, length: Tensor) -> Tensor:
+        """Weigh an item `age` places before the newest of a history of `length` items; broadcasts, float32."""
+        if self.config.recency == "geometric":
+            return self.config.decay ** age.float()
+        if self.config.recency == "linear":
+            return 1 - (1 - self.config.floor) * age / (length - 1).clamp(min=1)
+        return torch.ones(torch.broadcast_shapes(age.shape, length.shape))
+
+    def rows(self, history: Tensor) -> Tensor:
+        """Turn histories (B, L) into weighted rows X (B, n+1), column 0 zero."""
+        length = (history != PAD).sum(1, keepdim=True)
+        age = torch.arange(history.shape[1] - 1, -1, -1).expand(history.shape)
+        weights = self._weights(age.clamp(max=1_000_000), length).masked_fill(history == PAD, 0)
+        return torch.zeros(len(history), self.n_items + 1).scatter_reduce_(1, history, weights.clamp(min=0), "amax")
+
+    def recommend(
+        self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
+    ) -> Ranking:
+        """Rank the k items with the highest x B for each history (B, L); `generator` is not used."""
+        weights = check_fitted(self.map, "Ease")
+        check_history(history, self.n_items)
+        return top_k(self.rows(history) @ weights, history, k, exclude_seen=exclude_seen)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the fitted tensors."""
+        return {"map": check_fitted(self.map, "Ease")}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take the fitted tensors; refuse other names or shapes. Raises: ModelError."""
+        self.map = read_state(state, {"map": (self.n_items + 1, self.n_items + 1)})["map"]

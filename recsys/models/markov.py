@@ -1,0 +1,120 @@
+"""Count which item followed which, with a discount for distance, over all prefixes of the training sequences.
+
+Fit: for two items of one sequence that are g = 1..window places apart, the transition a -> b gains decay^(g-1):
+    W[a, b] = sum over such pairs of decay^(g-1),      then      W[a, :] /= (sum_b W[a, b])^degree_power.
+Score: after a history … x_2 x_1 x_0 (x_0 most recent), item b has the sum over the last `window` items of
+    decay^age · W[x_age, b].
+
+A table of counts fitted in seconds, it is ahead of most published neural and generative recommenders on the Amazon
+sets; a neural model has to be compared with it. Items that no transition reaches are ranked by popularity.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..ranking import check_history, top_k
+from ..types import PAD, Ranking
+from .counting import check_fitted, flatten, read_state
+
+
+@dataclass(frozen=True)
+class MarkovConfig:
+    """Settings of `Markov`; window 1 is the first-order chain."""
+
+    n_items: int
+    decay: float = 0.7
+    window: int = 10
+    degree_power: float = 0.5
+
+    def __post_init__(self):
+        if not 0 < self.decay <= 1:
+            raise ConfigError(f"decay is {self.decay}; it must be above 0 and at most 1.")
+        if self.window < 1:
+            raise ConfigError(f"window is {self.window}; it must be at least 1.")
+        if not 0 <= self.degree_power <= 1:
+            raise ConfigError(f"degree_power is {self.degree_power}; it must be from 0 to 1.")
+
+
+class Markov:
+    """Recommend what followed the recent items in other histories."""
+
+    def __init__(self, config: MarkovConfig):
+        self.config = config
+        self.n_items = config.n_items
+        self.starts: Tensor | None = None
+        """(n+2,) int64: the transitions of item a are starts[a] .. starts[a+1]."""
+        self.follows = torch.zeros(0, dtype=torch.int64)
+        """(nnz,) int64: the item that follows."""
+        self.weights = torch.zeros(0)
+        """(nnz,) float32: W."""
+        self.prior = torch.zeros(config.n_items + 1)
+        """(n+1,) float32: popularity, scaled far below any transition."""
+
+    def fit(self, sequences: list[np.ndarray]) -> "Markov":
+        """Count the transitions of all sequences. Raises: DataError for no sequences or ids outside 1..n_items."""
+        items, owners = flatten(sequences, self.n_items)
+        codes, weights = self._pairs(items, owners)
+        sources = codes // (self.n_items + 1)
+        degree = torch.zeros(self.n_items + 1, dtype=torch.float64).index_add_(0, sources, weights)
+        weights = weights / degree[sources] ** self.config.degree_power
+        self.follows = codes % (self.n_items + 1)
+        self.weights = weights.float()
+        rows = torch.bincount(sources, minlength=self.n_items + 1)
+        self.starts = torch.cat([torch.zeros(1, dtype=torch.int64), rows.cumsum(0)])
+        counts = torch.bincount(items, minlength=self.n_items + 1).double()
+        self.prior = (counts / counts.sum() * 1e-6).float()
+        return self
+
+    def _pairs(self, items: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum the discounted transitions: sorted codes a·(n+1)+b (nnz,) int64 and their weights (nnz,) float64."""
+        codes = torch.zeros(0, dtype=torch.int64)
+        weights = torch.zeros(0, dtype=torch.float64)
+        for gap in range(1, min(self.config.window, len(items) - 1) + 1):
+            same = owners[gap:] == owners[:-gap]
+            new = (items[:-gap] * (self.n_items + 1) + items[gap:])[same]
+            discount = torch.full((len(new),), self.config.decay ** (gap - 1), dtype=torch.float64)
+            codes, inverse = torch.unique(torch.cat([codes, new]), return_inverse=True)
+            weights = torch.zeros(len(codes), dtype=torch.float64).index_add_(
+                0, inverse, torch.cat([weights, discount])
+            )
+        return codes, weights
+
+    def scores(self, history: Tensor) -> Tensor:
+        """Score every item for each history (B, L); returns (B, n+1) float32, column 0 meaningless."""
+        starts = check_fitted(self.starts, "Markov")
+        recent = history[:, -self.config.window :]
+        age = torch.arange(recent.shape[1] - 1, -1, -1)
+        factor = (self.config.decay**age).expand(recent.shape)[recent != PAD].double()
+        users = torch.nonzero(recent != PAD)[:, 0]
+        sources = recent[recent != PAD]
+        lengths = starts[sources + 1] - starts[sources]
+        within = torch.arange(int(lengths.sum())) - torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
+        entry = torch.repeat_interleave(starts[sources], lengths) + within
+        cells = torch.repeat_interleave(users, lengths) * (self.n_items + 1) + self.follows[entry]
+        values = torch.repeat_interleave(factor, lengths) * self.weights[entry]
+        table = self.prior.double().repeat(len(history))
+        return table.index_add_(0, cells, values).view(len(history), -1).float()
+
+    def recommend(
+        self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
+    ) -> Ranking:
+        """Rank the k items most likely to follow each history (B, L); `generator` is not used."""
+        check_fitted(self.starts, "Markov")
+        check_history(history, self.n_items)
+        return top_k(self.scores(history), history, k, exclude_seen=exclude_seen)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the fitted tensors."""
+        starts = check_fitted(self.starts, "Markov")
+        return {"starts": starts, "follows": self.follows, "weights": self.weights, "prior": self.prior}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take the fitted tensors; refuse other names or shapes. Raises: ModelError."""
+        shapes = {"starts": (self.n_items + 2,), "follows": (-1,), "weights": (-1,), "prior": (self.n_items + 1,)}
+        state = read_state(state, shapes)
+        self.starts, self.follows = state["starts"], state["follows"]
+        self.weights, self.prior = state["weights"], state["prior"]

@@ -1,0 +1,50 @@
+"""Rank items by how often the training sequences hold them: the floor that every recommender must clear."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..ranking import check_history, top_k
+from ..types import Ranking
+from .counting import check_fitted, flatten, read_state
+
+
+@dataclass(frozen=True)
+class PopularityConfig:
+    """Settings of `Popularity`."""
+
+    n_items: int
+
+
+class Popularity:
+    """Recommend the most frequent items, the same for everyone but for what each has already seen."""
+
+    def __init__(self, config: PopularityConfig):
+        self.config = config
+        self.n_items = config.n_items
+        self.counts: Tensor | None = None
+        """(n+1,) float32 occurrences; column 0 is padding."""
+
+    def fit(self, sequences: list[np.ndarray]) -> "Popularity":
+        """Count the items of all sequences. Raises: DataError for no sequences or ids outside 1..n_items."""
+        items, _ = flatten(sequences, self.n_items)
+        self.counts = torch.bincount(items, minlength=self.n_items + 1).float()
+        return self
+
+    def recommend(
+        self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
+    ) -> Ranking:
+        """Rank the k most frequent items for each history (B, L); `generator` is not used."""
+        counts = check_fitted(self.counts, "Popularity")
+        check_history(history, self.n_items)
+        return top_k(counts.expand(len(history), -1), history, k, exclude_seen=exclude_seen)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the fitted tensors."""
+        return {"counts": check_fitted(self.counts, "Popularity")}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take the fitted tensors; refuse other names or shapes. Raises: ModelError."""
+        self.counts = read_state(state, {"counts": (self.n_items + 1,)})["counts"]
