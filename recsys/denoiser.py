@@ -1,4 +1,4 @@
-"""Denoisers (x_t (N, d), t (N,), c (N, d)) -> (N, d): what the clean item embedding was, given a noisy one and a history."""
+"""Denoisers (x_t (N, d), t (N,), c (N, d)) -> (N, d): what the clean item was, given a noisy one and a history."""
 
 import math
 
@@ -9,7 +9,7 @@ from .schedule import Schedule
 
 
 def time_embedding(t: Tensor, d: int) -> Tensor:
-    """Embed t (N,) in sines and cosines (N, d) of wavelengths 2·pi to 20,000·pi (Vaswani et al. 2017). d must be even."""
+    """Embed t (N,) in sines and cosines (N, d), d even, of wavelengths 2·pi to 20,000·pi (Vaswani et al. 2017)."""
     rate = torch.exp(-math.log(10_000) * torch.arange(d // 2, device=t.device) / (d // 2))
     angle = t.unsqueeze(-1).float() * rate
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
@@ -30,14 +30,14 @@ class LinearDenoiser(nn.Module):
 
 
 class PosteriorDenoiser(nn.Module):
-    """Predict the query u (N, d) whose logits u·E/√d are the item's log-posterior, by Bayes' rule plus a learned correction.
+    """Predict the query u (N, d) whose logits u·E/√d are the log-posterior, by Bayes' rule plus a learned correction.
 
     If item i has prior p(i | c) ∝ exp(q·e_i/√d) and all |e_i| are equal, then
     log p(i | x_t, c) = q·e_i/√d + (alpha_t/sigma_t²) x_t·e_i + constant, so u = q + √d·alpha_t/sigma_t²·x_t exactly.
-    The correction starts at zero and sees alpha_t x_t, the linear estimate of x0, so noise alone (t = T) hardly moves it.
+    The correction starts near zero and sees alpha_t x_t, the linear estimate of x0, so noise alone hardly moves it.
     """
 
-    def __init__(self, d: int, *, schedule: Schedule, dropout: float):
+    def __init__(self, d: int, *, schedule: Schedule):
         super().__init__()
         self.d = d
         evidence = d**0.5 * schedule.alpha[1:] / schedule.sigma[1:] ** 2
@@ -47,12 +47,11 @@ class PosteriorDenoiser(nn.Module):
         self.register_buffer("alpha", schedule.alpha.float(), persistent=False)
         self.prior = nn.Linear(d, d)
         self.enter, self.time, self.out = nn.Linear(2 * d, 2 * d), nn.Linear(d, 2 * d), nn.Linear(2 * d, d)
-        self.dropout = nn.Dropout(dropout)
-        nn.init.zeros_(self.out.weight)
+        nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
         """Predict the query u (N, d), for t >= 1."""
         seen = self.enter(torch.cat([self.alpha[t].unsqueeze(-1) * x_t, c], dim=-1))
-        correction = self.out(self.dropout(nn.functional.gelu(seen + self.time(time_embedding(t, self.d)))))
+        correction = self.out(nn.functional.gelu(seen + self.time(time_embedding(t, self.d))))
         return self.prior(c) + correction + self.evidence[t].unsqueeze(-1) * x_t

@@ -1,6 +1,6 @@
 """History encoders: what a user did -> the condition c at every position. All are causal and blind to padding.
 
-Each maps embeddings (B, L, d) and `real` (B, L) bool to (B, L, d), zero at padding, and has `last` for the final position alone.
+Each maps embeddings (B, L, d) and `real` (B, L) bool to (B, L, d), zero at padding; `last` is the final position alone.
 Transformer: Kang & McAuley, SASRec (2018), with pre-normalisation; GRU: Hidasi et al., GRU4Rec (2016);
 Caser: Tang & Wang (2018). Differences: all give every position in one pass.
 """

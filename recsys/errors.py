@@ -23,3 +23,10 @@ class ResourceError(RuntimeError):
     """The machine lacks memory, disk space or a device that the work needs."""
 
     exit_code = 5
+
+
+def check_range(**limits: tuple[float, float, float]) -> None:
+    """Refuse a setting outside its range: check_range(dropout=(value, lowest, highest)). Raises: ConfigError."""
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise ConfigError(f"{name} = {value}; allowed are {low} to {high}")

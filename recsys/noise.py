@@ -1,7 +1,7 @@
 """Noise that belongs to a user: the same for a history whatever batch, order or padding it arrives in.
 
-A counter-based generator: numbers are hashes of (seed, history, counter), in the manner of Salmon et al., Parallel Random Numbers:
-As Easy as 1, 2, 3 (2011), with the SplitMix64 mixing function (Steele et al. 2014). All users are drawn at once.
+A counter-based generator: numbers are hashes of (seed, history, counter), in the manner of Salmon et al., Parallel
+Random Numbers: As Easy as 1, 2, 3 (2011), with the mixing function of SplitMix64 (Steele et al. 2014).
 """
 
 import math

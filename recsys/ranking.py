@@ -15,9 +15,11 @@ def check_history(history: Tensor, n_items: int) -> None:
     Raises: DataError.
     """
     if history.ndim != 2 or history.dtype != torch.int64:
-        raise DataError(f"history has shape {tuple(history.shape)} and dtype {history.dtype}; give int64 (users, length)")
+        raise DataError(
+            f"history is {history.dtype} of shape {tuple(history.shape)}; give int64 of shape (users, length)"
+        )
     if history.numel() == 0:
-        raise DataError(f"history has shape {tuple(history.shape)}; give at least one user and one position (0 = padding)")
+        raise DataError(f"history has shape {tuple(history.shape)}; give a user and a position (0 = padding) at least")
     low, high = int(history.min()), int(history.max())
     if low < 0 or high > n_items:
         raise DataError(f"history holds item ids {low}..{high}; allowed are 0 (padding) to {n_items}")

@@ -25,7 +25,9 @@ class Schedule:
 
     def __post_init__(self):
         if self.alpha.ndim != 1 or self.alpha.shape != self.sigma.shape or len(self.alpha) < 2:
-            raise ConfigError(f"alpha {tuple(self.alpha.shape)} and sigma {tuple(self.sigma.shape)}; give two vectors of T+1")
+            raise ConfigError(
+                f"alpha {tuple(self.alpha.shape)}, sigma {tuple(self.sigma.shape)}; give two vectors of T+1"
+            )
         if self.alpha.dtype != torch.float64 or self.sigma.dtype != torch.float64:
             raise ConfigError(f"alpha is {self.alpha.dtype}, sigma {self.sigma.dtype}; give float64")
         if not torch.allclose(self.alpha**2 + self.sigma**2, torch.ones_like(self.alpha)):
@@ -57,9 +59,10 @@ def from_alpha_bar(alpha_bar: Tensor) -> Schedule:
 
 
 def from_betas(betas: Tensor) -> Schedule:
-    """Build a schedule from the T forward variances beta_t (Ho et al. 2020, eq. 2). Raises: ConfigError outside 0..1."""
+    """Build a schedule from the T forward variances beta_t (DDPM, eq. 2). Raises: ConfigError outside 0..1."""
     if bool(((betas < 0) | (betas > 1)).any()):
-        raise ConfigError(f"betas lie in {float(betas.min()):.4g}..{float(betas.max()):.4g}; allowed are 0 to 1: use more steps")
+        low, high = float(betas.min()), float(betas.max())
+        raise ConfigError(f"betas lie in {low:.4g}..{high:.4g}; allowed are 0 to 1: use more steps")
     return from_alpha_bar(torch.cumprod(1 - betas.double(), 0))
 
 
@@ -99,7 +102,7 @@ def linear_variance(T: int, *, scale: float, low: float, high: float) -> Schedul
     """Let the noise variance itself rise in a straight line, sigma_t² = scale·linspace(low, high) (DiffRec, eq. 4)."""
     variance = scale * torch.linspace(low, high, _steps(T), dtype=torch.float64)
     if not 0 <= float(variance.min()) <= float(variance.max()) < 1:
-        raise ConfigError(f"scale·low..scale·high = {scale * low:.4g}..{scale * high:.4g}; allowed is 0 up to, not including, 1")
+        raise ConfigError(f"scale·low, scale·high = {scale * low:.4g}, {scale * high:.4g}; allowed is 0 to below 1")
     return from_alpha_bar(1 - variance)
 
 

@@ -1,0 +1,107 @@
+"""SASRec: self-attention over the history, trained by full-softmax cross-entropy at every position.
+
+Kang & McAuley, Self-Attentive Sequential Recommendation (ICDM 2018): h = Transformer(E_history + P), score = h·E^T.
+Differs: full softmax in place of one sampled negative (Klenitskiy & Vasilev 2023), pre-normalisation, an item bias, a
+learned answer for empty histories; items may be known by features beside or instead of ids.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ..encoder import build
+from ..errors import check_range
+from ..items import ItemTable, cross_entropy, grow, log_probabilities, with_first_items
+from ..mode import evaluating
+from ..ranking import check_history, check_k, rank_in_chunks
+from ..types import PAD, Batch, Ranking
+
+
+@dataclass(frozen=True)
+class SASRecConfig:
+    """`encoder` may also be gru (GRU4Rec) or caser; `max_softmax` items are scored exactly per training step."""
+
+    n_items: int
+    d: int = 64
+    max_len: int = 50
+    encoder: str = "transformer"
+    layers: int = 2
+    heads: int = 2
+    dropout: float = 0.3
+    items: str = "id"
+    n_features: int = 0
+    id_dropout: float = 0.2
+    max_softmax: int = 20_000
+
+    def __post_init__(self):
+        check_range(
+            n_items=(self.n_items, 1, 10**9),
+            d=(self.d, 1, 4096),
+            max_len=(self.max_len, 1, 4096),
+            layers=(self.layers, 1, 64),
+        )
+        check_range(
+            dropout=(self.dropout, 0, 0.95),
+            id_dropout=(self.id_dropout, 0, 1),
+            max_softmax=(self.max_softmax, 2, 10**8),
+        )
+
+
+class SASRec(nn.Module):
+    """A sequence encoder whose last state is matched against every item."""
+
+    def __init__(self, config: SASRecConfig, *, features: Tensor | None = None):
+        super().__init__()
+        c = config
+        self.n_items, self.config = config.n_items, config
+        self.table = ItemTable(c.n_items, c.d, source=c.items, n_features=c.n_features, id_dropout=c.id_dropout)
+        if features is not None:
+            self.table.set_features(features)
+        self.encoder = build(c.encoder, c.d, max_len=c.max_len, layers=c.layers, heads=c.heads, dropout=c.dropout)
+        self.start = nn.Parameter(torch.zeros(c.d))
+        self.dropout = nn.Dropout(c.dropout)
+
+    def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
+        """Average the cross-entropy of the next item over every position that has one (Batch (B, L))."""
+        batch = with_first_items(batch)
+        embedding, bias = self.table(generator=generator)
+        real = batch.history != PAD
+        hidden = self.encoder(self.dropout(embedding[batch.history]), real)
+        hidden = torch.where(real.unsqueeze(-1), hidden, self.start)
+        known = batch.target != PAD
+        limit = self.config.max_softmax
+        ce = cross_entropy(
+            hidden[known], batch.target[known], embedding, bias, scale=1.0, limit=limit, generator=generator
+        )
+        return {"loss": ce}
+
+    def recommend(
+        self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
+    ) -> Ranking:
+        """Rank the next items of history (B, L); `generator` is not needed. Raises: DataError, ConfigError."""
+        check_history(history, self.n_items)
+        check_k(k, self.n_items)
+        with evaluating(self):
+            embedding, bias = self.table()
+
+            def score(history: Tensor, rows: Tensor) -> Tensor:
+                history = history[:, -self.config.max_len :]
+                real = history != PAD
+                hidden = self.encoder.last(embedding[history], real)
+                hidden = torch.where(real[:, -1:], hidden, self.start)
+                return log_probabilities(hidden, embedding, bias, scale=1.0)
+
+            return rank_in_chunks(score, history, k, exclude_seen=exclude_seen)
+
+    def item_embeddings(self) -> Tensor:
+        """Return the embeddings (n+1, d), row 0 padding."""
+        with evaluating(self):
+            return self.table()[0]
+
+    def with_items(self, features: Tensor) -> "SASRec":
+        """Return a copy that also ranks new items with features (m, f), as n+1..n+m. Raises: ConfigError."""
+        state = grow(self.state_dict(), features)
+        model = SASRec(replace(self.config, n_items=self.n_items + len(features)))
+        model.load_state_dict(state)
+        return model.to(next(self.parameters()).device)
