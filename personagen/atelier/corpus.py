@@ -1,0 +1,83 @@
+"""Training pictures from the atelier: persons, the garments they wear, the masks and the captions, as arrays on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .agnostic import agnostic_mask
+from .body import Body, random_body
+from .captions import person_caption
+from .garment import GarmentSpec, random_garment
+from .render import Camera, render_garment, render_person
+from .vocabulary import KINDS, REGION, SCENES
+
+HELDOUT_SEED = 1_000_003
+"""Seeds from here on are never trained on."""
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """One person in one outfit in one scene, before the camera."""
+
+    body: Body
+    outfit: tuple[GarmentSpec, ...]
+    scene: str
+    camera: Camera
+    seed: int
+
+
+def random_sitting(seed: int) -> Sitting:
+    """Draw a sitting; the same seed gives the same one."""
+    rng = np.random.default_rng(seed)
+    body, main = random_body(rng), random_garment(rng, str(rng.choice(KINDS)))
+    if main.region == "dress":
+        outfit: tuple[GarmentSpec, ...] = (main,)
+    elif main.region == "upper":
+        outfit = (main, random_garment(rng, str(rng.choice(("skirt", "trousers", "shorts"))), plain=0.75))
+    else:
+        outfit = (random_garment(rng, str(rng.choice(("t-shirt", "shirt", "sweater", "jacket"))), plain=0.75), main)
+    camera = Camera(azimuth=rng.uniform(-20, 20), elevation=rng.uniform(1, 7),
+                    target=(0.0, 0.5 * body.height, 0.0), extent=rng.uniform(1.06, 1.14) * body.height)
+    return Sitting(body, outfit, str(rng.choice(SCENES)), camera, int(rng.integers(1 << 30)))
+
+
+def rows(sitting: Sitting, *, size: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, str]]]:
+    """Picture (H, W, 3), garment (H, W, 3), mask (H, W) and words, one row a garment of the outfit."""
+    render = render_person(sitting.body, sitting.outfit, sitting.scene, size=size, camera=sitting.camera, seed=sitting.seed)
+    for garment in sitting.outfit:
+        mask = agnostic_mask(render, REGION[garment.kind], body=sitting.body, camera=sitting.camera)
+        words = {"caption": person_caption(sitting.outfit, sitting.scene), "garment_caption": garment.caption(),
+                 **garment.attributes, "scene": sitting.scene, "source": "atelier"}
+        yield render.image, render_garment(garment, size=size), mask, words
+
+
+def write_corpus(out: Path, n: int, *, seed: int = 0, size: tuple[int, int] = (192, 144)) -> Iterator[int]:
+    """Render ``n`` rows into ``out`` (image.npy, garment.npy, mask.npy, meta.jsonl), going on where it was cut off.
+
+    Yields the number of rows done. Sitting i has seed ``seed + i``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    meta = out / "meta.jsonl"
+    done = [json.loads(line) for line in meta.read_text().splitlines()] if meta.exists() else []
+    mode = "r+" if done else "w+"
+    shapes = {"image": (n, *size, 3), "garment": (n, *size, 3), "mask": (n, *size)}
+    arrays = {k: np.lib.format.open_memmap(out / f"{k}.npy", mode=mode, dtype=np.uint8, shape=None if done else s)
+              for k, s in shapes.items()}
+    at, sitting_seed = len(done), (done[-1]["seed"] + 1 if done else seed)
+    split = "heldout" if seed >= HELDOUT_SEED else "train"
+    with meta.open("a") as lines:
+        while at < n:
+            for image, garment, mask, words in rows(random_sitting(sitting_seed), size=size):
+                if at >= n:
+                    break
+                arrays["image"][at], arrays["garment"][at], arrays["mask"][at] = image, garment, mask
+                lines.write(json.dumps({**words, "split": split, "seed": sitting_seed}) + "\n")
+                at += 1
+            lines.flush()
+            sitting_seed += 1
+            yield at
