@@ -25,6 +25,8 @@ OUT_OF_PLACE: dict[str, frozenset[str]] = {
     "beach": frozenset({"jacket", "sweater"}),
 }
 """Kinds that a prompt does not add of itself in a scene; a kind the user wants is never refused."""
+MEANT = 0.1
+"""A word of the taste that scores no more than this is not given as a reason."""
 _COUNTERPART = {"upper": "lower", "lower": "upper"}
 
 
@@ -209,5 +211,5 @@ def explain(
     best = near.argsort(descending=True, stable=True)[:2].tolist()
     reasons = [Reason("past", garment_phrase(catalog.words(past[at])), float(near[at]), past[at]) for at in best]
     own = catalog.words(item)
-    meant = [word for word in taste if own.get(word.slot) == word.word and word.score > 0][:3]
+    meant = [word for word in taste if own.get(word.slot) == word.word and word.score > MEANT][:3]
     return (*reasons, *(Reason("concept", f"{word.slot} {word.word}", word.score) for word in meant))

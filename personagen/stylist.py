@@ -6,8 +6,9 @@ yields looks: the chosen garments tried on by the person of a photo, then scenes
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -59,7 +60,10 @@ class StyleConfig:
 
 @dataclass(frozen=True)
 class Look:
-    """A picture made for a user: try-on or scene, of which item, with its score, prompt, reasons, seed and seconds."""
+    """A picture made for a user: try-on or scene, of which item, with its score, prompt, reasons, seed and seconds.
+
+    settings: how it was painted, under the names that A1111's `parameters` chunk uses (Steps, Sampler, CFG scale, …).
+    """
 
     image: Image.Image
     kind: Literal["tryon", "scene"]
@@ -69,6 +73,7 @@ class Look:
     reasons: tuple[Reason, ...]
     seed: int
     seconds: float
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -287,9 +292,9 @@ class Stylist:
             garments = [self.catalog[chosen.item] for chosen in group]
             start = time.perf_counter()
             images = self.tryon(
-                [person] * len(group),
-                [masks[garment.kind] for garment in garments],
-                [garment.image for garment in garments],
+                person=[person] * len(group),
+                garment=[garment.image for garment in garments],
+                mask=[masks[garment.kind] for garment in garments],
                 num_inference_steps=config.tryon_steps,
                 guidance_scale=config.tryon_guidance,
                 generator=[torch.Generator().manual_seed(one) for one in seeds],
@@ -297,7 +302,8 @@ class Stylist:
             seconds = (time.perf_counter() - start) / len(group)
             for chosen, garment, image, one in zip(group, garments, images, seeds, strict=True):
                 prompt = f"a person wearing {garment_phrase({'kind': garment.kind, **garment.attributes})}"
-                yield Look(image, "tryon", chosen.item, chosen.score, prompt, chosen.reasons, one, seconds)
+                settings = _settings(self.tryon, image, one, config.tryon_steps, config.tryon_guidance)
+                yield Look(image, "tryon", chosen.item, chosen.score, prompt, chosen.reasons, one, seconds, settings)
 
     def _paint(self, chosen: Chosen, prompt: Prompt, seed: int, config: StyleConfig) -> Look:
         height, width = config.scene_size or (None, None)
@@ -312,7 +318,10 @@ class Stylist:
             generator=torch.Generator().manual_seed(seed),
         ).images[0]
         seconds = time.perf_counter() - start
-        return Look(image, "scene", chosen.item, chosen.score, prompt.text, chosen.reasons, seed, seconds)
+        settings = _settings(self.text2image, image, seed, config.scene_steps, config.scene_guidance)
+        if config.negative_prompt:
+            settings["Negative prompt"] = config.negative_prompt
+        return Look(image, "scene", chosen.item, chosen.score, prompt.text, chosen.reasons, seed, seconds, settings)
 
 
 class _Masks:
@@ -332,6 +341,15 @@ class _Masks:
         if mask is None:
             raise ConfigError(f"there is no mask for a {kind} in this picture; give one, or choose among other kinds")
         return mask
+
+
+def _settings(pipeline, image: Image.Image, seed: int, steps: int, guidance: float) -> dict[str, str]:
+    """Return what was set, in A1111's names and order; the model by its folder's name only."""
+    sampler = type(pipeline.scheduler).__name__.removesuffix("Scheduler")
+    size = f"{image.width}x{image.height}"
+    found = {"Steps": str(steps), "Sampler": sampler, "CFG scale": f"{guidance:g}", "Seed": str(seed), "Size": size}
+    name = Path(str(getattr(pipeline, "name_or_path", "") or "")).name
+    return {**found, "Model": name} if name else found
 
 
 def _user_key(history: Sequence[int]) -> str:

@@ -1,0 +1,154 @@
+"""Write looks to a folder that appears whole or not at all: pictures with their origin, looks.json, sheet.png."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from recsys.errors import ConfigError, DataError
+
+from .catalog import Catalog
+from .provenance import Parameters, versions, write_png
+from .sheet import draw_sheet
+from .stylist import Look
+
+MANIFEST, SHEET = "looks.json", "sheet.png"
+SCHEMA = "personagen/looks/1"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A look and its PNG; while `write_looks` runs, the file lies in a folder beside the final one."""
+
+    look: Look
+    path: Path
+
+
+def write_looks(
+    looks: Iterable[Look],
+    out_dir: str | os.PathLike[str],
+    *,
+    history: Sequence[int],
+    catalog: Catalog,
+    title: str = "Looks",
+    run: Mapping[str, Any] | None = None,
+    person: Image.Image | None = None,
+    metadata: bool = True,
+) -> Iterator[Written]:
+    """Write each look when it comes and yield it; after the last one, move the finished folder to `out_dir`.
+
+    run: what else made the pictures (configuration, adapters, model names); it goes into looks.json and every PNG.
+    person: the photo that was given, for the sheet only.
+    metadata: False leaves both text chunks out of the PNGs. When anything fails, or the caller stops early, nothing is
+    left behind and an older `out_dir` stays as it was. Raises `ConfigError` when `out_dir` holds files that are not
+    looks, and `DataError` when there was not a single look.
+    """
+    out = Path(out_dir).absolute()
+    check_out_dir(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=".tmp", dir=out.parent))
+    try:
+        done: list[Written] = []
+        for number, look in enumerate(looks, start=1):
+            path = folder / f"{number:02d}-{look.kind}-item{look.item}.png"
+            _write_one(look, path, catalog, run or {}, metadata)
+            done.append(Written(look, path))
+            yield done[-1]
+        if not done:
+            raise DataError("no look was made; ask for at least one look or scene")
+        _write_manifest(done, folder, history, catalog, title, run or {})
+        _write_sheet(done, folder, history, catalog, title, person)
+        _replace(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_out_dir(out: Path) -> None:
+    """Refuse a file, or a folder with something in it that is not looks. Raises `ConfigError`."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; name a folder that is new or holds earlier looks")
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise ConfigError(
+            f"{out} holds other files and would be replaced; name a folder that is new or holds earlier looks"
+        )
+
+
+def describe(look: Look, catalog: Catalog) -> dict[str, Any]:
+    """Return everything about a look but its pixels and timing, ready for JSON: equal for equal looks."""
+    return {
+        "kind": look.kind,
+        "item": look.item,
+        "name": catalog.names[look.item - 1],
+        "words": catalog.words(look.item),
+        "score": look.score,
+        "prompt": look.prompt,
+        "why": [asdict(reason) for reason in look.reasons],
+        "seed": look.seed,
+        "settings": dict(look.settings),
+    }
+
+
+def _write_one(look: Look, path: Path, catalog: Catalog, run: Mapping[str, Any], metadata: bool) -> None:
+    if not metadata:
+        write_png(look.image, path)
+        return
+    record = {**describe(look, catalog), "run": run, "versions": versions()}
+    negative = look.settings.get("Negative prompt", "")
+    settings = {name: value for name, value in look.settings.items() if name != "Negative prompt"}
+    write_png(look.image, path, parameters=Parameters(look.prompt, negative, settings), record=record)
+
+
+def _write_manifest(
+    done: list[Written], folder: Path, history: Sequence[int], catalog: Catalog, title: str, run: Mapping[str, Any]
+) -> None:
+    past = [int(item) for item in history if item]
+    manifest = {
+        "schema": SCHEMA,
+        "title": title,
+        "history": [{"item": item, "name": catalog.names[item - 1], "words": catalog.words(item)} for item in past],
+        "looks": [
+            {"file": one.path.name, **describe(one.look, catalog), "seconds": round(one.look.seconds, 3)}
+            for one in done
+        ],
+        "run": run,
+        "versions": versions(),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_sheet(
+    done: list[Written],
+    folder: Path,
+    history: Sequence[int],
+    catalog: Catalog,
+    title: str,
+    person: Image.Image | None,
+) -> None:
+    past = [int(item) for item in history if item]
+    tried = sum(one.look.kind == "tryon" for one in done)
+    note = f"{len(past)} items chosen before · {tried} looks tried on · {len(done) - tried} scenes"
+    page = draw_sheet([one.look for one in done], history=past, catalog=catalog, title=title, note=note, person=person)
+    write_png(page, folder / SHEET)
+
+
+def _replace(folder: Path, out: Path) -> None:
+    """Move a finished folder to its place; earlier looks go only once the new ones are there."""
+    os.chmod(folder, 0o755)
+    if not out.exists():
+        os.replace(folder, out)
+        return
+    check_out_dir(out)
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=".old", dir=out.parent))
+    os.replace(out, old)
+    try:
+        os.replace(folder, out)
+    except OSError:
+        os.replace(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
