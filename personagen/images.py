@@ -39,7 +39,7 @@ def load_image(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_
 
 
 def load_gray(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Read a mask file as one channel (mode L); a transparent mask counts where it is opaque. Errors as `load_image`."""
+    """Read a mask file as one channel (mode L); transparent ones count where opaque. Errors as `load_image`."""
     name, data = _read(source, max_bytes=max_bytes)
     image = _open(name, data, max_pixels=max_pixels)
     if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info:
@@ -140,7 +140,10 @@ def _array(image: Image.Image | np.ndarray) -> np.ndarray:
 
 
 def picture_list(pictures: Image.Image | np.ndarray | Tensor | Sequence) -> list[Image.Image]:
-    """Read what a pipeline takes as pictures (PIL, uint8 arrays, float tensors, or a list) into RGB images. Raises DataError on anything else."""
+    """Read what a pipeline takes as pictures into RGB images: PIL, uint8 arrays, float tensors, or a list of these.
+
+    Raises DataError on anything else and on an empty list.
+    """
     several = pictures if isinstance(pictures, (list, tuple)) else [pictures]
     images: list[Image.Image] = []
     for one in several:
@@ -149,16 +152,14 @@ def picture_list(pictures: Image.Image | np.ndarray | Tensor | Sequence) -> list
         elif isinstance(one, (np.ndarray, Tensor)):
             images += to_pil(to_tensor(one))
         else:
-            raise DataError(
-                f"A picture must be a PIL image, an array or a tensor, not {type(one).__name__}; read files with load_image."
-            )
+            raise DataError(f"A picture cannot be a {type(one).__name__}; give a PIL image, an array or a tensor.")
     if not images:
         raise DataError("No picture was given; give at least one person and one garment.")
     return images
 
 
 def to_uint8(pictures: Tensor) -> np.ndarray:
-    """Round a tensor (B, 3, H, W) in [0, 1] to uint8 (B, H, W, 3); values outside are clamped. Inverse of `to_tensor`."""
+    """Round a tensor (B, 3, H, W) in [0, 1] to uint8 (B, H, W, 3); values are clamped. Undoes `to_tensor`."""
     return pictures.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
@@ -179,7 +180,7 @@ class Placement:
 
 
 def place(original: tuple[int, int], size: tuple[int, int]) -> Placement:
-    """Centre a picture of `original` (H, W) on a canvas of `size` (H, W), as large as it fits. Raises ConfigError on sizes < 1."""
+    """Centre a picture of `original` (H, W) on a canvas of `size`, as large as it fits; ConfigError on sizes < 1."""
     (h, w), (height, width) = original, size
     if min(h, w, height, width) < 1:
         raise ConfigError(f"A picture of {original} cannot be fitted to {size}; every side must be at least 1.")

@@ -21,7 +21,7 @@ from .images import dilate, erode, load_gray
 
 
 class AutoMasker(Protocol):
-    """Finds the pixels of a photo to repaint for a garment of `kind`; the answer is a bool array (H, W), 1 = repaint."""
+    """Finds the pixels of a photo to repaint for a garment of `kind`; returns bool (H, W), 1 = repaint."""
 
     def __call__(self, person: Image.Image, kind: str) -> np.ndarray: ...
 
@@ -44,7 +44,7 @@ class Part(IntEnum):
 _CCP = {
     Part.HEAD: "hair hat glasses sunglasses earrings",
     Part.SKIN: "skin",
-    Part.UPPER: "blouse bodysuit bra hoodie jumper shirt sweater sweatshirt t-shirt top vest intimate swimwear tie necklace",
+    Part.UPPER: "blouse bodysuit bra hoodie jumper necklace shirt sweater sweatshirt swimwear t-shirt tie top vest",
     Part.LOWER: "jeans pants shorts skirt belt panties",
     Part.DRESS: "dress romper",
     Part.OUTER: "blazer cape cardigan coat jacket suit",
@@ -62,7 +62,7 @@ def parts_from_parsing(parsing: np.ndarray, labels: Sequence[str]) -> np.ndarray
     """
     if parsing.ndim != 2 or int(parsing.max(initial=0)) >= len(labels):
         raise DataError(
-            f"A parsing {parsing.shape} with values up to {parsing.max(initial=0)} needs (H, W) and values below {len(labels)}."
+            f"A parsing {parsing.shape} with values up to {parsing.max(initial=0)} must be (H, W) below {len(labels)}."
         )
     return np.array([PART_OF_CCP.get(name, Part.BACKGROUND) for name in labels], dtype=np.uint8)[parsing]
 
@@ -79,10 +79,11 @@ class Layers:
 
 
 def agnostic_mask(layers: Layers, *, mask_expand: float = 1.0) -> np.ndarray:
-    """Cover garment and limbs, fill towards their bounding box, grow sideways twice as much as up and down, spare the identity.
+    """Cover garment and limbs, fill towards their box, grow (sideways twice as much as up, down), spare the identity.
 
     layers: bool (H, W) each. mask_expand 0..4: 0 is the bare contour, 1 hides sleeves, hems and waists well.
-    Returns bool (H, W), 1 = repaint; empty when there is neither garment nor limb. Raises ConfigError outside the range.
+    Returns bool (H, W), 1 = repaint; empty when there is neither garment nor limb. Raises ConfigError outside the
+    range.
     """
     if not 0 <= mask_expand <= 4:
         raise ConfigError(
@@ -165,7 +166,7 @@ def split_skin(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
 
 
 def _collar(clothes: np.ndarray) -> int:
-    """First row where the clothes are a quarter of their greatest width: below it skin is no longer the face or neck."""
+    """First row where the clothes have a quarter of their greatest width; skin above it is face and neck."""
     widths = clothes.sum(1)
     return int(np.argmax(widths >= max(1, widths.max() / 4))) if widths.any() else clothes.shape[0]
 
@@ -215,7 +216,7 @@ def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> 
         ratio = (image.width / image.height) / (size[1] / size[0])
         if not 0.98 <= ratio <= 1.02:
             raise DataError(
-                f"The mask {path} is {image.width}x{image.height} but the photo is {size[1]}x{size[0]}; draw it on that photo."
+                f"The mask {path} is {image.width}x{image.height}, the photo {size[1]}x{size[0]}; draw it on it."
             )
         image = image.resize((size[1], size[0]), Image.Resampling.NEAREST)
     mask = np.asarray(image) >= 128
@@ -225,7 +226,10 @@ def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> 
 
 
 def mask_list(masks: Image.Image | np.ndarray | Tensor | Sequence) -> list[np.ndarray]:
-    """Read what a pipeline takes as masks (PIL, arrays, tensors, or a list) into bool arrays (H, W), true = repaint. Raises DataError on anything else."""
+    """Read what a pipeline takes as masks into bool arrays (H, W), true = repaint: PIL, arrays, tensors, lists.
+
+    Raises DataError on anything else.
+    """
     several = masks if isinstance(masks, (list, tuple)) else [masks]
     arrays: list[np.ndarray] = []
     for one in several:
@@ -263,6 +267,6 @@ class PartsMasker:
     def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
         if self.parts.shape != (person.height, person.width):
             raise DataError(
-                f"Parts of {self.parts.shape} do not belong to a photo of {(person.height, person.width)}; parse that photo."
+                f"Parts of {self.parts.shape} are not of a photo of {(person.height, person.width)}; parse that photo."
             )
         return agnostic_mask(layers_from_parts(self.parts, kind=kind), mask_expand=self.mask_expand)

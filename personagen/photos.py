@@ -1,7 +1,8 @@
 """Write training corpora from real photos: people whose clothes are parsed pixel by pixel, and garments alone.
 
-A corpus is a folder: `meta.jsonl` (one row a picture), `image.npy` (N, H, W, 3) uint8, and for try-on pairs `garment.npy`
-(N, H, W, 3) uint8 and `mask.npy` (N, H, W) uint8, 1 = repaint. Faces are made unrecognisable before anything is written.
+A corpus is a folder: `meta.jsonl` (one row a picture), `image.npy` (N, H, W, 3) uint8, and for try-on pairs
+`garment.npy` (N, H, W, 3) uint8 and `mask.npy` (N, H, W) uint8, 1 = repaint. Faces are made unrecognisable before
+anything is written.
 Photos: Clothing Co-Parsing (Yang et al., CVPR 2014) and the clothing dataset of A. Grigorev (CC0).
 """
 
@@ -39,7 +40,7 @@ DROPPED_LABELS = frozenset({"Body", "Hat", "Shoes", "Undershirt"})
 
 @dataclass(frozen=True)
 class Pair:
-    """One try-on example: the person (H, W, 3), the cut-out garment on white (H, W, 3), the mask (H, W), and its row of words."""
+    """One try-on example: person (H, W, 3), cut-out garment on white (H, W, 3), mask (H, W), and its row of words."""
 
     person: np.ndarray
     garment: np.ndarray
@@ -48,14 +49,14 @@ class Pair:
 
 
 def is_heldout(key: str) -> bool:
-    """Tell whether a photo or sender belongs to the fixed held-out fifth: the same answer for ever, by a hash of its id."""
+    """Tell whether a photo or sender belongs to the fixed held-out fifth, by a hash of its id."""
     return hashlib.sha256(key.encode()).digest()[0] % 5 == 0
 
 
 def write_people_corpus(
     images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None
 ) -> int:
-    """Write try-on pairs from the parsed street photos: per photo one pair for each usable garment. Returns their number.
+    """Write try-on pairs from the parsed street photos: one for each usable garment. Returns their number.
 
     images_root: the folder that holds `people/photos`, `people/parsing` and `people/labels.json`. size: (H, W).
     limit: stop after so many photos. Raises DataError when the photos are not there.
@@ -85,15 +86,21 @@ def write_people_corpus(
 
 
 def photo_pairs(photo: Path, parsing: Path, labels: list[str], *, size: tuple[int, int]) -> Iterator[Pair]:
-    """Yield the try-on pairs of one photo: upper body, and dress or lower body, where a garment is large and whole enough."""
+    """Yield the try-on pairs of one photo: upper body, dress, lower body, where a garment is whole enough.
+
+    Nothing where the head is not marked, since its face could not be hidden. Raises DataError when the sizes differ.
+    """
     image, values = load_image(photo), np.asarray(Image.open(parsing))
     if values.shape != (image.height, image.width):
         raise DataError(f"{parsing} is {values.shape} but {photo} is {(image.height, image.width)}; they must match.")
     parts = parts_from_parsing(values, labels)
+    head = head_of(parts)
+    if head.sum() < 0.005 * head.size:
+        return  # the parsing left the head out: a face that is not found cannot be hidden
     worn = worn_garments(values, labels)
     colours = {kind: cloth_colour(np.asarray(image), label) for kind, label in worn.items()}
     caption = _person_caption(colours)
-    safe, _ = fit(hide_face(image, parts), size=size, fill="edge")
+    safe, _ = fit(hide_face(image, head), size=size, fill="edge")
     small = np.asarray(
         fit(Image.fromarray(parts), size=size, fill=int(Part.BACKGROUND), resample=Image.Resampling.NEAREST)[0]
     )
@@ -115,8 +122,11 @@ def photo_pairs(photo: Path, parsing: Path, labels: list[str], *, size: tuple[in
 
 
 def worn_garments(values: np.ndarray, labels: list[str]) -> dict[str, np.ndarray]:
-    """Find the garments that can be cut out, kind -> bool (H, W): for each body region the largest one, if it is most of
-    what is worn there, covers 1.2 % of the photo, is in few pieces and not a mere outline."""
+    """Find the garments that can be cut out, kind -> bool (H, W).
+
+    For each body region the largest one counts, if it is most of what is worn there, covers 1.2 % of the photo, is in
+    few pieces and not a mere outline.
+    """
     masks: dict[str, np.ndarray] = {}
     for value in np.unique(values).tolist():
         kind = KIND_OF_CCP.get(labels[value])
@@ -151,7 +161,10 @@ def cut_out(image: Image.Image, mask: np.ndarray, *, size: tuple[int, int]) -> I
     """Cut a garment (mask: bool (H, W)) out of its photo, put it on white and fit it to `size` with a 5 % margin."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     alpha = (
-        Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(1.0)).point(lambda v: max(0, 2 * v - 255))
+        Image.fromarray(mask)
+        .convert("L")
+        .filter(ImageFilter.GaussianBlur(1.0))
+        .point([max(0, 2 * v - 255) for v in range(256)])
     )
     on_white = Image.composite(image, Image.new("RGB", image.size, WHITE), alpha)
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
@@ -162,18 +175,23 @@ def cut_out(image: Image.Image, mask: np.ndarray, *, size: tuple[int, int]) -> I
     return canvas
 
 
-def hide_face(image: Image.Image, parts: np.ndarray) -> Image.Image:
-    """Blur the head of a photographed person beyond recognition (radius 1/60 of the height); parts: (H, W) of `Part`."""
-    head = split_skin(parts)[3] | (parts == Part.HEAD)
+def head_of(parts: np.ndarray) -> np.ndarray:
+    """The head of one photographed person, bool (H, W): hair, hat, glasses, skin above the collar; parts: `Part`."""
+    return split_skin(parts)[3] | (parts == Part.HEAD)
+
+
+def hide_face(image: Image.Image, head: np.ndarray) -> Image.Image:
+    """Blur a head (bool (H, W)) beyond recognition: a Gaussian of radius height / 60."""
     step = max(1, image.height // 160)
-    soft = Image.fromarray(dilate(head, up=step, down=0, side=step)).convert("L").filter(ImageFilter.GaussianBlur(1))
+    soft = Image.fromarray(dilate(head, up=step, side=step)).convert("L").filter(ImageFilter.GaussianBlur(1))
     return Image.composite(image.filter(ImageFilter.GaussianBlur(image.height / 60)), image, soft)
 
 
 def cloth_colour(picture: np.ndarray, mask: np.ndarray) -> str:
-    """Name the colour of the pixels of a photo (H, W, 3) under a mask (H, W): each votes for its nearest word in CIE Lab.
+    """Name the colour of a photo (H, W, 3) in a mask (H, W): each pixel votes for its nearest word in CIE Lab.
 
-    Worn cloth is duller than the words' reference colours, so chroma is compared compressed (power 0.3) and lightness at half weight.
+    Worn cloth is duller than the words' reference colours, so chroma is compared compressed (power 0.3) and lightness
+    at half weight.
     """
     names = list(COLOURS)
     words, pixels = _cloth_space(np.array([COLOURS[name] for name in names])), _cloth_space(picture[mask])
@@ -196,9 +214,10 @@ def _person_caption(colours: dict[str, str]) -> str:
 def write_garments_corpus(
     images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None
 ) -> int:
-    """Write a text-only corpus from the garment photos, padded white, adults' garments of known kinds. Returns their number.
+    """Write a text-only corpus from the garment photos, padded white, adults' sizes. Returns their number.
 
-    images_root: the folder that holds `garments/garments.csv` and `garments/images`. size: (H, W). limit: so many rows of it.
+    images_root: the folder that holds `garments/garments.csv` and `garments/images`. size: (H, W). limit: so many rows
+    of it.
     Raises DataError when the table is not there.
     """
     folder = Path(images_root) / "garments"

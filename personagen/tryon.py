@@ -1,13 +1,14 @@
 """Virtual try-on: repaint a person inside a mask with a given garment, by spatial concatenation.
 
-Source of the mechanism: CatVTON (arXiv 2407.15886); the default is the corrected variant of Re-CatVTON (arXiv 2511.18775):
-the garment half of the sample is the clean garment latent at every step, and only the person half is denoised.
-Written from the papers' descriptions; no code of either is used.
+Source of the mechanism: CatVTON (arXiv 2407.15886); the default is the corrected variant of Re-CatVTON (arXiv
+2511.18775): the garment half of the sample is the clean garment latent at every step, and only the person half is
+denoised. Written from the papers' descriptions; no code of either is used.
 """
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -34,7 +35,8 @@ def unet_input(
 
     noisy (B, C, h, w): the person half of the sample; masked (B, C, h, w): latents of the person with the mask painted
     over; garment (B, C, h, w): clean garment latents, zeros for "no garment"; mask (B, 1, h, w): 1 = repaint.
-    garment_sample (B, C, h, w): the garment half of the sample; left out, it is `garment` itself (the corrected variant).
+    garment_sample (B, C, h, w): the garment half of the sample; left out, it is `garment` itself (the corrected
+    variant).
     Returns (B, 2C+1, 2h, w), channels [sample | mask | condition] as in Stable Diffusion 1.5 inpainting.
     Raises ConfigError when the shapes do not belong together.
     """
@@ -56,7 +58,7 @@ def unet_input(
 
 
 def paint_out(person: Tensor, mask: Tensor) -> Tensor:
-    """Return the person (B, 3, H, W), given in [0, 1], in [-1, 1] with zeros (mid-grey) where the mask (B, 1, H, W) is 1."""
+    """Scale the person (B, 3, H, W) from [0, 1] to [-1, 1] and set it to zero where the mask (B, 1, H, W) is 1."""
     return (person * 2 - 1) * (mask < 0.5)
 
 
@@ -85,7 +87,8 @@ CROSS_ATTENTION = {"zero": ZeroAttention, "identity": IdentityAttention}
 def set_cross_attention(unet, kind: str) -> None:
     """Replace every cross-attention (`attn2`) of a UNet so that it can be called with encoder_hidden_states=None.
 
-    kind: "zero" for models trained here, "identity" for weights published for CatVTON and Leffa. Self-attention is kept.
+    kind: "zero" for models trained here, "identity" for weights published for CatVTON and Leffa. Self-attention is
+    kept.
     Raises ConfigError for another kind.
     """
     if kind not in CROSS_ATTENTION:
@@ -98,8 +101,8 @@ def set_cross_attention(unet, kind: str) -> None:
 def repaint_pictures(person: Tensor, result: Tensor, mask: Tensor, *, kernel: int) -> Tensor:
     """Put the result inside the mask and leave the person outside it exactly as given.
 
-    person, result (B, 3, H, W); mask (B, 1, H, W), 0 or 1; kernel: odd width in pixels of the blurred edge, which lies inside
-    the mask. Returns (B, 3, H, W).
+    person, result (B, 3, H, W); mask (B, 1, H, W), 0 or 1; kernel: odd width in pixels of the blurred edge, which lies
+    inside the mask. Returns (B, 3, H, W).
     """
     weight = soft_inside(mask, kernel=kernel)
     return torch.where(weight > 0, person + weight * (result - person), person)
@@ -135,9 +138,10 @@ class _Inputs:
 class TryOnPipeline(DiffusionPipeline):
     """Dress a photographed person in a given garment: repaint inside a mask, leave everything else as it is.
 
-    vae, unet (2C+1 input channels), scheduler: diffusers' own classes. variant: "corrected" (default) or "plain", as the
-    weights were trained. cross_attention: "zero" for models trained here, "identity" for published CatVTON weights; it is set
-    on the UNet. height, width: the size in pixels the model works at. All four are saved with the pipeline.
+    vae, unet (2C+1 input channels), scheduler: diffusers' own classes. variant: "corrected" (default) or "plain", as
+    the weights were trained. cross_attention: "zero" for models trained here, "identity" for published CatVTON
+    weights; it is set on the UNet. height, width: the size in pixels the model works at. All four are saved with the
+    pipeline.
     Raises ConfigError on an unknown variant or cross-attention and ModelError when UNet and VAE do not fit together.
     """
 
@@ -156,10 +160,10 @@ class TryOnPipeline(DiffusionPipeline):
     ) -> None:
         super().__init__()
         _check_variant(variant)
-        channels = vae.config.latent_channels
-        if unet.config.in_channels != 2 * channels + 1 or unet.config.out_channels != channels:
+        channels = vae.config["latent_channels"]
+        if unet.config["in_channels"] != 2 * channels + 1 or unet.config["out_channels"] != channels:
             raise ModelError(
-                f"A UNet with {unet.config.in_channels} inputs and {unet.config.out_channels} outputs does not fit a VAE "
+                f"A UNet of {unet.config['in_channels']} to {unet.config['out_channels']} channels does not suit a VAE "
                 f"of {channels} channels; try-on needs {2 * channels + 1} and {channels}."
             )
         set_cross_attention(unet, cross_attention)
@@ -191,26 +195,25 @@ class TryOnPipeline(DiffusionPipeline):
     ) -> ImagePipelineOutput:
         """Return one picture for each garment: `person` wearing it, at the size and aspect of the person's photo.
 
-        person, garment: a PIL image, a uint8 array (H, W, 3), a float tensor (3, H, W) or (B, 3, H, W) in [0, 1], or a list;
-        mask: a PIL image, a bool or uint8 array (H, W), a tensor (H, W) or (B, 1, H, W), or a list; >= 0.5 (128) is repainted.
-        One person or mask serves several garments, and the reverse. Each photo is fitted to the model's size by padding and
-        cropped back. guidance_scale 1 switches guidance off; eta 0 is DDIM, 1 adds noise as DDPM.
-        repaint: outside the mask the photo's pixels come back exactly. output_type: "pil", "np" (H, W, 3) in [0, 1], "pt" (both
-        need photos of one size), or "latent" (B, C, h, w).
-        callback_on_step_end(pipeline, step, timestep, {"latents": latents}) may return replaced latents; what it raises stops the run.
-        Raises ConfigError on settings, DataError on pictures and masks, ModelError when the model yields non-finite latents.
+        person, garment: a PIL image, a uint8 array (H, W, 3), a float tensor (B, 3, H, W) in [0, 1], or lists;
+        mask: a PIL image, a bool or uint8 array (H, W), a tensor (H, W) or (B, 1, H, W), or a list; >= 0.5 (128) is
+        repainted. One person or mask serves several garments, and the reverse. Each photo is fitted to the model's
+        size by padding and cropped back. guidance_scale 1 switches guidance off; eta 0 is DDIM, 1 adds noise as DDPM.
+        repaint: outside the mask the photo's pixels come back exactly. output_type: "pil", "np" (H, W, 3) in [0, 1],
+        "pt" (both need photos of one size), or "latent" (B, C, h, w).
+        callback_on_step_end(pipeline, step, timestep, {"latents": latents}) may return replaced latents; what it
+        raises stops the run.
+        Raises ConfigError on settings, DataError on pictures and masks, ModelError when the model yields non-finite
+        latents.
         """
         # 1. Check the settings
-        height, width, variant = (
-            height or self.config.height,
-            width or self.config.width,
-            variant or self.config.variant,
-        )
+        variant = variant or str(self.config["variant"])
+        size = (height or int(self.config["height"]), width or int(self.config["width"]))
         _check_variant(variant)
-        self._check_settings(num_inference_steps, guidance_scale, eta, (height, width), output_type)
+        self._check_settings(num_inference_steps, guidance_scale, eta, size, output_type)
 
         # 2. Fit photos, garments and masks to the model's size
-        inputs = _prepare(person, garment, mask, size=(height, width))
+        inputs = _prepare(person, garment, mask, size=size)
 
         # 3. Encode the masked person and the garment
         masked = self._encode(paint_out(inputs.person, inputs.mask))
@@ -238,17 +241,17 @@ class TryOnPipeline(DiffusionPipeline):
 
         # 6. Decode, repaint and crop back
         if output_type == "latent":
-            return ImagePipelineOutput(images=latents)
+            return ImagePipelineOutput(images=cast(Any, latents))
         pictures = self._decode(latents)
         results = [_finish(picture, inputs, i, repaint=repaint) for i, picture in enumerate(pictures)]
 
         # 7. Hand over in the type asked for
-        return ImagePipelineOutput(images=_as_type(results, output_type))
+        return ImagePipelineOutput(images=cast(Any, _as_type(results, output_type)))
 
     def _predict(
         self, sample: Tensor, t: Tensor, masked: Tensor, worn: Tensor, cells: Tensor, guidance_scale: float
     ) -> Tensor:
-        """Run the UNet, guided: u + g (c - u). sample (B, C, h, w), or (B, C, 2h, w) in the plain variant; returns its shape."""
+        """Run the UNet, guided: u + g (c - u). sample (B, C, h, w), or (B, C, 2h, w) if plain; returns its shape."""
         rows = masked.shape[2]
         top, below = sample[:, :, :rows], sample[:, :, rows:] if sample.shape[2] > rows else None
         inputs = unet_input(top, masked, worn, cells, garment_sample=below)
@@ -301,20 +304,19 @@ def _check_variant(variant: str) -> None:
 
 
 def _prepare(person, garment, mask, *, size: tuple[int, int]) -> _Inputs:
-    """Fit everything to `size` (H, W): the photo with its edge repeated, the garment on white, the mask nearest, padding unmasked."""
+    """Fit everything to `size`: the photo with its edge repeated, the garment on white, the mask's padding unmarked."""
     photos, garments, masks = picture_list(person), picture_list(garment), mask_list(mask)
     count = max(len(photos), len(garments), len(masks))
     if any(len(several) not in (1, count) for several in (photos, garments, masks)):
         raise DataError(
-            f"{len(photos)} persons, {len(garments)} garments and {len(masks)} masks do not pair up; give one, or {count}, of each."
+            f"{len(photos)} persons, {len(garments)} garments, {len(masks)} masks do not pair up; give 1 or {count}."
         )
-    photos, garments, masks = (
-        several * count if len(several) == 1 else several for several in (photos, garments, masks)
-    )
+    photos, masks = photos * (count // len(photos)), masks * (count // len(masks))
+    garments = garments * (count // len(garments))
     for photo, marked in zip(photos, masks, strict=True):
         if marked.shape != (photo.height, photo.width):
             raise DataError(
-                f"A mask of {marked.shape} does not belong to a photo of {(photo.height, photo.width)} (H, W); draw it on that photo."
+                f"A mask of {marked.shape} is not of a photo of {photo.height, photo.width}; draw it on that photo."
             )
         if not marked.any():
             raise DataError("A mask marks nothing, so there is nothing to repaint; mark the old garment and the limbs.")
