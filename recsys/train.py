@@ -1,0 +1,295 @@
+"""Train a recommender on next items: an iterator of steps that the caller's `for` loop drives, logs and stops.
+
+    for step in train(model, split, TrainConfig(epochs=20), folder="runs/sasrec", resume=True):
+        print(step.step, step.losses["loss"], step.metrics)
+
+Every number drawn (the order of an epoch, dropout, noise) is a function of the seed and the place in the run, never of
+what ran before. Hence a run that was killed and resumed, also within an epoch, gives the same bits as one that was not.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from .checkpoint import list_checkpoints, load_latest, load_optimizer_tensors, optimizer_tensors, save_checkpoint
+from .data import Cases, Split, batches, windows
+from .errors import ConfigError, DataError, ModelError
+from .evaluate import evaluate
+from .types import Batch, Step
+
+METRICS = ("recall", "hit", "ndcg", "mrr")
+FREE_TO_CHANGE = ("epochs", "patience", "checkpoint_every")  # when a run is resumed
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. `patience` counts validations without improvement of `metric`; `checkpoint_every` counts steps."""
+
+    epochs: int = 50
+    batch_size: int = 256
+    max_length: int = 50
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    clip_norm: float = 5.0
+    validate_every: int = 1
+    validate_cases: int | None = None
+    metric: str = "ndcg@10"
+    patience: int = 5
+    checkpoint_every: int = 500
+    max_skipped: int = 5
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in (
+            "epochs",
+            "batch_size",
+            "max_length",
+            "validate_every",
+            "patience",
+            "checkpoint_every",
+            "max_skipped",
+        ):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.learning_rate <= 0 or self.clip_norm <= 0:
+            raise ConfigError(
+                f"learning_rate is {self.learning_rate}, clip_norm {self.clip_norm}; both must be above 0."
+            )
+        if self.weight_decay < 0 or self.warmup_steps < 0 or not 0 <= self.seed < 2**31:
+            raise ConfigError("weight_decay and warmup_steps must be 0 or more, and seed from 0 to 2^31 - 1.")
+        name, _, cutoff = self.metric.partition("@")
+        if name not in METRICS or not cutoff.isdecimal() or int(cutoff) < 1:
+            raise ConfigError(
+                f"metric is {self.metric!r}; allowed are {', '.join(METRICS)} at a cut-off, such as 'ndcg@10'."
+            )
+
+
+@dataclass
+class _Run:
+    """Everything that changes while a run goes on."""
+
+    model: Any
+    optimizer: torch.optim.Optimizer
+    accelerator: Accelerator
+    config: TrainConfig
+    pieces: list
+    valid: Cases
+    fingerprint: str
+    step: int = 0
+    epoch: int = 0
+    position: int = 0  # batches of this epoch already done
+    best: float = -math.inf
+    stale: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    best_weights: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+
+    @property
+    def batches_an_epoch(self) -> int:
+        return math.ceil(len(self.pieces) / self.config.batch_size)
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch >= self.config.epochs or self.stale >= self.config.patience
+
+
+def train(
+    model: nn.Module,
+    split: Split,
+    config: TrainConfig,
+    *,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    accelerator: Accelerator | None = None,
+) -> Iterator[Step]:
+    """Train `model` (a Recommender with `loss(batch, generator=)`) on split.train; yield a Step after each update.
+
+    At the end of an epoch the step carries the metrics on split.valid. Training stops after config.patience validations
+    without improvement. However the loop ends (the end, `break`, `close()`), the model then holds the weights that were
+    best on validation. With `folder`, a checkpoint is written every config.checkpoint_every steps and when the loop is
+    closed early; `resume=True` goes on from the newest one, bit for bit. A caller that handles signals breaks out of
+    the loop between two steps. A step whose loss or gradient is not finite is skipped and counted in losses["skipped"].
+
+    Raises:
+        ConfigError: `folder` holds another run, or one that was not asked to be resumed.
+        DataError: there is nothing to train on.
+        ModelError: config.max_skipped steps in a row were not finite, or the checkpoint does not fit the model.
+    """
+    run = _prepare(model, split, config, accelerator or Accelerator())
+    _restore(run, folder, resume)
+    try:
+        while not run.finished:
+            yield from _epoch(run, folder)
+    except GeneratorExit:
+        _save(run, folder)
+        _load_best(run)
+        raise
+    _save(run, folder)
+    _load_best(run)
+
+
+def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: Accelerator) -> _Run:
+    if accelerator.num_processes > 1 or accelerator.mixed_precision not in ("no", "bf16"):
+        raise ConfigError(
+            f"{accelerator.num_processes} processes with precision {accelerator.mixed_precision!r}: training uses one "
+            "process and 'no' or 'bf16'. Launch it once, without fp16."
+        )
+    pieces = windows(split.train, config.max_length)
+    if not pieces:
+        raise DataError("no training sequence has two items; there is nothing to learn a next item from.")
+    model.to(accelerator.device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    valid = split.valid
+    if config.validate_cases is not None and config.validate_cases < len(valid):
+        order = torch.randperm(len(valid), generator=_generator(config.seed, 0, 0, device="cpu"))
+        valid = valid.take(order[: config.validate_cases].tolist())
+    return _Run(model, optimizer, accelerator, config, pieces, valid, split.fingerprint())
+
+
+def _epoch(run: _Run, folder: str | Path | None) -> Iterator[Step]:
+    """Go from run.position to the end of the epoch, or to where early stopping ends the run."""
+    config, total = run.config, run.batches_an_epoch
+    order = _generator(config.seed, 1, run.epoch, device="cpu")
+    for batch in batches(run.pieces, config.batch_size, generator=order, start=run.position):
+        begin = time.perf_counter()
+        losses = _update(run, batch)
+        run.step, run.position = run.step + 1, run.position + 1
+        epoch = run.epoch + run.position / total
+        metrics = None
+        if run.position == total:
+            run.epoch, run.position = run.epoch + 1, 0
+            metrics = _validate(run)
+        if run.step % config.checkpoint_every == 0:
+            _save(run, folder)
+        yield Step(run.step, epoch, losses, metrics, time.perf_counter() - begin)
+
+
+def _update(run: _Run, batch: Batch) -> dict[str, float]:
+    """Make one update of the weights, or none where the loss or its gradient is not finite."""
+    config, device = run.config, run.accelerator.device
+    rate = config.learning_rate * min(1.0, (run.step + 1) / max(1, config.warmup_steps))
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.model.train()
+    run.optimizer.zero_grad(set_to_none=True)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), run.accelerator.autocast():
+        torch.manual_seed(_mix(config.seed, 2, run.step))  # dropout has no generator of its own
+        losses = run.model.loss(batch.to(device), generator=_generator(config.seed, 3, run.step, device=device))
+        if bool(losses["loss"].isfinite()):
+            run.accelerator.backward(losses["loss"])
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm)
+    _step_or_skip(run, bool(losses["loss"].isfinite()) and bool(norm.isfinite()))
+    values = {name: float(value.detach()) for name, value in losses.items()}
+    return values | ({"skipped": float(run.skipped)} if run.skipped else {})
+
+
+def _step_or_skip(run: _Run, sound: bool) -> None:
+    if sound:
+        run.optimizer.step()
+        run.skipped_in_a_row = 0
+        return
+    run.skipped, run.skipped_in_a_row = run.skipped + 1, run.skipped_in_a_row + 1
+    if run.skipped_in_a_row >= run.config.max_skipped:
+        raise ModelError(
+            f"the loss or its gradient was not finite for {run.skipped_in_a_row} steps in a row, up to step "
+            f"{run.step + 1}. Lower learning_rate (now {run.config.learning_rate}) and resume from the last checkpoint."
+        )
+
+
+def _validate(run: _Run) -> dict[str, float] | None:
+    """Measure on the validation cases where they are due, and keep the weights when they are the best so far."""
+    config = run.config
+    if len(run.valid) == 0 or (run.epoch % config.validate_every and run.epoch < config.epochs):
+        return None
+    cutoff = int(config.metric.partition("@")[2])
+    draws = _generator(config.seed, 4, 0, device=run.accelerator.device)
+    metrics = evaluate(_On(run), run.valid, at=(cutoff,), resamples=0, generator=draws).metrics
+    if metrics[config.metric] > run.best:
+        run.best, run.stale = metrics[config.metric], 0
+        run.best_weights = {name: value.detach().clone() for name, value in run.model.state_dict().items()}
+    else:
+        run.stale += 1
+    return metrics
+
+
+class _On:
+    """The model with histories moved to its device."""
+
+    def __init__(self, run: _Run):
+        self.n_items, self._model, self._device = run.model.n_items, run.model, run.accelerator.device
+
+    def recommend(
+        self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
+    ):
+        return self._model.recommend(history.to(self._device), k, exclude_seen=exclude_seen, generator=generator)
+
+
+def _save(run: _Run, folder: str | Path | None) -> None:
+    if folder is None:
+        return
+    tensors = {"model": run.model.state_dict(), "optimizer": optimizer_tensors(run.optimizer), "best": run.best_weights}
+    names = ("epoch", "position", "stale", "skipped", "skipped_in_a_row", "fingerprint")
+    state = {name: getattr(run, name) for name in names} | {"config": asdict(run.config)}
+    state["best"] = run.best if math.isfinite(run.best) else None
+    save_checkpoint(folder, run.step, tensors, state)
+
+
+def _restore(run: _Run, folder: str | Path | None, resume: bool) -> None:
+    """Take up the newest checkpoint of `folder`, or make sure that there is none."""
+    if folder is None:
+        if resume:
+            raise ConfigError("resume=True needs the folder of the checkpoints; give folder=….")
+        return
+    if not resume:
+        if list_checkpoints(folder):
+            raise ConfigError(f"{folder} holds checkpoints of an earlier run; give resume=True, or another folder.")
+        return
+    found = load_latest(folder)
+    if found is None:
+        return
+    _check_same_run(run, found.state, folder)
+    try:
+        run.model.load_state_dict(found.tensors["model"])
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(f"the checkpoint {found.path} does not fit this model: {error}") from error
+    load_optimizer_tensors(run.optimizer, found.tensors["optimizer"])
+    run.step, run.best_weights = found.step, found.tensors["best"]
+    for name in ("epoch", "position", "stale", "skipped", "skipped_in_a_row"):
+        setattr(run, name, found.state[name])
+    run.best = -math.inf if found.state["best"] is None else found.state["best"]
+
+
+def _check_same_run(run: _Run, state: dict, folder: str | Path) -> None:
+    now, then = asdict(run.config), state["config"]
+    changed = [name for name in now if now[name] != then.get(name) and name not in FREE_TO_CHANGE]
+    if changed:
+        words = ", ".join(f"{name} was {then.get(name)!r} and is {now[name]!r}" for name in changed)
+        raise ConfigError(f"{folder} holds a run with other settings: {words}. Use those, or another folder.")
+    if state["fingerprint"] != run.fingerprint:
+        raise ConfigError(f"{folder} holds a run on other data ({state['fingerprint']}, now {run.fingerprint}).")
+
+
+def _load_best(run: _Run) -> None:
+    if run.best_weights:
+        run.model.load_state_dict(run.best_weights)
+
+
+def _mix(seed: int, stream: int, index: int) -> int:
+    """Spread (seed, stream, index) over 63 bits, so that no two streams or places share a generator's seed."""
+    value = (seed * 8 + stream) * 2**31 + index
+    for _ in range(3):
+        value = (value ^ (value >> 31)) * 0x9E3779B97F4A7C15 % 2**64
+    return value >> 1
+
+
+def _generator(seed: int, stream: int, index: int, *, device: torch.device | str) -> torch.Generator:
+    return torch.Generator(device=device).manual_seed(_mix(seed, stream, index))
