@@ -15,12 +15,15 @@ SOURCES = ("id", "features", "both")
 class ItemTable(nn.Module):
     """Row i is item i's embedding (d) and bias, row 0 padding; an item with features needs no training of its own.
 
-    source "id" learns a row per item, "features" a linear map of features (n+1, f), "both" their sum. With "both", training
-    drops ids with probability `id_dropout`, so that the features alone mean something on the day an item arrives.
+    source "id" learns a row per item, "features" a linear map of features (n+1, f), "both" their sum. With "both",
+    training drops ids with probability `id_dropout`, so that the features alone mean something on the day an item
+    arrives. Without `bias` all biases are zero.
     Raises: ConfigError for another source or features that do not fit it.
     """
 
-    def __init__(self, n_items: int, d: int, *, source: str, n_features: int = 0, id_dropout: float = 0.0):
+    def __init__(
+        self, n_items: int, d: int, *, source: str, n_features: int = 0, id_dropout: float = 0.0, bias: bool = True
+    ):
         super().__init__()
         if source not in SOURCES:
             raise ConfigError(f"items = {source!r}; allowed are {', '.join(SOURCES)}")
@@ -30,23 +33,23 @@ class ItemTable(nn.Module):
         self.features: Tensor
         if source != "features":
             self.id_embedding = nn.Parameter(torch.randn(n_items + 1, d) * d**-0.5)
-            self.id_bias = nn.Parameter(torch.zeros(n_items + 1))
+            self.id_bias = nn.Parameter(torch.zeros(n_items + 1), requires_grad=bias)
         if source != "id":
             self.register_buffer("features", torch.zeros(n_items + 1, n_features))
             self.project = nn.Linear(n_features, d, bias=False)
-            self.feature_bias = nn.Linear(n_features, 1)
+            self.feature_bias = nn.Parameter(torch.zeros(n_features), requires_grad=bias)
 
     def forward(self, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Return embeddings (n+1, d), zero for padding, and biases (n+1,); a generator draws the ids to drop."""
         embedding, bias = self._from_ids(generator) if hasattr(self, "id_embedding") else (0.0, 0.0)
         if hasattr(self, "project"):
             embedding = embedding + self.project(self.features)
-            bias = bias + self.feature_bias(self.features)[:, 0]
+            bias = bias + self.features @ self.feature_bias
         real = torch.arange(self.n_items + 1, device=bias.device) != PAD
         return embedding * real.unsqueeze(1), bias * real
 
     def set_features(self, features: Tensor) -> None:
-        """Store features (n+1, f), row 0 padding. Raises: ConfigError for another shape; DataError for NaN or infinity."""
+        """Store features (n+1, f), row 0 padding. Raises: ConfigError for another shape, DataError for NaN."""
         if not hasattr(self, "project") or features.shape != self.features.shape:
             expected = tuple(self.features.shape) if hasattr(self, "project") else "none, as items = 'id'"
             raise ConfigError(f"features have shape {tuple(features.shape)}; allowed is {expected}")

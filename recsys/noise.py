@@ -29,7 +29,7 @@ def user_normal(seeds: Tensor, shape: tuple[int, ...], *, draw: int = 0) -> Tens
     count = math.prod(shape)
     half = (count + 1) // 2
     counter = torch.arange(2 * half, device=seeds.device) * _GOLDEN
-    stream = _mix(seeds + (draw + 1) * _MIX_1)
+    stream = _mix(seeds + _signed((draw + 1) * _MIX_1))
     bits = _mix(stream[:, None] + counter)
     uniform = (_shift(bits, 11).double() + 0.5) * 2.0**-53
     radius = (-2 * uniform[:, :half].log()).sqrt()

@@ -1,8 +1,8 @@
 """DreamRec: generate the embedding of the next item by diffusion, guided by the history.
 
 Yang et al., Generate What You Prefer: Reshaping Sequential Recommendation via Guided Diffusion (NeurIPS 2023).
-x0 = embedding of the next item; c = encoder(history); x_t = alpha_t x0 + sigma_t eps; loss |x0 - f(x_t, t, c)|², c replaced
-by a learned null with probability p; sampling with x0_hat = (1 + w) f(c) - w f(null); score = x0·E^T.
+x0 = embedding of the next item; c = encoder(history); x_t = alpha_t x0 + sigma_t eps; loss |x0 - f(x_t, t, c)|²,
+c replaced by a learned null with probability p; sampling with x0_hat = (1 + w) f(c) - w f(null); score = x0·E^T.
 
 objective "mse" (`DreamRecConfig.paper`) is that, for one random position of each row a step, as the paper's rows are
 prefixes; padding is never ranked and nothing is dropped out when ranking, unlike in the authors' code.
@@ -99,13 +99,15 @@ class DreamRec(nn.Module):
         c = config
         self.n_items, self.config = config.n_items, config
         self.schedule = by_name(c.schedule, c.T)
-        self.table = ItemTable(c.n_items, c.d, source=c.items, n_features=c.n_features, id_dropout=c.id_dropout)
+        posterior = c.objective == "softmax"
+        self.table = ItemTable(
+            c.n_items, c.d, source=c.items, n_features=c.n_features, id_dropout=c.id_dropout, bias=posterior
+        )
         if features is not None:
             self.table.set_features(features)
         self.encoder = build(c.encoder, c.d, max_len=c.max_len, layers=c.layers, heads=c.heads, dropout=c.dropout)
         self.null = nn.Parameter(torch.randn(c.d) * 0.02)
         self.dropout = nn.Dropout(c.dropout)
-        posterior = c.objective == "softmax"
         self.denoiser = PosteriorDenoiser(c.d, schedule=self.schedule) if posterior else LinearDenoiser(c.d)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
