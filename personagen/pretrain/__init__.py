@@ -1,0 +1,31 @@
+"""Train the embedded models from corpora on disk: autoencoder, text-to-image, try-on."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .config import PretrainConfig, Text2ImageConfig, TryOnConfig, VaeConfig, check_config
+
+if TYPE_CHECKING:
+    from recsys.types import Step
+
+__all__ = ["PretrainConfig", "Text2ImageConfig", "TryOnConfig", "VaeConfig", "pretrain"]
+
+
+def pretrain(config: PretrainConfig) -> "Iterator[Step]":
+    """Run one stage, yielding a Step after each training step; stop whenever you like, call again to go on exactly there.
+
+    Checkpoints are written to `output_dir/checkpoints`, at intervals and when the iterator is closed; the finished model to
+    `output_dir/vae`, `output_dir/embedded` (a StableDiffusionPipeline) or `output_dir/tryon`; pictures to look at to
+    `output_dir/previews`. A run that is stopped and called again with the same settings ends with the same weights, bit by
+    bit. While latents are cached, before the first step, a Step 0 with metrics {"cached": share} is yielded.
+    Raises ConfigError on settings, DataError on corpora, ModelError on unusable weights, ResourceError when losses stay
+    non-finite.
+    """
+    check_config(config)
+    if config.stage == "vae":
+        from .vae import train_vae as train
+    elif config.stage == "text2image":
+        from .text2image import train_text2image as train
+    else:
+        from .tryon import train_tryon as train
+    return train(config)

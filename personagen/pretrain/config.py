@@ -1,0 +1,148 @@
+"""Settings of pretraining; no heavy import, so that `personagen pretrain --help` is quick."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from recsys.errors import ConfigError
+
+STAGES = ("vae", "text2image", "tryon")
+
+
+@dataclass(frozen=True)
+class VaeConfig:
+    """The autoencoder and its loss."""
+
+    block_out_channels: tuple[int, ...] = (32, 64, 96, 128)
+    """Widths from full resolution down; n levels make one latent cell of 2^(n-1) pixels."""
+    latent_channels: int = 16
+    layers_per_block: int = 1
+    norm_num_groups: int = 16
+    crop: int = 128
+    """Side in pixels of the random crops trained on at first."""
+    crop_fraction: float = 0.8
+    """Share of the steps trained on crops; the rest sees full pictures."""
+    full_batch_size: int = 3
+    gradient_weight: float = 1.0
+    ssim_weight: float = 0.1
+    kl_weight: float = 1e-4
+    equivariance: float = 0.25
+    """Share of the steps that decode halved latents to the halved picture (EQ-VAE, arXiv 2502.09509): easier to diffuse."""
+    statistics_rows: int = 1024
+    """Pictures whose latents give the normalisation at the end."""
+
+
+@dataclass(frozen=True)
+class Text2ImageConfig:
+    """Text encoder, UNet and noise of the text-to-image model."""
+
+    vae_dir: str = "runs/pretrain/vae/vae"
+    tokenizer_size: int = 2048
+    tokenizer_length: int = 48
+    text_width: int = 192
+    text_layers: int = 3
+    text_heads: int = 6
+    block_out_channels: tuple[int, ...] = (96, 160, 192)
+    layers_per_block: int = 1
+    head_width: int = 32
+    norm_num_groups: int = 32
+    caption_dropout: float = 0.1
+    garment_fraction: float = 0.3
+    """Share of garment photos among the pictures drawn from corpora that have them."""
+    prompts: tuple[str, ...] = (
+        "a person wearing a red striped t-shirt and blue trousers on a beach",
+        "a person wearing a green plain dress in a city at night",
+        "a person wearing a yellow jacket and black skirt in the snow",
+        "a product photo of a blue checked shirt",
+    )
+    preview_steps: int = 20
+    guidance_scale: float = 4.0
+
+
+@dataclass(frozen=True)
+class TryOnConfig:
+    """UNet and loss of the try-on model; sizes of its UNet are those of `text2image` where that one is given."""
+
+    vae_dir: str = "runs/pretrain/text2image/embedded/vae"
+    unet_dir: str | None = "runs/pretrain/text2image/embedded/unet"
+    """Text-to-image UNet to start from; null starts from random weights with the sizes below."""
+    block_out_channels: tuple[int, ...] = (96, 160, 192)
+    layers_per_block: int = 1
+    head_width: int = 32
+    norm_num_groups: int = 32
+    cross_attention_dim: int = 192
+    garment_dropout: float = 0.1
+    outside_weight: float = 0.1
+    """Weight of the error outside the mask, where inside is 1 (outside is repainted from the photo)."""
+    garment_variants: dict[str, int] = field(default_factory=dict)
+    """Corpus folder -> number of augmented copies (flip, small affine, erasing) of each garment photo; 0 where not named."""
+    preview_rows: int = 6
+    preview_steps: int = 20
+    guidance_scale: float = 2.0
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """One stage of pretraining: what to train, on what, for how long, and where to put it."""
+
+    stage: Literal["vae", "text2image", "tryon"] = "vae"
+    output_dir: str = "runs/pretrain/vae"
+    corpora: dict[str, float] = field(default_factory=dict)
+    """Corpus folder -> weight with which its pictures are drawn."""
+    height: int = 256
+    width: int = 192
+    steps: int = 4000
+    batch_size: int = 8
+    learning_rate: float = 5e-4
+    warmup_steps: int = 200
+    decay_fraction: float = 0.3
+    """Share of the steps, at the end, over which the learning rate falls linearly to 1 % of its value."""
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.999
+    bf16: bool = True
+    device: str = "auto"
+    seed: int = 0
+    evaluate_every: int = 500
+    preview_every: int = 500
+    checkpoint_every: int = 500
+    heldout_rows: int = 32
+    """Held-out rows that the metrics are measured on."""
+    prediction_type: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
+    weighting: Literal["uniform", "min_snr", "clamped"] = "clamped"
+    snr_gamma: float = 5.0
+    rescale_betas_zero_snr: bool = True
+    vae: VaeConfig = field(default_factory=VaeConfig)
+    text2image: Text2ImageConfig = field(default_factory=Text2ImageConfig)
+    tryon: TryOnConfig = field(default_factory=TryOnConfig)
+
+
+def check_config(config: PretrainConfig) -> None:
+    """Raise ConfigError, naming value and range, where a setting cannot work."""
+    if config.stage not in STAGES:
+        raise ConfigError(f"stage {config.stage!r} is unknown; use one of {STAGES}.")
+    if not config.corpora:
+        raise ConfigError("corpora is empty; name at least one corpus folder with its weight, e.g. {runs/corpus: 1}.")
+    if min(config.corpora.values()) < 0 or not any(config.corpora.values()):
+        raise ConfigError(f"corpora weights {config.corpora} must be 0 or more, and one above 0.")
+    counts = ("steps", "batch_size", "evaluate_every", "preview_every", "checkpoint_every", "heldout_rows")
+    for name in counts:
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{name} is {getattr(config, name)}; it must be at least 1.")
+    shares = {
+        "decay_fraction": config.decay_fraction,
+        "ema_decay": config.ema_decay,
+        "vae.crop_fraction": config.vae.crop_fraction,
+        "vae.equivariance": config.vae.equivariance,
+        "text2image.caption_dropout": config.text2image.caption_dropout,
+        "text2image.garment_fraction": config.text2image.garment_fraction,
+        "tryon.garment_dropout": config.tryon.garment_dropout,
+        "tryon.outside_weight": config.tryon.outside_weight,
+    }
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{name} is {value}; it must lie in 0..1.")
+    if config.prediction_type == "epsilon" and config.rescale_betas_zero_snr:
+        raise ConfigError(
+            "prediction_type epsilon cannot be combined with rescale_betas_zero_snr: at zero SNR the noise says nothing "
+            "about the picture. Use v_prediction, or set rescale_betas_zero_snr to false."
+        )

@@ -1,0 +1,137 @@
+"""Stage 1: train the autoencoder, on crops and then on full pictures.
+
+Loss: L1 + gradient differences on three scales + SSIM + a small KL; no network trained elsewhere is needed. On a share of
+the steps latents and picture are both halved (EQ-VAE, arXiv 2502.09509), which makes the latents smoother.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recsys.types import Step
+
+from ..models.build import build_vae, normalise_latents
+from .config import PretrainConfig
+from .corpus import Source, draw, heldout, open_corpora, pictures
+from .loop import choose_device, run
+from .preview import psnr, ssim, write_grid
+
+
+def train_vae(config: PretrainConfig) -> Iterator[Step]:
+    """Train the autoencoder; write it to `output_dir/vae` with latents of mean 0 and deviation 1 in every channel."""
+    yield from run(VaeStage(config), config)
+
+
+class VaeStage:
+    """Autoencoder, its pictures and its loss."""
+
+    def __init__(self, config: PretrainConfig) -> None:
+        size = config.vae
+        self.config, self.device = config, choose_device(config.device)
+        torch.manual_seed(config.seed)
+        self.vae = build_vae(block_out_channels=size.block_out_channels, latent_channels=size.latent_channels,
+                             layers_per_block=size.layers_per_block, norm_num_groups=size.norm_num_groups,
+                             sample_size=config.height).to(self.device)
+        self.modules: dict[str, nn.Module] = {"vae": self.vae}
+        corpora = open_corpora(config.corpora, size=(config.height, config.width))
+        self.sources, self.heldout = [], []
+        for corpus, weight in corpora:
+            both = [corpus.arrays[name] for name in ("image", "garment") if name in corpus.arrays]
+            self.sources += [Source(array, corpus.rows["train"], weight / len(both)) for array in both]
+        for i, row in heldout(corpora, config.heldout_rows):
+            self.heldout += [array[row] for name, array in corpora[i][0].arrays.items() if name != "mask"]
+        self.heldout = self.heldout[: config.heldout_rows]
+        self.rows = sum(len(source.rows) for source in self.sources)
+
+    def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return loss, l1, gradient, ssim (1 - SSIM) and kl of one random batch."""
+        settings = self.config.vae
+        x = self._batch(step, generator)
+        posterior = self.vae.encode(x).latent_dist
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        z = mean + (0.5 * logvar).exp() * torch.randn(mean.shape, generator=generator).to(mean)
+        if torch.rand(1, generator=generator).item() < settings.equivariance:
+            z, x = F.avg_pool2d(z, 2), F.avg_pool2d(x, 2)
+        y = self.vae.decode(z).sample.float()
+        parts = {
+            "l1": (y - x).abs().mean(),
+            "gradient": gradient_difference(y, x),
+            "ssim": 1 - ssim(y, x).mean(),
+            "kl": 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(),
+        }
+        total = parts["l1"] + settings.gradient_weight * parts["gradient"]
+        total = total + settings.ssim_weight * parts["ssim"] + settings.kl_weight * parts["kl"]
+        return {"loss": total, **parts}
+
+    def _batch(self, step: int, generator: torch.Generator) -> Tensor:
+        """Draw crops (B, 3, crop, crop), or full pictures near the end, half of them mirrored; in [-1, 1]."""
+        config, settings = self.config, self.config.vae
+        crops = step < settings.crop_fraction * config.steps
+        drawn = draw(self.sources, config.batch_size if crops else settings.full_batch_size, generator=generator)
+        height = min(settings.crop, config.height) if crops else config.height
+        width = min(settings.crop, config.width) if crops else config.width
+        arrays = []
+        for i, row in drawn:
+            top = int(torch.randint(config.height - height + 1, (1,), generator=generator))
+            left = int(torch.randint(config.width - width + 1, (1,), generator=generator))
+            mirrored = torch.rand(1, generator=generator).item() < 0.5
+            array = self.sources[i].array[row, top : top + height, left : left + width]
+            arrays.append(array[:, ::-1] if mirrored else array)
+        return pictures(arrays).to(self.device)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Reconstruct held-out pictures: mean PSNR in dB and SSIM of both, and the latents' mean deviation."""
+        results = [(x, *self._reconstruct(x)) for x in self._heldout_batches()]
+        truth, made = torch.cat([x for x, _, _ in results]), torch.cat([y for _, y, _ in results])
+        latents = torch.cat([z for _, _, z in results])
+        return {"psnr": psnr(made, truth).mean().item(), "ssim": ssim(made, truth).mean().item(),
+                "latent_std": latents.std(dim=(0, 2, 3)).mean().item()}
+
+    @torch.no_grad()
+    def preview(self, path: Path) -> None:
+        """Write up to eight held-out pictures over their reconstructions."""
+        x = torch.cat(list(self._heldout_batches(limit=8)))
+        write_grid([x, self._reconstruct(x)[0]], path)
+
+    @torch.no_grad()
+    def export(self, folder: Path) -> Path:
+        """Normalise the latents by their statistics over training pictures, and save in diffusers' layout, float16."""
+        generator = torch.Generator().manual_seed(self.config.seed)
+        drawn = draw(self.sources, self.config.vae.statistics_rows, generator=generator)
+        total = square = count = 0
+        for start in range(0, len(drawn), 8):
+            x = pictures([self.sources[i].array[row] for i, row in drawn[start : start + 8]]).to(self.device)
+            z = self.vae.encode(x).latent_dist.mean.double()
+            total, square, count = total + z.sum((0, 2, 3)), square + z.square().sum((0, 2, 3)), count + z[:, 0].numel()
+        mean = total / count
+        finished = type(self.vae).from_config(self.vae.config)
+        finished.load_state_dict(self.vae.state_dict())
+        normalise_latents(finished, mean=mean.float().cpu(), std=(square / count - mean**2).clamp(min=1e-8).sqrt().float().cpu())
+        finished.half().save_pretrained(folder / "vae", safe_serialization=True)
+        return folder / "vae"
+
+    def _heldout_batches(self, *, limit: int | None = None) -> Iterator[Tensor]:
+        chosen = self.heldout[:limit]
+        for start in range(0, len(chosen), 4):
+            yield pictures(chosen[start : start + 4]).to(self.device)
+
+    def _reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the picture made of the posterior's mean (B, 3, H, W) and that mean (B, C, h, w), in float32."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+            z = self.vae.encode(x).latent_dist.mean
+            return self.vae.decode(z).sample.float().clamp(-1, 1), z.float()
+
+
+def gradient_difference(a: Tensor, b: Tensor, *, scales: int = 3) -> Tensor:
+    """Return the mean absolute difference of the pixel gradients of pictures (B, C, H, W), summed over halved scales."""
+    total = a.new_zeros(())
+    for scale in range(scales):
+        if scale:
+            a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+        d = a - b
+        total = total + (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
+    return total / scales
