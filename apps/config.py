@@ -13,7 +13,7 @@ class StyleConfig:
 
     out: str = "looks"
     """Folder for the looks, looks.json and sheet.png."""
-    user: str | None = None
+    user: str | int | None = None
     """User to work for: a number in the atelier (0 and up), or an id of --interactions."""
     interactions: str | None = None
     """CSV or Parquet file with the columns user, item and timestamp; none: the atelier's simulated users."""
@@ -23,6 +23,8 @@ class StyleConfig:
     """Photo of the user (JPEG, PNG or WebP); none: a person rendered by the atelier."""
     mask: str | None = None
     """Picture of the photo's size, white where it may be repainted; none: guessed by proportion."""
+    mask_region: str = "upper"
+    """What the mask uncovers: upper, lower or dress; garments of the other regions are passed over."""
     recommender: str | None = None
     """Folder written by `personagen recommend train`; none: the embedded one, or one trained on the spot when small."""
     model: str = "embedded"
@@ -33,22 +35,12 @@ class StyleConfig:
     """Number of scenes painted from a prompt, 0 to 32."""
     steps: int = 20
     """Denoising steps of each picture, 1 to 1000."""
-    guidance: float | None = None
-    """Strength of guidance, 1 and more; none: what the model's card recommends."""
+    stylist: dict[str, Any] = field(default_factory=dict)
+    """Finer settings of the stylist by name, as in --stylist.diversity 0.5 or --stylist.tryon_guidance 3."""
     seed: int = 0
     """Seed of recommender and pictures: the same seed gives the same files."""
     metadata: bool = True
     """Write the prompt and settings into each PNG; false leaves them out."""
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Where the interactions are and how they are read."""
-
-    data: str = "atelier"
-    """Name of a data set (atelier, ml-100k, amazon-beauty, ...), or a CSV or Parquet file."""
-    root: str = "../shared/data/recsys"
-    """Folder that holds the named data sets."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +51,10 @@ class TrainConfig:
     """popularity, markov, ease, sasrec or dreamrec."""
     data: str = "atelier"
     """Name of a data set (atelier, ml-100k, amazon-beauty, ...), or a CSV or Parquet file."""
-    root: str = "../shared/data/recsys"
-    """Folder that holds the named data sets."""
+    root: str | None = None
+    """Folder that holds the named data sets; none: PERSONAGEN_DATA, or ../shared/data/recsys beside the checkout."""
+    catalog: str | None = None
+    """Folder that describes the items of a CSV or Parquet file; its words become features of the items."""
     settings: dict[str, Any] = field(default_factory=dict)
     """The model's own settings by name, as in --settings.dim 64; the others keep their defaults."""
     train: dict[str, Any] = field(default_factory=dict)
@@ -79,9 +73,9 @@ class RankConfig:
     """Folder written by `personagen recommend train`."""
     data: str = "atelier"
     """Name of a data set, or a CSV or Parquet file."""
-    root: str = "../shared/data/recsys"
-    """Folder that holds the named data sets."""
-    users: list[str] = field(default_factory=list)
+    root: str | None = None
+    """Folder that holds the named data sets; none: PERSONAGEN_DATA, or ../shared/data/recsys beside the checkout."""
+    users: list[str | int] = field(default_factory=list)
     """Ids of the users to rank for; none: the first ten."""
     k: int = 10
     """Number of items for each user."""
@@ -99,8 +93,8 @@ class EvaluateConfig:
     """Folder written by `personagen recommend train`."""
     data: str = "atelier"
     """Name of a data set, or a CSV or Parquet file."""
-    root: str = "../shared/data/recsys"
-    """Folder that holds the named data sets."""
+    root: str | None = None
+    """Folder that holds the named data sets; none: PERSONAGEN_DATA, or ../shared/data/recsys beside the checkout."""
     part: str = "test"
     """valid or test."""
     cutoffs: list[int] = field(default_factory=lambda: [5, 10, 20])
@@ -127,8 +121,8 @@ class WearConfig:
     """Try-on model: `embedded`, or a folder in diffusers' layout."""
     steps: int = 20
     """Denoising steps, 1 to 1000."""
-    guidance: float | None = None
-    """Strength of guidance, 1 and more; none: what the model's card recommends."""
+    guidance: float = 2.5
+    """Strength of guidance, 1 and more; 1 is none."""
     seed: int = 0
     """Seed of the noise."""
 

@@ -1,0 +1,272 @@
+"""`personagen recommend train | rank | evaluate`, and the recommender that the main job trains on the spot."""
+
+import csv
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recsys import datasets, pretrained
+from recsys import train as training
+from recsys.data import Split, leave_one_out, pad
+from recsys.errors import ConfigError, DataError
+from recsys.evaluate import evaluate as measure
+from recsys.models import MODELS
+from recsys.types import Recommender
+
+from .checked import checked
+from .config import EvaluateConfig, RankConfig, TrainConfig
+from .progress import bar, note
+from .signals import Patience
+
+ON_THE_SPOT = 200_000  # interactions; more deserve `recommend train`
+LEARNT = ("sasrec", "dreamrec")  # trained step by step; the others count
+WITH_FEATURES = {"items": "both"}
+
+
+@dataclass(frozen=True)
+class Data:
+    """A split, item features (n+1, f) where the items have words, and `history(user)` for users spelled as text."""
+
+    split: Split
+    features: Tensor | None
+    users: list[str]
+    history: Callable[[str], np.ndarray]
+
+
+def train(settings: TrainConfig) -> int:
+    """Train a recommender and save it in `settings.out`; a run that was stopped goes on where it was. Returns 0.
+
+    Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with a checkpoint written.
+    """
+    data = read(settings.data, root=settings.root, catalog=settings.catalog)
+    model = build(settings.model, data, settings.settings, seed=settings.seed)
+    if settings.model in LEARNT:
+        config = checked(training.TrainConfig, {"seed": settings.seed, **settings.train}, "train")
+        run_training(model, data.split, config, Path(settings.out) / "checkpoints")
+    else:
+        if settings.train:
+            raise ConfigError(
+                f"train.{next(iter(settings.train))} is set, but {settings.model} only counts; leave train out"
+            )
+        model.fit(data.split.train)
+    metrics = {}
+    if len(data.split.valid):
+        cutoffs = _cutoffs([5, 10, 20], data.split.n_items)
+        metrics = measure(model, data.split.valid, at=cutoffs, resamples=0, generator=_generator(settings.seed)).metrics
+        print(
+            "validation: "
+            + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("ndcg"))
+        )
+    pretrained.save(model, settings.out, run=about(settings, data.split, metrics))
+    print(
+        f"saved in {settings.out}; next: personagen recommend evaluate "
+        f"--recommender {settings.out} --data {settings.data}"
+    )
+    return 0
+
+
+def rank(settings: RankConfig) -> int:
+    """Rank the next items of users and print them, or write them as CSV. Returns 0.
+
+    Raises: ConfigError, DataError for an unknown user, ModelError.
+    """
+    data = read(settings.data, root=settings.root, catalog=None)
+    model = load(settings.recommender, data.split)
+    users = [str(user) for user in settings.users] or data.users[:10]
+    history = pad([data.history(user) for user in users])
+    found = model.recommend(history, min(settings.k, model.n_items), generator=_generator(settings.seed))
+    names = data.split.item_names or tuple(str(item) for item in range(data.split.n_items + 1))
+    lines = [
+        (user, place, names[item], f"{score:.6g}")
+        for user, items, scores in zip(users, found.items.tolist(), found.scores.tolist(), strict=True)
+        for place, (item, score) in enumerate(zip(items, scores, strict=True), start=1)
+        if item
+    ]
+    _write_csv(("user", "rank", "item", "score"), lines, settings.out)
+    return 0
+
+
+def evaluate(settings: EvaluateConfig) -> int:
+    """Measure a recommender by full ranking over the catalogue, and print or write the figures as JSON. Returns 0."""
+    if settings.part not in ("valid", "test"):
+        raise ConfigError(f"part is {settings.part!r}; allowed are valid and test")
+    data = read(settings.data, root=settings.root, catalog=None)
+    model = load(settings.recommender, data.split)
+    cases = data.split.test if settings.part == "test" else data.split.valid
+    report = measure(model, cases, at=settings.cutoffs, generator=_generator(settings.seed))
+    figures = {
+        "settings": asdict(settings),
+        "cases": report.n_cases,
+        "metrics": report.metrics,
+        "intervals": report.intervals,
+        "seen_targets": report.seen_targets,
+        "data": data.split.fingerprint(),
+        "versions": versions(),
+    }
+    text = json.dumps(figures, indent=2) + "\n"
+    if settings.out is None:
+        print(text, end="")
+    else:
+        Path(settings.out).write_text(text, encoding="utf-8")
+        note(f"wrote {settings.out}")
+    return 0
+
+
+def read(name: str, *, root: str | None, catalog: str | None) -> Data:
+    """Read a data set by name, a CSV or Parquet file, or the atelier. Raises: DataError, ConfigError."""
+    if name == "atelier":
+        return _atelier()
+    if Path(name).suffix.lower() in datasets.FORMATS:
+        return _file(name, catalog)
+    if catalog is not None:
+        raise ConfigError(
+            f"catalog is {catalog}, but {name} has no pictures; a catalogue belongs to a CSV or Parquet file"
+        )
+    split = datasets.load(name, root=root)
+    numbers = [str(number) for number in range(1, len(split.test) + 1)]
+
+    def history(user: str) -> np.ndarray:
+        if user not in numbers:
+            raise DataError(f"user {user!r} is unknown; {name} has the users 1 to {len(numbers)}")
+        case = int(user) - 1
+        return np.concatenate([split.test.histories[case], split.test.targets[case]])
+
+    return Data(split, None, numbers, history)
+
+
+def _atelier() -> Data:
+    from personagen.catalog import attribute_matrix
+
+    from .sources import Atelier
+
+    source = Atelier()
+    names = ("", *source.catalog.names)
+    split = leave_one_out(source.sequences(), len(source.catalog), item_names=names)
+    features = attribute_matrix(source.catalog).matrix
+    return Data(split, features, source.users(), lambda user: np.asarray(source.history(user), np.int64))
+
+
+def _file(name: str, catalog: str | None) -> Data:
+    interactions = datasets.read_interactions(name)
+    split = leave_one_out(interactions.sequences(), interactions.n_items, item_names=interactions.item_names)
+    features = None
+    if catalog is not None:
+        from personagen.catalog import FolderCatalog, attribute_matrix
+
+        features = attribute_matrix(FolderCatalog(catalog).select(interactions.item_names[1:])).matrix
+    return Data(split, features, list(interactions.user_names[1:]), interactions.history)
+
+
+def build(name: str, data: Data, settings: dict[str, Any], *, seed: int) -> Any:
+    """Build a model by name for the data's items, with their features where both have them. Raises: ConfigError."""
+    if name not in MODELS:
+        raise ConfigError(f"model is {name!r}; allowed are {', '.join(MODELS)}")
+    cls, config_class = MODELS[name]
+    if "n_items" in settings:
+        raise ConfigError("settings.n_items is counted from the data; leave it out")
+    if name not in LEARNT or data.features is None or settings.get("items") == "id":
+        return cls(checked(config_class, {"n_items": data.split.n_items, **settings}, "settings"))
+    known = {"n_items": data.split.n_items, "n_features": data.features.shape[1]}
+    config = checked(config_class, {**known, **WITH_FEATURES, **settings}, "settings")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return cls(config, features=data.features)
+
+
+def run_training(model: nn.Module, split: Split, config: training.TrainConfig, folder: Path | None) -> None:
+    """Train to the end with a bar; after a signal finish the step, write a checkpoint, and raise Stopped."""
+    steps = training.train(model, split, config, folder=folder, resume=folder is not None)
+    pieces = sum(max(1, -(-(len(sequence) - 1) // config.max_length)) for sequence in split.train if len(sequence) > 1)
+    total = config.epochs * -(-pieces // config.batch_size)
+    with Patience() as patience, bar(None, total=total, label="train", unit="step") as progress:
+        for step in steps:
+            progress.n = step.step
+            progress.set_postfix_str(f"loss {step.losses['loss']:.3f}", refresh=False)
+            progress.update(0)
+            if step.metrics:
+                note(
+                    f"epoch {step.epoch:.0f}: "
+                    + ", ".join(f"{name} {value:.4f}" for name, value in step.metrics.items())
+                )
+            if patience.asked:
+                steps.close()  # type: ignore[attr-defined]
+                break
+    patience.end(f"a checkpoint is in {folder}; the same command goes on from it" if folder else "")
+
+
+def train_on_the_spot(sequences: Sequence[np.ndarray], features: Tensor, *, seed: int = 0) -> Recommender:
+    """Train a small DreamRec on sequences whose items have features (n+1, f); meant for up to 200,000 interactions.
+
+    Raises: ConfigError for more; DataError when no user has two items.
+    """
+    count = sum(len(sequence) for sequence in sequences)
+    if count > ON_THE_SPOT:
+        raise ConfigError(
+            f"{count} interactions are too many to train on the spot (at most {ON_THE_SPOT}); "
+            "run personagen recommend train first, and give its folder with --recommender"
+        )
+    split = leave_one_out(list(sequences), len(features) - 1)
+    data = Data(split, features, [], lambda user: np.zeros(0, np.int64))
+    model = build("dreamrec", data, {"d": 32, "draws": 4}, seed=seed)
+    config = training.TrainConfig(
+        epochs=30, batch_size=128, patience=3, validate_cases=500, seed=seed, learning_rate=3e-3
+    )
+    note(f"training a recommender on {count} interactions")
+    run_training(model, split, config, None)
+    return model
+
+
+def load(folder: str, split: Split) -> Recommender:
+    """Load a recommender and check that it knows the data's items. Raises: ModelError, DataError."""
+    model = pretrained.load(folder)
+    if model.n_items != split.n_items:
+        raise DataError(f"the recommender in {folder} knows {model.n_items} items and the data {split.n_items}; "
+                        "use the data that it was trained on")  # fmt: skip
+    return model
+
+
+def about(settings: TrainConfig, split: Split, metrics: dict[str, float]) -> dict[str, Any]:
+    """Tell how a model came about: settings, versions, commit, data and metrics, ready for run.json."""
+    return {"command": asdict(settings), "versions": versions(), "commit": commit(), "data": split.fingerprint(),
+            "machine": platform.processor() or platform.machine(), "validation": metrics}  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide a recommender's numbers."""
+    return {"python": platform.python_version(), **{name: version(name) for name in ("personagen", "torch", "numpy")}}
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout, None outside of one."""
+    here = Path(__file__).resolve().parents[1]
+    if not (here / ".git").exists():
+        return None
+    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=here)
+    return done.stdout.strip() or None
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _cutoffs(wanted: Sequence[int], n_items: int) -> list[int]:
+    return [k for k in wanted if k <= n_items] or [n_items]
+
+
+def _write_csv(header: Sequence[str], lines: Sequence[Sequence[Any]], out: str | None) -> None:
+    if out is None:
+        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *lines])
+        return
+    with open(out, "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([header, *lines])
+    note(f"wrote {out}")

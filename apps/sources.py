@@ -1,0 +1,154 @@
+"""Where users, items and photos come from: the atelier's shoppers, or a file of interactions and a catalogue."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from personagen.atelier import shoppers
+from personagen.atelier.agnostic import agnostic_mask
+from personagen.atelier.garment import GarmentSpec
+from personagen.atelier.render import Camera, render_person
+from personagen.catalog import AtelierCatalog, Catalog, FolderCatalog
+from personagen.images import load_image
+from personagen.masks import REGION, mask_from_file
+from recsys.datasets import read_interactions
+from recsys.errors import ConfigError, DataError
+
+ITEMS, SHOWN, TRAINED = 300, 24, 1500  # the atelier's garments, the shoppers one can choose, and those it learns from
+SIZE = (256, 192)
+PLAIN = {"upper": GarmentSpec("t-shirt", "white", sleeve=0.34), "lower": GarmentSpec("trousers", "blue")}
+
+
+@dataclass(frozen=True)
+class Sitter:
+    """Who is dressed: a picture, and `mask_for(kind)`: the bool mask (H, W) to repaint for a kind, or None."""
+
+    image: Image.Image
+    mask_for: Callable[[str], np.ndarray | None]
+    note: str = ""
+
+
+class Source(Protocol):
+    """What the main job needs to know of its users."""
+
+    catalog: Catalog
+
+    def users(self) -> list[str]: ...
+    def history(self, user: str) -> list[int]: ...
+    def sitter(self, user: str) -> Sitter: ...
+    def sequences(self) -> list[np.ndarray]: ...
+
+
+class Atelier:
+    """Simulated shoppers of the studio: users "0" to "23" can be chosen; others, of another seed, are learnt from."""
+
+    def __init__(self) -> None:
+        self.specs: tuple[GarmentSpec, ...] = tuple(shoppers.catalogue(ITEMS, seed=0))
+        self.catalog = AtelierCatalog(self.specs, size=SIZE)
+        self._shoppers = shoppers.simulate(SHOWN, seed=1, items=self.specs)
+
+    def users(self) -> list[str]:
+        """List the numbers of the shoppers one can choose."""
+        return [str(number) for number in range(SHOWN)]
+
+    def history(self, user: str) -> list[int]:
+        """Return a shopper's item ids, latest last. Raises: DataError for a number that does not exist."""
+        return [int(item) for item in self._shopper(user).history]
+
+    def sitter(self, user: str) -> Sitter:
+        """Render the shopper in the outfit they came in; the masks are exact."""
+        shopper = self._shopper(user)
+        return photograph(shopper, tuple(self.specs[item - 1] for item in self.history(user)))
+
+    def sequences(self) -> list[np.ndarray]:
+        """Simulate the purchases of the shoppers that a recommender learns from."""
+        crowd = shoppers.simulate(TRAINED, seed=0, items=self.specs)
+        return [np.append(shopper.history, shopper.target).astype(np.int64) for shopper in crowd]
+
+    def _shopper(self, user: str):
+        if not (user.isdecimal() and int(user) < SHOWN):
+            raise DataError(
+                f"user {user!r} is not in the atelier; choose 0 to {SHOWN - 1}, or give --interactions FILE"
+            )
+        return self._shoppers[int(user)]
+
+
+class Folder:
+    """Real users: interactions (CSV or Parquet), a catalogue with a picture for every item, and maybe a photo."""
+
+    def __init__(
+        self, interactions: str, catalog: str, *, person: str | None, mask: str | None, region: str = "upper"
+    ) -> None:
+        self._interactions = read_interactions(interactions)
+        self.catalog = FolderCatalog(catalog).select(self._interactions.item_names[1:])
+        self._sitter = sitter_from_photo(person, mask, region=region) if person else None
+
+    def users(self) -> list[str]:
+        """List the ids of the file."""
+        return list(self._interactions.user_names[1:])
+
+    def history(self, user: str) -> list[int]:
+        """Return a user's items in time order. Raises: DataError for an unknown user."""
+        return [int(item) for item in self._interactions.history(user)]
+
+    def sitter(self, user: str) -> Sitter:
+        """Return the photo's sitter; without a photo, a person of the atelier drawn from the user's id."""
+        if self._sitter is not None:
+            return self._sitter
+        specs = tuple(shoppers.catalogue(ITEMS, seed=0))
+        shopper = shoppers.simulate(1, seed=zlib.crc32(user.encode()), items=specs)[0]
+        return photograph(shopper, tuple(specs[int(item) - 1] for item in shopper.history))
+
+    def sequences(self) -> list[np.ndarray]:
+        """Return every user's items in time order."""
+        return self._interactions.sequences()
+
+
+def sitter_from_photo(person: str | Path, mask: str | Path | None, *, region: str = "upper") -> Sitter:
+    """Read a photo and, where given, its mask, which serves the kinds of `region`: upper, lower or dress.
+
+    Without a mask the region is guessed by the proportions of one person standing upright in the middle.
+    Raises: ConfigError for another region; DataError for a missing or damaged file.
+    """
+    if region not in REGIONS:
+        raise ConfigError(f"mask_region is {region!r}; allowed are {', '.join(sorted(REGIONS))}")
+    image = load_image(person)
+    size = (image.height, image.width)
+    if mask is not None:
+        drawn = mask_from_file(mask, size=size)
+        return Sitter(image, lambda kind: drawn if REGION.get(kind) == region else None)
+    note = f"no mask for {person}: guessed by the proportions of one person standing upright; --mask FILE is better"
+    return Sitter(image, lambda kind: guess_mask(size, REGION[kind]) if kind in REGION else None, note)
+
+
+REGIONS = {"upper": (0.16, 0.53, 0.30), "lower": (0.46, 0.95, 0.24), "dress": (0.16, 0.80, 0.28)}
+"""Top and bottom as shares of the height, and half the width as a share of the height's 0.5 (one standing person)."""
+
+
+def guess_mask(size: tuple[int, int], region: str) -> np.ndarray:
+    """Mark where a garment of `region` lies on one person who stands upright in the middle: bool (H, W)."""
+    height, width = size
+    top, bottom, half = REGIONS[region]
+    rows, columns = np.mgrid[:height, :width]
+    reach = min(half * height * 0.6, 0.45 * width)
+    return (rows >= top * height) & (rows < bottom * height) & (np.abs(columns - (width - 1) / 2) <= reach)
+
+
+def photograph(shopper: shoppers.Shopper, chosen: tuple[GarmentSpec, ...]) -> Sitter:
+    """Render a shopper in the latest top and bottom they chose, where they like to be; the masks are exact."""
+    outfit = tuple(next((spec for spec in reversed(chosen) if spec.region == region), PLAIN[region])
+                   for region in ("upper", "lower"))  # fmt: skip
+    camera = Camera(target=(0.0, 0.5 * shopper.body.height, 0.0), extent=1.1 * shopper.body.height)
+    scene = shopper.favourite("scene")
+    render = render_person(shopper.body, outfit, scene, size=SIZE, camera=camera, seed=shopper.seed)
+
+    def mask_for(kind: str) -> np.ndarray | None:
+        region = REGION.get(kind)
+        return agnostic_mask(render, region, body=shopper.body, camera=camera) if region else None
+
+    return Sitter(Image.fromarray(render.image), mask_for)

@@ -1,0 +1,218 @@
+"""The main job as the command and the page share it: open once, then make looks, one after the other.
+
+What is heavy (catalogue, recommender, image models) is loaded when first needed and kept.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from personagen.atelier.vocabulary import COLOURS, KINDS, PATTERNS, SCENES
+from personagen.catalog import attribute_matrix
+from personagen.looks import Written, check_out_dir, write_looks
+from personagen.models import load_text2image, load_tryon
+from personagen.provenance import write_png
+from personagen.stylist import Look, StyleConfig, Stylist
+from recsys import pretrained
+from recsys.errors import ConfigError, DataError, check_range
+from recsys.types import Recommender
+
+from .checked import checked
+from .sources import Atelier, Sitter, Source
+
+RECOMMENDER = Path(__file__).resolve().parents[1] / "personagen" / "models" / "recommender"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for: a history of item ids (latest last), whose it is, how many looks and scenes, and how."""
+
+    history: tuple[int, ...]
+    user: str
+    looks: int = 4
+    scenes: int = 2
+    seed: int = 0
+    steps: int = 20
+    stylist: Mapping[str, Any] = field(default_factory=dict)
+    metadata: bool = True
+
+    def __post_init__(self) -> None:
+        check_range(looks=(self.looks, 0, 32), scenes=(self.scenes, 0, 32), steps=(self.steps, 1, 1000))
+        check_range(seed=(self.seed, 0, 2**63 - 1))
+        if self.looks + self.scenes == 0:
+            raise ConfigError("looks = 0 and scenes = 0; ask for at least one picture")
+
+
+class Halted(Exception):
+    """Raised inside a pipeline's step when the caller no longer wants its picture."""
+
+
+class Watched:
+    """A pipeline that asks `stop()` after every denoising step, and raises Halted where it says yes."""
+
+    def __init__(self, pipeline: Any, stop: Callable[[], bool]) -> None:
+        self.pipeline, self.stop = pipeline, stop
+
+    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+        return self.pipeline(*inputs, callback_on_step_end=self._look_up, **settings)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pipeline, name)
+
+    def _look_up(self, pipeline: Any, step: int, timestep: int, tensors: dict) -> dict:
+        if self.stop():
+            raise Halted
+        return tensors
+
+
+class Studio:
+    """Catalogue, users, recommender and image models of one run.
+
+    model: `embedded` or a folder of image models. source: where users come from (the atelier when left out).
+    recommender: a folder of `recommend train`; left out, the embedded one (atelier), else trained on the spot.
+    """
+
+    def __init__(
+        self, model: str = "embedded", *, source: Source | None = None, recommender: str | None = None
+    ) -> None:
+        self.model, self._source, self._folder = model, source, recommender
+        self.seconds: dict[str, float] = {}
+
+    @cached_property
+    def source(self) -> Source:
+        """The users and their catalogue."""
+        return self._source or Atelier()
+
+    @cached_property
+    def recommender(self) -> Recommender:
+        """The recommender, read from disk or trained on the spot."""
+        start, folder = time.perf_counter(), self._folder
+        if folder is None and isinstance(self.source, Atelier) and RECOMMENDER.is_dir():
+            folder = str(RECOMMENDER)
+        if folder is not None:
+            found = pretrained.load(folder)
+        else:
+            from .recommend import train_on_the_spot
+
+            found = train_on_the_spot(self.source.sequences(), attribute_matrix(self.source.catalog).matrix)
+        self.seconds["recommender"] = time.perf_counter() - start
+        return found
+
+    @cached_property
+    def tryon(self):
+        """The try-on pipeline."""
+        return self._timed("load try-on", load_tryon)
+
+    @cached_property
+    def text2image(self):
+        """The text-to-image pipeline."""
+        return self._timed("load text-to-image", load_text2image)
+
+    def _timed(self, name: str, loader: Callable[[str], Any]) -> Any:
+        start = time.perf_counter()
+        pipeline = loader(self.model)
+        pipeline.set_progress_bar_config(disable=True)
+        self.seconds[name] = time.perf_counter() - start
+        return pipeline
+
+    def people(self) -> list[tuple[str, str]]:
+        """List the users one can choose as (label, id)."""
+        return [(f"Shopper {user}", user) for user in self.source.users()]
+
+    def words(self) -> dict[str, list[str]]:
+        """List the words with which a person can be described, by slot."""
+        return {"kind": list(KINDS), "colour": list(COLOURS), "pattern": list(PATTERNS), "scene": list(SCENES)}
+
+    def history(self, user: str) -> list[int]:
+        """Return the item ids that a user chose, latest last."""
+        return self.source.history(user)
+
+    def describe(
+        self,
+        *,
+        kind: Sequence[str] = (),
+        colour: Sequence[str] = (),
+        pattern: str = "any",
+        scene: str = "any",
+        length: int = 8,
+    ) -> list[int]:
+        """Return up to `length` items that fit a description best, the best last; empty or "any" fits everything.
+
+        Raises: DataError when nothing was said.
+        """
+        wanted = {"kind": set(kind), "colour": set(colour), "pattern": {pattern} - {"any"}, "scene": {scene} - {"any"}}
+        if not any(wanted.values()):
+            raise DataError("the description is empty; choose a kind, a colour, a pattern or a place")
+        catalog, weight = self.source.catalog, {"kind": 2.0, "colour": 2.0, "pattern": 1.0, "scene": 1.0}
+        scores = []
+        for item in range(1, len(catalog) + 1):
+            words = catalog.words(item)
+            scores.append(sum(weight[slot] for slot, some in wanted.items() if words.get(slot) in some))
+        best = torch.tensor(scores).argsort(descending=True, stable=True)[:length]
+        return [int(at) + 1 for at in best.flip(0) if scores[int(at)] > 0]
+
+    def history_pictures(self, history: Sequence[int], folder: Path) -> list[tuple[str, str]]:
+        """Write the pictures of the last twelve items once, below `folder`; return (path, caption) of each."""
+        catalog, shown = self.source.catalog, []
+        for item in [item for item in history if item][-12:]:
+            path = folder / f"item-{item}.png"
+            if not path.exists():
+                write_png(catalog[item].image, path)
+            words = catalog.words(item)
+            shown.append((str(path), " ".join(words[slot] for slot in ("colour", "kind") if slot in words)))
+        return shown
+
+    def make(self, order: Order, out: Path | str, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Written]:
+        """Make the looks of an order and write them to the folder `out`; yields each when it is ready, best first.
+
+        stop: asked after every picture and every denoising step; once it says yes, what is finished is written with
+        its looks.json and sheet, and the iterator ends.
+        Raises: ConfigError, DataError, ModelError; nothing is left behind then, nor when the iterator is closed.
+        """
+        check_out_dir(Path(out))
+        config = checked(
+            StyleConfig, {"tryon_steps": order.steps, "scene_steps": order.steps, **order.stylist}, "stylist"
+        )
+        sitter = self.source.sitter(order.user) if order.looks else None
+        return write_looks(
+            self._looks(order, sitter, config, stop),
+            out,
+            history=order.history,
+            catalog=self.source.catalog,
+            title=f"User {order.user}",
+            run={"user": order.user, "seed": order.seed, "model": self.model, "settings": asdict(config),
+                 "recommender": type(self.recommender).__name__},
+            metadata=order.metadata,
+        )  # fmt: skip
+
+    def _looks(
+        self, order: Order, sitter: Sitter | None, config: StyleConfig, stop: Callable[[], bool]
+    ) -> Iterator[Look]:
+        stylist = Stylist(
+            self.recommender,
+            self.source.catalog,
+            Watched(self.tryon, stop) if order.looks else None,
+            Watched(self.text2image, stop) if order.scenes else None,
+        )
+        looks = stylist(
+            list(order.history),
+            sitter.image if sitter else None,
+            order.looks,
+            mask_for=sitter.mask_for if sitter else None,
+            scenes=order.scenes,
+            seed=order.seed,
+            user=order.user,
+            config=config,
+        )
+        try:
+            for look in looks:
+                yield look
+                if stop():
+                    return
+        except Halted:
+            return

@@ -1,0 +1,63 @@
+"""`personagen style`: the main job on the command line."""
+
+from recsys.errors import ConfigError
+
+from .config import StyleConfig
+from .progress import bar, note
+from .signals import Patience
+from .sources import Folder
+from .studio import Order, Studio
+
+
+def run(settings: StyleConfig) -> int:
+    """Make the looks of one user in `settings.out`; returns 0.
+
+    Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with what is finished kept.
+    """
+    studio = Studio(settings.model, source=open_source(settings), recommender=settings.recommender)
+    user = choose_user(settings, studio)
+    order = Order(
+        history=tuple(studio.history(user)),
+        user=user,
+        looks=settings.looks,
+        scenes=settings.scenes,
+        seed=settings.seed,
+        steps=settings.steps,
+        stylist=settings.stylist,
+        metadata=settings.metadata,
+    )
+    if settings.looks and (text := studio.source.sitter(user).note):
+        note(text)
+    made = 0
+    with Patience() as patience:
+        looks = studio.make(order, settings.out, stop=lambda: patience.asked)
+        for one in bar(looks, total=order.looks + order.scenes, label=f"user {user}", unit="picture"):
+            made += 1
+            note(f"{one.look.kind}: {one.look.prompt}")
+    patience.end(f"{made} finished pictures are in {settings.out}" if made else "no picture was finished")
+    print(f"{made} pictures, looks.json and sheet.png are in {settings.out}/")
+    return 0
+
+
+def open_source(settings: StyleConfig) -> Folder | None:
+    """Open interactions and catalogue where given; None means the atelier. Raises: ConfigError when only some are."""
+    if settings.mask and not settings.person:
+        raise ConfigError("--mask needs --person, the photo that it belongs to")
+    if not settings.interactions and not settings.catalog:
+        if settings.person:
+            raise ConfigError(
+                "--person needs --interactions and --catalog: the photo's user and items are not the atelier's"
+            )
+        return None
+    if not (settings.interactions and settings.catalog):
+        missing = "--catalog FOLDER" if settings.interactions else "--interactions FILE"
+        raise ConfigError(f"{missing} is missing; interactions and catalogue belong together")
+    if settings.user is None:
+        raise ConfigError("--user is missing; name an id of the user column")
+    return Folder(settings.interactions, settings.catalog, person=settings.person, mask=settings.mask,
+                  region=settings.mask_region)  # fmt: skip
+
+
+def choose_user(settings: StyleConfig, studio: Studio) -> str:
+    """Return the user asked for, else the first of the atelier."""
+    return str(settings.user) if settings.user is not None else studio.source.users()[0]

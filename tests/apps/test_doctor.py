@@ -1,0 +1,37 @@
+"""The doctor's report and its exit code."""
+
+import json
+
+from apps import doctor
+from apps.config import DoctorConfig
+
+WELL = {
+    "packages": dict.fromkeys(doctor.PACKAGES, "1"),
+    "weights": {"embedded": {"folder": "f", "mib": 1.0, "missing": []}},
+    "memory_free_gib": 8.0,
+    "disk_free_gib": 8.0,
+}
+
+
+def test_the_report_names_everything(capsys):
+    code = doctor.run(DoctorConfig(json=True))
+    report = json.loads(capsys.readouterr().out)
+    assert {"python", "packages", "cores", "threads", "device", "memory_gib", "disk_free_gib", "weights"} <= set(report)
+    assert report["packages"]["torch"] and report["disk_free_gib"] > 0
+    assert code == (report["problems"][0]["exit_code"] if report["problems"] else 0)
+
+
+def test_the_text_ends_with_what_to_do(capsys):
+    doctor.run(DoctorConfig())
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert last.startswith(("PROBLEM", "all is well"))
+
+
+def test_problems_have_their_exit_codes():
+    assert doctor._problems(WELL) == []
+    missing = {**WELL, "weights": {"embedded": {"folder": "f", "mib": 0.0, "missing": ["unet"]}}}
+    assert [problem["exit_code"] for problem in doctor._problems(missing)] == [4]
+    assert "unet" in doctor._problems(missing)[0]["text"]
+    assert [problem["exit_code"] for problem in doctor._problems({**WELL, "memory_free_gib": 0.5})] == [5]
+    assert [problem["exit_code"] for problem in doctor._problems({**WELL, "disk_free_gib": 0.1})] == [5]
+    assert [problem["exit_code"] for problem in doctor._problems({**WELL, "memory_free_gib": None})] == []

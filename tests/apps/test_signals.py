@@ -1,0 +1,51 @@
+"""Signals: the first lets a step finish and be saved, the second ends at once."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from apps.signals import Patience, Stopped
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_is_remembered(number, code):
+    before = signal.getsignal(number)
+    with Patience() as patience:
+        assert not patience.asked
+        os.kill(os.getpid(), number)
+        assert patience.asked
+    assert signal.getsignal(number) is before
+    with pytest.raises(Stopped, match="saved in x") as caught:
+        patience.end("saved in x")
+    assert caught.value.exit_code == code
+
+
+def test_without_a_signal_nothing_ends():
+    with Patience() as patience:
+        pass
+    patience.end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_at_once(number):
+    code = (
+        "import time\nfrom apps.signals import Patience\nwith Patience() as p:\n"
+        "  print('ready', flush=True)\n  while not p.asked: time.sleep(.01)\n"
+        "  print('asked', flush=True)\n  time.sleep(60)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    child.send_signal(number)
+    assert child.stdout.readline() == "asked\n"
+    start = time.monotonic()
+    child.send_signal(number)
+    assert child.wait(timeout=20) == 128 + number
+    assert time.monotonic() - start < 10
