@@ -1,5 +1,7 @@
 """The try-on pipeline against a plain restatement of its algorithm, and the promises of its docstring."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,12 +16,12 @@ SIZE = (32, 24)
 
 
 @pytest.fixture(scope="module")
-def pipe() -> TryOnPipeline:
+def pipe() -> Any:
     torch.manual_seed(0)
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4, norm_num_groups=4, scaling_factor=0.7, shift_factor=0.1,
-    )  # fmt: skip
+    vae = AutoencoderKL.from_config({
+        "block_out_channels": (8, 8), "down_block_types": ("DownEncoderBlock2D",) * 2, "latent_channels": 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 2, "norm_num_groups": 4, "scaling_factor": 0.7, "shift_factor": 0.1,
+    })  # fmt: skip
     scheduler = DDIMScheduler(prediction_type="v_prediction", clip_sample=False)
     return TryOnPipeline(vae, tiny_unet(), scheduler, height=SIZE[0], width=SIZE[1])
 
@@ -112,7 +114,7 @@ def test_the_input_is_person_above_garment_in_the_order_of_sd_inpainting():
 
 def test_zero_leaves_cross_attention_out_and_identity_adds_its_normalised_input():
     torch.manual_seed(0)
-    block = BasicTransformerBlock(16, 2, 8, cross_attention_dim=8).eval()
+    block: Any = BasicTransformerBlock(16, 2, 8, cross_attention_dim=8).eval()
     x = torch.randn(2, 6, 16)
     h = x + block.attn1(block.norm1(x))
     for kind, after in (("zero", h), ("identity", h + block.norm2(h))):
@@ -153,7 +155,15 @@ def test_guidance_one_is_the_conditional_model_and_the_garment_matters(pipe):
     person, mask = picture(*SIZE), box(*SIZE)
 
     def run(garment, guidance):
-        out = pipe(person, garment, mask, num_inference_steps=2, guidance_scale=guidance, generator=seeded(), output_type="latent")
+        out = pipe(
+            person,
+            garment,
+            mask,
+            num_inference_steps=2,
+            guidance_scale=guidance,
+            generator=seeded(),
+            output_type="latent",
+        )
         return out.images  # fmt: skip
 
     a, b = picture(*SIZE, seed=1), picture(*SIZE, seed=2)
@@ -167,7 +177,9 @@ def test_saved_and_loaded_it_is_bit_identical(pipe, tmp_path):
     loaded = TryOnPipeline.from_pretrained(tmp_path, use_safetensors=True)
     names = ("variant", "cross_attention", "height", "width")
     assert [loaded.config[n] for n in names] == ["corrected", "zero", *SIZE]
-    runs = [p(person, person, mask, num_inference_steps=2, generator=seeded(), output_type="pt") for p in (pipe, loaded)]
+    runs = [
+        p(person, person, mask, num_inference_steps=2, generator=seeded(), output_type="pt") for p in (pipe, loaded)
+    ]
     assert torch.equal(runs[0].images, runs[1].images)
 
 
@@ -235,7 +247,7 @@ def test_a_unet_of_another_kind_is_refused(pipe):
 
 
 def test_non_finite_latents_are_refused(pipe):
-    broken = tiny_unet()
+    broken: Any = tiny_unet()
     torch.nn.init.constant_(broken.conv_out.bias, float("nan"))
     sick = TryOnPipeline(pipe.vae, broken, pipe.scheduler, height=SIZE[0], width=SIZE[1])
     with pytest.raises(ModelError, match="non-finite"):

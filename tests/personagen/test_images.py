@@ -1,0 +1,186 @@
+"""Reading pictures safely, fitting them to a size and back, and the arithmetic of masks."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import ndimage
+
+from personagen.images import (
+    blur,
+    dilate,
+    erode,
+    fit,
+    load_gray,
+    load_image,
+    picture_list,
+    place,
+    soft_inside,
+    to_pil,
+    to_tensor,
+    to_uint8,
+    unfit,
+)  # fmt: skip
+from recsys.errors import ConfigError, DataError
+
+
+def noise(height: int, width: int, *, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def encoded(image: Image.Image, kind: str, **settings) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **settings)
+    return buffer.getvalue()
+
+
+def test_png_and_lossless_webp_come_back_exactly_and_jpeg_nearly(tmp_path):
+    image = noise(20, 30)
+    for data in (encoded(image, "PNG"), encoded(image, "WEBP", lossless=True)):
+        assert (np.asarray(load_image(data)) == np.asarray(image)).all()
+    flat = Image.new("RGB", (30, 20), (200, 30, 60))
+    flat.save(tmp_path / "a.jpg")
+    assert np.abs(np.asarray(load_image(tmp_path / "a.jpg")).astype(int) - (200, 30, 60)).max() <= 3
+
+
+def test_exif_rotation_is_applied_and_every_tag_dropped():
+    image = noise(20, 30)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "camera"
+    for kind in ("PNG", "WEBP"):
+        upright = load_image(encoded(image, kind, exif=exif, lossless=True))
+        assert (np.asarray(upright) == np.rot90(np.asarray(image), -1)).all()
+        assert not upright.getexif() and not upright.info
+
+
+def test_other_modes_become_rgb():
+    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert (np.asarray(load_image(encoded(clear, "PNG"))) == 255).all()
+    deep = Image.fromarray(np.full((4, 4), 65535, np.uint16))
+    assert (np.asarray(load_image(encoded(deep, "PNG"))) == 255).all()
+    assert load_image(encoded(Image.new("L", (4, 4), 7), "PNG")).getpixel((0, 0)) == (7, 7, 7)
+    assert load_image(encoded(Image.new("P", (4, 4)), "PNG")).mode == "RGB"
+
+
+def huge_png() -> bytes:
+    """A header that claims 60,000 x 60,000 pixels and a few bytes of body."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (huge_png(), "50,000,000|damaged"),
+        (b"", "not a JPEG"),
+        (b"GIF89a" + bytes(50), "not a JPEG"),
+        (encoded(noise(40, 40), "JPEG")[:600], "damaged"),
+        (encoded(noise(40, 40), "PNG")[:600], "damaged"),
+    ],
+)
+def test_bad_files_are_named_and_refused(tmp_path, data, message):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=message) as error:
+        load_image(path)
+    assert "photo.jpg" in str(error.value)
+
+
+def test_limits_and_missing_files(tmp_path):
+    data = encoded(noise(40, 40), "PNG")
+    with pytest.raises(DataError, match="40x40"):
+        load_image(data, max_pixels=1599)
+    with pytest.raises(DataError, match="bytes"):
+        load_image(data, max_bytes=100)
+    with pytest.raises(DataError, match=r"no\.png"):
+        load_image(tmp_path / "no.png")
+
+
+def test_a_transparent_mask_counts_where_it_is_opaque():
+    alpha = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    alpha.putpixel((1, 2), (0, 0, 0, 255))
+    marked = np.asarray(load_gray(encoded(alpha, "PNG")))
+    assert marked[2, 1] == 255 and marked.sum() == 255
+
+
+def test_tensors_and_pictures_convert_both_ways_without_loss():
+    images = [noise(5, 7, seed=s) for s in range(3)]
+    tensor = to_tensor(images)
+    assert tensor.shape == (3, 3, 5, 7) and tensor.dtype == torch.float32
+    assert all((np.asarray(a) == np.asarray(b)).all() for a, b in zip(images, to_pil(tensor), strict=True))
+    assert (to_uint8(to_tensor(np.stack([np.asarray(i) for i in images]))) == to_uint8(tensor)).all()
+    assert len(picture_list([images[0], tensor[1], np.asarray(images[2])])) == 3
+    with pytest.raises(DataError, match="one size"):
+        to_tensor([noise(5, 7), noise(7, 5)])
+    with pytest.raises(DataError, match="scale them"):
+        to_tensor(torch.full((1, 3, 2, 2), 255.0))
+    with pytest.raises(DataError, match="floats"):
+        to_tensor(torch.zeros(1, 1, 2, 2))
+    with pytest.raises(DataError, match="uint8"):
+        to_tensor(np.zeros((4, 4), np.uint8))
+
+
+@pytest.mark.parametrize("original", [(10, 10), (64, 48), (333, 20), (20, 333), (1, 1), (63, 48)])
+def test_what_fits_can_be_undone(original):
+    image = noise(*original)
+    for fill in ("edge", (255, 255, 255)):
+        fitted, where = fit(image, size=(64, 48), fill=fill)
+        assert (
+            fitted.size == (48, 64)
+            and where.height <= 64
+            and where.width <= 48
+            and (where.height == 64 or where.width == 48)
+        )
+        assert unfit(fitted, where).size == image.size
+    exact, where = fit(noise(64, 30), size=(64, 48))
+    assert (np.asarray(unfit(exact, where)) == np.asarray(noise(64, 30))).all()
+    with pytest.raises(ConfigError):
+        place((0, 3), (4, 4))
+
+
+def test_padding_is_the_colour_or_the_edge():
+    image = noise(8, 4)
+    white, where = fit(image, size=(8, 8))
+    assert (where.left, where.width) == (2, 4) and (np.asarray(white)[:, :2] == 255).all()
+    edge, _ = fit(image, size=(8, 8), fill="edge")
+    assert (np.asarray(edge)[:, :2] == np.asarray(image)[:, :1]).all()
+
+
+def test_dilation_and_erosion_equal_scipy():
+    mask = np.random.default_rng(0).random((17, 23)) < 0.1
+    for up, down, side in ((0, 0, 0), (2, 0, 1), (1, 3, 2), (0, 0, 4)):
+        expected = np.zeros_like(mask)
+        for row, column in np.argwhere(mask):
+            expected[max(0, row - up) : row + down + 1, max(0, column - side) : column + side + 1] = True
+        assert (dilate(mask, up=up, down=down, side=side) == expected).all()
+    square = ndimage.binary_erosion(~mask, np.ones((3, 3)), border_value=1)
+    assert (erode(~mask, up=1, down=1, side=1) == square).all()
+
+
+def test_blur_equals_scipy_and_keeps_constants():
+    mask = torch.rand(2, 3, 12, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    kernel, sigma = 5, 0.3 * ((5 - 1) * 0.5 - 1) + 0.8
+    weights = np.exp(-(np.arange(-2, 3) ** 2) / (2 * sigma**2))
+    expected = mask.numpy()
+    for axis in (2, 3):
+        expected = ndimage.correlate1d(expected, weights / weights.sum(), axis=axis, mode="nearest")
+    np.testing.assert_allclose(blur(mask, kernel=kernel), expected, atol=1e-12)
+    torch.testing.assert_close(blur(torch.ones(1, 1, 6, 6), kernel=7), torch.ones(1, 1, 6, 6))
+    with pytest.raises(ConfigError, match="odd"):
+        blur(mask, kernel=4)
+
+
+def test_the_soft_edge_lies_inside_the_mask():
+    mask = torch.zeros(1, 1, 30, 30)
+    mask[..., 8:22, 5:25] = 1
+    soft = soft_inside(mask, kernel=7)
+    assert (soft[mask == 0] == 0).all() and soft.max() <= 1 and soft[0, 0, 15, 15] > 0.9999
+    assert 0 < soft[0, 0, 15, 5] < soft[0, 0, 15, 7] < 1

@@ -1,0 +1,155 @@
+"""Agnostic masks: they hide the old garment's shape, spare the person, and can be given by hand."""
+
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import ndimage
+
+from personagen.atelier.vocabulary import KINDS
+from personagen.masks import (
+    PART_OF_CCP,
+    FileMasker,
+    Layers,
+    Part,
+    PartsMasker,
+    agnostic_mask,
+    components,
+    layers_from_parts,
+    mask_from_file,
+    mask_list,
+    parts_from_parsing,
+    split_skin,
+)  # fmt: skip
+from recsys.errors import ConfigError, DataError
+
+H, W = 128, 96
+
+
+def figure(*, sleeves: int = 100) -> np.ndarray:
+    """A standing person as body parts (H, W): top, trousers, arms bare below row `sleeves`, a bag."""
+    parts = np.zeros((H, W), np.uint8)
+    parts[8:14, 40:56] = Part.HEAD
+    parts[14:24, 44:52] = Part.SKIN
+    parts[24:64, 36:60] = Part.UPPER
+    for left in (28, 62):
+        parts[26:66, left : left + 6] = Part.SKIN
+        parts[26:sleeves, left : left + 6] = Part.UPPER
+    parts[26:30, 28:68] = Part.UPPER
+    parts[64:108, 38:58] = Part.LOWER
+    parts[108:116, 40:46] = parts[108:116, 50:56] = Part.SKIN
+    parts[116:122, 38:46] = parts[116:122, 50:58] = Part.SHOES
+    parts[60:76, 70:80] = Part.CARRIED
+    return parts
+
+
+def test_skin_is_told_apart_by_place():
+    arms, hands, legs, head = split_skin(figure(sleeves=34))
+    assert head[14:24, 44:52].all() and head.sum() == 80
+    assert legs[108:116, 40:46].all() and legs.sum() == 96
+    assert arms[40, 30] and arms[40, 64] and not arms[65, 30] and hands[65, 28]
+    assert not (arms & hands).any() and ((arms | hands | legs | head) == (figure(sleeves=34) == Part.SKIN)).all()
+
+
+def test_only_a_hand_shows_below_a_long_sleeve():
+    arms, hands, _, _ = split_skin(figure(sleeves=62))
+    assert not arms.any() and hands[62:66, 28:34].all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_garment_is_covered_and_the_person_spared(kind):
+    parts = figure(sleeves=40)
+    mask = PartsMasker(parts)(Image.new("RGB", (W, H)), kind)
+    _, hands, _, head = split_skin(parts)
+    assert not mask[head | hands | np.isin(parts, (Part.HEAD, Part.SHOES, Part.CARRIED))].any()
+    worn = {"upper": [Part.UPPER], "lower": [Part.LOWER]}.get(
+        "upper" if kind in KINDS[:4] else "lower" if kind in KINDS[5:] else "", [Part.UPPER, Part.LOWER]
+    )
+    assert mask[np.isin(parts, worn)].all()
+    assert mask.sum() > 1.2 * np.isin(parts, worn).sum()
+
+
+def test_a_sleeve_s_length_cannot_be_read_from_the_mask():
+    masks = [agnostic_mask(layers_from_parts(figure(sleeves=rows), kind="t-shirt")) for rows in (34, 44, 54)]
+    for other in masks[1:]:
+        assert (masks[0] ^ other).sum() < 0.02 * masks[0].sum()
+
+
+def test_the_mask_of_trousers_leaves_most_of_the_top():
+    parts = figure()
+    mask = agnostic_mask(layers_from_parts(parts, kind="trousers"))
+    assert not mask[:55].any() and mask[108:114, 40:46].all()
+
+
+def test_it_grows_with_mask_expand_and_sideways_twice_as_far():
+    block = np.zeros((200, 200), bool)
+    block[80:120, 80:120] = True
+    nothing = np.zeros_like(block)
+    masks = [agnostic_mask(Layers(block, nothing, nothing, nothing), mask_expand=e) for e in (0, 0.5, 1, 2)]
+    assert (masks[0] == block).all()
+    assert all((small <= large).all() and small.sum() < large.sum() for small, large in zip(masks, masks[1:]))
+    rows, columns = np.flatnonzero(masks[2].any(1)), np.flatnonzero(masks[2].any(0))
+    assert 80 - columns[0] == 2 * (80 - rows[0]) > 0
+    with pytest.raises(ConfigError, match=r"0\.\.4"):
+        agnostic_mask(Layers(block, nothing, nothing, nothing), mask_expand=5)
+    assert not agnostic_mask(Layers(nothing, nothing, nothing, nothing)).any()
+
+
+def test_a_dress_gives_its_top_or_its_skirt():
+    parts = np.zeros((H, W), np.uint8)
+    parts[30:90, 40:56] = Part.DRESS
+    top, skirt = layers_from_parts(parts, kind="shirt"), layers_from_parts(parts, kind="skirt")
+    assert (top.garment ^ skirt.garment).sum() == (parts == Part.DRESS).sum() and top.garment[30].any()
+    assert (top.others == skirt.garment).all()
+    with pytest.raises(ConfigError, match="hat"):
+        layers_from_parts(parts, kind="hat")
+
+
+def test_components_equal_scipy():
+    for seed in range(5):
+        mask = np.random.default_rng(seed).random((30, 40)) < 0.55
+        labelled, count = cast(tuple[np.ndarray, int], ndimage.label(mask))
+        pieces = components(mask)
+        assert len(pieces) == count and (np.logical_or.reduce(pieces) == mask).all()
+        assert all(len(np.unique(labelled[piece])) == 1 for piece in pieces)
+        sizes = [piece.sum() for piece in pieces]
+        assert sizes == sorted(sizes, reverse=True)
+    assert components(np.zeros((3, 3), bool)) == []
+
+
+def test_parsings_are_merged_by_name():
+    labels = ["null", "hair", "t-shirt", "pants"]
+    parsing = np.array([[0, 1], [2, 3]], np.uint8)
+    assert parts_from_parsing(parsing, labels).tolist() == [[0, Part.HEAD], [Part.UPPER, Part.LOWER]]
+    assert PART_OF_CCP["skin"] == Part.SKIN and len(PART_OF_CCP) > 50
+    with pytest.raises(DataError, match="3"):
+        parts_from_parsing(parsing, labels[:3])
+
+
+def test_a_mask_file_is_read_scaled_and_checked(tmp_path):
+    drawn = np.zeros((20, 10), np.uint8)
+    drawn[5:9, 2:4] = 255
+    Image.fromarray(drawn).save(tmp_path / "mask.png")
+    assert (mask_from_file(tmp_path / "mask.png") == (drawn > 0)).all()
+    larger = FileMasker(tmp_path / "mask.png")(Image.new("RGB", (20, 40)), "dress")
+    assert larger.shape == (40, 20) and larger.sum() == 4 * (drawn > 0).sum()
+    with pytest.raises(DataError, match="20x20"):
+        mask_from_file(tmp_path / "mask.png", size=(20, 20))
+    Image.new("L", (10, 20)).save(tmp_path / "empty.png")
+    with pytest.raises(DataError, match="marks nothing"):
+        mask_from_file(tmp_path / "empty.png")
+    with pytest.raises(DataError, match="photo"):
+        PartsMasker(figure())(Image.new("RGB", (5, 5)), "dress")
+
+
+def test_masks_are_read_from_every_type():
+    mask = np.zeros((6, 5), bool)
+    mask[1:3, 2:4] = True
+    given = [mask, mask.astype(np.uint8), mask.astype(np.uint8) * 255, mask.astype(np.float32), Image.fromarray(mask),
+             torch.from_numpy(mask), torch.from_numpy(mask).float()[None, None]]  # fmt: skip
+    assert all((got == mask).all() and got.dtype == bool for got in mask_list(given))
+    assert len(mask_list(torch.zeros(3, 1, 4, 4))) == 3
+    with pytest.raises(DataError, match="str"):
+        mask_list("mask.png")
