@@ -69,15 +69,15 @@ def read_interactions(
         DataError: no such file, damaged file, a missing column (the message names those found), empty cells or rows.
     """
     path = Path(path)
-    table = _read_table(path)
+    table = _read_table(path, text=(user, item))
     _require_columns(path, table.column_names, {"user": user, "item": item, "timestamp": timestamp})
     users, user_names = _number(path, table[user], user)
     items, item_names = _number(path, table[item], item)
     return Interactions(users, items, _times(path, table[timestamp], timestamp), user_names, item_names)
 
 
-def _read_table(path: Path):
-    """Read a whole file as a pyarrow table. Raises: DataError."""
+def _read_table(path: Path, *, text: tuple[str, ...]):
+    """Read a whole file as a pyarrow table; a CSV's columns `text` stay text (007 is not 7). Raises: DataError."""
     import pyarrow
     from pyarrow import csv, parquet
 
@@ -87,7 +87,8 @@ def _read_table(path: Path):
         raise DataError(f"there is no file {path}; check the path, or run from the folder it is relative to.")
     try:
         if path.suffix.lower() == ".csv":
-            return csv.read_csv(path)
+            types = dict.fromkeys(text, pyarrow.string())
+            return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=types))
         return parquet.read_table(path)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowException, OSError) as error:
         raise DataError(

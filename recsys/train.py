@@ -10,7 +10,7 @@ what ran before. Hence a run that was killed and resumed, also within an epoch, 
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def train(
     folder: str | Path | None = None,
     resume: bool = False,
     accelerator: Accelerator | None = None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Train `model` (a Recommender with `loss(batch, generator=)`) on split.train; yield a Step after each update.
 
     At the end of an epoch the step carries the metrics on split.valid. Training stops after config.patience validations

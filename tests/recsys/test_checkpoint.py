@@ -14,13 +14,19 @@ def tensors(value: float) -> dict:
     return {"model": {"weight": torch.full((3, 2), value), "scalar": torch.tensor(value)}, "empty": {}}
 
 
+def newest(folder):
+    found = load_latest(folder)
+    assert found is not None
+    return found
+
+
 def test_round_trip_is_bit_exact_with_generator_state(tmp_path):
     generator = torch.Generator().manual_seed(3)
     torch.rand(5, generator=generator)
     weight = torch.randn(4, 4, dtype=torch.float64)
     groups = {"model": {"a": weight, "tied": weight, "view": weight[:, 1:].t()}, "random": {"g": generator.get_state()}}
     save_checkpoint(tmp_path, 7, groups, {"best": -1.5, "position": [1, 2], "word": "ü"})
-    read = load_latest(tmp_path)
+    read = newest(tmp_path)
     assert read.step == 7 and read.state == {"best": -1.5, "position": [1, 2], "word": "ü"} and not read.skipped
     assert torch.equal(read.tensors["model"]["view"], weight[:, 1:].t())
     assert torch.equal(read.tensors["model"]["tied"], weight)
@@ -38,7 +44,7 @@ def test_keeps_the_newest_two_and_readable_files(tmp_path):
     for step in (5, 10, 200, 30_000_000):
         path = save_checkpoint(tmp_path, step, tensors(step), {"step": step})
     assert [p.name for p in ckpt.list_checkpoints(tmp_path)] == ["step-00000200", "step-30000000"]
-    assert load_latest(tmp_path).step == 30_000_000
+    assert newest(tmp_path).step == 30_000_000
     assert (path / "model.safetensors").stat().st_mode & 0o444 == 0o444
     assert not list(tmp_path.glob(".tmp*"))
 
@@ -63,10 +69,10 @@ def test_a_damaged_newest_falls_back_and_is_named(tmp_path, damage):
     else:
         (path / "state.json").write_text(json.dumps({"step": 9}))
     assert not verify(path)
-    read = load_latest(tmp_path)
+    read = newest(tmp_path)
     assert read.step == 1 and read.skipped == ("step-00000002",)
     save_checkpoint(tmp_path, 2, tensors(5), {})
-    assert load_latest(tmp_path).tensors["model"]["scalar"] == 5
+    assert newest(tmp_path).tensors["model"]["scalar"] == 5
 
 
 def test_all_damaged_is_an_error_not_a_silent_restart(tmp_path):
@@ -87,7 +93,7 @@ def test_a_full_disk_leaves_the_earlier_ones(tmp_path, monkeypatch):
     with pytest.raises(ResourceError, match="No space left"):
         save_checkpoint(tmp_path, 3, tensors(3), {})
     assert [verify(p) for p in ckpt.list_checkpoints(tmp_path)] == [True, True]
-    assert load_latest(tmp_path).step == 2 and not list(tmp_path.glob(".tmp*"))
+    assert newest(tmp_path).step == 2 and not list(tmp_path.glob(".tmp*"))
 
 
 @pytest.mark.parametrize("moment", ["_write_files", "_swap_in", "_prune"])
@@ -103,10 +109,10 @@ def test_a_crash_at_any_moment_leaves_a_sound_one(tmp_path, monkeypatch, moment)
     monkeypatch.setattr(ckpt, moment, crash)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(tmp_path, 2, tensors(2), {})
-    assert load_latest(tmp_path).step == (2 if moment == "_prune" else 1)
+    assert newest(tmp_path).step == (2 if moment == "_prune" else 1)
     monkeypatch.undo()
     save_checkpoint(tmp_path, 3, tensors(3), {})
-    assert load_latest(tmp_path).step == 3 and not list(tmp_path.glob(".tmp*"))
+    assert newest(tmp_path).step == 3 and not list(tmp_path.glob(".tmp*"))
 
 
 def test_refuses_what_cannot_be_right(tmp_path):
@@ -133,7 +139,7 @@ def test_optimizer_state_continues_bit_exactly(tmp_path):
     for value in (1.0, 2.0):
         step(first, one, value)
     save_checkpoint(tmp_path, 2, {"model": first.state_dict(), "optimizer": optimizer_tensors(one)}, {})
-    read = load_latest(tmp_path)
+    read = newest(tmp_path)
     two = torch.optim.AdamW(second.parameters(), lr=0.1)
     second.load_state_dict(read.tensors["model"])
     load_optimizer_tensors(two, read.tensors["optimizer"])
