@@ -18,7 +18,7 @@ SIZE = (32, 24)
 @pytest.fixture(scope="module")
 def pipe() -> Any:
     torch.manual_seed(0)
-    vae = AutoencoderKL.from_config({
+    vae: Any = AutoencoderKL.from_config({
         "block_out_channels": (8, 8), "down_block_types": ("DownEncoderBlock2D",) * 2, "latent_channels": 4,
         "up_block_types": ("UpDecoderBlock2D",) * 2, "norm_num_groups": 4, "scaling_factor": 0.7, "shift_factor": 0.1,
     })  # fmt: skip
@@ -174,13 +174,14 @@ def test_guidance_one_is_the_conditional_model_and_the_garment_matters(pipe):
 def test_saved_and_loaded_it_is_bit_identical(pipe, tmp_path):
     person, mask = picture(*SIZE), box(*SIZE)
     pipe.save_pretrained(tmp_path)
-    loaded = TryOnPipeline.from_pretrained(tmp_path, use_safetensors=True)
+    loaded: Any = TryOnPipeline.from_pretrained(tmp_path, use_safetensors=True)
     names = ("variant", "cross_attention", "height", "width")
     assert [loaded.config[n] for n in names] == ["corrected", "zero", *SIZE]
     runs = [
         p(person, person, mask, num_inference_steps=2, generator=seeded(), output_type="pt") for p in (pipe, loaded)
     ]
-    assert torch.equal(runs[0].images, runs[1].images)
+    first, second = [run.images for run in runs]
+    assert torch.equal(first, second)
 
 
 def test_output_types_agree(pipe):
