@@ -5,42 +5,57 @@ Importing this module builds nothing: `build(studio)` makes the page, `run(setti
 
 import html
 import os
+import re
 import secrets
 import shlex
+import shutil
 import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Event
 from typing import Any
 
-from recsys.errors import ConfigError, ResourceError
+from personagen.catalog import Catalog, garment_phrase
+from personagen.provenance import write_png
+from personagen.stylist import Look
+from recsys.errors import ConfigError, DataError, ResourceError
 
 from .config import DemoConfig
-from .studio import Made, Order, Studio
+from .studio import Order, Studio
 
 MAX_LOOKS, MAX_SCENES = 8, 4
 SLOTS = MAX_LOOKS + MAX_SCENES
 HEAVY = "pictures"  # one concurrency id for every event that paints: one at a time on this machine
+FONT = ("Inter", "ui-sans-serif", "system-ui", "Segoe UI", "DejaVu Sans", "sans-serif")
 CSS = """
-.gradio-container { max-width: 1360px !important; margin: 0 auto !important; }
-#head h1 { font-size: 2rem; letter-spacing: -.02em; margin: .2rem 0 0; }
-#head p { color: var(--body-text-color-subdued); margin: .2rem 0 .6rem; }
-#history .grid-wrap { max-height: 22rem; }
-#board { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: 1rem; align-items: start; }
-.look { border-radius: 14px; overflow: hidden; padding: 0 !important; }
-.look img { object-fit: cover; }
-.look .prose { padding: .2rem .9rem .8rem; font-size: .92rem; }
-.look .prose h3 { margin: .3rem 0 .2rem; font-size: 1.02rem; }
-.look .prose blockquote { margin: .3rem 0; padding-left: .7rem; font-style: italic; }
-.look .prose blockquote { border-left: 3px solid var(--color-accent); }
-.look .prose ul { margin: .2rem 0 0 1rem; }
-.state { border: 1px solid var(--border-color-primary); border-radius: 12px; padding: .7rem .9rem; }
+.gradio-container { max-width: 1400px !important; margin: 0 auto !important; }
+#head h1 { font-size: 2.1rem; letter-spacing: -.03em; margin: .4rem 0 0; }
+#head p { color: var(--body-text-color-subdued); margin: .1rem 0 .4rem; }
+#history .grid-wrap, #history, #history .gallery-container { height: auto !important; max-height: none !important; }
+#history .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+#history .thumbnail-item { background: #fff; aspect-ratio: 3/4; }
+#history .caption-label { display: none; }
+.board { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 1rem; }
+.look { border: 1px solid var(--border-color-primary); border-radius: 16px; overflow: hidden; gap: 0 !important; }
+.look { background: var(--block-background-fill); min-width: 0 !important; align-self: start; }
+.look .block { border: 0 !important; border-radius: 0 !important; box-shadow: none !important; }
+.look .image-frame, .look .image-frame img { width: 100% !important; height: auto !important; }
+.look .prose { font-size: .9rem; line-height: 1.45; padding: .2rem 1rem 1rem; }
+.look .prose h3 { margin: .5rem 0 .2rem; font-size: 1.02rem; }
+.look .prose blockquote { margin: .3rem 0; padding-left: .7rem; border-left: 3px solid var(--color-accent); }
+.look .prose blockquote p { margin: 0; font-style: italic; color: var(--body-text-color-subdued); }
+.look .prose ul { margin: .3rem 0 0; padding-left: 1.1rem; }
+.state { border: 1px solid var(--border-color-primary); border-radius: 14px; padding: .7rem 1rem; }
+.state { background: var(--block-background-fill); color: var(--body-text-color); }
 .state .rail { height: 6px; border-radius: 3px; overflow: hidden; margin-top: .5rem; }
 .state .rail { background: var(--border-color-primary); }
 .state .done { height: 100%; background: var(--color-accent); transition: width .4s; }
-@media (max-width: 640px) { #board { grid-template-columns: 1fr; } #head h1 { font-size: 1.6rem; } }
+@media (min-width: 900px) { #side { position: sticky; top: 1rem; align-self: flex-start; } }
+@media (max-width: 640px) { .board { grid-template-columns: 1fr; } #head h1 { font-size: 1.7rem; } }
 """
 
 
@@ -84,7 +99,6 @@ def check_exposure(host: str, auth: str | None) -> tuple[str, str] | None:
 
 def launch_settings(folder: str) -> dict[str, Any]:
     """Return the hardened settings of `launch()`: no sharing, no public interface, no file of the working directory."""
-    import gradio as gr
 
     here = os.getcwd()
     blocked = [] if Path(folder).is_relative_to(here) else [here]
@@ -92,8 +106,27 @@ def launch_settings(folder: str) -> dict[str, Any]:
         "share": False, "show_error": False, "max_file_size": "10mb", "allowed_paths": [], "blocked_paths": blocked,
         "run_history": False, "mcp_server": False, "strict_cors": True, "ssr_mode": False, "enable_monitoring": False,
         "footer_links": [], "quiet": True, "prevent_thread_lock": True, "css": CSS,
-        "theme": gr.themes.Soft(primary_hue="rose", secondary_hue="rose", neutral_hue="stone", radius_size="lg"),
+        "theme": theme(),
     }  # fmt: skip
+
+
+def theme() -> Any:
+    """Return quiet colours, system fonts (nothing is fetched from outside) and plain labels, for light and dark."""
+    import gradio as gr
+
+    look = gr.themes.Default(primary_hue="rose", secondary_hue="rose", neutral_hue="stone", radius_size="lg", font=FONT)
+    return look.set(
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_border_width="0",
+        block_label_text_color="*body_text_color_subdued",
+        block_label_text_color_dark="*body_text_color_subdued",
+        block_label_shadow="none",
+        block_shadow="none",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_text_color="white",
+    )
 
 
 def build(studio: Studio, folder: Path) -> Any:
@@ -103,7 +136,7 @@ def build(studio: Studio, folder: Path) -> Any:
     with gr.Blocks(title="Personagen", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown("# Personagen\nFrom what a person chose to pictures made for that person.", elem_id="head")
         with gr.Row(equal_height=False):
-            with gr.Column(scale=2, min_width=320):
+            with gr.Column(scale=2, min_width=320, elem_id="side"):
                 controls = _controls(gr, studio, folder)
             with gr.Column(scale=5, min_width=320):
                 state = gr.HTML(_state("Choose someone, then press Make looks.", 0.0), elem_id="state")
@@ -119,17 +152,25 @@ def build(studio: Studio, folder: Path) -> Any:
 def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
     words = studio.words()
     made: dict[str, Any] = {}
-    with gr.Tabs() as made["tabs"]:
-        with gr.Tab("Choose a person", id="choose"):
+    with gr.Tabs():
+        with gr.Tab("Choose a person", id="choose") as made["choose"]:
             made["user"] = gr.Dropdown(studio.people(), value="0", label="Person", elem_id="user", filterable=True)
-        with gr.Tab("Describe one", id="describe"):
+        with gr.Tab("Describe one", id="describe") as made["describe"]:
             made["kinds"] = gr.Dropdown(words["kind"], label="Wears", multiselect=True, max_choices=4, elem_id="kinds")
             made["colours"] = gr.Dropdown(words["colour"], label="Colours", multiselect=True, max_choices=4)
             made["pattern"] = gr.Dropdown(["any", *words["pattern"]], value="any", label="Pattern")
             made["scene"] = gr.Dropdown(["any", *words["scene"]], value="any", label="Place")
-    made["history"] = gr.Gallery(studio.history_pictures(studio.history("0"), folder), label="What this person chose, latest last",
-                                 columns=4, object_fit="contain", height="auto", format="png", interactive=False,
-                                 buttons=["fullscreen"], elem_id="history")  # fmt: skip
+    made["history"] = gr.Gallery(
+        studio.history_pictures(studio.history("0"), folder),
+        label="Chosen before, latest last",
+        columns=4,
+        object_fit="contain",
+        height="auto",
+        format="png",
+        interactive=False,
+        buttons=["fullscreen"],
+        elem_id="history",
+    )
     made["looks"] = gr.Slider(1, MAX_LOOKS, value=4, step=1, label="Looks to try on", elem_id="looks")
     made["scenes"] = gr.Slider(0, MAX_SCENES, value=2, step=1, label="Scenes to paint", elem_id="scenes")
     with gr.Accordion("Settings", open=False):
@@ -143,50 +184,62 @@ def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
     return made
 
 
-def _board(gr: Any) -> list[tuple[Any, Any, Any, Any]]:
+def _board(gr: Any) -> list[tuple[Any, Any, Any]]:
+    """Places for looks, with a slider from before to after, then places for scenes: (column, picture, text) each."""
     slots = []
-    with gr.Group(elem_id="board"):
-        for index in range(SLOTS):
-            with gr.Column(visible=False, elem_classes="look", min_width=240, elem_id=f"look-{index}") as box:
-                slider = gr.ImageSlider(format="png", type="filepath", show_label=False, interactive=False, max_height=420,
-                                        buttons=["download", "fullscreen"], visible=False)  # fmt: skip
-                image = gr.Image(format="png", type="filepath", show_label=False, interactive=False, visible=False,
-                                 buttons=["download", "fullscreen"])  # fmt: skip
-                text = gr.Markdown()
-            slots.append((box, slider, image, text))
+    still = {"format": "png", "type": "filepath", "show_label": False, "interactive": False}
+    for name, count in (("look", MAX_LOOKS), ("scene", MAX_SCENES)):
+        with gr.Row(elem_classes="board"):
+            for index in range(count):
+                with gr.Column(visible=False, elem_classes="look", min_width=200, elem_id=f"{name}-{index}") as box:
+                    kind = gr.ImageSlider if name == "look" else gr.Image
+                    picture = kind(**still, buttons=["download", "fullscreen"])
+                    text = gr.Markdown()
+                slots.append((box, picture, text))
     return slots
 
 
 def _wire(studio: Studio, folder: Path, made: dict[str, Any], shown: dict[str, Any]) -> None:
     import gradio as gr
 
+    jobs: dict[str, Job] = {}
     mode = gr.State("choose")
-    outputs = [shown["state"], shown["download"], shown["command"], made["go"], made["stop"]]
-    outputs += [part for slot in shown["slots"] for part in slot]
     described = [made[name] for name in ("kinds", "colours", "pattern", "scene")]
     person = [mode, made["user"], *described]
     quick = {"show_progress": "hidden", "api_visibility": "private"}
     for event in (made["user"].change, *(item.change for item in described), mode.change):
         event(_history_handler(studio, folder), person, made["history"], **quick)
-    for tab, name in zip(made["tabs"].children, ("choose", "describe"), strict=True):
+    for tab, name in ((made["choose"], "choose"), (made["describe"], "describe")):
         tab.select(lambda name=name: name, None, mode, **quick)
     made["dice"].click(lambda: secrets.randbelow(2**31), None, made["seed"], **quick)
-    work = made["go"].click(
-        _make_handler(studio, folder, len(outputs)),
+    bar = [shown["state"], shown["download"], made["go"], made["stop"]]
+    parts = [part for slot in shown["slots"] for part in slot]
+    begun = made["go"].click(_begin_handler(folder, jobs), None, [*bar, *parts], queue=False, **quick)
+    begun.then(
+        _make_handler(studio, jobs),
         [*person, made["looks"], made["scenes"], made["seed"], made["steps"]],
-        outputs, concurrency_id=HEAVY, concurrency_limit=1, show_progress="hidden", api_visibility="private",
-        trigger_mode="once",
-    )  # fmt: skip
-    stopped = _state("Stopped. What was finished stays.", 1.0)
-    made["stop"].click(
-        lambda: (stopped, gr.update(interactive=True), gr.update(interactive=False)),
-        None, [shown["state"], made["go"], made["stop"]], cancels=[work], queue=False, **quick,
-    )  # fmt: skip
+        [*bar, shown["command"], *parts],
+        concurrency_id=HEAVY,
+        concurrency_limit=1,
+        **quick,
+    )
+    made["stop"].click(_stop_handler(jobs), None, [shown["state"], made["stop"]], queue=False, **quick)
+
+
+@dataclass
+class Job:
+    """What one visitor has asked for: where it is written, and whether they still want it."""
+
+    folder: Path
+    stop: Event = field(default_factory=Event)
 
 
 def _history_handler(studio: Studio, folder: Path) -> Callable[..., Any]:
     def show(mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str) -> list[tuple[str, str]]:
-        return studio.history_pictures(_history(studio, mode, user, kinds, colours, pattern, scene), folder)
+        try:
+            return studio.history_pictures(_history(studio, mode, user, kinds, colours, pattern, scene), folder)
+        except DataError:
+            return []  # nothing is described yet
 
     return show
 
@@ -197,63 +250,101 @@ def _history(studio: Studio, mode: str, user: str, kinds: list, colours: list, p
     return studio.describe(kind=kinds or [], colour=colours or [], pattern=pattern, scene=scene)
 
 
-def _make_handler(studio: Studio, folder: Path, width: int) -> Callable[..., Iterator[list[Any]]]:
+def _begin_handler(folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any]]:
+    """Answer the button at once: note the job, clear the board, swap the buttons."""
     import gradio as gr
 
-    def make(mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str,
-             looks: int, scenes: int, seed: int, steps: int) -> Iterator[list[Any]]:  # fmt: skip
-        order = Order(history=tuple(_history(studio, mode, user, kinds, colours, pattern, scene)), user=user,
-                      looks=int(looks), scenes=int(scenes), seed=int(seed or 0), steps=int(steps))  # fmt: skip
-        total, done, start = order.looks + order.scenes, [], time.monotonic()
-        out = Path(tempfile.mkdtemp(prefix="looks-", dir=folder))
-        busy, idle = (
-            [gr.update(interactive=False), gr.update(interactive=True)],
-            [gr.update(interactive=True), gr.update(interactive=False)],
-        )
-        blank = [part for _ in range(SLOTS) for part in (gr.update(visible=False), *[gr.skip()] * 3)]
-        yield [_state("Reading the history …", 0.0), gr.update(visible=False), _command(order, mode), *busy, *blank]
+    def begin(request: gr.Request) -> list[Any]:
+        jobs[str(request.session_hash)] = Job(Path(tempfile.mkdtemp(prefix="job-", dir=folder)))
+        blank = [gr.update(visible=False), gr.update(value=None), gr.skip()] * SLOTS
+        return [_state("Reading the history …", 0.0), gr.update(visible=False), *_buttons(gr, busy=True), *blank]
+
+    return begin
+
+
+def _stop_handler(jobs: dict[str, Job]) -> Callable[..., list[Any]]:
+    import gradio as gr
+
+    def stop(request: gr.Request) -> list[Any]:
+        job = jobs.get(str(request.session_hash))
+        if job:
+            job.stop.set()
+        return [_state("Stopping …", 0.0), gr.update(interactive=False)]
+
+    return stop
+
+
+def _make_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterator[list[Any]]]:
+    import gradio as gr
+
+    def make(
+        mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str,
+        looks: int, scenes: int, seed: int, steps: int, request: gr.Request,
+    ) -> Iterator[list[Any]]:  # fmt: skip
+        job, idle = jobs[str(request.session_hash)], _buttons(gr, busy=False)
         try:
-            for made in studio.make(order, out):
-                done.append(made)
-                yield [_state(_pace(len(done), total, time.monotonic() - start), len(done) / total), gr.skip(), gr.skip(),
-                       *busy, *_slots(gr, len(done) - 1, made)]  # fmt: skip
+            history = _history(studio, mode, user, kinds, colours, pattern, scene)
+            order = Order(tuple(history), user, int(looks), int(scenes), int(seed or 0), int(steps))
+            yield [gr.skip()] * 4 + [_command(order, mode)] + [gr.skip()] * (3 * SLOTS)
+            for text, part, update in _pictures(gr, studio, order, job):
+                yield [_state(text, part), gr.skip(), *_buttons(gr, busy=True), gr.skip(), *update]
+            text = (
+                "Stopped; what was finished stays." if job.stop.is_set() else f"{order.looks + order.scenes} pictures."
+            )
+            archive = pack(sorted((job.folder / "looks").iterdir()), job.folder / "looks.zip")
+            yield [_state(text, 1.0), gr.update(value=str(archive), visible=True), *idle] + [gr.skip()] * (
+                3 * SLOTS + 1
+            )
         except (ValueError, RuntimeError) as error:
-            known = hasattr(error, "exit_code")
-            yield [_state(str(error) if known else "This did not work; the server's log says why.", 0.0, bad=True),
-                   gr.skip(), gr.skip(), *idle, *[gr.skip()] * (width - 5)]  # fmt: skip
-            if not known:
+            text, mine = ("Stopped before the first picture.", True) if job.stop.is_set() else _excuse(error)
+            yield [_state(text, 0.0, bad=not job.stop.is_set()), gr.skip(), *idle] + [gr.skip()] * (3 * SLOTS + 1)
+            if not mine:
                 raise
-            return
-        archive = pack([item.path for item in done], out / "looks.zip")
-        text = f"{len(done)} pictures in {time.monotonic() - start:.0f} s."
-        yield [
-            _state(text, 1.0),
-            gr.update(value=str(archive), visible=True),
-            gr.skip(),
-            *idle,
-            *[gr.skip()] * (width - 5),
-        ]
 
     return make
 
 
-def _slots(gr: Any, index: int, made: Made) -> list[Any]:
-    """Fill slot `index` with one picture and leave the others as they are."""
-    updates = [gr.skip()] * (4 * SLOTS)
-    pair = made.before is not None
-    updates[4 * index : 4 * index + 4] = [
-        gr.update(visible=True),
-        gr.update(visible=pair, value=(str(made.before), str(made.path)) if pair else None),
-        gr.update(visible=not pair, value=None if pair else str(made.path)),
-        describe(made),
-    ]
-    return updates
+def _pictures(gr: Any, studio: Studio, order: Order, job: Job) -> Iterator[tuple[str, float, list[Any]]]:
+    """Make the pictures of an order; yield a line, the part done, and the updates of the board for each."""
+    total, start, count = order.looks + order.scenes, time.monotonic(), {"tryon": 0, "scene": 0}
+    before = write_png(studio.source.sitter(order.user).image, job.folder / "person.png")
+    for done, written in enumerate(studio.make(order, job.folder / "looks", stop=job.stop.is_set), start=1):
+        kept, look = shutil.copy(written.path, job.folder), written.look  # the first place is moved at the end
+        slot = count[look.kind] + (MAX_LOOKS if look.kind == "scene" else 0)
+        count[look.kind] += 1
+        picture = (str(before), kept) if look.kind == "tryon" else kept
+        update = [gr.skip()] * (3 * SLOTS)
+        update[3 * slot : 3 * slot + 3] = [gr.update(visible=True), picture, describe(look, studio.source.catalog)]
+        yield _pace(done, total, time.monotonic() - start), done / total, update
 
 
-def describe(made: Made) -> str:
-    """Write what stands under a picture, as Markdown: its title, the prompt, and the reasons."""
-    safe = [html.escape(text).replace("\n", " ") for text in (made.title, made.prompt, *made.reasons)]
-    return f"### {safe[0]}\n> {safe[1]}\n\n" + "\n".join(f"- {reason}" for reason in safe[2:])
+def _buttons(gr: Any, *, busy: bool) -> list[Any]:
+    return [gr.update(interactive=not busy), gr.update(interactive=busy)]
+
+
+def _excuse(error: Exception) -> tuple[str, bool]:
+    """Say an error that the visitor can act on, and whether it is one; others are for the server's log."""
+    known = hasattr(error, "exit_code")
+    return (str(error) if known else "This did not work; the server's log says why."), known
+
+
+def describe(look: Look, catalog: Catalog) -> str:
+    """Write what stands under a picture, as Markdown: the garment, the prompt, and why it was chosen."""
+    title = garment_phrase(catalog.words(look.item))
+    said = [f"### {_safe(title[0].upper() + title[1:])}", f"> {_safe(look.prompt)}", ""]
+    for reason in look.reasons:
+        if reason.source == "past":
+            said.append(f"- like {_safe(reason.text)} in the history ({reason.score:.2f})")
+        elif reason.source == "concept":
+            said.append(f"- taste: {_safe(reason.text.partition(' ')[2])} ({reason.score:+.1f})")
+        else:
+            said.append(f"- {_safe(reason.text)}")
+    return "\n".join(said)
+
+
+def _safe(text: str) -> str:
+    """Take the meaning from every mark that HTML or Markdown could act on."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|~<>-])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
 def pack(files: list[Path], archive: Path) -> Path:

@@ -190,6 +190,8 @@ def run_training(model: nn.Module, split: Split, config: training.TrainConfig, f
     total = config.epochs * -(-pieces // config.batch_size)
     with Patience() as patience, bar(None, total=total, label="train", unit="step") as progress:
         for step in steps:
+            if not progress.n:
+                progress.initial = step.step - 1  # a run that goes on: rate and time left count from here
             progress.n = step.step
             progress.set_postfix_str(f"loss {step.losses['loss']:.3f}", refresh=False)
             progress.update(0)

@@ -39,6 +39,7 @@ class Source(Protocol):
     catalog: Catalog
 
     def users(self) -> list[str]: ...
+    def label(self, user: str) -> str: ...
     def history(self, user: str) -> list[int]: ...
     def sitter(self, user: str) -> Sitter: ...
     def sequences(self) -> list[np.ndarray]: ...
@@ -55,6 +56,11 @@ class Atelier:
     def users(self) -> list[str]:
         """List the numbers of the shoppers one can choose."""
         return [str(number) for number in range(SHOWN)]
+
+    def label(self, user: str) -> str:
+        """Name a shopper with what they like best."""
+        shopper = self._shopper(user)
+        return f"Shopper {user}: " + ", ".join(shopper.favourite(aspect) for aspect in ("colour", "kind", "scene"))
 
     def history(self, user: str) -> list[int]:
         """Return a shopper's item ids, latest last. Raises: DataError for a number that does not exist."""
@@ -91,6 +97,10 @@ class Folder:
     def users(self) -> list[str]:
         """List the ids of the file."""
         return list(self._interactions.user_names[1:])
+
+    def label(self, user: str) -> str:
+        """Name a user by their id."""
+        return f"User {user}"
 
     def history(self, user: str) -> list[int]:
         """Return a user's items in time order. Raises: DataError for an unknown user."""

@@ -15,7 +15,6 @@ import torch
 from personagen.atelier.vocabulary import COLOURS, KINDS, PATTERNS, SCENES
 from personagen.catalog import attribute_matrix
 from personagen.looks import Written, check_out_dir, write_looks
-from personagen.models import load_text2image, load_tryon
 from personagen.provenance import write_png
 from personagen.stylist import Look, StyleConfig, Stylist
 from recsys import pretrained
@@ -106,11 +105,15 @@ class Studio:
     @cached_property
     def tryon(self):
         """The try-on pipeline."""
+        from personagen.models import load_tryon
+
         return self._timed("load try-on", load_tryon)
 
     @cached_property
     def text2image(self):
         """The text-to-image pipeline."""
+        from personagen.models import load_text2image
+
         return self._timed("load text-to-image", load_text2image)
 
     def _timed(self, name: str, loader: Callable[[str], Any]) -> Any:
@@ -122,7 +125,7 @@ class Studio:
 
     def people(self) -> list[tuple[str, str]]:
         """List the users one can choose as (label, id)."""
-        return [(f"Shopper {user}", user) for user in self.source.users()]
+        return [(self.source.label(user), user) for user in self.source.users()]
 
     def words(self) -> dict[str, list[str]]:
         """List the words with which a person can be described, by slot."""

@@ -1,0 +1,31 @@
+"""`personagen pretrain CONFIG`: train one stage of the embedded models, with a bar; stop it and it goes on later."""
+
+from personagen.pretrain import PretrainConfig, pretrain
+
+from .progress import bar, note
+from .signals import Patience
+
+
+def run(settings: PretrainConfig) -> int:
+    """Train the stage of `settings` to its end; the same command goes on from the newest checkpoint. Returns 0.
+
+    Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with a checkpoint written.
+    """
+    steps = pretrain(settings)
+    with Patience() as patience, bar(None, total=settings.steps, label=settings.stage, unit="step") as progress:
+        for step in steps:
+            if step.step and not progress.n:
+                progress.initial = step.step - 1  # a run that goes on: rate and time left count from here
+            progress.n = step.step
+            if "loss" in step.losses:
+                progress.set_postfix_str(f"loss {step.losses['loss']:.4f}", refresh=False)
+            progress.update(0)
+            if step.metrics:
+                figures = ", ".join(f"{name} {value:.4g}" for name, value in step.metrics.items())
+                note(f"step {step.step}: {figures}")
+            if patience.asked:
+                steps.close()  # type: ignore[attr-defined]
+                break
+    patience.end(f"a checkpoint is in {settings.output_dir}/checkpoints; the same command goes on from it")
+    print(f"the {settings.stage} stage is done; its model is in {settings.output_dir}")
+    return 0
