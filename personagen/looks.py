@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def write_looks(
     run: Mapping[str, Any] | None = None,
     person: Image.Image | None = None,
     metadata: bool = True,
-) -> Iterator[Written]:
+) -> Generator[Written, None, None]:
     """Write each look when it comes and yield it; after the last one, move the finished folder to `out_dir`.
 
     run: what else made the pictures (configuration, adapters, model names); it goes into looks.json and every PNG.

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -123,7 +123,7 @@ class Stylist:
     catalogue do not have the same number of items.
     """
 
-    def __init__(self, recommender: Recommender, catalog: Catalog, tryon=None, text2image=None) -> None:
+    def __init__(self, recommender: Recommender, catalog: Catalog, tryon: Any = None, text2image: Any = None) -> None:
         if recommender.n_items != len(catalog):
             raise ConfigError(f"the recommender knows {recommender.n_items} items and the catalogue {len(catalog)}; "
                               "use the catalogue that the recommender was trained on")  # fmt: skip
@@ -190,53 +190,65 @@ class Stylist:
 
         wearable(kind): whether the person can wear a kind; left out, every kind of the try-on vocabulary.
         """
-        past = self._check_history(history)
-        ranking, generated = self._ask(past, seed, config)
-        taste = ground_ranking(ranking, self.attributes) if generated is None else self._ground(generated)
+        past = self._check_history(history, config)
+        ranking = self._rank(past, config.pool, seed, config)
+        taste = self._taste(past, ranking, seed, config)
+        ranking, able = self._widen(past, ranking, k, wearable or REGION.__contains__, seed, config)
         items, scores = ranking.items[0].tolist(), ranking.scores[0].float()
-        able = [
-            at for at, item in enumerate(items) if (wearable or REGION.__contains__)(self.catalog.words(item)["kind"])
-        ]
-        if k > 0 and not able:
-            kinds = ", ".join(sorted({self.catalog.words(item)["kind"] for item in items}))
-            raise DataError(
-                f"none of the {len(items)} best items can be worn in this picture; give a mask for one of their kinds "
-                f"({kinds}), a larger pool, or k=0"
-            )
         wear = [
             self._chosen(items[at], scores[at], history, taste) for at in self._pick(items, scores, able, k, config)
         ]
         wear = _with_notes(wear, items, able, self.catalog)
         return Plan(taste, tuple(wear), tuple(self._scenes(items, scores, history, taste, scenes, config)))
 
-    def _check_history(self, history: Sequence[int]) -> Tensor:
+    def _check_history(self, history: Sequence[int], config: StyleConfig) -> Tensor:
         items = [int(item) for item in history if int(item) != 0]
         if not items:
             raise DataError("the history is empty; give at least one item the user has chosen")
         wrong = [item for item in items if not 1 <= item <= len(self.catalog)]
         if wrong:
             raise DataError(f"the history names item {wrong[0]}; items are 1 to {len(self.catalog)}")
-        if len(set(items)) == len(self.catalog):
-            raise DataError(f"the history holds all {len(self.catalog)} items; there is nothing left to recommend")
-        return torch.tensor([items])
+        if config.exclude_seen and len(set(items)) == len(self.catalog):
+            raise DataError(
+                f"the history holds all {len(self.catalog)} items; set exclude_seen to False to see them again"
+            )
+        device = next(self.recommender.parameters()).device if isinstance(self.recommender, torch.nn.Module) else None
+        return torch.tensor([items], device=device)
 
-    def _ask(self, past: Tensor, seed: int, config: StyleConfig) -> tuple[Ranking, Tensor | None]:
-        """Return the ranking (1, m) without empty places, and generated embeddings (draws, d) where there are any."""
-        left = len(self.catalog) - (len(set(past[0].tolist())) if config.exclude_seen else 0)
+    def _rank(self, past: Tensor, pool: int, seed: int, config: StyleConfig) -> Ranking:
+        """Return the ranking (1, m) of at most `pool` items, without empty places."""
+        seen = len(set(past[0].tolist())) if config.exclude_seen else 0
         noise = torch.Generator().manual_seed(seed)
-        ranking = self.recommender.recommend(
-            past, min(config.pool, left), exclude_seen=config.exclude_seen, generator=noise
-        )
-        real = ranking.items[0] > 0
-        ranking = Ranking(ranking.items[:, real].cpu(), ranking.scores[:, real].cpu())
-        if not isinstance(self.recommender, Generative):
-            return ranking, None
-        noise = torch.Generator().manual_seed(seed)
-        return ranking, self.recommender.generate(past, draws=config.draws, generator=noise)[0].detach().cpu()
+        pool = min(pool, len(self.catalog) - seen)
+        found = self.recommender.recommend(past, pool, exclude_seen=config.exclude_seen, generator=noise)
+        real = found.items[0] > 0
+        return Ranking(found.items[:, real].cpu(), found.scores[:, real].cpu())
 
-    def _ground(self, generated: Tensor) -> tuple[Word, ...]:
-        assert self.concepts is not None
-        return ground(generated, self.concepts)
+    def _taste(self, past: Tensor, ranking: Ranking, seed: int, config: StyleConfig) -> tuple[Word, ...]:
+        if self.concepts is None or not isinstance(self.recommender, Generative):
+            return ground_ranking(ranking, self.attributes)
+        noise = torch.Generator().manual_seed(seed)
+        generated = self.recommender.generate(past, draws=config.draws, generator=noise)[0]
+        return ground(generated.detach().cpu(), self.concepts)
+
+    def _widen(
+        self, past: Tensor, ranking: Ranking, k: int, wearable: Callable[[str], bool], seed: int, config: StyleConfig
+    ) -> tuple[Ranking, list[int]]:
+        """Return a ranking with k wearable items, or all items, and the places of the wearable ones."""
+        pool, size = config.pool, 0
+        while True:
+            kinds = [self.catalog.words(item)["kind"] for item in ranking.items[0].tolist()]
+            able = [at for at, kind in enumerate(kinds) if wearable(kind)]
+            if len(able) >= k or len(kinds) == size:
+                break
+            pool, size = 4 * pool, len(kinds)
+            ranking = self._rank(past, pool, seed, config)
+        if k > 0 and not able:
+            raise DataError(
+                f"none of the {len(kinds)} items can be worn in this picture; give a mask for one of their kinds "
+                f"({', '.join(sorted(set(kinds)))}), or k=0 for scenes only"
+            )
+        return ranking, able
 
     def _pick(self, items: list[int], scores: Tensor, able: list[int], k: int, config: StyleConfig) -> list[int]:
         if not able or k == 0:

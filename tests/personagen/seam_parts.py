@@ -1,5 +1,7 @@
 """Real pipelines and a real recommender at the smallest size, for tests of the seam."""
 
+# pyright: reportArgumentType=false
+
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -36,7 +38,14 @@ def recommender(catalog: AtelierCatalog, *, seed: int = 0) -> DreamRec:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         config = DreamRecConfig(
-            n_items=len(catalog), d=16, items="both", n_features=features.shape[1], encoder="gru", layers=1, heads=1, max_len=8
+            n_items=len(catalog),
+            d=16,
+            items="both",
+            n_features=features.shape[1],
+            encoder="gru",
+            layers=1,
+            heads=1,
+            max_len=8,
         )
         return DreamRec(config, features=features).eval()
 
@@ -98,7 +107,7 @@ def text2image() -> StableDiffusionPipeline:
             unet=_unet(4),
             scheduler=_scheduler(),
             safety_checker=None,
-            feature_extractor=None,  # pyright: ignore[reportArgumentType]
+            feature_extractor=None,
             requires_safety_checker=False,
         )
     pipeline.set_progress_bar_config(disable=True)

@@ -10,8 +10,18 @@ from recsys.errors import ConfigError, DataError
 from recsys.types import Ranking
 from tests.personagen.seam_parts import catalog
 
-TASTE = (Word("colour", "red", 2.0), Word("kind", "skirt", 1.5), Word("scene", "snow", 1.2), Word("kind", "sweater", 1.0),
-         Word("colour", "blue", 0.8), Word("scene", "beach", 0.5), Word("scene", "park", -0.4))  # fmt: skip
+TASTE = tuple(
+    Word(*word)
+    for word in (
+        ("colour", "red", 2.0),
+        ("kind", "skirt", 1.5),
+        ("scene", "snow", 1.2),
+        ("kind", "sweater", 1.0),
+        ("colour", "blue", 0.8),
+        ("scene", "beach", 0.5),
+        ("scene", "park", -0.4),
+    )
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +52,9 @@ def test_concepts_read_the_words_of_items(space):
 def test_draws_of_a_taste_are_read_as_that_taste(space):
     found, attributes, embeddings, _ = space
     concepts = concept_vectors(embeddings, attributes)
-    liked = [item for item in range(1, 41) if found.words(item)["colour"] == "green" and found.words(item)["kind"] == "dress"]
+    liked = [
+        item for item in range(1, 41) if found.words(item)["colour"] == "green" and found.words(item)["kind"] == "dress"
+    ]
     words = ground(embeddings[liked], concepts)
     scores = [word.score for word in words]
     assert scores == sorted(scores, reverse=True)

@@ -21,7 +21,7 @@ def test_text_is_what_the_web_ui_writes():
 def test_a_text_of_the_web_ui_is_read():
     text = (
         "photo of a (red:1.2) shirt,\nsoft light\nNegative prompt: blurry, lowres\nbad hands\n"
-        'Steps: 30, Sampler: DPM++ 2M Karras, CFG scale: 7.5, Seed: 1234, Size: 512x512, Model hash: abc, '
+        "Steps: 30, Sampler: DPM++ 2M Karras, CFG scale: 7.5, Seed: 1234, Size: 512x512, Model hash: abc, "
         'Lora hashes: "one: 1a2b, two: 3c4d", Version: v1.9.4'
     )
     found = parse_parameters(text)
@@ -32,7 +32,9 @@ def test_a_text_of_the_web_ui_is_read():
     assert list(found.settings)[-1] == "Version"
 
 
-@pytest.mark.parametrize("value", ["a, b", "a: b", "two\nlines", '"quoted"', " edge ", "x", "", 'back\\slash, "q"', "ü, é"])
+@pytest.mark.parametrize(
+    "value", ["a, b", "a: b", "two\nlines", '"quoted"', " edge ", "x", "", 'back\\slash, "q"', "ü, é"]
+)
 def test_quoted_values_come_back(value):
     assert unquote(quote(value)) == value
     settings = {**SETTINGS, "Note": value}

@@ -1,0 +1,52 @@
+import numpy as np
+from PIL import Image
+
+from personagen.prompts import Reason
+from personagen.sheet import WIDTH, draw_sheet, fitted, wrap
+from personagen.stylist import Look
+from tests.personagen.seam_parts import catalog
+
+
+def look(kind, item, score, size=(48, 64)):
+    reasons = (
+        Reason("past", "a red t-shirt", 0.5, 1),
+        Reason("concept", "colour red", 1.2),
+        Reason("note", "2 passed over"),
+    )
+    return Look(Image.new("RGB", size, "navy"), kind, item, score, "a person wearing a red t-shirt", reasons, 1, 0.1)
+
+
+def test_lines_fit_and_no_word_is_lost():
+    text = "a person wearing a red striped t-shirt and blue trousers in a city at night " + "x" * 80
+    lines = wrap(text, 20, 300)
+    assert " ".join(lines) == " ".join(text.split()) and lines[-1] == "x" * 80 and len(lines) >= 4
+    assert wrap("", 20, 300) == [""]
+
+
+def test_pictures_are_scaled_whole():
+    wide = fitted(Image.new("RGB", (200, 20), "red"), (100, 100))
+    assert wide.size == (100, 100)
+    pixels = np.asarray(wide)
+    assert (pixels[50, 50] == (255, 0, 0)).all() and (pixels[5, 5] == 255).all()
+
+
+def test_the_page_grows_with_its_looks():
+    found = catalog()
+    few = draw_sheet([look("tryon", 1, 0.5)], history=[2, 3], catalog=found, title="User 1")
+    many = [look("tryon", 1 + at, 1.0 - 0.1 * at) for at in range(5)] + [look("scene", 9, 0.2, (80, 30))]
+    full = draw_sheet(
+        many, history=range(1, 31), catalog=found, title="User 1", note="a note", person=Image.new("RGB", (30, 90))
+    )
+    assert few.width == full.width == WIDTH and few.height + 1000 < full.height < 5000
+    assert (np.asarray(full)[-30:] == np.asarray(full)[0, 0]).all()
+    navy = (np.asarray(full) == (0, 0, 128)).all(-1)
+    assert navy.sum() > 5 * 300 * 400
+
+
+def test_one_look_and_equal_scores_have_full_bars():
+    found = catalog()
+    page = np.asarray(
+        draw_sheet([look("scene", 1, -3.0), look("scene", 2, -3.0)], history=[2], catalog=found, title="User 1")
+    )
+    accent = (page == (0xB5, 0x53, 0x2C)).all(-1)
+    assert accent.sum(1).max() >= 2 * 240
