@@ -66,7 +66,7 @@ def losses(steps):
 
 def test_learns_and_reports(split):
     model = Tiny()
-    steps = list(train(model, split, dataclasses.replace(CONFIG, epochs=8, patience=9, learning_rate=0.002)))
+    steps = list(train(model, split, dataclasses.replace(CONFIG, epochs=8, patience=9, learning_rate=3e-4)))
     assert [step.step for step in steps] == list(range(1, len(steps) + 1)) and steps[-1].epoch == 8
     quality = measured(steps)
     assert len(quality) == 8 and quality[-1] > 0.9 > quality[0] + 0.1

@@ -1,0 +1,319 @@
+"""Compare the recommenders by full ranking: one JSON in benchmarks/results for each data set and row of the table.
+
+    python benchmarks/recommend.py --data ml-100k --models markov sasrec dreamrec --seeds 0 1 2
+
+Settings are chosen among a row's candidates on the validation cases of the first seed, and training stops there too;
+the test cases are measured once, with the settings chosen. A result that is there already is kept, and a run that was
+stopped goes on from its checkpoint, so the command can be repeated. Afterwards recsys-DATA-differences.json compares
+the rows case by case. The data are not part of the project: see recsys/datasets.py for where they are looked for.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recsys import datasets
+from recsys.data import Split, pad
+from recsys.evaluate import Report, difference, evaluate, intervals
+from recsys.models import MODELS
+from recsys.models.dreamrec import DreamRecConfig
+from recsys.train import TrainConfig, train
+
+HERE = Path(__file__).resolve().parent
+CUTOFFS = (5, 10, 20)
+CHOSEN_BY = "ndcg@10"
+PAPER = {key: value for key, value in asdict(DreamRecConfig.paper(1)).items() if key != "n_items"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: a model, the settings to choose from, and how it is trained (None: it is only fitted).
+
+    A setting named "train.x" goes to the training configuration, the others to the model's.
+    """
+
+    model: str
+    candidates: tuple[dict[str, Any], ...] = ({},)
+    train: dict[str, Any] | None = None
+    base: dict[str, Any] = field(default_factory=dict)
+
+
+NEURAL = {"epochs": 100, "batch_size": 64, "patience": 8}
+ROWS = {
+    "popularity": Row("popularity"),
+    "markov-last": Row("markov", ({"window": 1, "degree_power": 0.0},)),
+    "markov": Row(
+        "markov",
+        tuple(
+            {"decay": decay, "window": window, "degree_power": power}
+            for decay in (0.5, 0.7, 0.9)
+            for window in (10, 20)
+            for power in (0.5, 0.75)
+        ),
+    ),
+    "ease": Row("ease", tuple({"ridge": ridge} for ridge in (50.0, 500.0, 2000.0))),
+    "ease-recency": Row(
+        "ease",
+        (
+            {"recency": "linear", "ridge": 100.0},
+            {"recency": "linear", "ridge": 500.0},
+            {"recency": "geometric", "decay": 0.7, "ridge": 20.0},
+            {"recency": "geometric", "decay": 0.9, "ridge": 20.0},
+            {"recency": "geometric", "decay": 0.9, "ridge": 100.0},
+        ),
+    ),
+    "sasrec": Row("sasrec", ({"dropout": 0.3}, {"dropout": 0.5}), NEURAL),
+    "dreamrec-paper": Row(
+        "dreamrec",
+        ({"train.learning_rate": 1e-3}, {"train.learning_rate": 1e-2}),
+        {"epochs": 1000, "batch_size": 256, "patience": 10, "validate_every": 25},
+        PAPER,
+    ),
+    "dreamrec": Row("dreamrec", ({"dropout": 0.3}, {"dropout": 0.5}), NEURAL),
+}
+FEWER = {  # candidates and training where the catalogue is large, so that a seed stays affordable
+    "amazon-beauty": {
+        "ease": Row("ease", ({"ridge": 200.0},)),
+        "ease-recency": Row("ease", ({"recency": "geometric", "decay": 0.7, "ridge": 50.0},)),
+    }
+}
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    args = _arguments()
+    torch.set_num_threads(args.threads)
+    split = datasets.load(args.data, root=args.root)
+    for name in args.models:
+        row = FEWER.get(args.data, {}).get(name, ROWS[name])
+        place = HERE / "results" / f"recsys-{args.data}-{name}.json"
+        wanted = args.seeds if row.train is not None else [0]
+        if place.exists() and set(wanted) <= {seed["seed"] for seed in json.loads(place.read_text())["seeds"]}:
+            print(f"{place.name} is there already")
+            continue
+        _write(place, _measure(name, row, split, wanted, args))
+        print(f"{place.name} written", flush=True)
+    _compare(args.data, Path(args.runs) / args.data)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", default="ml-100k", choices=datasets.names())
+    parser.add_argument("--models", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--root", help="folder of the data sets")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", default="runs/recsys", help="folder for checkpoints and per-case values")
+    return parser.parse_args()
+
+
+def _measure(name: str, row: Row, split: Split, seeds: list[int], args: argparse.Namespace) -> dict[str, Any]:
+    """Choose the settings, run every seed with them and put the result together."""
+    runs = Path(args.runs) / args.data / name
+    runs.mkdir(parents=True, exist_ok=True)
+    choices = [_choice(row, settings, split, seeds[0], runs) for settings in row.candidates]
+    best = max(choices, key=lambda choice: choice["valid"][CHOSEN_BY])
+    settings = row.base | best["settings"]
+    results, masked, unmasked = [], [], []
+    for seed in seeds:
+        result, reports = _seed(row, settings, split, seed, runs)
+        results.append(result)
+        masked.append(reports[0])
+        unmasked.append(reports[1])
+        print(
+            args.data,
+            name,
+            "seed",
+            seed,
+            {k: round(v, 4) for k, v in reports[0].metrics.items() if "10" in k},
+            flush=True,
+        )
+    _write_cases(runs / "per_case.npz", _mean_cases(masked))
+    return _about(name, args) | {
+        "data": args.data,
+        "model": name,
+        "data_fingerprint": split.fingerprint(),
+        "protocol": "full ranking of all items; masked: items of the history are not ranked; unmasked: they are",
+        "settings": settings,
+        "train": row.train,
+        "chosen_by": f"{CHOSEN_BY} on validation, masked, seed {seeds[0]}",
+        "choices": choices,
+        "test": {"cases": len(split.test), "masked": _summary(masked), "unmasked": _summary(unmasked)},
+        "seeds": results,
+    }
+
+
+def _choice(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: Path) -> dict[str, Any]:
+    """Measure one candidate on validation; it is cached beside its checkpoints."""
+    cache = _folder(runs, row.base | settings, seed) / "valid.json"
+    if not cache.exists():
+        model, spent = _trained(row, row.base | settings, split, seed, runs)
+        begin = time.process_time()
+        report = evaluate(model, split.valid, at=(10,), resamples=0, generator=torch.Generator().manual_seed(seed))
+        found = {
+            "settings": settings,
+            "valid": report.metrics,
+            "train_cpu_s": spent,
+            "cpu_s": time.process_time() - begin,
+        }
+        _write(cache, found)
+    found = json.loads(cache.read_text())
+    print("candidate", settings, round(found["valid"][CHOSEN_BY], 4), f"{found['train_cpu_s']:.1f} CPU-s", flush=True)
+    return found
+
+
+def _seed(
+    row: Row, settings: dict[str, Any], split: Split, seed: int, runs: Path
+) -> tuple[dict[str, Any], tuple[Report, Report]]:
+    """Train (or take up) one seed and measure it on test, masked and unmasked."""
+    model, spent = _trained(row, settings, split, seed, runs)
+    reports = []
+    for exclude_seen in (True, False):
+        draws = torch.Generator().manual_seed(seed)
+        reports.append(evaluate(model, split.test, at=CUTOFFS, exclude_seen=exclude_seen, resamples=0, generator=draws))
+    result = {
+        "seed": seed,
+        "train_cpu_s": round(spent, 2),
+        "decode_cpu_s_per_1000": _decoding(model, split, seed),
+        "masked": reports[0].metrics,
+        "unmasked": reports[1].metrics,
+        "seen_targets": reports[0].seen_targets,
+    }
+    return result, (reports[0], reports[1])
+
+
+def _trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: Path) -> tuple[Any, float]:
+    """Build and train a model, or take up its checkpoints; return it and the CPU-seconds spent in all."""
+    build, config = MODELS[row.model]
+    own = {key: value for key, value in settings.items() if not key.startswith("train.")}
+    loop = {key.removeprefix("train."): value for key, value in settings.items() if key.startswith("train.")}
+    torch.manual_seed(seed)
+    model: Any = build(config(n_items=split.n_items, **own))
+    begin = time.process_time()
+    if row.train is None:
+        return model.fit(split.train), time.process_time() - begin
+    folder = _folder(runs, settings, seed)
+    clock = folder / "cpu_s.txt"
+    before = float(clock.read_text()) if clock.exists() else 0.0
+    plan = TrainConfig(seed=seed, **(row.train | loop))
+    for step in train(model, split, plan, folder=folder / "checkpoints", resume=True):
+        if step.metrics:
+            clock.write_text(str(before + time.process_time() - begin))
+            print(
+                f"  epoch {step.epoch:.0f} loss {step.losses['loss']:.4f} {CHOSEN_BY} {step.metrics[CHOSEN_BY]:.4f}",
+                flush=True,
+            )
+    return model, float(clock.read_text())
+
+
+def _folder(runs: Path, settings: dict[str, Any], seed: int) -> Path:
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    folder = runs / f"{digest}-seed{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _decoding(model: Any, split: Split, seed: int) -> float:
+    """Median CPU-seconds of three rankings of 1,000 test histories (or fewer, scaled up), in batches of 256."""
+    histories = split.test.histories[:1000]
+    spent = []
+    for _ in range(3):
+        begin = time.process_time()
+        for low in range(0, len(histories), 256):
+            model.recommend(pad(histories[low : low + 256]), 20, generator=torch.Generator().manual_seed(seed))
+        spent.append(time.process_time() - begin)
+    return round(sorted(spent)[1] * 1000 / len(histories), 4)
+
+
+def _mean_cases(reports: list[Report]) -> dict[str, np.ndarray]:
+    """Average each case's values over seeds."""
+    return {name: np.mean([report.per_case[name] for report in reports], axis=0) for name in reports[0].per_case}
+
+
+def _summary(reports: list[Report]) -> dict[str, Any]:
+    """Mean over seeds, a 95 % interval over cases, and the spread over seeds."""
+    bounds = intervals(_mean_cases(reports))
+    summary = {}
+    for name in reports[0].metrics:
+        values = [report.metrics[name] for report in reports]
+        summary[name] = {
+            "mean": float(np.mean(values)),
+            "seed_sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        }
+        if name in bounds:
+            summary[name]["interval_95"] = bounds[name]
+    return summary
+
+
+def _compare(data: str, runs: Path) -> None:
+    """Write the paired differences of every row to markov and to dreamrec-paper, where both were run here."""
+    cases = {path.parent.name: dict(np.load(path)) for path in sorted(runs.glob("*/per_case.npz"))}
+    found = {}
+    for other in ("markov", "sasrec", "dreamrec-paper"):
+        for name in cases:
+            if other in cases and name != other:
+                for metric in ("recall@10", "ndcg@10"):
+                    mean, low, high = difference(cases[name][metric], cases[other][metric])
+                    found[f"{name} - {other}, {metric}"] = {"mean": mean, "interval_95": [low, high]}
+    if found:
+        note = "test, masked, means over seeds; paired bootstrap over cases"
+        _write(HERE / "results" / f"recsys-{data}-differences.json", {"data": data, "what": note, "differences": found})
+
+
+def _about(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    seeds = " ".join(map(str, args.seeds))
+    packages = ("torch", "numpy", "accelerate", "safetensors")
+    return {
+        "benchmark": "recsys",
+        "command": f"python benchmarks/recommend.py --data {args.data} --models {name} --seeds {seeds}",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_files": _git(
+            "status", "--porcelain", "--untracked-files=no", "--", "recsys", "benchmarks"
+        ).splitlines(),
+        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "threads_used": args.threads},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+    }
+
+
+def _write_cases(path: Path, cases: dict[str, np.ndarray]) -> None:
+    part = path.with_name("part.npz")
+    np.savez(part, allow_pickle=False, **cases)
+    os.replace(part, path)
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _write(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
