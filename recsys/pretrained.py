@@ -23,7 +23,7 @@ def save(model: Recommender, folder: str | Path, *, run: dict | None = None) -> 
 
     `run` tells how the model came about (configuration, versions, seed, commit, data, metrics), as JSON values.
     The files are written beside the folder first, so a failed write leaves the old ones.
-    Raises: ModelError for a class outside recsys.models or a `run` that is not JSON; ResourceError when the disk refuses.
+    Raises: ModelError for a class outside recsys.models or a run that is not JSON; ResourceError when it cannot write.
     """
     any_model: Any = model
     name = next((name for name, (cls, _) in MODELS.items() if type(model) is cls), None)

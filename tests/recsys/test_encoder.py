@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from recsys.encoder import ENCODERS, build
+from recsys.errors import ConfigError
+
+D, L = 16, 9
+
+
+@pytest.fixture(params=ENCODERS)
+def encoder(request):
+    return build(request.param, D, max_len=L, layers=2, heads=2, dropout=0.3).eval()
+
+
+def _inputs(padding=(0, 3, 8, 9)):
+    real = torch.arange(L) >= torch.tensor(padding).unsqueeze(1)
+    return torch.randn(len(padding), L, D) * real.unsqueeze(-1), real
+
+
+def test_shapes_and_silence_at_padding(encoder):
+    x, real = _inputs()
+    hidden = encoder(x, real)
+    assert hidden.shape == x.shape and hidden.isfinite().all()
+    assert (hidden[~real] == 0).all() and (hidden[real].abs().sum(-1) > 0).all()
+
+
+def test_last_is_the_last_position(encoder):
+    x, real = _inputs()
+    torch.testing.assert_close(encoder.last(x, real), encoder(x, real)[:, -1], atol=1e-5, rtol=1e-5)
+
+
+def test_the_future_is_not_seen(encoder):
+    x, real = _inputs((0, 3))
+    changed = x.clone()
+    changed[:, 6:] += torch.randn(2, 3, D)
+    before, after = encoder(x, real), encoder(changed, real)
+    torch.testing.assert_close(before[:, :6], after[:, :6], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(before[:, 6:], after[:, 6:])
+
+
+def test_padding_and_what_lies_in_it_do_not_matter(encoder):
+    x, real = _inputs()
+    garbage = torch.where(real.unsqueeze(-1), x, torch.randn_like(x))
+    torch.testing.assert_close(encoder(garbage, real), encoder(x, real), atol=1e-5, rtol=1e-5)
+    short = encoder(x[1:2, 3:], real[1:2, 3:])
+    torch.testing.assert_close(short, encoder(x, real)[1:2, 3:], atol=1e-5, rtol=1e-5)
+
+
+def test_order_matters_in_the_recent_past(encoder):
+    x, real = _inputs((0,))
+    assert not torch.allclose(encoder.last(x, real), encoder.last(x[:, [0, 1, 2, 3, 4, 5, 7, 6, 8]], real), atol=1e-4)
+
+
+def test_gru_equals_torch_on_the_unpadded_history():
+    encoder = build("gru", D, max_len=L, layers=1, heads=1, dropout=0.0).eval()
+    x, real = _inputs()
+    torch.testing.assert_close(encoder(x, real)[1, 3:], encoder.gru(x[1:2, 3:])[0][0], atol=1e-5, rtol=1e-5)
+
+
+def test_caser_equals_its_definition():
+    encoder = build("caser", D, max_len=4, layers=1, heads=1, dropout=0.0).eval()
+    x = torch.randn(1, 4, D)
+    across = [conv(x.transpose(1, 2)).relu().amax(-1) for conv in encoder.across]
+    down = torch.einsum("bld,vl->bvd", x, encoder.down).flatten(1)
+    expected = encoder.out(torch.cat([*across, down], dim=1))
+    torch.testing.assert_close(encoder.last(x, torch.ones(1, 4, dtype=torch.bool)), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_out_of_range_is_refused():
+    with pytest.raises(ConfigError, match="heads = 3"):
+        build("transformer", D, max_len=L, layers=1, heads=3, dropout=0.0)
+    with pytest.raises(ConfigError, match="encoder = 'lstm'"):
+        build("lstm", D, max_len=L, layers=1, heads=1, dropout=0.0)
+    with pytest.raises(ConfigError, match="history length 10"):
+        build("transformer", D, max_len=L, layers=1, heads=1, dropout=0.0)(
+            torch.zeros(1, 10, D), torch.ones(1, 10).bool()
+        )
