@@ -25,16 +25,18 @@ def user_seeds(history: Tensor, *, generator: torch.Generator | None = None) -> 
 
 
 def user_normal(seeds: Tensor, shape: tuple[int, ...], *, draw: int = 0) -> Tensor:
-    """Draw standard normal noise (B, *shape) float32, one stream per seed (B,); `draw` numbers independent calls."""
+    """Draw standard normal noise (B, *shape) float32, one stream per seed (B,); `draw` numbers independent calls.
+
+    A larger shape continues the same stream (Box & Muller 1958, two numbers at a time).
+    """
     count = math.prod(shape)
-    half = (count + 1) // 2
-    counter = torch.arange(2 * half, device=seeds.device) * _GOLDEN
+    counter = torch.arange(count + count % 2, device=seeds.device) * _GOLDEN
     stream = _mix(seeds + _signed((draw + 1) * _MIX_1))
     bits = _mix(stream[:, None] + counter)
     uniform = (_shift(bits, 11).double() + 0.5) * 2.0**-53
-    radius = (-2 * uniform[:, :half].log()).sqrt()
-    angle = 2 * math.pi * uniform[:, half:]
-    normal = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
+    radius = (-2 * uniform[:, ::2].log()).sqrt()
+    angle = 2 * math.pi * uniform[:, 1::2]
+    normal = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=2).flatten(1)[:, :count]
     return normal.float().view(len(seeds), *shape)
 
 
