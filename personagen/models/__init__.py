@@ -1,0 +1,123 @@
+"""The embedded models, and how a base model is loaded by name or by path; offline unless asked otherwise."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsys.errors import ModelError
+
+from .quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    from ..tryon import TryOnPipeline
+
+FOLDER = Path(__file__).parent
+EMBEDDED = {"text2image": FOLDER / "embedded", "tryon": FOLDER / "tryon"}
+"""Where the weights that come with the package lie; try-on shares the autoencoder of text2image."""
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+TEXT2IMAGE_FILES = (
+    "model_index.json",
+    "tokenizer/tokenizer.json",
+    "text_encoder/model.safetensors",
+    f"vae/{WEIGHTS}",
+    f"unet/{WEIGHTS}",
+    "scheduler/scheduler_config.json",
+)
+TRYON_FILES = ("model_index.json", f"unet/{WEIGHTS}", "scheduler/scheduler_config.json")
+
+
+def load_text2image(
+    name_or_path: str | Path = "embedded",
+    *,
+    dtype: "torch.dtype | None" = None,
+    device: "torch.device | str" = "cpu",
+    allow_download: bool = False,
+) -> "StableDiffusionPipeline":
+    """Load a text-to-image pipeline: the embedded one, or any Stable Diffusion in diffusers' layout by path.
+
+    dtype: of the weights in memory, float32 when left out (half precision is slow on a CPU). allow_download: take a name
+    such as "owner/model" from the hub when no folder of that name is there; without it nothing outside is asked.
+    Raises ModelError that names the folder and the missing files.
+    """
+    import torch
+
+    with quiet():
+        from diffusers import StableDiffusionPipeline
+
+        source = _resolve(name_or_path, "text2image", TEXT2IMAGE_FILES, allow_download=allow_download)
+        offline = source.is_dir()
+        pipe = _read(StableDiffusionPipeline, source, dtype=dtype or torch.float32, local_files_only=offline)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(device)
+
+
+def load_tryon(
+    name_or_path: str | Path = "embedded", *, dtype: "torch.dtype | None" = None, device: "torch.device | str" = "cpu"
+) -> "TryOnPipeline":
+    """Load a try-on pipeline: the embedded one, or a folder that `save_pretrained` or the tryon stage wrote.
+
+    A folder without an autoencoder of its own (`vae`) gets the embedded text-to-image model's, or, where a folder
+    `embedded` lies beside it or beside its parent's `text2image`, that one's. Raises ModelError as `load_text2image`.
+    """
+    import torch
+
+    with quiet():
+        from diffusers import AutoencoderKL
+
+        from ..tryon import TryOnPipeline
+
+        dtype = dtype or torch.float32
+        source = _resolve(name_or_path, "tryon", TRYON_FILES)
+        components = {}
+        if not (source / "vae").is_dir():
+            components["vae"] = _read(AutoencoderKL, _shared_vae(source), dtype=dtype)
+        pipe = _read(TryOnPipeline, source, dtype=dtype, **components)
+    return pipe.to(device)
+
+
+def missing_files(name_or_path: str | Path, kind: str) -> list[str]:
+    """List the files that a model of `kind`, "text2image" or "tryon", lacks; empty when it is whole."""
+    folder = EMBEDDED[kind] if name_or_path == "embedded" else Path(name_or_path)
+    return [name for name in (TEXT2IMAGE_FILES if kind == "text2image" else TRYON_FILES) if not (folder / name).is_file()]
+
+
+def _resolve(name_or_path: str | Path, kind: str, files: tuple[str, ...], *, allow_download: bool = False) -> Path:
+    """Turn a name or path into a folder that holds `files`; a hub name passes only with allow_download."""
+    folder = EMBEDDED[kind] if name_or_path == "embedded" else Path(name_or_path)
+    if not folder.is_dir():
+        if allow_download and kind == "text2image" and len(folder.parts) == 2:
+            return folder
+        raise ModelError(f"There is no model at {folder}; {_remedy(name_or_path)}")
+    needed = files if name_or_path == "embedded" or kind == "tryon" else ("model_index.json",)
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(f"The model in {folder} lacks {', '.join(missing)}; {_remedy(name_or_path)}")
+    return folder
+
+
+def _remedy(name_or_path: str | Path) -> str:
+    if name_or_path == "embedded":
+        return "clone the repository again, or train it: personagen pretrain configs/pretrain/vae.yaml, text2image.yaml, tryon.yaml."
+    return 'give "embedded" or the path of a folder in diffusers\' layout (model_index.json, unet/, ...).'
+
+
+def _shared_vae(source: Path) -> Path:
+    """Find the autoencoder of a try-on model without one: beside it, in a run of pretraining, or the embedded one."""
+    places = (source.parent / "embedded" / "vae", source.parent.parent / "text2image" / "embedded" / "vae", EMBEDDED["text2image"] / "vae")
+    for folder in places:
+        if (folder / WEIGHTS).is_file():
+            return folder
+    raise ModelError(f"The try-on model in {source} has no vae/ of its own, and none was found in {', '.join(map(str, places))}; "
+                     "copy the autoencoder that it was trained with to one of them.")
+
+
+def _read(kind: Any, source: Path, *, dtype: "torch.dtype", local_files_only: bool = True, **components: Any) -> Any:
+    """Call from_pretrained safely; whatever it finds wrong with the files becomes a ModelError."""
+    try:
+        return kind.from_pretrained(str(source), torch_dtype=dtype, use_safetensors=True, local_files_only=local_files_only, **components)
+    except ModelError:
+        raise
+    except Exception as error:  # diffusers, safetensors and transformers each have errors of their own
+        raise ModelError(f"The model in {source} cannot be loaded ({type(error).__name__}: {error}); copy or train it again.") from error

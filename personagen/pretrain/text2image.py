@@ -1,0 +1,149 @@
+"""Stage 2: train tokenizer, text encoder and UNet; write them with the autoencoder as a StableDiffusionPipeline."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
+
+from recsys.types import Step
+
+from ..models.build import build_scheduler, build_text_encoder, build_unet, train_tokenizer
+from ..models.quiet import quiet
+from ..objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
+from .config import PretrainConfig
+from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
+from .latents import cache_latents, load_encoder
+from .loop import choose_device, run
+from .preview import write_grid
+from .save import half_copy, write_tokenizer_files
+
+CAPTIONS = {"image": "caption", "garment": "garment_caption"}
+
+
+def train_text2image(config: PretrainConfig) -> Iterator[Step]:
+    """Cache latents, then train text encoder and UNet together; write the pipeline to `output_dir/embedded`."""
+    device = choose_device(config.device)
+    encoder = load_encoder(config.text2image.vae_dir, device=device, bf16=config.bf16)
+    corpora = open_corpora(config.corpora, size=(config.height, config.width))
+    paths = {}
+    for i, (corpus, _) in enumerate(corpora):
+        for name in [name for name in CAPTIONS if name in corpus.arrays]:
+            paths[i, name] = Path(config.output_dir) / "latents" / f"{corpus.folder.name}-{name}.npy"
+            for share in cache_latents(encoder, corpus, name, paths[i, name]):
+                yield Step(0, 0.0, {}, {"cached": share}, 0.0)
+    yield from run(Text2ImageStage(config, encoder, corpora, paths), config)
+
+
+class Text2ImageStage:
+    """Text encoder and UNet, their latents and captions."""
+
+    def __init__(self, config: PretrainConfig, encoder, corpora: list[tuple[Corpus, float]], paths: dict) -> None:
+        size = config.text2image
+        self.config, self.encoder, self.corpora = config, encoder, corpora
+        self.device = next(encoder.vae.parameters()).device
+        self.tokenizer = _tokenizer(config, corpora)
+        latents = {key: np.load(path, mmap_mode="r") for key, path in paths.items()}
+        self.latents, self.tokens, self.sources = [], [], []
+        for i, (corpus, weight) in enumerate(corpora):
+            share = size.garment_fraction if "garment" in corpus.arrays else 0.0
+            for name, part in (("image", 1 - share), ("garment", share)):
+                if (i, name) in latents and part > 0:
+                    self.sources.append(Source(latents[i, name], corpus.rows["train"], weight * part))
+                    self.tokens.append(self._tokenize([row.get(CAPTIONS[name], "") for row in corpus.meta]))
+        torch.manual_seed(config.seed)
+        channels, cells = self.sources[0].array.shape[1], self.sources[0].array.shape[2:]
+        self.text_encoder = build_text_encoder(self.tokenizer, width=size.text_width, layers=size.text_layers, heads=size.text_heads)
+        self.unet = build_unet(in_channels=channels, out_channels=channels, block_out_channels=size.block_out_channels,
+                               layers_per_block=size.layers_per_block, head_width=size.head_width,
+                               norm_num_groups=size.norm_num_groups, cross_attention_dim=size.text_width, sample_size=tuple(cells))
+        self.modules: dict[str, nn.Module] = {"text_encoder": self.text_encoder.to(self.device), "unet": self.unet.to(self.device)}
+        self.scheduler = build_scheduler(prediction_type=config.prediction_type, rescale_betas_zero_snr=config.rescale_betas_zero_snr)
+        self.abar = self.scheduler.alphas_cumprod.to(self.device)
+        self.empty = self._tokenize([""])
+        self.heldout = heldout(corpora, config.heldout_rows)
+        self.heldout_latents = np.stack([latents[i, "image"][row] for i, row in self.heldout]).astype(np.float32)
+        self.heldout_tokens = self._tokenize([corpora[i][0].meta[row].get("caption", "") for i, row in self.heldout])
+        self.rows = sum(len(source.rows) for source in self.sources)
+
+    def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the weighted error of one random batch, captions dropped at random, and the plain one."""
+        drawn = draw(self.sources, self.config.batch_size, generator=generator)
+        x0 = torch.from_numpy(np.stack([self.sources[i].array[row] for i, row in drawn]).astype(np.float32))
+        tokens = torch.stack([self.tokens[i][row] for i, row in drawn])
+        dropped = torch.rand(len(tokens), generator=generator) < self.config.text2image.caption_dropout
+        return self._error(x0, torch.where(dropped[:, None], self.empty, tokens), generator)
+
+    def _error(self, x0: Tensor, tokens: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        config = self.config
+        t = stratified_timesteps(len(x0), n_steps=len(self.abar), generator=generator).to(self.device)
+        noise, x0 = torch.randn(x0.shape, generator=generator).to(self.device), x0.to(self.device)
+        abar = self.abar[t]
+        context = self.text_encoder(tokens.to(self.device))[0]
+        output = self.unet(add_noise(x0, noise, abar), t, encoder_hidden_states=context).sample
+        target = prediction_target(x0, noise, abar, prediction=config.prediction_type)
+        weights = snr_weights(abar, prediction=config.prediction_type, weighting=config.weighting, gamma=config.snr_gamma)
+        return {"loss": weighted_error(output, target, weights=weights), "mse": weighted_error(output, target).detach()}
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Return the errors on held-out rows, with the right captions, and with the next row's ("swapped")."""
+        swapped = self.heldout_tokens.roll(1, dims=0)
+        own, other = self._heldout_error(self.heldout_tokens), self._heldout_error(swapped)
+        return {"loss": own["loss"], "mse": own["mse"], "swapped_caption_mse": other["mse"]}
+
+    def _heldout_error(self, tokens: Tensor) -> dict[str, float]:
+        generator, sums = torch.Generator().manual_seed(0), {"loss": 0.0, "mse": 0.0}
+        for start in range(0, len(tokens), 8):
+            part = slice(start, start + 8)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+                errors = self._error(torch.from_numpy(self.heldout_latents[part]), tokens[part], generator)
+            sums = {name: value + float(errors[name]) * len(tokens[part]) / len(tokens) for name, value in sums.items()}
+        return sums
+
+    def pipeline(self) -> StableDiffusionPipeline:
+        """Join the components, as they are now, to a pipeline."""
+        return StableDiffusionPipeline(
+            vae=self.encoder.vae, text_encoder=self.text_encoder, tokenizer=self.tokenizer, unet=self.unet,
+            scheduler=self.scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+
+    def preview(self, path: Path) -> None:
+        """Write the pictures of the fixed prompts, always from the same noise, over as many held-out pictures."""
+        size, prompts = self.config.text2image, list(self.config.text2image.prompts)
+        pipe = self.pipeline()
+        pipe.set_progress_bar_config(disable=True)
+        generator = torch.Generator().manual_seed(1)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+            made = pipe(prompts, height=self.config.height, width=self.config.width, num_inference_steps=size.preview_steps,
+                        guidance_scale=size.guidance_scale, generator=generator, output_type="pt").images
+        truth = pictures([self.corpora[i][0].arrays["image"][row] for i, row in self.heldout[: len(prompts)]])
+        write_grid([made.float().cpu() * 2 - 1, truth], path)
+
+    def export(self, folder: Path) -> Path:
+        """Save a StableDiffusionPipeline in float16, with the tokenizer files that older tools read."""
+        pipe = self.pipeline()
+        copies = {name: half_copy(getattr(pipe, name)) for name in ("vae", "text_encoder", "unet")}
+        finished = StableDiffusionPipeline(**copies, tokenizer=self.tokenizer, scheduler=self.scheduler, safety_checker=None,
+                                           feature_extractor=None, requires_safety_checker=False)
+        with quiet():
+            finished.save_pretrained(folder / "embedded", safe_serialization=True)
+        write_tokenizer_files(self.tokenizer, folder / "embedded" / "tokenizer")
+        return folder / "embedded"
+
+    def _tokenize(self, texts: list[str]) -> Tensor:
+        """Return token ids (N, length) as StableDiffusionPipeline makes them: padded, too long ones cut."""
+        return self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+def _tokenizer(config: PretrainConfig, corpora: list[tuple[Corpus, float]]) -> CLIPTokenizer:
+    """Read the run's tokenizer, or train it at the first start: a resumed run must keep its token ids."""
+    folder = Path(config.output_dir) / "tokenizer"
+    if not (folder / "tokenizer.json").is_file():
+        size = config.text2image
+        captions = [row[key] for corpus, _ in corpora for row in corpus.meta for key in CAPTIONS.values() if row.get(key)]
+        train_tokenizer(captions, size=size.tokenizer_size, length=size.tokenizer_length).save_pretrained(folder)
+    with quiet():
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
