@@ -116,7 +116,7 @@ def _shared_vae(source: Path) -> Path:
 def _read(kind: Any, source: Path, *, dtype: "torch.dtype", local_files_only: bool = True, **components: Any) -> Any:
     """Call from_pretrained safely; whatever it finds wrong with the files becomes a ModelError."""
     try:
-        return kind.from_pretrained(str(source), torch_dtype=dtype, use_safetensors=True, local_files_only=local_files_only, **components)
+        return kind.from_pretrained(str(source), dtype=dtype, use_safetensors=True, local_files_only=local_files_only, **components)
     except ModelError:
         raise
     except Exception as error:  # diffusers, safetensors and transformers each have errors of their own

@@ -22,7 +22,8 @@ class VaeConfig:
     crop_fraction: float = 0.8
     """Share of the steps trained on crops; the rest sees full pictures."""
     full_batch_size: int = 3
-    gradient_weight: float = 1.0
+    coarse_weight: float = 2.0
+    gradient_weight: float = 0.5
     ssim_weight: float = 0.1
     kl_weight: float = 1e-4
     equivariance: float = 0.25

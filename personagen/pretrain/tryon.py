@@ -172,7 +172,7 @@ def _start_unet(config: PretrainConfig, *, channels: int, cells: tuple[int, int]
         return unet
     if not (Path(size.unet_dir) / "config.json").is_file():
         raise ModelError(f"There is no UNet in {size.unet_dir}; run the text2image stage first, or set tryon.unet_dir to null.")
-    source = UNet2DConditionModel.from_pretrained(size.unet_dir, torch_dtype=torch.float32, local_files_only=True, use_safetensors=True)
+    source = UNet2DConditionModel.from_pretrained(size.unet_dir, dtype=torch.float32, local_files_only=True, use_safetensors=True)
     if source.config.in_channels != channels:
         raise ModelError(f"The UNet in {size.unet_dir} reads {source.config.in_channels} channels, the autoencoder makes {channels}; "
                          "take both from one run.")

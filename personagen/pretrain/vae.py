@@ -1,6 +1,6 @@
 """Stage 1: train the autoencoder, on crops and then on full pictures.
 
-Loss: L1 + gradient differences on three scales + SSIM + a small KL; no network trained elsewhere is needed. On a share of
+Loss: L1, fine and coarse, + gradient differences on three scales + SSIM + a small KL; no network trained elsewhere is needed. On a share of
 the steps latents and picture are both halved (EQ-VAE, arXiv 2502.09509), which makes the latents smoother.
 """
 
@@ -47,7 +47,7 @@ class VaeStage:
         self.rows = sum(len(source.rows) for source in self.sources)
 
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return loss, l1, gradient, ssim (1 - SSIM) and kl of one random batch."""
+        """Return loss, l1, coarse (L1 of 8 x 8 means: colour comes sooner), gradient, ssim (1 - SSIM) and kl of one random batch."""
         settings = self.config.vae
         x = self._batch(step, generator)
         posterior = self.vae.encode(x).latent_dist
@@ -58,11 +58,12 @@ class VaeStage:
         y = self.vae.decode(z).sample.float()
         parts = {
             "l1": (y - x).abs().mean(),
+            "coarse": (F.avg_pool2d(y, 8) - F.avg_pool2d(x, 8)).abs().mean(),
             "gradient": gradient_difference(y, x),
             "ssim": 1 - ssim(y, x).mean(),
             "kl": 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(),
         }
-        total = parts["l1"] + settings.gradient_weight * parts["gradient"]
+        total = parts["l1"] + settings.coarse_weight * parts["coarse"] + settings.gradient_weight * parts["gradient"]
         total = total + settings.ssim_weight * parts["ssim"] + settings.kl_weight * parts["kl"]
         return {"loss": total, **parts}
 
