@@ -1,5 +1,6 @@
 import dataclasses
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -113,3 +114,10 @@ def test_a_thousand_users_are_ranked_in_a_moment():
 def test_settings_out_of_range_are_refused(changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):
         DreamRec(dataclasses.replace(CONFIG, **changes))
+
+
+def test_the_papers_yaml_is_the_papers_configuration():
+    yaml = pytest.importorskip("yaml")
+    file = Path(__file__).parents[2] / "configs/recsys/dreamrec_paper.yaml"
+    settings = yaml.safe_load(file.read_text())["settings"]
+    assert DreamRecConfig(100, **settings) == DreamRecConfig.paper(100)
