@@ -35,15 +35,18 @@ CSS = """
 .gradio-container { max-width: 1400px !important; margin: 0 auto !important; }
 #head h1 { font-size: 2.1rem; letter-spacing: -.03em; margin: .4rem 0 0; }
 #head p { color: var(--body-text-color-subdued); margin: .1rem 0 .4rem; }
-#history .grid-wrap, #history, #history .gallery-container { height: auto !important; max-height: none !important; }
+#history, #history .grid-wrap, #history .gallery-container { height: auto !important; max-height: none !important; }
+#history, #history .grid-wrap, #history .gallery-container { min-height: 0 !important; }
 #history .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+#history .grid-container { padding-top: 1.9rem; }
 #history .thumbnail-item { background: #fff; aspect-ratio: 3/4; }
 #history .caption-label { display: none; }
-.board { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 1rem; }
+.board { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(195px, 1fr)); gap: .9rem; }
 .look { border: 1px solid var(--border-color-primary); border-radius: 16px; overflow: hidden; gap: 0 !important; }
 .look { background: var(--block-background-fill); min-width: 0 !important; align-self: start; }
 .look .block { border: 0 !important; border-radius: 0 !important; box-shadow: none !important; }
-.look .image-frame, .look .image-frame img { width: 100% !important; height: auto !important; }
+.look .image-container button:has(.image-frame), .look .image-frame { display: block; width: 100%; height: auto; }
+.look .image-frame img { display: block; width: 100%; height: auto; aspect-ratio: auto 3/4; }
 .look .prose { font-size: .9rem; line-height: 1.45; padding: .2rem 1rem 1rem; }
 .look .prose h3 { margin: .5rem 0 .2rem; font-size: 1.02rem; }
 .look .prose blockquote { margin: .3rem 0; padding-left: .7rem; border-left: 3px solid var(--color-accent); }
@@ -140,8 +143,8 @@ def build(studio: Studio, folder: Path) -> Any:
                 controls = _controls(gr, studio, folder)
             with gr.Column(scale=5, min_width=320):
                 state = gr.HTML(_state("Choose someone, then press Make looks.", 0.0), elem_id="state")
+                download = gr.DownloadButton("Download all (.zip)", visible=False, size="sm", elem_id="download")
                 slots = _board(gr)
-                download = gr.DownloadButton("Download all (.zip)", visible=False, elem_id="download")
                 with gr.Accordion("The same on the command line", open=False):
                     command = gr.Code(language="shell", label="", lines=1, interactive=False, elem_id="command")
         _wire(studio, folder, controls, {"state": state, "slots": slots, "download": download, "command": command})
@@ -188,14 +191,14 @@ def _board(gr: Any) -> list[tuple[Any, Any, Any]]:
     """Places for looks, with a slider from before to after, then places for scenes: (column, picture, text) each."""
     slots = []
     still = {"format": "png", "type": "filepath", "show_label": False, "interactive": False}
-    for name, count in (("look", MAX_LOOKS), ("scene", MAX_SCENES)):
-        with gr.Row(elem_classes="board"):
-            for index in range(count):
-                with gr.Column(visible=False, elem_classes="look", min_width=200, elem_id=f"{name}-{index}") as box:
-                    kind = gr.ImageSlider if name == "look" else gr.Image
-                    picture = kind(**still, buttons=["download", "fullscreen"])
-                    text = gr.Markdown()
-                slots.append((box, picture, text))
+    with gr.Row(elem_classes="board"):
+        for at in range(SLOTS):
+            name = f"look-{at}" if at < MAX_LOOKS else f"scene-{at - MAX_LOOKS}"
+            with gr.Column(visible=False, elem_classes="look", min_width=195, elem_id=name) as box:
+                kind = gr.ImageSlider if at < MAX_LOOKS else gr.Image
+                picture = kind(**still, buttons=["download", "fullscreen"])
+                text = gr.Markdown()
+            slots.append((box, picture, text))
     return slots
 
 
