@@ -8,7 +8,7 @@ from PIL import Image
 
 from .atelier.vocabulary import COLOURS
 
-_SIDE = 48
+_SIDE = 40
 SHADES: dict[str, tuple[tuple[int, int, int], ...]] = {
     "blue": ((40, 46, 74), (72, 90, 126), (140, 170, 212)),
     "red": ((122, 24, 38), (176, 40, 44)),
@@ -60,6 +60,7 @@ def _tables() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     return lab, np.array([at for at, _ in values])[distance.argmin(0)]
 
 
+@cache
 def _centre_weight() -> NDArray[np.float64]:
     across = np.exp(-((np.linspace(-1, 1, _SIDE) / 0.6) ** 2))
     return across[:, None] * across[None, :]
@@ -67,10 +68,19 @@ def _centre_weight() -> NDArray[np.float64]:
 
 def _unlike_border(lab: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mark pixels (H, W) that differ from every common colour of the border; all ones when hardly any does."""
-    edge = np.ones(lab.shape[:2], bool)
-    edge[3:-3, 3:-3] = False
-    cells, counts = np.unique(np.round(lab[edge] / 12), axis=0, return_counts=True)
-    common = cells[counts > 0.04 * edge.sum()] * 12
-    nearest = np.sqrt(((lab[:, :, None] - common) ** 2).sum(-1)).min(-1) if len(common) else np.full(edge.shape, np.inf)
-    unlike = (nearest > 18).astype(np.float64)
-    return unlike if unlike[_SIDE // 4 : -_SIDE // 4, _SIDE // 4 : -_SIDE // 4].mean() > 0.15 else np.ones_like(unlike)
+    edge = np.concatenate([lab[:2].reshape(-1, 3), lab[-2:].reshape(-1, 3), lab[2:-2, [0, 1, -2, -1]].reshape(-1, 3)])
+    cells, counts = np.unique(np.round(edge / 12) @ np.array([1e6, 1e3, 1.0]), return_counts=True)
+    common = cells[counts > 0.04 * len(edge)]
+    unlike = np.ones(lab.shape[:2])
+    for cell in common:
+        light, a, b = _unpack(cell)
+        unlike *= (lab[..., 0] - light) ** 2 + (lab[..., 1] - a) ** 2 + (lab[..., 2] - b) ** 2 > 18**2
+    quarter = _SIDE // 4
+    return unlike if unlike[quarter:-quarter, quarter:-quarter].mean() > 0.15 else np.ones_like(unlike)
+
+
+def _unpack(cell: float) -> tuple[float, float, float]:
+    """Undo the packing of a rounded Lab cell (steps of 12, each within -500..499) into one number."""
+    light = round(cell / 1e6)
+    a = round((cell - light * 1e6) / 1e3)
+    return light * 12.0, a * 12.0, (cell - light * 1e6 - a * 1e3) * 12.0

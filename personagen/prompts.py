@@ -142,15 +142,21 @@ def _sorted_words(words: Sequence[tuple[str, str]], scores: Tensor) -> tuple[Wor
 
 
 def write_prompt(
-    anchor: Mapping[str, str], taste: Sequence[Word], *, companion: Mapping[str, str] | None = None, variant: int = 0
+    anchor: Mapping[str, str],
+    taste: Sequence[Word],
+    *,
+    companion: Mapping[str, str] | None = None,
+    scene: str | None = None,
 ) -> Prompt:
     """Write what this taste would like to see: "a person wearing a red striped t-shirt and blue trousers on a beach".
 
     anchor: words of the item to show; a kind that cannot be worn here gives way to the taste's best. companion: words
-    of a garment for the other half of the body; left out, it is composed from the taste. variant: 0 takes the taste's
-    best scene, 1 its second, and so on, as long as they are meant at all.
+    of a garment for the other half of the body; left out, it is composed from the taste. scene: left out, `scene_for`
+    chooses. Raises `ConfigError` for a scene that is not known.
     """
-    scene = _scene(anchor, taste, variant)
+    scene = scene_for(anchor, taste) if scene is None else scene
+    if scene not in SCENES:
+        raise ConfigError(f"scene {scene!r} is unknown; use one of {', '.join(SCENES)}")
     kind = anchor.get("kind", "")
     kind = kind if kind in REGION else _best(taste, "kind", KINDS, default=KINDS[0])
     first = _filled({**anchor, "kind": kind}, taste)
@@ -171,13 +177,24 @@ def _best(taste: Sequence[Word], slot: str, allowed: Sequence[str], *, default: 
     return next((word.word for word in taste if word.slot == slot and word.word in allowed), default)
 
 
-def _scene(anchor: Mapping[str, str], taste: Sequence[Word], variant: int) -> str:
+def scene_for(anchor: Mapping[str, str], taste: Sequence[Word], *, variant: int = 0) -> str:
+    """Choose a scene: the taste's best for variant 0, its second for 1, and so on, as long as they are meant at all.
+
+    A taste without scenes leaves it to the item's own scene, and that failing, to the studio.
+    """
     known = [word for word in taste if word.slot == "scene" and word.word in SCENES]
     meant = [word.word for word in known if word.score > 0] or [word.word for word in known[:1]]
     if meant:
         return meant[variant % len(meant)]
     own = anchor.get("scene", "")
     return own if own in SCENES else SCENES[0]
+
+
+def completes(words: Mapping[str, str], anchor: Mapping[str, str], scene: str) -> bool:
+    """Tell whether a garment goes with another: on the other half of the body, and not out of place in the scene."""
+    kind, region = words.get("kind", ""), REGION.get(anchor.get("kind", ""), "")
+    other = _COUNTERPART.get(region)
+    return other is not None and REGION.get(kind) == other and kind not in OUT_OF_PLACE.get(scene, frozenset())
 
 
 def _filled(words: Mapping[str, str], taste: Sequence[Word]) -> dict[str, str]:
@@ -213,3 +230,10 @@ def explain(
     own = catalog.words(item)
     meant = [word for word in taste if own.get(word.slot) == word.word and word.score > MEANT][:3]
     return (*reasons, *(Reason("concept", f"{word.slot} {word.word}", word.score) for word in meant))
+
+
+def with_scene(reasons: Sequence[Reason], scene: str, taste: Sequence[Word]) -> tuple[Reason, ...]:
+    """Return the reasons of an item with the painted scene, where the taste knows it, in place of the item's own."""
+    kept = [reason for reason in reasons if not (reason.source == "concept" and reason.text.startswith("scene "))]
+    meant = [word for word in taste if (word.slot, word.word) == ("scene", scene)]
+    return (*kept, *(Reason("concept", f"scene {scene}", word.score) for word in meant))

@@ -21,7 +21,20 @@ from recsys.types import Ranking, Recommender
 
 from .atelier.vocabulary import REGION
 from .catalog import Attributes, Catalog, attribute_matrix, garment_phrase
-from .prompts import Generative, Prompt, Reason, Word, concept_vectors, explain, ground, ground_ranking, write_prompt
+from .prompts import (
+    Generative,
+    Prompt,
+    Reason,
+    Word,
+    completes,
+    concept_vectors,
+    explain,
+    ground,
+    ground_ranking,
+    scene_for,
+    with_scene,
+    write_prompt,
+)
 
 MaskFor = Callable[[str], np.ndarray | Image.Image | None]
 
@@ -273,24 +286,22 @@ class Stylist:
         config: StyleConfig,
     ) -> Iterator[tuple[Chosen, Prompt]]:
         """Choose an item for each scene, and the best-ranked garment for the other half of the body to wear with it."""
-        able = [at for at, item in enumerate(items) if self.catalog.words(item)["kind"] in REGION] or list(
-            range(len(items))
-        )
-        used: set[int] = set()
+        kinds = [self.catalog.words(item)["kind"] for item in items]
+        able = [at for at, kind in enumerate(kinds) if kind in REGION] or list(range(len(items)))
+        free = [items[at] for at in able]
         for variant, at in enumerate(self._pick(items, scores, able, count, config)):
             words = self.catalog.words(items[at])
-            other = {"upper": "lower", "lower": "upper"}.get(REGION.get(words["kind"], ""))
-            pair = next(
-                (items[b] for b in able if REGION.get(self.catalog.words(items[b])["kind"]) == other and b not in used),
-                None,
-            )
-            used.add(at)
-            prompt = write_prompt(words, taste, companion=self.catalog.words(pair) if pair else None, variant=variant)
+            scene = scene_for(words, taste, variant=variant)
+            pair = next((item for item in free if completes(self.catalog.words(item), words, scene)), None)
+            free = [item for item in free if item not in (items[at], pair)]
+            prompt = write_prompt(words, taste, companion=self.catalog.words(pair) if pair else None, scene=scene)
             chosen = self._chosen(items[at], scores[at], history, taste)
-            place = next((word.score for word in taste if (word.slot, word.word) == ("scene", prompt.scene)), None)
-            said = any(reason.text == f"scene {prompt.scene}" for reason in chosen.reasons)
-            more = () if place is None or said else (Reason("concept", f"scene {prompt.scene}", place),)
-            yield replace(chosen, reasons=(*chosen.reasons, *more)), prompt
+            yield replace(chosen, reasons=(*with_scene(chosen.reasons, scene, taste), *self._worn_with(pair))), prompt
+
+    def _worn_with(self, pair: int | None) -> tuple[Reason, ...]:
+        if pair is None:
+            return ()
+        return (Reason("note", f"worn with item {pair}, {garment_phrase(self.catalog.words(pair))}", item=pair),)
 
     def _wear(
         self, plan: Plan, person: Image.Image, masks: "_Masks", seed: int, user: str, config: StyleConfig

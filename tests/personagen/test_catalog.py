@@ -137,8 +137,8 @@ def test_phrases_take_the_right_article():
 def test_colours_are_read_from_renders():
     """Plain garments of the studio on white, and any cloth on a coloured ground."""
     rng = np.random.default_rng(0)
-    plain = [random_garment(rng, kind, plain=1.0) for kind in ("t-shirt", "dress", "trousers", "jacket") * 6]
-    found = AtelierCatalog(plain, size=(96, 72))
+    plain = [random_garment(rng, kind, plain=1.0) for kind in ("t-shirt", "dress", "trousers", "jacket") * 4]
+    found = AtelierCatalog(plain, size=(64, 48))
     right = [measure_colour(found[item].image) == found.words(item)["colour"] for item in range(1, len(found) + 1)]
     assert np.mean(right) >= 0.9
     for name, rgb in COLOURS.items():

@@ -5,7 +5,16 @@ import torch
 
 from personagen.atelier.vocabulary import KINDS, REGION, SCENE_PHRASE, SCENES
 from personagen.catalog import attribute_matrix
-from personagen.prompts import Word, concept_vectors, explain, ground, ground_ranking, write_prompt
+from personagen.prompts import (
+    Word,
+    completes,
+    concept_vectors,
+    explain,
+    ground,
+    ground_ranking,
+    scene_for,
+    write_prompt,
+)
 from recsys.errors import ConfigError, DataError
 from recsys.types import Ranking
 from tests.personagen.seam_parts import catalog
@@ -102,7 +111,9 @@ def test_rankings_are_read_by_their_words(space):
 
 def test_prompt_is_the_grammar_of_the_captions():
     top = {"kind": "t-shirt", "colour": "red", "pattern": "striped", "scene": "beach"}
-    prompt = write_prompt(top, TASTE, companion={"kind": "trousers", "colour": "blue", "pattern": "plain"}, variant=1)
+    prompt = write_prompt(
+        top, TASTE, companion={"kind": "trousers", "colour": "blue", "pattern": "plain"}, scene="beach"
+    )
     assert prompt.text == "a person wearing a red striped t-shirt and blue trousers on a beach"
     assert prompt.scene == "beach" and [words["kind"] for words in prompt.garments] == ["t-shirt", "trousers"]
     low = {"kind": "skirt", "colour": "blue", "pattern": "dotted"}
@@ -119,8 +130,18 @@ def test_prompt_takes_from_the_taste_what_the_item_lacks():
 
 
 def test_scenes_alternate_among_those_that_are_meant():
-    scenes = [write_prompt({"kind": "dress"}, TASTE, variant=variant).scene for variant in range(4)]
+    scenes = [scene_for({"kind": "dress"}, TASTE, variant=variant) for variant in range(4)]
     assert scenes == ["snow", "beach", "snow", "beach"]
+    with pytest.raises(ConfigError, match="'moon'.*studio"):
+        write_prompt({"kind": "dress"}, TASTE, scene="moon")
+
+
+def test_companions_cover_the_other_half_and_suit_the_scene():
+    top = {"kind": "shirt"}
+    assert completes({"kind": "trousers"}, top, "snow") and completes({"kind": "shorts"}, top, "beach")
+    assert not completes({"kind": "shorts"}, top, "snow")
+    assert not completes({"kind": "dress"}, top, "park") and not completes({"kind": "shirt"}, top, "park")
+    assert not completes(top, {"kind": "dress"}, "park") and not completes(top, {"kind": "hat"}, "park")
 
 
 @pytest.mark.parametrize(("kind", "scene"), list(itertools.product(KINDS, SCENES)))

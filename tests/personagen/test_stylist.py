@@ -136,6 +136,19 @@ def test_taste_follows_the_history(stylist):
     assert plans[0] == stylist.plan([0, 0, 1, 2, 3], config=QUICK)
 
 
+def test_scenes_differ_and_say_where_their_words_come_from(stylist):
+    plan = stylist.plan(HISTORY, scenes=4, config=QUICK)
+    companions = [reason.item for chosen, _ in plan.scenes for reason in chosen.reasons if reason.source == "note"]
+    shown = [chosen.item for chosen, _ in plan.scenes]
+    assert len(set(companions)) == len(companions) and len(set(shown)) == 4
+    for chosen, prompt in plan.scenes:
+        assert [reason.text for reason in chosen.reasons if reason.text.startswith("scene")] == [
+            f"scene {prompt.scene}"
+        ]
+        said = {words["colour"] for words in prompt.garments}
+        assert stylist.catalog.words(chosen.item)["colour"] in said
+
+
 def test_bad_input_gets_one_clear_line(stylist, person):
     with pytest.raises(DataError, match="history is empty"):
         stylist.plan([0, 0])
