@@ -27,8 +27,10 @@ class StyleConfig:
     """What the mask uncovers: upper, lower or dress; garments of the other regions are passed over."""
     recommender: str | None = None
     """Folder written by `personagen recommend train`; none: the embedded one, or one trained on the spot when small."""
-    model: str = "embedded"
-    """Image model: `embedded`, or a folder in diffusers' layout."""
+    text2image: str = "embedded"
+    """Model of the scenes: `embedded`, or a Stable Diffusion folder in diffusers' layout."""
+    tryon: str = "embedded"
+    """Model of the try-on looks: `embedded`, or a folder in diffusers' layout."""
     looks: int = 4
     """Number of try-on looks, 0 to 32."""
     scenes: int = 2
@@ -139,8 +141,10 @@ class DemoConfig:
     """NAME:PASSWORD that visitors must give."""
     open: bool = False
     """Open the page in the default browser."""
-    model: str = "embedded"
-    """Image model: `embedded`, or a folder in diffusers' layout."""
+    text2image: str = "embedded"
+    """Model of the scenes: `embedded`, or a Stable Diffusion folder in diffusers' layout."""
+    tryon: str = "embedded"
+    """Model of the try-on looks: `embedded`, or a folder in diffusers' layout."""
 
 
 @dataclass(frozen=True)

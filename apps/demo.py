@@ -46,7 +46,7 @@ CSS = """
 .look { background: var(--block-background-fill); min-width: 0 !important; align-self: start; }
 .look .block { border: 0 !important; border-radius: 0 !important; box-shadow: none !important; }
 .look .image-container button:has(.image-frame), .look .image-frame { display: block; width: 100%; height: auto; }
-.look .image-frame img { display: block; width: 100%; height: auto; aspect-ratio: auto 3/4; }
+.look .image-frame img { display: block; width: 100%; height: auto; object-fit: contain !important; }
 .look .prose { font-size: .9rem; line-height: 1.45; padding: .2rem 1rem 1rem; }
 .look .prose h3 { margin: .5rem 0 .2rem; font-size: 1.02rem; }
 .look .prose blockquote { margin: .3rem 0; padding-left: .7rem; border-left: 3px solid var(--color-accent); }
@@ -72,7 +72,7 @@ def run(settings: DemoConfig) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with tempfile.TemporaryDirectory(prefix="personagen-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        page = build(Studio(settings.model), Path(folder))
+        page = build(Studio(text2image=settings.text2image, tryon=settings.tryon), Path(folder))
         try:
             _, url, _ = page.launch(**launch_settings(folder), server_name=settings.host, auth=auth,
                                     server_port=settings.port or None, inbrowser=settings.open)  # fmt: skip
@@ -183,7 +183,7 @@ def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
         made["steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps of each picture", elem_id="steps")
     with gr.Row():
         made["go"] = gr.Button("Make looks", variant="primary", elem_id="go")
-        made["stop"] = gr.Button("Cancel", variant="stop", interactive=False, elem_id="stop")
+        made["stop"] = gr.Button("Cancel", interactive=False, elem_id="stop")
     return made
 
 
@@ -209,7 +209,7 @@ def _wire(studio: Studio, folder: Path, made: dict[str, Any], shown: dict[str, A
     mode = gr.State("choose")
     described = [made[name] for name in ("kinds", "colours", "pattern", "scene")]
     person = [mode, made["user"], *described]
-    quick = {"show_progress": "hidden", "api_visibility": "private"}
+    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     for event in (made["user"].change, *(item.change for item in described), mode.change):
         event(_history_handler(studio, folder), person, made["history"], **quick)
     for tab, name in ((made["choose"], "choose"), (made["describe"], "describe")):
@@ -284,23 +284,21 @@ def _make_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
         mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str,
         looks: int, scenes: int, seed: int, steps: int, request: gr.Request,
     ) -> Iterator[list[Any]]:  # fmt: skip
-        job, idle = jobs[str(request.session_hash)], _buttons(gr, busy=False)
+        job, idle, start = jobs[str(request.session_hash)], _buttons(gr, busy=False), time.monotonic()
+        keep = [gr.skip()] * (5 + 3 * SLOTS)
         try:
             history = _history(studio, mode, user, kinds, colours, pattern, scene)
             order = Order(tuple(history), user, int(looks), int(scenes), int(seed or 0), int(steps))
-            yield [gr.skip()] * 4 + [_command(order, mode)] + [gr.skip()] * (3 * SLOTS)
+            yield [*keep[:4], _command(order, mode), *keep[5:]]
             for text, part, update in _pictures(gr, studio, order, job):
                 yield [_state(text, part), gr.skip(), *_buttons(gr, busy=True), gr.skip(), *update]
-            text = (
-                "Stopped; what was finished stays." if job.stop.is_set() else f"{order.looks + order.scenes} pictures."
-            )
+            text = f"{order.looks + order.scenes} pictures in {time.monotonic() - start:.0f} s."
+            text = "Stopped; what was finished stays." if job.stop.is_set() else text
             archive = pack(sorted((job.folder / "looks").iterdir()), job.folder / "looks.zip")
-            yield [_state(text, 1.0), gr.update(value=str(archive), visible=True), *idle] + [gr.skip()] * (
-                3 * SLOTS + 1
-            )
+            yield [_state(text, 1.0), gr.update(value=str(archive), visible=True), *idle, *keep[4:]]
         except (ValueError, RuntimeError) as error:
             text, mine = ("Stopped before the first picture.", True) if job.stop.is_set() else _excuse(error)
-            yield [_state(text, 0.0, bad=not job.stop.is_set()), gr.skip(), *idle] + [gr.skip()] * (3 * SLOTS + 1)
+            yield [_state(text, 0.0, bad=not job.stop.is_set()), gr.skip(), *idle, *keep[4:]]
             if not mine:
                 raise
 

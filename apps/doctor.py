@@ -6,18 +6,15 @@ import platform
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from personagen.models import EMBEDDED, missing_files
 
 from .config import DoctorConfig
 
 PACKAGES = ("personagen", "torch", "diffusers", "transformers", "accelerate", "peft", "gradio", "safetensors", "numpy",
             "pillow", "jsonargparse", "tqdm", "pyarrow")  # fmt: skip
-WEIGHTS = {
-    "embedded": ("vae", "text_encoder", "tokenizer", "unet", "scheduler"),
-    "tryon": ("unet", "scheduler"),
-}
 NEEDED = {"memory_free_gib": 3.0, "disk_free_gib": 1.0}
 
 
@@ -45,16 +42,11 @@ def examine() -> dict[str, Any]:
 
 
 def weights() -> dict[str, dict[str, Any]]:
-    """Say for each embedded model where it should lie, how large it is, and which of its parts are missing."""
-    spec = find_spec("personagen")
-    package = next(iter(spec.submodule_search_locations or ()), "personagen") if spec else "personagen"
-    root = Path(package) / "models"
+    """Say for each embedded model where it should lie, how large it is, and which of its files are missing."""
     found = {}
-    for name, parts in WEIGHTS.items():
-        folder = root / name
-        missing = [part for part in parts if not (folder / part).is_dir() or not any((folder / part).iterdir())]
+    for kind, folder in EMBEDDED.items():
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
-        found[name] = {"folder": str(folder), "mib": round(size / 2**20, 1), "missing": missing}
+        found[kind] = {"folder": str(folder), "mib": round(size / 2**20, 1), "missing": missing_files("embedded", kind)}
     return found
 
 
@@ -90,7 +82,7 @@ def _problems(report: dict[str, Any]) -> list[dict[str, Any]]:
     problems = [(2, f"{name} is not installed; run: make install") for name in PACKAGES if not report["packages"][name]]
     for name, state in report["weights"].items():
         if state["missing"]:
-            text = f"weights '{name}' lack {', '.join(state['missing'])} in {state['folder']}; "
+            text = f"weights '{name}' lack {_some(state['missing'])} in {state['folder']}; "
             problems.append((4, text + "clone the repository again, or train them with: personagen pretrain"))
     for key, label in (("memory_free_gib", "memory"), ("disk_free_gib", "disk")):
         if report[key] is not None and report[key] < NEEDED[key]:
@@ -108,10 +100,14 @@ def _as_text(report: dict[str, Any]) -> str:
         f"disk         {report['disk_free_gib']} GiB free in {Path.cwd()}",
     ]
     for name, state in report["weights"].items():
-        found = f"missing {', '.join(state['missing'])}" if state["missing"] else f"{state['mib']} MiB"
+        found = f"missing {_some(state['missing'])}" if state["missing"] else f"{state['mib']} MiB"
         lines.append(f"weights      {name}: {found}")
     lines += [f"PROBLEM      {problem['text']}" for problem in report["problems"]]
     return "\n".join(lines if report["problems"] else [*lines, "all is well  next: personagen style"])
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 
 def _version(name: str) -> str | None:

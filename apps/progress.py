@@ -2,14 +2,12 @@
 
 import sys
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any
 
 from tqdm import tqdm
 
-T = TypeVar("T")
 
-
-def bar(items: Iterable[T] | None, *, total: int | None, label: str, unit: str) -> "tqdm[T]":
+def bar(items: Iterable | None, *, total: int | None, label: str, unit: str) -> Any:
     """Wrap `items` in a bar that shows count, rate and time left; with None the caller moves it."""
     seldom = not sys.stderr.isatty()
     return tqdm(

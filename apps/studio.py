@@ -72,14 +72,20 @@ class Watched:
 class Studio:
     """Catalogue, users, recommender and image models of one run.
 
-    model: `embedded` or a folder of image models. source: where users come from (the atelier when left out).
+    text2image, tryon: `embedded` or a model folder each. source: where users come from (the atelier when left out).
     recommender: a folder of `recommend train`; left out, the embedded one (atelier), else trained on the spot.
     """
 
     def __init__(
-        self, model: str = "embedded", *, source: Source | None = None, recommender: str | None = None
+        self,
+        *,
+        text2image: str = "embedded",
+        tryon: str = "embedded",
+        source: Source | None = None,
+        recommender: str | None = None,
     ) -> None:
-        self.model, self._source, self._folder = model, source, recommender
+        self.models = {"text2image": text2image, "tryon": tryon}
+        self._source, self._folder = source, recommender
         self.seconds: dict[str, float] = {}
 
     @cached_property
@@ -107,18 +113,18 @@ class Studio:
         """The try-on pipeline."""
         from personagen.models import load_tryon
 
-        return self._timed("load try-on", load_tryon)
+        return self._timed("tryon", load_tryon)
 
     @cached_property
     def text2image(self):
         """The text-to-image pipeline."""
         from personagen.models import load_text2image
 
-        return self._timed("load text-to-image", load_text2image)
+        return self._timed("text2image", load_text2image)
 
     def _timed(self, name: str, loader: Callable[[str], Any]) -> Any:
         start = time.perf_counter()
-        pipeline = loader(self.model)
+        pipeline = loader(self.models[name])
         pipeline.set_progress_bar_config(disable=True)
         self.seconds[name] = time.perf_counter() - start
         return pipeline
@@ -188,7 +194,7 @@ class Studio:
             history=order.history,
             catalog=self.source.catalog,
             title=f"User {order.user}",
-            run={"user": order.user, "seed": order.seed, "model": self.model, "settings": asdict(config),
+            run={"user": order.user, "seed": order.seed, "models": self.models, "settings": asdict(config),
                  "recommender": type(self.recommender).__name__},
             metadata=order.metadata,
         )  # fmt: skip

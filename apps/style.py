@@ -14,7 +14,12 @@ def run(settings: StyleConfig) -> int:
 
     Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with what is finished kept.
     """
-    studio = Studio(settings.model, source=open_source(settings), recommender=settings.recommender)
+    studio = Studio(
+        text2image=settings.text2image,
+        tryon=settings.tryon,
+        source=open_source(settings),
+        recommender=settings.recommender,
+    )
     user = choose_user(settings, studio)
     order = Order(
         history=tuple(studio.history(user)),

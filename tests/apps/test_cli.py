@@ -131,7 +131,6 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 
 
 def test_output_into_a_closed_pipe_is_no_error():
-    done = subprocess.run(
-        f"{sys.executable} -m apps.cli style --print_config | head -1", shell=True, capture_output=True, text=True, cwd=ROOT
-    )
+    command = f"{sys.executable} -m apps.cli style --print_config | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and "Traceback" not in done.stderr
