@@ -51,7 +51,7 @@ class Row:
     base: dict[str, Any] = field(default_factory=dict)
 
 
-NEURAL = {"epochs": 100, "batch_size": 64, "patience": 8}
+NEURAL = {"epochs": 40, "batch_size": 64, "learning_rate": 3e-3, "patience": 5}
 ROWS = {
     "popularity": Row("popularity"),
     "markov-last": Row("markov", ({"window": 1, "degree_power": 0.0},)),
@@ -75,14 +75,14 @@ ROWS = {
             {"recency": "geometric", "decay": 0.9, "ridge": 100.0},
         ),
     ),
-    "sasrec": Row("sasrec", ({"dropout": 0.3}, {"dropout": 0.5}), NEURAL),
+    "sasrec": Row("sasrec", ({"dropout": 0.3},), NEURAL),
     "dreamrec-paper": Row(
         "dreamrec",
         ({"train.learning_rate": 1e-3}, {"train.learning_rate": 1e-2}),
-        {"epochs": 1000, "batch_size": 256, "patience": 10, "validate_every": 25},
+        {"epochs": 600, "batch_size": 256, "patience": 4, "validate_every": 50},
         PAPER,
     ),
-    "dreamrec": Row("dreamrec", ({"dropout": 0.3}, {"dropout": 0.5}), NEURAL),
+    "dreamrec": Row("dreamrec", ({"dropout": 0.3},), NEURAL),
 }
 FEWER = {  # candidates and training where the catalogue is large, so that a seed stays affordable
     "amazon-beauty": {

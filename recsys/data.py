@@ -59,7 +59,7 @@ class Interactions:
         except ValueError:
             known = ", ".join(self.user_names[1:6])
             raise DataError(
-                f"user {user!r} is not among the {len(self.user_names) - 1} users of the data; known are {known} …"
+                f"user {user!r} is not among the {len(set(self.users))} users of the data; known are {known} …"
             ) from None
         rows = np.flatnonzero(self.users == number)
         return self.items[rows[np.argsort(self.timestamps[rows], kind="stable")]].astype(np.int64)

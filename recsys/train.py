@@ -60,6 +60,8 @@ class TrainConfig:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.validate_cases is not None and self.validate_cases < 1:
+            raise ConfigError(f"validate_cases is {self.validate_cases}; give at least 1, or None for all.")
         if self.learning_rate <= 0 or self.clip_norm <= 0:
             raise ConfigError(
                 f"learning_rate is {self.learning_rate}, clip_norm {self.clip_norm}; both must be above 0."
@@ -142,6 +144,11 @@ def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: A
         raise ConfigError(
             f"{accelerator.num_processes} processes with precision {accelerator.mixed_precision!r}: training uses one "
             "process and 'no' or 'bf16'. Launch it once, without fp16."
+        )
+    if model.n_items != split.n_items or int(config.metric.partition("@")[2]) > split.n_items:
+        raise ConfigError(
+            f"the model ranks {model.n_items} items, the data hold {split.n_items}, the metric is {config.metric!r}: "
+            "build the model for the data's items, and choose a cut-off of at most their number."
         )
     pieces = windows(split.train, config.max_length)
     if not pieces:

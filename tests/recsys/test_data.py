@@ -18,7 +18,7 @@ def test_sequences_are_in_time_order_and_stable():
     )
     assert [s.tolist() for s in data.sequences()] == [[1, 2], [4, 5], [], [9]]
     assert data.history("b").tolist() == [4, 5] and data.n_items == 9
-    with pytest.raises(DataError, match="'zoe' is not among the 4 users"):
+    with pytest.raises(DataError, match="'zoe' is not among the 3 users"):
         data.history("zoe")
 
 

@@ -170,6 +170,10 @@ def test_refuses_what_would_destroy_or_confuse_a_run(split, tmp_path):
         next(train(Tiny(), other, CONFIG, folder=tmp_path, resume=True))
     with pytest.raises(ConfigError, match="needs the folder"):
         next(train(Tiny(), split, CONFIG, resume=True))
+    with pytest.raises(ConfigError, match="the data hold 13"):
+        next(train(Tiny(), Split(split.train, split.valid, split.test, N + 1), CONFIG))
+    with pytest.raises(ConfigError, match="ndcg@13"):
+        next(train(Tiny(), split, dataclasses.replace(CONFIG, metric="ndcg@13")))
     with pytest.raises(DataError, match="nothing to learn"):
         next(train(Tiny(), Split([np.array([1])], split.valid, split.test, N), CONFIG))
 
@@ -184,7 +188,15 @@ def test_refuses_what_would_destroy_or_confuse_a_run(split, tmp_path):
 
 @pytest.mark.parametrize(
     "bad",
-    [{"epochs": 0}, {"learning_rate": 0.0}, {"metric": "ndcg"}, {"metric": "auc@5"}, {"seed": -1}, {"patience": 0}],
+    [
+        {"epochs": 0},
+        {"learning_rate": 0.0},
+        {"metric": "ndcg"},
+        {"metric": "auc@5"},
+        {"seed": -1},
+        {"patience": 0},
+        {"validate_cases": 0},
+    ],
 )
 def test_settings_out_of_range(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
