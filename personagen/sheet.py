@@ -109,7 +109,7 @@ def _card(page: _Page, y: int, column: int, look: Look, catalog: Catalog, streng
     x = MARGIN + column * (PICTURE[0] + GAP)
     _paste(page, fitted(look.image, PICTURE), (x, y), radius=16)
     thumb = (84, 112)
-    corner = (x + PICTURE[0] - thumb[0] - 12, y + PICTURE[1] - thumb[1] - 12)
+    corner = (x + PICTURE[0] - thumb[0] - 12, y + 12)  # the head is in the middle, the feet below stay free
     _paste(page, fitted(catalog[look.item].image, thumb), corner, radius=10, edge=3)
     bar = y + PICTURE[1] + 14
     _bar(page, (x, bar), strength, f"{look.score:.2f}")
