@@ -17,6 +17,7 @@ from ..models.build import build_vae, normalise_latents
 from .config import PretrainConfig
 from .corpus import Source, draw, heldout, open_corpora, pictures
 from .loop import choose_device, run
+from .thumbnail import start_from_thumbnail
 from .preview import psnr, ssim, write_grid
 
 
@@ -35,6 +36,7 @@ class VaeStage:
         self.vae = build_vae(block_out_channels=size.block_out_channels, latent_channels=size.latent_channels,
                              layers_per_block=size.layers_per_block, norm_num_groups=size.norm_num_groups,
                              sample_size=config.height).to(self.device)
+        start_from_thumbnail(self.vae)
         self.modules: dict[str, nn.Module] = {"vae": self.vae}
         corpora = open_corpora(config.corpora, size=(config.height, config.width))
         self.sources, self.heldout = [], []
