@@ -1,0 +1,71 @@
+"""A studio with tiny real models, and its page in a real browser."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from apps.studio import Studio
+from personagen.catalog import attribute_matrix
+from recsys.models import MODELS
+
+from .tiny import pipelines
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def studio() -> Studio:
+    """The atelier with an untrained DreamRec and pipelines of random weights: every class real, every answer quick."""
+    made = Studio()
+    features = attribute_matrix(made.source.catalog).matrix
+    cls, config = MODELS["dreamrec"]
+    torch.manual_seed(0)
+    sizes = {"d": 16, "layers": 1, "items": "both", "n_features": features.shape[1]}
+    vars(made)["recommender"] = cls(config(n_items=len(features) - 1, **sizes), features=features)
+    vars(made)["tryon"], vars(made)["text2image"] = pipelines()
+    return made
+
+
+@pytest.fixture(scope="session")
+def address(studio: Studio, tmp_path_factory: pytest.TempPathFactory):
+    """The address of the page, opened with the settings that users get."""
+    from apps import demo
+
+    folder = tmp_path_factory.mktemp("page")
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    page = demo.build(studio, folder)
+    _, url, _ = page.launch(**demo.launch_settings(str(folder)), server_name="127.0.0.1")
+    yield url
+    page.close(verbose=False)
+    if before is None:
+        del os.environ["GRADIO_TEMP_DIR"]
+    else:
+        os.environ["GRADIO_TEMP_DIR"] = before
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window; tests that need it skip where it, or playwright, is not installed."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+    )
+    path = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    if path is None:
+        pytest.skip("no chromium for the page's tests: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=str(Path(path)), args=FLAGS)
+        yield chromium
+        chromium.close()

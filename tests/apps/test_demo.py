@@ -1,0 +1,159 @@
+"""The page's parts, and the page itself in a real browser."""
+
+import io
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from apps import demo
+from personagen.stylist import Look, Reason
+from recsys.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 90_000  # milliseconds; the machine may be busy
+
+
+def test_importing_the_page_builds_nothing():
+    code = "import sys, apps.demo; sys.exit('gradio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_the_loopback_is_open_without_a_password():
+    assert demo.check_exposure("127.0.0.1", None) is None
+    assert demo.check_exposure("::1", None) is None
+    assert demo.check_exposure("0.0.0.0", "ann:longenough") == ("ann", "longenough")
+    for host, auth in (("0.0.0.0", None), ("example.org", None), ("127.0.0.1", "ann"), ("0.0.0.0", "ann:short")):
+        with pytest.raises(ConfigError, match="auth"):
+            demo.check_exposure(host, auth)
+
+
+def test_launch_is_hardened(tmp_path):
+    settings = demo.launch_settings(str(tmp_path))
+    assert settings["share"] is False and settings["show_error"] is False and settings["mcp_server"] is False
+    assert settings["allowed_paths"] == [] and settings["blocked_paths"] == [str(Path.cwd())]
+    assert settings["run_history"] is False and settings["strict_cors"] is True and settings["max_file_size"] == "10mb"
+
+
+def test_text_of_a_catalogue_cannot_become_markup(studio):
+    reasons = (Reason("note", "<script>alert(1)</script> [x](javascript:y)"), Reason("concept", "colour red", 1.2))
+    look = Look(Image.new("RGB", (4, 4)), "scene", 1, 0.5, "a <b>bold</b> *prompt*", reasons, 0, 0.1)
+    text = demo.describe(look, studio.source.catalog)
+    assert "<script" not in text and "<b>" not in text and "](" not in text and "*prompt*" not in text
+    assert "taste: red (+1.2)" in text.replace("\\", "")
+
+
+def test_the_zip_holds_the_files_byte_for_byte(tmp_path):
+    file = tmp_path / "a.png"
+    file.write_bytes(b"\x89PNG of ours")
+    with zipfile.ZipFile(demo.pack([file], tmp_path / "all.zip")) as archive:
+        assert archive.namelist() == ["a.png"] and archive.read("a.png") == file.read_bytes()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open the page in a window of a size and colour scheme; gives the page and the outside addresses it asked for."""
+    contexts = []
+
+    def go(*, width: int = 1360, height: int = 900, scheme: str = "light"):
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        page, outside = context.new_page(), []
+        page.set_default_timeout(PATIENCE)
+        page.on("request", lambda request: None if _inside(request.url, address) else outside.append(request.url))
+        page.goto(address)
+        page.wait_for_selector("#history img")
+        return page, outside
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+def _inside(url: str, address: str) -> bool:
+    return url.startswith((address, "data:", "blob:"))
+
+
+def _order(page, *, looks: int, scenes: int) -> None:
+    for name, value in (("looks", looks), ("scenes", scenes)):
+        page.fill(f"#{name} input[type=number]", str(value))
+        page.press(f"#{name} input[type=number]", "Tab")
+
+
+@pytest.mark.browser
+def test_looks_appear_with_their_reasons_and_can_be_taken_away(visit):
+    page, outside = visit()
+    _order(page, looks=2, scenes=1)
+    page.click("#go")
+    page.wait_for_selector("#download", state="visible")
+    assert "3 pictures in" in page.inner_text("#state")
+    assert page.locator(".look:visible").count() == 3
+    assert "a person wearing" in page.inner_text("#look-0") and "history" in page.inner_text("#look-0")
+    page.locator("#look-0 img").nth(1).wait_for()
+    data = page.request.get(page.locator("#look-0 img").nth(1).get_attribute("src")).body()
+    with Image.open(io.BytesIO(data)) as picture:  # our own PNG, not a re-encoded one
+        assert json.loads(picture.info["personagen"])["kind"] == "tryon" and "Steps:" in picture.info["parameters"]
+    with page.expect_download() as waiting:
+        page.click("#download")
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        names = archive.namelist()
+    assert {"looks.json", "sheet.png"} <= set(names) and sum(name.endswith(".png") for name in names) == 4
+    assert outside == []
+
+
+@pytest.mark.browser
+def test_cancel_stops_and_the_page_can_go_on(visit):
+    page, _ = visit()
+    _order(page, looks=8, scenes=4)
+    page.click("#go")
+    page.wait_for_selector("#stop:not([disabled])")
+    page.click("#stop")
+    page.wait_for_function("document.querySelector('#state').innerText.includes('Stopped')")
+    page.wait_for_selector("#go:not([disabled])")
+    assert page.locator(".look:visible").count() < 12
+    _order(page, looks=1, scenes=0)
+    page.click("#go")
+    page.wait_for_function("document.querySelector('#state').innerText.includes('1 pictures')")
+
+
+@pytest.mark.browser
+def test_a_described_person_has_a_history_of_fitting_items(visit):
+    page, _ = visit()
+    page.get_by_role("tab", name="Describe one").click()
+    page.wait_for_function("document.querySelectorAll('#history img').length === 0")
+    page.click("#kinds input")
+    page.get_by_role("option", name="dress").click()
+    page.wait_for_function("document.querySelectorAll('#history img').length === 8")
+
+
+@pytest.mark.browser
+def test_an_empty_description_says_what_to_do(visit):
+    page, _ = visit()
+    page.get_by_role("tab", name="Describe one").click()
+    page.wait_for_function("document.querySelectorAll('#history img').length === 0")
+    page.click("#go")
+    page.wait_for_function("document.querySelector('#state').innerText.includes('choose a kind')")
+    page.wait_for_selector("#go:not([disabled])")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1360, "dark")])
+def test_the_page_fits_a_phone_and_the_dark(visit, width, scheme):
+    page, _ = visit(width=width, height=844, scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    red = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]")
+    assert (int(red) < 80) == (scheme == "dark")
+
+
+def test_files_of_the_working_directory_are_not_served(address):
+    for path in ("pyproject.toml", str(ROOT / "pyproject.toml"), "/etc/passwd"):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{address}gradio_api/file={path}", timeout=60)
+        assert caught.value.code in (403, 404)
