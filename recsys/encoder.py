@@ -119,10 +119,11 @@ class CaserEncoder(nn.Module):
         return self(x[:, -self.window :], real[:, -self.window :])[:, -1]
 
 
+Encoder = TransformerEncoder | GruEncoder | CaserEncoder
 ENCODERS = ("transformer", "gru", "caser")
 
 
-def build(name: str, d: int, *, max_len: int, layers: int, heads: int, dropout: float) -> nn.Module:
+def build(name: str, d: int, *, max_len: int, layers: int, heads: int, dropout: float) -> Encoder:
     """Build an encoder of ENCODERS; Caser's window is min(max_len, 5). Raises: ConfigError for another name."""
     if name == "transformer":
         return TransformerEncoder(d, max_len=max_len, layers=layers, heads=heads, dropout=dropout)

@@ -41,10 +41,12 @@ class ItemTable(nn.Module):
 
     def forward(self, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Return embeddings (n+1, d), zero for padding, and biases (n+1,); a generator draws the ids to drop."""
-        embedding, bias = self._from_ids(generator) if hasattr(self, "id_embedding") else (0.0, 0.0)
+        parts = []
+        if hasattr(self, "id_embedding"):
+            parts.append(self._from_ids(generator))
         if hasattr(self, "project"):
-            embedding = embedding + self.project(self.features)
-            bias = bias + self.features @ self.feature_bias
+            parts.append((self.project(self.features), self.features @ self.feature_bias))
+        embedding, bias = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
         real = torch.arange(self.n_items + 1, device=bias.device) != PAD
         return embedding * real.unsqueeze(1), bias * real
 

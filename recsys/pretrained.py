@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -74,7 +74,9 @@ def load(folder: str | Path) -> Recommender:
         raise ModelError(
             f"{folder / 'model.safetensors'} does not fit its config.json: {error}; save the model again"
         ) from error
-    return model.eval() if isinstance(model, nn.Module) else model
+    if isinstance(model, nn.Module):
+        model.eval()
+    return cast(Recommender, model)
 
 
 def _read_config(path: Path) -> tuple[str, dict]:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from recsys.encoder import ENCODERS, build
+from recsys.encoder import ENCODERS, CaserEncoder, GruEncoder, build
 from recsys.errors import ConfigError
 
 D, L = 16, 9
@@ -52,13 +52,13 @@ def test_order_matters_in_the_recent_past(encoder):
 
 
 def test_gru_equals_torch_on_the_unpadded_history():
-    encoder = build("gru", D, max_len=L, layers=1, heads=1, dropout=0.0).eval()
+    encoder = GruEncoder(D, layers=1, dropout=0.0).eval()
     x, real = _inputs()
     torch.testing.assert_close(encoder(x, real)[1, 3:], encoder.gru(x[1:2, 3:])[0][0], atol=1e-5, rtol=1e-5)
 
 
 def test_caser_equals_its_definition():
-    encoder = build("caser", D, max_len=4, layers=1, heads=1, dropout=0.0).eval()
+    encoder = CaserEncoder(D, window=4, dropout=0.0).eval()
     x = torch.randn(1, 4, D)
     across = [conv(x.transpose(1, 2)).relu().amax(-1) for conv in encoder.across]
     down = torch.einsum("bld,vl->bvd", x, encoder.down).flatten(1)

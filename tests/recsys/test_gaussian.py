@@ -70,15 +70,13 @@ def test_algorithm_2_equals_ddpm_of_diffusers():
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=2e-4)
 
 
-def test_posterior_mean_equals_diffusers(noise_schedule):
-    from diffusers import DDPMScheduler
-
-    scheduler, x = DDPMScheduler(**_options(noise_schedule)), _start()
-    scheduler.set_timesteps(T)
-    x0 = torch.tanh(x)
-    expected = scheduler.step(x0, torch.tensor(0), x).prev_sample
-    found = gaussian.posterior_mean(x0, x, torch.ones(5, dtype=torch.int64), schedule=noise_schedule)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize("t", [1, 2, 30, T])
+def test_posterior_mean_is_an_ancestral_step_without_its_noise(noise_schedule, t):
+    x, time = _start(), torch.full((5,), t)
+    first = next(gaussian.sample(_denoise, x, schedule=noise_schedule, start=t, eta=1.0, noise=lambda x, _: 0 * x))
+    found = gaussian.posterior_mean(_denoise(x, time), x, time, schedule=noise_schedule)
+    assert first.t == t - 1
+    torch.testing.assert_close(found, first.x)
 
 
 def test_predictions_convert_into_each_other(noise_schedule):

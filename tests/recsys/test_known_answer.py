@@ -88,12 +88,11 @@ def test_sasrec_comes_within_five_percent_of_bayes_with_every_encoder(encoder):
     assert 0.95 * chain.bayes_hit < _hit(model, chain) < chain.bayes_hit + 0.03
 
 
-@pytest.mark.parametrize("cls", [SASRec, DreamRec])
+@pytest.mark.parametrize(("cls", "config_class"), [(SASRec, SASRecConfig), (DreamRec, DreamRecConfig)])
 @pytest.mark.parametrize("source", ["features", "both"])
-def test_an_item_that_was_never_in_training_is_found_by_its_features(cls, source):
+def test_an_item_that_was_never_in_training_is_found_by_its_features(cls, config_class, source):
     """Two items of every kind arrive after training: users must get those of their own kind."""
     data = tastes()
-    config_class = SASRecConfig if cls is SASRec else DreamRecConfig
     config = config_class(60, items=source, n_features=data.features.shape[1], **SMALL)
     model = _fit(cls(config, features=data.features), data.sequences, epochs=12)
     arrivals = data.features[[*range(1, 7), *range(7, 13)]]

@@ -20,7 +20,9 @@ def test_the_loss_is_the_cross_entropy_of_each_next_item_under_its_own_prefix():
     """Closed form: rank every prefix alone, as at test time, and read off the log-probability of its next item."""
     model = SASRec(CONFIG).eval()
     prefixes = [([], 3), ([3], 4), ([3, 4], 9), ([5], 6), ([5, 6], 7), ([5, 6, 7], 8), ([5, 6, 7, 8], 10)]
-    model.encoder.position.data.zero_()  # positions count from the recent end: a prefix inside a row sits elsewhere
+    dict(model.named_parameters())[
+        "encoder.position"
+    ].data.zero_()  # positions count from the recent end: a prefix inside a row sits elsewhere
     log_p = []
     for prefix, item in prefixes:
         ranking = model.recommend(torch.tensor([[0, *prefix]]), 30, exclude_seen=False)
