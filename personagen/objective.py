@@ -1,7 +1,8 @@
 """Diffusion training targets and losses, pure: prediction targets, min-SNR weights, masked and weighted errors.
 
-With alpha = sqrt(abar_t), sigma = sqrt(1 - abar_t): x_t = alpha x0 + sigma eps, v = alpha eps - sigma x0 (Salimans & Ho,
-arXiv 2202.00512, eq. 8 and appendix D), SNR = alpha² / sigma². Weights: min-SNR (Hang et al., arXiv 2303.09556, §3.4).
+With alpha = sqrt(abar_t), sigma = sqrt(1 - abar_t): x_t = alpha x0 + sigma eps, v = alpha eps - sigma x0 (Salimans &
+Ho, arXiv 2202.00512, eq. 8 and appendix D), SNR = alpha² / sigma². Weights: min-SNR (Hang et al., arXiv 2303.09556,
+§3.4).
 """
 
 from typing import Literal, get_args
@@ -22,7 +23,7 @@ def add_noise(x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
 
 
 def prediction_target(x0: Tensor, noise: Tensor, abar: Tensor, *, prediction: Prediction) -> Tensor:
-    """Return what the network has to output for x_t: noise, v or x0, each (B, *). Raises ConfigError on another kind."""
+    """Return what the network has to output for x_t: noise, v or x0, each (B, *); ConfigError on another kind."""
     if prediction == "epsilon":
         return noise
     if prediction == "sample":
@@ -51,9 +52,9 @@ def snr_weights(
     """Return the weight of each row's squared error; finite for every abar (B,) in [0, 1] and every prediction.
 
     "min_snr": the paper's min(SNR, gamma) on the error of x0, divided by the factor between that error and the one of
-    `prediction`: SNR for epsilon (1 where SNR is 0), SNR + 1 for v, 1 for the sample. With v it vanishes at SNR = 0, so a
-    schedule with zero terminal SNR leaves its last step untrained; "clamped", min(1, gamma / SNR) for every prediction,
-    keeps it. "uniform": ones.
+    `prediction`: SNR for epsilon (1 where SNR is 0), SNR + 1 for v, 1 for the sample. With v it vanishes at SNR = 0,
+    so a schedule with zero terminal SNR leaves its last step untrained; "clamped", min(1, gamma / SNR) for every
+    prediction, keeps it. "uniform": ones.
     Raises ConfigError on gamma <= 0 or an unknown kind.
     """
     if gamma <= 0:
@@ -81,8 +82,9 @@ def weighted_error(
 ) -> Tensor:
     """Return the mean squared error, a scalar, in float32.
 
-    output, target (B, C, h, w); weights (B,) multiply rows; region (B, 1, h, w), >= 0, multiplies cells and is normalised
-    within each row, so that a small region counts as much as a large one. A row whose region is all 0 contributes 0.
+    output, target (B, C, h, w); weights (B,) multiply rows; region (B, 1, h, w), >= 0, multiplies cells and is
+    normalised within each row, so that a small region counts as much as a large one. A row whose region is all 0
+    contributes 0.
     """
     error = (output.float() - target.float()).square()
     if region is None:

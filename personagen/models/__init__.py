@@ -37,8 +37,8 @@ def load_text2image(
 ) -> "StableDiffusionPipeline":
     """Load a text-to-image pipeline: the embedded one, or any Stable Diffusion in diffusers' layout by path.
 
-    dtype: of the weights in memory, float32 when left out (half precision is slow on a CPU). allow_download: take a name
-    such as "owner/model" from the hub when no folder of that name is there; without it nothing outside is asked.
+    dtype: of the weights in memory, float32 when left out (half precision is slow on a CPU). allow_download: take a
+    name such as "owner/model" from the hub when no folder of that name is there; without it nothing outside is asked.
     Raises ModelError that names the folder and the missing files.
     """
     import torch
@@ -80,7 +80,9 @@ def load_tryon(
 def missing_files(name_or_path: str | Path, kind: str) -> list[str]:
     """List the files that a model of `kind`, "text2image" or "tryon", lacks; empty when it is whole."""
     folder = EMBEDDED[kind] if name_or_path == "embedded" else Path(name_or_path)
-    return [name for name in (TEXT2IMAGE_FILES if kind == "text2image" else TRYON_FILES) if not (folder / name).is_file()]
+    return [
+        name for name in (TEXT2IMAGE_FILES if kind == "text2image" else TRYON_FILES) if not (folder / name).is_file()
+    ]
 
 
 def _resolve(name_or_path: str | Path, kind: str, files: tuple[str, ...], *, allow_download: bool = False) -> Path:
@@ -99,25 +101,38 @@ def _resolve(name_or_path: str | Path, kind: str, files: tuple[str, ...], *, all
 
 def _remedy(name_or_path: str | Path) -> str:
     if name_or_path == "embedded":
-        return "clone the repository again, or train it: personagen pretrain configs/pretrain/vae.yaml, text2image.yaml, tryon.yaml."
+        return (
+            "clone the repository again, or train it: personagen pretrain configs/pretrain/vae.yaml, then "
+            "text2image.yaml and tryon.yaml."
+        )
     return 'give "embedded" or the path of a folder in diffusers\' layout (model_index.json, unet/, ...).'
 
 
 def _shared_vae(source: Path) -> Path:
     """Find the autoencoder of a try-on model without one: beside it, in a run of pretraining, or the embedded one."""
-    places = (source.parent / "embedded" / "vae", source.parent.parent / "text2image" / "embedded" / "vae", EMBEDDED["text2image"] / "vae")
+    places = (
+        source.parent / "embedded" / "vae",
+        source.parent.parent / "text2image" / "embedded" / "vae",
+        EMBEDDED["text2image"] / "vae",
+    )
     for folder in places:
         if (folder / WEIGHTS).is_file():
             return folder
-    raise ModelError(f"The try-on model in {source} has no vae/ of its own, and none was found in {', '.join(map(str, places))}; "
-                     "copy the autoencoder that it was trained with to one of them.")
+    raise ModelError(
+        f"The try-on model in {source} has no vae/ of its own, and none was found in {', '.join(map(str, places))}; "
+        "copy the autoencoder that it was trained with to one of them."
+    )
 
 
 def _read(kind: Any, source: Path, *, dtype: "torch.dtype", local_files_only: bool = True, **components: Any) -> Any:
     """Call from_pretrained safely; whatever it finds wrong with the files becomes a ModelError."""
     try:
-        return kind.from_pretrained(str(source), dtype=dtype, use_safetensors=True, local_files_only=local_files_only, **components)
+        return kind.from_pretrained(
+            str(source), dtype=dtype, use_safetensors=True, local_files_only=local_files_only, **components
+        )
     except ModelError:
         raise
     except Exception as error:  # diffusers, safetensors and transformers each have errors of their own
-        raise ModelError(f"The model in {source} cannot be loaded ({type(error).__name__}: {error}); copy or train it again.") from error
+        raise ModelError(
+            f"The model in {source} cannot be loaded ({type(error).__name__}: {error}); copy or train it again."
+        ) from error

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -16,8 +16,14 @@ BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 
 
-def build_vae(*, block_out_channels: Sequence[int], latent_channels: int, layers_per_block: int, norm_num_groups: int,
-              sample_size: int) -> AutoencoderKL:
+def build_vae(
+    *,
+    block_out_channels: Sequence[int],
+    latent_channels: int,
+    layers_per_block: int,
+    norm_num_groups: int,
+    sample_size: int,
+) -> AutoencoderKL:
     """Build an autoencoder without attention, so that crops and full pictures of any size are treated alike.
 
     n widths give latents of 1/2^(n-1) the size. Both 1x1 convolutions around the latents are there: `normalise_latents`
@@ -26,10 +32,18 @@ def build_vae(*, block_out_channels: Sequence[int], latent_channels: int, layers
     _check_groups(block_out_channels, norm_num_groups)
     levels = len(block_out_channels)
     return AutoencoderKL(
-        in_channels=3, out_channels=3, latent_channels=latent_channels, block_out_channels=tuple(block_out_channels),
-        down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels,
-        layers_per_block=layers_per_block, norm_num_groups=norm_num_groups, sample_size=sample_size, scaling_factor=1.0,
-        force_upcast=False, mid_block_add_attention=False,
+        in_channels=3,
+        out_channels=3,
+        latent_channels=latent_channels,
+        block_out_channels=tuple(block_out_channels),
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        layers_per_block=layers_per_block,
+        norm_num_groups=norm_num_groups,
+        sample_size=sample_size,
+        scaling_factor=1.0,
+        force_upcast=False,
+        mid_block_add_attention=False,
     )
 
 
@@ -37,8 +51,8 @@ def build_vae(*, block_out_channels: Sequence[int], latent_channels: int, layers
 def normalise_latents(vae: AutoencoderKL, *, mean: Tensor, std: Tensor) -> None:
     """Write the latents' statistics into the 1x1 convolutions: every channel then has mean 0 and deviation 1, exactly.
 
-    mean, std (C,): statistics of the posterior mean before the call. Decoded pictures stay the same. scaling_factor stays 1
-    and shift_factor unset, because StableDiffusionPipeline applies only the former, and one for all channels.
+    mean, std (C,): statistics of the posterior mean before the call. Decoded pictures stay the same. scaling_factor
+    stays 1 and shift_factor unset, because StableDiffusionPipeline applies only the former, and one for all channels.
     """
     encode, decode, c = vae.quant_conv, vae.post_quant_conv, len(mean)
     scale = 1 / std
@@ -52,8 +66,9 @@ def normalise_latents(vae: AutoencoderKL, *, mean: Tensor, std: Tensor) -> None:
 def train_tokenizer(captions: Iterable[str], *, size: int, length: int) -> CLIPTokenizer:
     """Train a byte-level BPE on captions and return it as a CLIPTokenizer of at most `size` tokens, `length` a prompt.
 
-    Beside the words of the captions it knows sks, TOK, <s0> and <s1> as single tokens, for subjects to come. Start and end
-    are the last two ids; the end also pads. Raises ConfigError when size is too small for the bytes and these.
+    Beside the words of the captions it knows sks, TOK, <s0> and <s1> as single tokens, for subjects to come. Start
+    and end are the last two ids; the end also pads. Raises ConfigError when size is too small for the bytes and
+    these.
     """
     if size < 600 or length < 8:
         raise ConfigError(f"A tokenizer of {size} tokens and prompts of {length} is too small; use at least 600 and 8.")
@@ -62,8 +77,15 @@ def train_tokenizer(captions: Iterable[str], *, size: int, length: int) -> CLIPT
     bpe.normalizer, bpe.pre_tokenizer = reference.normalizer, reference.pre_tokenizer
     spare = 2 * len(RARE_WORDS) + len(NEW_TOKENS) + 2
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(captions, trainers.BpeTrainer(
-        vocab_size=size - spare - len(alphabet), initial_alphabet=alphabet, end_of_word_suffix=WORD_END, show_progress=False))
+    bpe.train_from_iterator(
+        captions,
+        trainers.BpeTrainer(
+            vocab_size=size - spare - len(alphabet),
+            initial_alphabet=alphabet,
+            end_of_word_suffix=WORD_END,
+            show_progress=False,
+        ),
+    )
     merges = [tuple(merge) for merge in _merges(bpe)]
     words = sorted(alphabet) + [letter + WORD_END for letter in sorted(alphabet)]
     words += [left + right for left, right in merges]
@@ -73,7 +95,9 @@ def train_tokenizer(captions: Iterable[str], *, size: int, length: int) -> CLIPT
         words += [left + middle, left + middle + right]
     vocabulary = list(dict.fromkeys([*words, *NEW_TOKENS, BOS, EOS]))
     merges = list(dict.fromkeys(merges))
-    tokenizer = CLIPTokenizer(vocab={word: i for i, word in enumerate(vocabulary)}, merges=merges, model_max_length=length)
+    tokenizer = CLIPTokenizer(
+        vocab={word: i for i, word in enumerate(vocabulary)}, merges=merges, model_max_length=length
+    )
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in NEW_TOKENS])
     return tokenizer
 
@@ -89,15 +113,33 @@ def build_text_encoder(tokenizer: CLIPTokenizer, *, width: int, layers: int, hea
     """Build CLIP's text transformer over `tokenizer`. Raises ConfigError when width is no multiple of heads."""
     if width % heads:
         raise ConfigError(f"text_width {width} must be a multiple of text_heads {heads}.")
-    return CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers,
-        num_attention_heads=heads, max_position_embeddings=tokenizer.model_max_length, projection_dim=width,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    ))
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            max_position_embeddings=tokenizer.model_max_length,
+            projection_dim=width,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
 
 
-def build_unet(*, in_channels: int, out_channels: int, block_out_channels: Sequence[int], layers_per_block: int,
-               head_width: int, norm_num_groups: int, cross_attention_dim: int, sample_size: tuple[int, int]) -> UNet2DConditionModel:
+def build_unet(
+    *,
+    in_channels: int,
+    out_channels: int,
+    block_out_channels: Sequence[int],
+    layers_per_block: int,
+    head_width: int,
+    norm_num_groups: int,
+    cross_attention_dim: int,
+    sample_size: tuple[int, int],
+) -> UNet2DConditionModel:
     """Build a UNet with attention (self and cross) on every level but the first, heads of `head_width` channels.
 
     sample_size: (h, w) of the latents. Raises ConfigError when a width is no multiple of norm_num_groups or head_width.
@@ -108,12 +150,18 @@ def build_unet(*, in_channels: int, out_channels: int, block_out_channels: Seque
     if levels < 2:
         raise ConfigError(f"block_out_channels {tuple(block_out_channels)} must name at least 2 levels.")
     return UNet2DConditionModel(
-        sample_size=tuple(sample_size), in_channels=in_channels, out_channels=out_channels,
-        block_out_channels=tuple(block_out_channels), layers_per_block=layers_per_block,
+        sample_size=tuple(sample_size),
+        in_channels=in_channels,
+        out_channels=out_channels,
+        block_out_channels=tuple(block_out_channels),
+        layers_per_block=layers_per_block,
         down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (levels - 1),
         up_block_types=("CrossAttnUpBlock2D",) * (levels - 1) + ("UpBlock2D",),
-        cross_attention_dim=cross_attention_dim, norm_num_groups=norm_num_groups,
-        attention_head_dim=tuple(max(1, width // head_width) for width in block_out_channels),  # diffusers: number of heads
+        cross_attention_dim=cross_attention_dim,
+        norm_num_groups=norm_num_groups,
+        attention_head_dim=tuple(
+            max(1, width // head_width) for width in block_out_channels
+        ),  # diffusers: number of heads
     )
 
 
@@ -123,7 +171,9 @@ def widen_for_tryon(source: UNet2DConditionModel, *, sample_size: tuple[int, int
     Cross-attention, which try-on does not use, is set to zero and frozen. Returns a new UNet in float32.
     """
     channels = source.config.in_channels
-    unet = UNet2DConditionModel.from_config({**source.config, "in_channels": 2 * channels + 1, "sample_size": tuple(sample_size)})
+    unet = UNet2DConditionModel.from_config(
+        {**source.config, "in_channels": 2 * channels + 1, "sample_size": tuple(sample_size)}
+    )
     weights = {key: value.float() for key, value in source.state_dict().items()}
     conv = weights["conv_in.weight"]
     weights["conv_in.weight"] = torch.cat([conv, torch.zeros(conv.shape[0], channels + 1, *conv.shape[2:])], dim=1)
@@ -144,11 +194,19 @@ def silence_cross_attention(unet: nn.Module) -> None:
 def build_scheduler(*, prediction_type: str, rescale_betas_zero_snr: bool) -> DDIMScheduler:
     """Build Stable Diffusion 1.5's noise schedule; with zero terminal SNR the last step is pure noise.
 
-    Unscaled, the schedule ends at abar = .0047: 7 % of the latents' amplitude is left, which gives away the mean colour.
+    Unscaled, the schedule ends at abar = .0047: 7 % of the latents' amplitude is left, which gives away the mean
+    colour.
     """
     return DDIMScheduler(
-        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-        set_alpha_to_one=True, steps_offset=1, prediction_type=prediction_type, timestep_spacing="trailing",
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,
+        prediction_type=prediction_type,
+        timestep_spacing="trailing",
         rescale_betas_zero_snr=rescale_betas_zero_snr,
     )
 

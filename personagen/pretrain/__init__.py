@@ -12,12 +12,14 @@ __all__ = ["PretrainConfig", "Text2ImageConfig", "TryOnConfig", "VaeConfig", "pr
 
 
 def pretrain(config: PretrainConfig) -> "Iterator[Step]":
-    """Run one stage, yielding a Step after each training step; stop whenever you like, call again to go on exactly there.
+    """Run one stage, yielding a Step after each training step; stop whenever you like, call again to go on exactly
+    there.
 
-    Checkpoints are written to `output_dir/checkpoints`, at intervals and when the iterator is closed; the finished model to
-    `output_dir/vae`, `output_dir/embedded` (a StableDiffusionPipeline) or `output_dir/tryon`; pictures to look at to
-    `output_dir/previews`. A run that is stopped and called again with the same settings ends with the same weights, bit by
-    bit. While latents are cached, before the first step, a Step 0 with metrics {"cached": share} is yielded.
+    Checkpoints are written to `output_dir/checkpoints`, at intervals and when the iterator is closed; the finished
+    model to `output_dir/vae`, `output_dir/embedded` (a StableDiffusionPipeline) or `output_dir/tryon`; pictures to
+    look at to `output_dir/previews`. A run that is stopped and called again with the same settings ends with the same
+    weights, bit by bit. While latents are cached, before the first step, a Step 0 with metrics {"cached": share} is
+    yielded.
     Raises ConfigError on settings, DataError on corpora, ModelError on unusable weights, ResourceError when losses stay
     non-finite.
     """

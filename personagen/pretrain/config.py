@@ -27,7 +27,7 @@ class VaeConfig:
     ssim_weight: float = 0.1
     kl_weight: float = 1e-4
     equivariance: float = 0.25
-    """Share of the steps that decode halved latents to the halved picture (EQ-VAE, arXiv 2502.09509): easier to diffuse."""
+    """Share of the steps that decode halved latents to the halved picture (EQ-VAE, arXiv 2502.09509)."""
     statistics_rows: int = 1024
     """Pictures whose latents give the normalisation at the end."""
 
@@ -75,7 +75,7 @@ class TryOnConfig:
     outside_weight: float = 0.1
     """Weight of the error outside the mask, where inside is 1 (outside is repainted from the photo)."""
     garment_variants: dict[str, int] = field(default_factory=dict)
-    """Corpus folder -> number of augmented copies (flip, small affine, erasing) of each garment photo; 0 where not named."""
+    """Corpus folder -> augmented copies (flip, small affine, erasing) of each garment photo; 0 where not named."""
     preview_rows: int = 6
     preview_steps: int = 20
     guidance_scale: float = 2.0
@@ -144,6 +144,6 @@ def check_config(config: PretrainConfig) -> None:
             raise ConfigError(f"{name} is {value}; it must lie in 0..1.")
     if config.prediction_type == "epsilon" and config.rescale_betas_zero_snr:
         raise ConfigError(
-            "prediction_type epsilon cannot be combined with rescale_betas_zero_snr: at zero SNR the noise says nothing "
-            "about the picture. Use v_prediction, or set rescale_betas_zero_snr to false."
+            "prediction_type epsilon cannot be combined with rescale_betas_zero_snr: at zero SNR the noise "
+            "says nothing about the picture. Use v_prediction, or set rescale_betas_zero_snr to false."
         )

@@ -32,18 +32,26 @@ def open_corpus(folder: str | Path, *, size: tuple[int, int]) -> Corpus:
     """
     folder = Path(folder)
     if not (folder / "meta.jsonl").is_file():
-        raise DataError(f"{folder} is not a corpus: there is no {folder / 'meta.jsonl'}. Make the corpus first, or correct the path.")
+        raise DataError(
+            f"{folder} is not a corpus: there is no {folder / 'meta.jsonl'}. Make the corpus first, or correct "
+            "the path."
+        )
     try:
         meta = [json.loads(line) for line in (folder / "meta.jsonl").read_text(encoding="utf-8").splitlines() if line]
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                  for name in ARRAYS if name == "image" or (folder / f"{name}.npy").is_file()}
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in ARRAYS
+            if name == "image" or (folder / f"{name}.npy").is_file()
+        }
     except (OSError, ValueError) as error:
         raise DataError(f"The corpus {folder} cannot be read ({error}); make it again.") from error
     for name, array in arrays.items():
         expected = (len(meta), *size, 3)[: ARRAYS[name]]
         if array.shape != expected or array.dtype != np.uint8:
-            raise DataError(f"{folder / name}.npy holds {array.dtype} {array.shape}, expected uint8 {expected}; "
-                            "set height and width to the corpus's size, or make the corpus again.")
+            raise DataError(
+                f"{folder / name}.npy holds {array.dtype} {array.shape}, expected uint8 {expected}; "
+                "set height and width to the corpus's size, or make the corpus again."
+            )
     splits = np.array([row.get("split", "train") for row in meta])
     rows = {split: np.flatnonzero(splits == split) for split in ("train", "heldout")}
     if not len(rows["train"]):
@@ -51,12 +59,17 @@ def open_corpus(folder: str | Path, *, size: tuple[int, int]) -> Corpus:
     return Corpus(folder, meta, arrays, rows)
 
 
-def open_corpora(corpora: dict[str, float], *, size: tuple[int, int], needs: tuple[str, ...] = ("image",)) -> list[tuple[Corpus, float]]:
+def open_corpora(
+    corpora: dict[str, float], *, size: tuple[int, int], needs: tuple[str, ...] = ("image",)
+) -> list[tuple[Corpus, float]]:
     """Open the corpora of weight > 0 that hold every array in `needs`. Raises DataError when none does."""
     opened = [(open_corpus(folder, size=size), weight) for folder, weight in corpora.items() if weight > 0]
     fitting = [(corpus, weight) for corpus, weight in opened if all(name in corpus.arrays for name in needs)]
     if not fitting:
-        raise DataError(f"None of the corpora {list(corpora)} holds {' and '.join(f'{name}.npy' for name in needs)}; add one that does.")
+        raise DataError(
+            f"None of the corpora {list(corpora)} holds {' and '.join(f'{name}.npy' for name in needs)}; "
+            "add one that does."
+        )
     return fitting
 
 
@@ -83,7 +96,7 @@ def pictures(arrays: list[np.ndarray]) -> Tensor:
 
 
 def heldout(corpora: list[tuple[Corpus, float]], count: int) -> list[tuple[int, int]]:
-    """Choose `count` held-out (corpus, row) pairs, the same every time, taking turns among the corpora; train rows if none."""
+    """Choose `count` held-out (corpus, row) pairs, always the same, corpora taking turns; train rows if none."""
     lists = [list(corpus.rows["heldout"]) or list(corpus.rows["train"][-count:]) for corpus, _ in corpora]
     turns = [(i, int(rows[k])) for k in range(max(map(len, lists))) for i, rows in enumerate(lists) if k < len(rows)]
     return turns[:count]

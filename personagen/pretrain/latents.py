@@ -1,4 +1,4 @@
-"""Encode a corpus once: latents beside the run, memory-mapped, made again when the autoencoder or the pictures change."""
+"""Encode a corpus once: latents beside the run, made again when the autoencoder or the pictures change."""
 
 import hashlib
 import json
@@ -49,21 +49,31 @@ def load_encoder(folder: str | Path, *, device: torch.device, bf16: bool) -> Enc
     """Load a trained autoencoder, frozen, in float32. Raises ModelError when the folder holds none."""
     weights = Path(folder) / "diffusion_pytorch_model.safetensors"
     if not weights.is_file():
-        raise ModelError(f"There is no autoencoder in {folder} ({weights.name} is missing); run the vae stage first, or correct vae_dir.")
+        raise ModelError(
+            f"There is no autoencoder in {folder} ({weights.name} is missing); run the vae stage first, "
+            "or correct vae_dir."
+        )
     vae = AutoencoderKL.from_pretrained(str(folder), dtype=torch.float32, local_files_only=True, use_safetensors=True)
     vae.requires_grad_(False).eval().to(device)
     return Encoder(vae, hashlib.sha256(weights.read_bytes()).hexdigest()[:16], bf16)
 
 
-def cache_latents(encoder: Encoder, corpus: Corpus, name: str, path: Path, *, prepare: Prepare | None = None,
-                  batch_size: int = 8) -> Iterator[float]:
-    """Encode every picture of an array ("image", "garment") into `path`, a float16 .npy (N, C, h, w); yield the share done.
+def cache_latents(
+    encoder: Encoder, corpus: Corpus, name: str, path: Path, *, prepare: Prepare | None = None, batch_size: int = 8
+) -> Iterator[float]:
+    """Encode every picture of an array ("image", "garment") into `path`, float16 (N, C, h, w); yield the share done.
 
-    Nothing is done when `path` is there and fits the autoencoder and the pictures. Raises ResourceError when the disk is full.
+    Nothing is done when `path` is there and fits the autoencoder and the pictures. Raises ResourceError when the disk
+    is full.
     """
     source = corpus.arrays[name]
     file = (corpus.folder / f"{name}.npy").stat()
-    stamp = {"vae": encoder.fingerprint, "source": str(corpus.folder / name), "bytes": file.st_size, "changed": file.st_mtime_ns}
+    stamp = {
+        "vae": encoder.fingerprint,
+        "source": str(corpus.folder / name),
+        "bytes": file.st_size,
+        "changed": file.st_mtime_ns,
+    }
     sidecar = path.with_suffix(".json")
     if path.is_file() and sidecar.is_file() and json.loads(sidecar.read_text()) == stamp:
         return
@@ -75,7 +85,9 @@ def cache_latents(encoder: Encoder, corpus: Corpus, name: str, path: Path, *, pr
             x = pictures([source[row] for row in rows])
             z = encoder.encode(prepare(x, rows) if prepare else x).cpu().numpy()
             if target is None:
-                target = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=(len(source), *z.shape[1:]))
+                target = np.lib.format.open_memmap(
+                    temporary, mode="w+", dtype=np.float16, shape=(len(source), *z.shape[1:])
+                )
             target[rows[0] : rows[-1] + 1] = z
             yield (rows[-1] + 1) / len(source)
         if target is not None:
@@ -83,7 +95,9 @@ def cache_latents(encoder: Encoder, corpus: Corpus, name: str, path: Path, *, pr
         os.replace(temporary, path)
         sidecar.write_text(json.dumps(stamp))
     except OSError as error:
-        raise ResourceError(f"Latents cannot be written to {path} ({error}); free disk space, then run again.") from error
+        raise ResourceError(
+            f"Latents cannot be written to {path} ({error}); free disk space, then run again."
+        ) from error
 
 
 def paint_over(corpus: Corpus) -> Prepare:
@@ -100,7 +114,9 @@ def vary(seed: int) -> Prepare:
     """Return a step that changes garment photos a little: mirror (half of them), turn, scale, shift, erase a patch."""
 
     def prepare(x: Tensor, rows: list[int]) -> Tensor:
-        return torch.stack([_vary(picture, torch.Generator().manual_seed(seed * 1_000_003 + row)) for picture, row in zip(x, rows)])
+        return torch.stack(
+            [_vary(picture, torch.Generator().manual_seed(seed * 1_000_003 + row)) for picture, row in zip(x, rows)]
+        )
 
     return prepare
 
@@ -111,10 +127,12 @@ def _vary(picture: Tensor, generator: torch.Generator) -> Tensor:
     mirror = 1.0 if u[2] > 0 else -1.0
     height, width = picture.shape[1:]
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    theta = torch.stack([
-        torch.stack([cos * mirror, -sin * height / width, u[3] * 0.08]),
-        torch.stack([sin * mirror * width / height, cos, u[4] * 0.08]),
-    ])
+    theta = torch.stack(
+        [
+            torch.stack([cos * mirror, -sin * height / width, u[3] * 0.08]),
+            torch.stack([sin * mirror * width / height, cos, u[4] * 0.08]),
+        ]
+    )
     grid = F.affine_grid(theta[None], [1, *picture.shape], align_corners=False)
     moved = 1 - F.grid_sample(1 - picture[None], grid, align_corners=False)[0]  # white, 1, comes in from outside
     if u[5] > 0:

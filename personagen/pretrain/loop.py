@@ -116,9 +116,11 @@ class Trainer:
     def _count_failure(self, finite: bool) -> None:
         self.failures = 0 if finite else self.failures + 1
         if self.failures >= PATIENCE:
-            raise ResourceError(f"The loss was not finite in {PATIENCE} steps in a row, up to step {self.step}; lower "
-                                f"learning_rate {self.config.learning_rate} or set bf16 to false, then run again: "
-                                "training goes on from the last good checkpoint.")
+            raise ResourceError(
+                f"The loss was not finite in {PATIENCE} steps in a row, up to step {self.step}; lower "
+                f"learning_rate {self.config.learning_rate} or set bf16 to false, then run again: "
+                "training goes on from the last good checkpoint."
+            )
 
     def averaged(self) -> "Averaged":
         """Context in which the modules hold the averaged weights and are in evaluation mode."""
@@ -145,7 +147,9 @@ class Trainer:
         shapes = {name: tuple(p.shape) for name, p in zip(self.names, self.parameters)}
         for group in ("model", "ema"):
             if {name: tuple(t.shape) for name, t in found.tensors[group].items()} != shapes:
-                raise ModelError(f"{found.path} was written by a model of other sizes; use another output_dir, or its settings.")
+                raise ModelError(
+                    f"{found.path} was written by a model of other sizes; use another output_dir, or its settings."
+                )
         with torch.no_grad():
             for name, p, shadow in zip(self.names, self.parameters, self.ema.shadow_params):
                 p.copy_(found.tensors["model"][name])

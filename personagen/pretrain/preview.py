@@ -12,7 +12,9 @@ from ..images import to_uint8
 
 def write_grid(rows: list[Tensor], path: Path, *, gap: int = 4) -> None:
     """Write rows of pictures, each (N, 3, H, W) in [-1, 1], as one PNG on white; it replaces an older file whole."""
-    lines = [torch.cat([F.pad(p, (0, gap, 0, gap), value=1.0) for p in row.detach().float().cpu()], dim=2) for row in rows]
+    lines = [
+        torch.cat([F.pad(p, (0, gap, 0, gap), value=1.0) for p in row.detach().float().cpu()], dim=2) for row in rows
+    ]
     width = max(line.shape[2] for line in lines)
     sheet = torch.cat([F.pad(line, (0, width - line.shape[2], 0, 0), value=1.0) for line in lines], dim=1)
     temporary = path.with_suffix(".tmp")
@@ -21,7 +23,7 @@ def write_grid(rows: list[Tensor], path: Path, *, gap: int = 4) -> None:
 
 
 def ssim(a: Tensor, b: Tensor, *, window: int = 7, data_range: float = 2.0) -> Tensor:
-    """Return the structural similarity (Wang et al. 2004, uniform window) of pictures (B, C, H, W) as a map (B, C, H', W')."""
+    """Return the structural similarity (Wang et al. 2004, uniform window) of (B, C, H, W) as a map (B, C, H', W')."""
     pool = lambda x: F.avg_pool2d(x, window, stride=1)
     mu_a, mu_b = pool(a), pool(b)
     var_a, var_b, cov = pool(a * a) - mu_a**2, pool(b * b) - mu_b**2, pool(a * b) - mu_a * mu_b

@@ -56,12 +56,26 @@ class Text2ImageStage:
                     self.tokens.append(self._tokenize([row.get(CAPTIONS[name], "") for row in corpus.meta]))
         torch.manual_seed(config.seed)
         channels, cells = self.sources[0].array.shape[1], self.sources[0].array.shape[2:]
-        self.text_encoder = build_text_encoder(self.tokenizer, width=size.text_width, layers=size.text_layers, heads=size.text_heads)
-        self.unet = build_unet(in_channels=channels, out_channels=channels, block_out_channels=size.block_out_channels,
-                               layers_per_block=size.layers_per_block, head_width=size.head_width,
-                               norm_num_groups=size.norm_num_groups, cross_attention_dim=size.text_width, sample_size=tuple(cells))
-        self.modules: dict[str, nn.Module] = {"text_encoder": self.text_encoder.to(self.device), "unet": self.unet.to(self.device)}
-        self.scheduler = build_scheduler(prediction_type=config.prediction_type, rescale_betas_zero_snr=config.rescale_betas_zero_snr)
+        self.text_encoder = build_text_encoder(
+            self.tokenizer, width=size.text_width, layers=size.text_layers, heads=size.text_heads
+        )
+        self.unet = build_unet(
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=size.block_out_channels,
+            layers_per_block=size.layers_per_block,
+            head_width=size.head_width,
+            norm_num_groups=size.norm_num_groups,
+            cross_attention_dim=size.text_width,
+            sample_size=tuple(cells),
+        )
+        self.modules: dict[str, nn.Module] = {
+            "text_encoder": self.text_encoder.to(self.device),
+            "unet": self.unet.to(self.device),
+        }
+        self.scheduler = build_scheduler(
+            prediction_type=config.prediction_type, rescale_betas_zero_snr=config.rescale_betas_zero_snr
+        )
         self.abar = self.scheduler.alphas_cumprod.to(self.device)
         self.empty = self._tokenize([""])
         self.heldout = heldout(corpora, config.heldout_rows)
@@ -85,7 +99,9 @@ class Text2ImageStage:
         context = self.text_encoder(tokens.to(self.device))[0]
         output = self.unet(add_noise(x0, noise, abar), t, encoder_hidden_states=context).sample
         target = prediction_target(x0, noise, abar, prediction=config.prediction_type)
-        weights = snr_weights(abar, prediction=config.prediction_type, weighting=config.weighting, gamma=config.snr_gamma)
+        weights = snr_weights(
+            abar, prediction=config.prediction_type, weighting=config.weighting, gamma=config.snr_gamma
+        )
         return {"loss": weighted_error(output, target, weights=weights), "mse": weighted_error(output, target).detach()}
 
     @torch.no_grad()
@@ -107,8 +123,15 @@ class Text2ImageStage:
     def pipeline(self) -> StableDiffusionPipeline:
         """Join the components, as they are now, to a pipeline."""
         return StableDiffusionPipeline(
-            vae=self.encoder.vae, text_encoder=self.text_encoder, tokenizer=self.tokenizer, unet=self.unet,
-            scheduler=self.scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+            vae=self.encoder.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+            scheduler=self.scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
 
     def preview(self, path: Path) -> None:
         """Write the pictures of the fixed prompts, always from the same noise, over as many held-out pictures."""
@@ -117,8 +140,15 @@ class Text2ImageStage:
         pipe.set_progress_bar_config(disable=True)
         generator = torch.Generator().manual_seed(1)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
-            made = pipe(prompts, height=self.config.height, width=self.config.width, num_inference_steps=size.preview_steps,
-                        guidance_scale=size.guidance_scale, generator=generator, output_type="pt").images
+            made = pipe(
+                prompts,
+                height=self.config.height,
+                width=self.config.width,
+                num_inference_steps=size.preview_steps,
+                guidance_scale=size.guidance_scale,
+                generator=generator,
+                output_type="pt",
+            ).images
         truth = pictures([self.corpora[i][0].arrays["image"][row] for i, row in self.heldout[: len(prompts)]])
         write_grid([made.float().cpu() * 2 - 1, truth], path)
 
@@ -126,8 +156,14 @@ class Text2ImageStage:
         """Save a StableDiffusionPipeline in float16, with the tokenizer files that older tools read."""
         pipe = self.pipeline()
         copies = {name: half_copy(getattr(pipe, name)) for name in ("vae", "text_encoder", "unet")}
-        finished = StableDiffusionPipeline(**copies, tokenizer=self.tokenizer, scheduler=self.scheduler, safety_checker=None,
-                                           feature_extractor=None, requires_safety_checker=False)
+        finished = StableDiffusionPipeline(
+            **copies,
+            tokenizer=self.tokenizer,
+            scheduler=self.scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
         with quiet():
             finished.save_pretrained(folder / "embedded", safe_serialization=True)
         write_tokenizer_files(self.tokenizer, folder / "embedded" / "tokenizer")
@@ -143,7 +179,9 @@ def _tokenizer(config: PretrainConfig, corpora: list[tuple[Corpus, float]]) -> C
     folder = Path(config.output_dir) / "tokenizer"
     if not (folder / "tokenizer.json").is_file():
         size = config.text2image
-        captions = [row[key] for corpus, _ in corpora for row in corpus.meta for key in CAPTIONS.values() if row.get(key)]
+        captions = [
+            row[key] for corpus, _ in corpora for row in corpus.meta for key in CAPTIONS.values() if row.get(key)
+        ]
         train_tokenizer(captions, size=size.tokenizer_size, length=size.tokenizer_length).save_pretrained(folder)
     with quiet():
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)

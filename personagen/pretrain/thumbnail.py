@@ -1,9 +1,9 @@
 """Start an autoencoder as a linear one that stores an 8 x 8 thumbnail, so that colour need not be discovered.
 
-With the usual random start every colour direction is a small signal beside lightness, and an f8 autoencoder of this size
-stayed grey for 1,200 steps. Here the residual streams carry +RGB, -RGB and two constants from the first convolution to
-the last: averages on the way down, copies on the way up. silu(a) - silu(-a) = a undoes the activation, and the constants
-keep the group normalisations from removing the level. Everything else starts as usual, and all of it is trained.
+With the usual random start every colour direction is a small signal beside lightness, and an f8 autoencoder of this
+size stayed grey for 1,200 steps. Here the residual streams carry +RGB, -RGB and two constants from the first convolution
+to the last: averages on the way down, copies on the way up. silu(a) - silu(-a) = a undoes the activation, and the
+constants keep the group normalisations from removing the level. Everything else starts as usual, and all of it is trained.
 """
 
 import torch
@@ -26,8 +26,10 @@ def start_from_thumbnail(vae: AutoencoderKL, *, logvar: float = -6.0) -> None:
     last = vae.decoder.conv_norm_out
     size = last.num_channels // last.num_groups
     if size < 3 or last.num_groups < 6:
-        raise ConfigError(f"norm_num_groups {last.num_groups} with {last.num_channels} channels cannot carry a thumbnail; "
-                          "use at least 6 groups of at least 3 channels")
+        raise ConfigError(
+            f"norm_num_groups {last.num_groups} with {last.num_channels} channels cannot carry a thumbnail; "
+            "use at least 6 groups of at least 3 channels"
+        )
     for name, module in vae.named_modules():
         if name.endswith("conv2"):
             nn.init.zeros_(module.weight)

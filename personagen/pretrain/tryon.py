@@ -31,12 +31,14 @@ NEEDS = ("image", "garment", "mask")
 
 
 def train_tryon(config: PretrainConfig) -> Iterator[Step]:
-    """Cache latents, then train the UNet; write it to `output_dir/tryon` (its autoencoder is the text-to-image model's)."""
+    """Cache latents, then train the UNet; write it to `output_dir/tryon`, without the autoencoder, which is shared."""
     encoder = load_encoder(config.tryon.vae_dir, device=choose_device(config.device), bf16=config.bf16)
     corpora = open_corpora(config.corpora, size=(config.height, config.width), needs=NEEDS)
     unknown = set(config.tryon.garment_variants) - set(config.corpora)
     if unknown:
-        raise ConfigError(f"tryon.garment_variants names {sorted(unknown)}, which is not among the corpora {sorted(config.corpora)}.")
+        raise ConfigError(
+            f"tryon.garment_variants names {sorted(unknown)}, which is not among the corpora {sorted(config.corpora)}."
+        )
     rows = []
     for corpus, _ in corpora:
         base = Path(config.output_dir) / "latents" / corpus.folder.name
@@ -44,7 +46,9 @@ def train_tryon(config: PretrainConfig) -> Iterator[Step]:
         jobs = [("image", "person", None), ("image", "masked", paint_over(corpus)), ("garment", "garment", None)]
         jobs += [("garment", f"garment-{k}", vary(k)) for k in range(1, copies + 1)]
         for name, label, prepare in jobs:
-            for share in cache_latents(encoder, corpus, name, base.with_name(f"{base.name}-{label}.npy"), prepare=prepare):
+            for share in cache_latents(
+                encoder, corpus, name, base.with_name(f"{base.name}-{label}.npy"), prepare=prepare
+            ):
                 yield Step(0, 0.0, {}, {"cached": share}, 0.0)
         rows.append({label: np.load(base.with_name(f"{base.name}-{label}.npy"), mmap_mode="r") for _, label, _ in jobs})
     yield from run(TryOnStage(config, encoder, corpora, rows), config)
@@ -53,7 +57,9 @@ def train_tryon(config: PretrainConfig) -> Iterator[Step]:
 class TryOnStage:
     """The UNet and the latents it learns from."""
 
-    def __init__(self, config: PretrainConfig, encoder: Encoder, corpora: list[tuple[Corpus, float]], latents: list[dict]) -> None:
+    def __init__(
+        self, config: PretrainConfig, encoder: Encoder, corpora: list[tuple[Corpus, float]], latents: list[dict]
+    ) -> None:
         self.config, self.encoder, self.corpora, self.latents = config, encoder, corpora, latents
         self.device = next(encoder.vae.parameters()).device
         channels, cells = latents[0]["person"].shape[1], latents[0]["person"].shape[2:]
@@ -62,9 +68,13 @@ class TryOnStage:
         self.unet = _start_unet(config, channels=channels, cells=(2 * cells[0], cells[1])).to(self.device)
         set_cross_attention(self.unet, "zero")
         self.modules: dict[str, nn.Module] = {"unet": self.unet}
-        self.scheduler = build_scheduler(prediction_type=config.prediction_type, rescale_betas_zero_snr=config.rescale_betas_zero_snr)
+        self.scheduler = build_scheduler(
+            prediction_type=config.prediction_type, rescale_betas_zero_snr=config.rescale_betas_zero_snr
+        )
         self.abar = self.scheduler.alphas_cumprod.to(self.device)
-        self.sources = [Source(part["person"], corpus.rows["train"], weight) for part, (corpus, weight) in zip(latents, corpora)]
+        self.sources = [
+            Source(part["person"], corpus.rows["train"], weight) for part, (corpus, weight) in zip(latents, corpora)
+        ]
         self.heldout = heldout(corpora, config.heldout_rows)
         self.shown: tuple[Tensor, ...] | None = None
         self.rows = sum(len(source.rows) for source in self.sources)
@@ -79,7 +89,7 @@ class TryOnStage:
         return self._error(person, masked, garment, mask, generator)
 
     def _gather(self, drawn: list[tuple[int, int]], shares: list[float]) -> tuple[Tensor, ...]:
-        """Read person, masked, garment (B, C, h, w) and mask (B, 1, h, w); a share in [0, 1) picks the garment's variant."""
+        """Read person, masked, garment (B, C, h, w) and mask (B, 1, h, w); a share in [0, 1) picks the variant."""
         columns: list[list[np.ndarray]] = [[], [], [], []]
         for (i, row), share in zip(drawn, shares):
             part = self.latents[i]
@@ -90,29 +100,46 @@ class TryOnStage:
             columns[3].append(self.corpora[i][0].arrays["mask"][row, :: self.factor, :: self.factor][None])
         return tuple(torch.from_numpy(np.stack(column).astype(np.float32)) for column in columns)
 
-    def _error(self, person: Tensor, masked: Tensor, garment: Tensor, mask: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def _error(
+        self, person: Tensor, masked: Tensor, garment: Tensor, mask: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         config, device, rows = self.config, self.device, person.shape[2]
         t = stratified_timesteps(len(person), n_steps=len(self.abar), generator=generator).to(device)
         noise = torch.randn(person.shape, generator=generator).to(device)
-        person, masked, garment, mask, abar = person.to(device), masked.to(device), garment.to(device), mask.to(device), self.abar[t]
+        person, masked, garment, mask, abar = (
+            person.to(device),
+            masked.to(device),
+            garment.to(device),
+            mask.to(device),
+            self.abar[t],
+        )
         inputs = unet_input(add_noise(person, noise, abar), masked, garment, mask)
         output = self.unet(inputs, t, encoder_hidden_states=None).sample[:, :, :rows]
         target = prediction_target(person, noise, abar, prediction=config.prediction_type)
-        weights = snr_weights(abar, prediction=config.prediction_type, weighting=config.weighting, gamma=config.snr_gamma)
+        weights = snr_weights(
+            abar, prediction=config.prediction_type, weighting=config.weighting, gamma=config.snr_gamma
+        )
         region = config.tryon.outside_weight + (1 - config.tryon.outside_weight) * mask
-        return {"loss": weighted_error(output, target, weights=weights, region=region),
-                "inside_mse": weighted_error(output, target, region=mask).detach()}
+        return {
+            "loss": weighted_error(output, target, weights=weights, region=region),
+            "inside_mse": weighted_error(output, target, region=mask).detach(),
+        }
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Return held-out errors with the right and the next row's garment, and, of whole try-ons, L1 and PSNR inside the mask."""
+        """Return held-out errors with the right and the next row's garment, and L1 and PSNR of whole try-ons."""
         own, other = self._heldout_error(swapped=False), self._heldout_error(swapped=True)
         truth, result, mask = self._wear()[-3:]
         inside = mask.sum((1, 2, 3)).clamp(min=1) * 3
         worn = torch.where(mask > 0, result, truth)
         l1 = (((worn - truth).abs()).sum((1, 2, 3)) / inside).mean().item()
-        return {"loss": own["loss"], "inside_mse": own["inside_mse"], "swapped_garment_mse": other["inside_mse"],
-                "masked_l1": l1, "repainted_psnr": psnr(worn, truth).mean().item()}
+        return {
+            "loss": own["loss"],
+            "inside_mse": own["inside_mse"],
+            "swapped_garment_mse": other["inside_mse"],
+            "masked_l1": l1,
+            "repainted_psnr": psnr(worn, truth).mean().item(),
+        }
 
     def _heldout_error(self, *, swapped: bool) -> dict[str, float]:
         generator, sums = torch.Generator().manual_seed(0), {"loss": 0.0, "inside_mse": 0.0}
@@ -123,25 +150,36 @@ class TryOnStage:
             part = [column[start : start + 8] for column in columns]
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
                 errors = self._error(part[0], part[1], part[2], part[3], generator)
-            sums = {name: value + float(errors[name]) * len(part[0]) / len(self.heldout) for name, value in sums.items()}
+            sums = {
+                name: value + float(errors[name]) * len(part[0]) / len(self.heldout) for name, value in sums.items()
+            }
         return sums
 
     def _wear(self) -> tuple[Tensor, ...]:
-        """Dress the first held-out rows; return agnostic, garment, truth, result (N, 3, H, W) in [-1, 1] and mask (N, 1, H, W)."""
+        """Dress the first held-out rows; return agnostic, garment, truth, result (N, 3, H, W) and mask (N, 1, H, W)."""
         chosen = self.heldout[: self.config.tryon.preview_rows]
         read = lambda name: np.stack([self.corpora[i][0].arrays[name][row] for i, row in chosen])
         person, garment, mask = read("image"), read("garment"), read("mask")
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
-            result = self.pipeline()(person, garment, list(mask > 0), num_inference_steps=self.config.tryon.preview_steps,
-                                     guidance_scale=self.config.tryon.guidance_scale, repaint=False, output_type="pt",
-                                     generator=torch.Generator().manual_seed(1)).images
+            result = self.pipeline()(
+                person,
+                garment,
+                list(mask > 0),
+                num_inference_steps=self.config.tryon.preview_steps,
+                guidance_scale=self.config.tryon.guidance_scale,
+                repaint=False,
+                output_type="pt",
+                generator=torch.Generator().manual_seed(1),
+            ).images
         truth, marked = pictures(list(person)), torch.from_numpy(mask)[:, None].float()
         self.shown = (truth * (1 - marked), pictures(list(garment)), truth, result.float() * 2 - 1, marked)
         return self.shown
 
     def pipeline(self) -> TryOnPipeline:
         """Join the components, as they are now, to a pipeline."""
-        return TryOnPipeline(self.encoder.vae, self.unet, self.scheduler, height=self.config.height, width=self.config.width)
+        return TryOnPipeline(
+            self.encoder.vae, self.unet, self.scheduler, height=self.config.height, width=self.config.width
+        )
 
     @torch.no_grad()
     def preview(self, path: Path) -> None:
@@ -153,8 +191,13 @@ class TryOnStage:
 
     def export(self, folder: Path) -> Path:
         """Save UNet, scheduler and settings in float16 as a TryOnPipeline without its autoencoder, which is shared."""
-        pipe = TryOnPipeline(half_copy(self.encoder.vae), half_copy(self.unet), self.scheduler,
-                             height=self.config.height, width=self.config.width)
+        pipe = TryOnPipeline(
+            half_copy(self.encoder.vae),
+            half_copy(self.unet),
+            self.scheduler,
+            height=self.config.height,
+            width=self.config.width,
+        )
         with quiet():
             pipe.save_pretrained(folder / "tryon", safe_serialization=True)
         shutil.rmtree(folder / "tryon" / "vae")
@@ -165,15 +208,29 @@ def _start_unet(config: PretrainConfig, *, channels: int, cells: tuple[int, int]
     """Return the UNet to train: widened from a text-to-image UNet where one is named, else random."""
     size = config.tryon
     if size.unet_dir is None:
-        unet = build_unet(in_channels=2 * channels + 1, out_channels=channels, block_out_channels=size.block_out_channels,
-                          layers_per_block=size.layers_per_block, head_width=size.head_width, norm_num_groups=size.norm_num_groups,
-                          cross_attention_dim=size.cross_attention_dim, sample_size=cells)
+        unet = build_unet(
+            in_channels=2 * channels + 1,
+            out_channels=channels,
+            block_out_channels=size.block_out_channels,
+            layers_per_block=size.layers_per_block,
+            head_width=size.head_width,
+            norm_num_groups=size.norm_num_groups,
+            cross_attention_dim=size.cross_attention_dim,
+            sample_size=cells,
+        )
         silence_cross_attention(unet)
         return unet
     if not (Path(size.unet_dir) / "config.json").is_file():
-        raise ModelError(f"There is no UNet in {size.unet_dir}; run the text2image stage first, or set tryon.unet_dir to null.")
-    source = UNet2DConditionModel.from_pretrained(size.unet_dir, dtype=torch.float32, local_files_only=True, use_safetensors=True)
+        raise ModelError(
+            f"There is no UNet in {size.unet_dir}; run the text2image stage first, or set tryon.unet_dir to null."
+        )
+    source = UNet2DConditionModel.from_pretrained(
+        size.unet_dir, dtype=torch.float32, local_files_only=True, use_safetensors=True
+    )
     if source.config.in_channels != channels:
-        raise ModelError(f"The UNet in {size.unet_dir} reads {source.config.in_channels} channels, the autoencoder makes {channels}; "
-                         "take both from one run.")
+        raise ModelError(
+            f"The UNet in {size.unet_dir} reads {source.config.in_channels} channels, the autoencoder "
+            f"makes {channels}; "
+            "take both from one run."
+        )
     return widen_for_tryon(source, sample_size=cells)

@@ -1,7 +1,8 @@
 """Stage 1: train the autoencoder, on crops and then on full pictures.
 
-Loss: L1, fine and coarse, + gradient differences on three scales + SSIM + a small KL; no network trained elsewhere is needed. On a share of
-the steps latents and picture are both halved (EQ-VAE, arXiv 2502.09509), which makes the latents smoother.
+Loss: L1, fine and coarse, + gradient differences on three scales + SSIM + a small KL; no network trained elsewhere is
+needed. On a share of the steps latents and picture are both halved (EQ-VAE, arXiv 2502.09509), which makes the
+latents smoother.
 """
 
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ from ..models.build import build_vae, normalise_latents
 from .config import PretrainConfig
 from .corpus import Source, draw, heldout, open_corpora, pictures
 from .loop import choose_device, run
-from .thumbnail import start_from_thumbnail
 from .preview import psnr, ssim, write_grid
+from .thumbnail import start_from_thumbnail
 
 
 def train_vae(config: PretrainConfig) -> Iterator[Step]:
@@ -33,9 +34,13 @@ class VaeStage:
         size = config.vae
         self.config, self.device = config, choose_device(config.device)
         torch.manual_seed(config.seed)
-        self.vae = build_vae(block_out_channels=size.block_out_channels, latent_channels=size.latent_channels,
-                             layers_per_block=size.layers_per_block, norm_num_groups=size.norm_num_groups,
-                             sample_size=config.height).to(self.device)
+        self.vae = build_vae(
+            block_out_channels=size.block_out_channels,
+            latent_channels=size.latent_channels,
+            layers_per_block=size.layers_per_block,
+            norm_num_groups=size.norm_num_groups,
+            sample_size=config.height,
+        ).to(self.device)
         start_from_thumbnail(self.vae)
         self.modules: dict[str, nn.Module] = {"vae": self.vae}
         corpora = open_corpora(config.corpora, size=(config.height, config.width))
@@ -49,7 +54,7 @@ class VaeStage:
         self.rows = sum(len(source.rows) for source in self.sources)
 
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return loss, l1, coarse (L1 of 8 x 8 means: colour comes sooner), gradient, ssim (1 - SSIM) and kl of one random batch."""
+        """Return loss, l1, coarse (L1 of 8 x 8 means: colour comes sooner), gradient, 1 - ssim and kl of one batch."""
         settings = self.config.vae
         x = self._batch(step, generator)
         posterior = self.vae.encode(x).latent_dist
@@ -91,8 +96,11 @@ class VaeStage:
         results = [(x, *self._reconstruct(x)) for x in self._heldout_batches()]
         truth, made = torch.cat([x for x, _, _ in results]), torch.cat([y for _, y, _ in results])
         latents = torch.cat([z for _, _, z in results])
-        return {"psnr": psnr(made, truth).mean().item(), "ssim": ssim(made, truth).mean().item(),
-                "latent_std": latents.std(dim=(0, 2, 3)).mean().item()}
+        return {
+            "psnr": psnr(made, truth).mean().item(),
+            "ssim": ssim(made, truth).mean().item(),
+            "latent_std": latents.std(dim=(0, 2, 3)).mean().item(),
+        }
 
     @torch.no_grad()
     def preview(self, path: Path) -> None:
@@ -113,7 +121,9 @@ class VaeStage:
         mean = total / count
         finished = type(self.vae).from_config(self.vae.config)
         finished.load_state_dict(self.vae.state_dict())
-        normalise_latents(finished, mean=mean.float().cpu(), std=(square / count - mean**2).clamp(min=1e-8).sqrt().float().cpu())
+        normalise_latents(
+            finished, mean=mean.float().cpu(), std=(square / count - mean**2).clamp(min=1e-8).sqrt().float().cpu()
+        )
         finished.half().save_pretrained(folder / "vae", safe_serialization=True)
         return folder / "vae"
 
@@ -130,7 +140,7 @@ class VaeStage:
 
 
 def gradient_difference(a: Tensor, b: Tensor, *, scales: int = 3) -> Tensor:
-    """Return the mean absolute difference of the pixel gradients of pictures (B, C, H, W), summed over halved scales."""
+    """Return the mean absolute difference of the pixel gradients of pictures (B, C, H, W), over halved scales."""
     total = a.new_zeros(())
     for scale in range(scales):
         if scale:

@@ -1,0 +1,87 @@
+"""A corpus of coloured shapes and tiny settings, for tests of pretraining."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from personagen.pretrain import PretrainConfig, Text2ImageConfig, TryOnConfig, VaeConfig
+
+SIZE = (32, 24)
+COLOURS = {"red": (220, 30, 30), "blue": (30, 60, 220), "green": (30, 160, 60)}
+
+
+def make_corpus(folder: Path, *, rows: int = 12, garments: bool = True, size: tuple[int, int] = SIZE) -> Path:
+    """Write squares of three colours on random grounds, with the square alone as garment and its box as mask."""
+    generator, meta = np.random.default_rng(0), []
+    height, width = size
+    image = np.broadcast_to(generator.integers(80, 255, (rows, 1, 1, 3)), (rows, height, width, 3)).astype(np.uint8)
+    garment, mask = np.full_like(image, 255), np.zeros((rows, height, width), np.uint8)
+    for i in range(rows):
+        colour = list(COLOURS)[i % 3]
+        top, left = int(generator.integers(2, height // 2)), int(generator.integers(2, width // 2))
+        image[i, top : top + 12, left : left + 10] = COLOURS[colour]
+        garment[i, 8:20, 6:16] = COLOURS[colour]
+        mask[i, top - 1 : top + 13, left - 1 : left + 11] = 1
+        meta.append(
+            {
+                "caption": f"a {colour} square",
+                "garment_caption": f"a product photo of a {colour} square",
+                "split": "heldout" if i >= rows - 4 else "train",
+            }
+        )
+    folder.mkdir(parents=True)
+    np.save(folder / "image.npy", image)
+    if garments:
+        np.save(folder / "garment.npy", garment)
+        np.save(folder / "mask.npy", mask)
+    (folder / "meta.jsonl").write_text("\n".join(map(json.dumps, meta)) + "\n")
+    return folder
+
+
+def tiny(stage: str, root: Path, *, corpora: dict[str, float], steps: int = 4, **changes) -> PretrainConfig:
+    """Settings of one stage under `root/stage`, taking earlier stages from there."""
+    settings = {
+        "stage": stage,
+        "output_dir": str(root / stage),
+        "corpora": corpora,
+        "height": SIZE[0],
+        "width": SIZE[1],
+        "steps": steps,
+        "batch_size": 2,
+        "warmup_steps": 1,
+        "evaluate_every": 2,
+        "preview_every": 4,
+        "checkpoint_every": 3,
+        "heldout_rows": 4,
+        "bf16": False,
+        "device": "cpu",
+        "vae": VaeConfig(
+            block_out_channels=(24, 24, 24),
+            norm_num_groups=8,
+            latent_channels=4,
+            crop=16,
+            full_batch_size=2,
+            statistics_rows=8,
+        ),
+        "text2image": Text2ImageConfig(
+            vae_dir=str(root / "vae" / "vae"),
+            tokenizer_size=700,
+            tokenizer_length=16,
+            text_width=32,
+            text_layers=1,
+            text_heads=2,
+            block_out_channels=(16, 32),
+            head_width=16,
+            norm_num_groups=8,
+            prompts=("a red square",),
+            preview_steps=2,
+        ),
+        "tryon": TryOnConfig(
+            vae_dir=str(root / "text2image" / "embedded" / "vae"),
+            unet_dir=str(root / "text2image" / "embedded" / "unet"),
+            preview_rows=2,
+            preview_steps=2,
+        ),
+    }
+    return PretrainConfig(**{**settings, **changes})

@@ -1,0 +1,235 @@
+"""Every stage of pretraining on a corpus of coloured squares: it runs, resumes exactly, and what it saves loads."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from personagen.models import load_text2image, load_tryon
+from personagen.pretrain import PretrainConfig, pretrain
+from personagen.pretrain.corpus import Source, draw, open_corpora, open_corpus
+from personagen.pretrain.latents import vary
+from personagen.pretrain.loop import learning_rate
+from personagen.pretrain.preview import psnr, ssim
+from recsys.errors import ConfigError, DataError, ModelError, ResourceError
+from tests.personagen.pretrain_tools import SIZE, make_corpus, tiny
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A folder in which all three stages have run, without printing anything."""
+    folder = tmp_path_factory.mktemp("pretrain")
+    make_corpus(folder / "corpus")
+    make_corpus(folder / "words", garments=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def steps(root):
+    both = {str(root / "corpus"): 1.0, str(root / "words"): 0.5}
+    settings = {stage: tiny(stage, root, corpora=both) for stage in ("vae", "text2image", "tryon")}
+    variants = {str(root / "corpus"): 1}
+    tryon = dataclasses.replace(settings["tryon"].tryon, garment_variants=variants)
+    settings["tryon"] = dataclasses.replace(settings["tryon"], tryon=tryon)
+    return {stage: list(pretrain(config)) for stage, config in settings.items()}
+
+
+def weights(folder):
+    return {path.relative_to(folder): load_file(path) for path in sorted(folder.rglob("*.safetensors"))}
+
+
+def assert_equal(a, b):
+    assert a.keys() == b.keys() and a
+    for name in a:
+        assert a[name].keys() == b[name].keys()
+        assert all(torch.equal(a[name][key], b[name][key]) for key in a[name]), name
+
+
+@pytest.mark.parametrize("stage", ["vae", "text2image", "tryon"])
+def test_a_stage_yields_finite_steps_and_pictures_to_look_at(root, steps, stage):
+    trained = [step for step in steps[stage] if step.losses]
+    assert [step.step for step in trained] == [1, 2, 3, 4]
+    assert all(np.isfinite(value) for step in trained for value in step.losses.values())
+    assert [step.metrics is not None for step in trained] == [False, True, False, True]
+    assert all(np.isfinite(value) for value in trained[-1].metrics.values())
+    with Image.open(root / stage / "previews" / "step-000004.png") as sheet:
+        assert sheet.height >= 2 * SIZE[0]
+    cached = [step.metrics["cached"] for step in steps[stage] if not step.losses]
+    assert (stage == "vae") == (not cached)
+
+
+def test_saved_latents_have_mean_0_and_deviation_1(root, steps):
+    pipe = load_text2image(root / "text2image" / "embedded")
+    corpus = open_corpus(root / "corpus", size=SIZE)
+    x = (
+        torch.from_numpy(np.concatenate([corpus.arrays["image"], corpus.arrays["garment"]])).permute(0, 3, 1, 2) / 127.5
+        - 1
+    )
+    with torch.no_grad():
+        z = pipe.vae.encode(x).latent_dist.mean
+    assert pipe.vae.config.scaling_factor == 1.0 and pipe.vae.config.shift_factor is None
+    assert 0.5 < z.std().item() < 1.6 and abs(z.mean().item()) < 0.4
+
+
+def test_text2image_loads_draws_and_saves_bit_identically(root, steps, tmp_path):
+    pipe = load_text2image(root / "text2image" / "embedded")
+    draw_one = lambda p: (
+        p(
+            "a blue square sks",
+            height=SIZE[0],
+            width=SIZE[1],
+            num_inference_steps=2,
+            output_type="pt",
+            generator=torch.Generator().manual_seed(0),
+        ).images
+    )
+    pipe.save_pretrained(tmp_path / "again")
+    assert torch.equal(draw_one(pipe), draw_one(load_text2image(tmp_path / "again")))
+    assert {path.name for path in (root / "text2image" / "embedded" / "tokenizer").iterdir()} >= {
+        "vocab.json",
+        "merges.txt",
+    }
+    stored = weights(root / "text2image" / "embedded")
+    assert all(tensor.dtype == torch.float16 for named in stored.values() for tensor in named.values())
+
+
+def test_tryon_finds_the_autoencoder_beside_it(root, steps):
+    pipe = load_tryon(root / "tryon" / "tryon")
+    corpus = open_corpus(root / "corpus", size=SIZE)
+    person, garment, mask = (corpus.arrays[name][0] for name in ("image", "garment", "mask"))
+    result = pipe(person, garment, mask > 0, num_inference_steps=2, generator=torch.Generator().manual_seed(0)).images[
+        0
+    ]
+    assert (np.asarray(result)[mask == 0] == person[mask == 0]).all()
+    assert (pipe.config.height, pipe.config.width, pipe.config.variant) == (*SIZE, "corrected")
+    assert not (root / "tryon" / "tryon" / "vae").exists()
+
+
+@pytest.mark.parametrize("stage", ["vae", "text2image", "tryon"])
+def test_a_run_that_was_stopped_ends_with_the_same_bits(root, steps, stage, tmp_path):
+    (corpus,) = {str(root / "corpus")}
+    config = tiny(stage, root, corpora={corpus: 1.0})
+    straight = dataclasses.replace(config, output_dir=str(tmp_path / "straight"))
+    halved = dataclasses.replace(config, output_dir=str(tmp_path / "halved"))
+    list(pretrain(straight))
+    first = pretrain(halved)
+    for step in first:
+        if step.step == 2:
+            break
+    first.close()  # type: ignore[attr-defined]
+    torch.rand(7)  # the global generator must not matter
+    rest = list(pretrain(halved))
+    assert [step.step for step in rest if step.losses] == [3, 4]
+    assert_equal(
+        weights(tmp_path / "straight"), {**weights(tmp_path / "straight"), **_without_old(weights(tmp_path / "halved"))}
+    )
+
+
+def _without_old(found):
+    return {
+        path: named
+        for path, named in found.items()
+        if not str(path).startswith(("checkpoints/step-00000002", "checkpoints/step-00000003"))
+    }
+
+
+def test_nothing_is_printed(root, steps, tmp_path, capfd):
+    for stage in ("vae", "text2image", "tryon"):
+        list(
+            pretrain(
+                dataclasses.replace(
+                    tiny(stage, root, corpora={str(root / "corpus"): 1.0}, steps=1), output_dir=str(tmp_path / stage)
+                )
+            )
+        )
+    load_text2image(tmp_path / "text2image" / "embedded")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_latents_are_made_once_and_again_when_pictures_change(root, steps, tmp_path):
+    corpus = make_corpus(tmp_path / "corpus")
+    config = tiny("text2image", root, corpora={str(corpus): 1.0}, steps=1, output_dir=str(tmp_path / "run"))
+    cached = lambda: sum(1 for step in pretrain(config) if not step.losses)
+    assert cached() == 4 and cached() == 0
+    np.save(corpus / "garment.npy", np.load(corpus / "garment.npy")[::-1].copy())
+    assert cached() == 2
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(root, steps):
+    config = tiny("text2image", root, corpora={str(root / "corpus"): 1.0, str(root / "words"): 0.5}, steps=5)
+    sizes = dataclasses.replace(config.text2image, block_out_channels=(16, 48))
+    with pytest.raises(ModelError, match="other sizes"):
+        list(pretrain(dataclasses.replace(config, text2image=sizes)))
+
+
+def test_losses_that_stay_non_finite_stop_the_run(root, tmp_path):
+    config = tiny(
+        "vae", root, corpora={str(root / "corpus"): 1.0}, steps=9, output_dir=str(tmp_path / "run"), checkpoint_every=99
+    )
+    config = dataclasses.replace(config, vae=dataclasses.replace(config.vae, kl_weight=float("nan")))
+    with pytest.raises(ResourceError, match="5 steps in a row"):
+        list(pretrain(config))
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"corpora": {}}, "corpora is empty"),
+        ({"stage": "unet"}, "'unet' is unknown"),
+        ({"steps": 0}, "steps is 0"),
+        ({"ema_decay": 1.5}, "ema_decay is 1.5"),
+        ({"prediction_type": "epsilon"}, "rescale_betas_zero_snr"),
+        ({"corpora": {"x": -1.0}}, "must be 0 or more"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(change, words):
+    with pytest.raises(ConfigError, match=words):
+        pretrain(dataclasses.replace(PretrainConfig(corpora={"x": 1.0}), **change))
+
+
+def test_missing_models_and_corpora_are_named(root, tmp_path):
+    with pytest.raises(DataError, match="is not a corpus"):
+        list(pretrain(tiny("vae", root, corpora={str(tmp_path / "none"): 1.0})))
+    with pytest.raises(ModelError, match="run the vae stage first"):
+        list(pretrain(tiny("text2image", tmp_path, corpora={str(root / "corpus"): 1.0})))
+    with pytest.raises(DataError, match="garment.npy and mask.npy"):
+        open_corpora({str(root / "words"): 1.0}, size=SIZE, needs=("image", "garment", "mask"))
+    with pytest.raises(DataError, match="expected uint8"):
+        open_corpus(root / "corpus", size=(64, 48))
+    short = make_corpus(tmp_path / "short")
+    (short / "meta.jsonl").write_text(json.dumps({"split": "train"}) + "\n")
+    with pytest.raises(DataError, match="expected uint8"):
+        open_corpus(short, size=SIZE)
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    config = PretrainConfig(steps=100, warmup_steps=10, decay_fraction=0.5, learning_rate=1.0)
+    rates = [learning_rate(step, config) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[10] == rates[50] == 1.0
+    assert rates[75] == pytest.approx(0.5) and rates[99] == pytest.approx(0.02)
+
+
+def test_draws_follow_the_weights():
+    sources = [Source(np.zeros((5, 1)), np.array([1, 3]), 3.0), Source(np.zeros((9, 1)), np.arange(9), 1.0)]
+    drawn = draw(sources, 4000, generator=torch.Generator().manual_seed(0))
+    assert sum(i == 0 for i, _ in drawn) / 4000 == pytest.approx(0.75, abs=0.03)
+    assert {row for i, row in drawn if i == 0} == {1, 3} and len({row for i, row in drawn if i == 1}) == 9
+
+
+def test_garment_variants_stay_white_outside_and_differ():
+    picture = torch.ones(1, 3, 32, 24)
+    picture[:, :, 10:22, 8:16] = -1.0
+    one, two, again = (vary(seed)(picture, [0]) for seed in (1, 2, 1))
+    assert torch.equal(one, again) and not torch.equal(one, two)
+    assert one.min() >= -1.001 and one.max() <= 1.001 and (one[:, :, 0] == 1).all()
+
+
+def test_similarity_measures():
+    x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.allclose(ssim(x, x), torch.ones(())) and psnr(x, x).min() > 90
+    assert psnr(x, x + 0.2)[0].item() == pytest.approx(20.0, abs=0.01)
+    assert ssim(x, -x).mean() < 0
