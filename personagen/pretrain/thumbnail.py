@@ -1,9 +1,10 @@
 """Start an autoencoder as a linear one that stores an 8 x 8 thumbnail, so that colour need not be discovered.
 
 With the usual random start every colour direction is a small signal beside lightness, and an f8 autoencoder of this
-size stayed grey for 1,200 steps. Here the residual streams carry +RGB, -RGB and two constants from the first convolution
-to the last: averages on the way down, copies on the way up. silu(a) - silu(-a) = a undoes the activation, and the
-constants keep the group normalisations from removing the level. Everything else starts as usual, and all of it is trained.
+size stayed grey for 1,200 steps. Here the residual streams carry +RGB, -RGB and two constants from the first
+convolution to the last: averages on the way down, copies on the way up. silu(a) - silu(-a) = a undoes the activation,
+and the constants keep the group normalisations from removing the level. Everything else starts as usual, and all of
+it is trained.
 """
 
 import torch
