@@ -1,0 +1,54 @@
+"""Every YAML is dry-run: it opens with the command that runs it, and that command accepts all of it."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from apps import cli
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml"))
+
+
+def command_of(file: Path) -> list[str]:
+    """The words after `# personagen` in the first line."""
+    first = (ROOT / file).read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("# personagen "), f"{file} must open with the command that runs it, not {first!r}"
+    return shlex.split(first.removeprefix("# personagen "))
+
+
+def test_there_are_configurations():
+    assert FILES
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_the_first_line_runs_the_file(file, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words = command_of(file)
+    assert str(file) in words, f"the command in {file} names another file"
+    _, settings = cli.parse(words)
+    assert settings == cli.parse(words)[1]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parent.name == "recsys"], ids=str)
+def test_recommender_settings_fit_their_model(file, monkeypatch):
+    from apps.checked import checked
+    from apps.recommend import LEARNT, Data, build
+    from recsys.data import leave_one_out
+    from recsys.train import TrainConfig
+
+    monkeypatch.chdir(ROOT)
+    settings = cli.parse(command_of(file))[1]
+    split = leave_one_out([], 5)
+    build(settings.model, Data(split, None, [], lambda user: None), settings.settings, seed=0)
+    if settings.model in LEARNT:
+        checked(TrainConfig, settings.train, "train")
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parent.name == "pretrain"], ids=str)
+def test_pretraining_settings_are_allowed(file, monkeypatch):
+    from personagen.pretrain import check_config
+
+    monkeypatch.chdir(ROOT)
+    check_config(cli.parse(command_of(file))[1])

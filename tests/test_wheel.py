@@ -1,0 +1,64 @@
+"""The installed wheel works, not only the checkout: built, installed alone, asked for its command and weights."""
+
+import json
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The bin folder of an environment that holds the wheel, and sees this one's packages for everything else."""
+    pytest.importorskip("hatchling", reason="hatchling is not installed: pip install -e '.[test]'")
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder), cwd=ROOT)
+    wheels = list(folder.glob("personagen-*.whl"))
+    assert len(wheels) == 1
+    venv.create(folder / "env", with_pip=False, symlinks=True)
+    python = folder / "env" / "bin" / "python"
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        str(wheels[0]),
+    )
+    site = next((folder / "env" / "lib").glob("python*/site-packages"))
+    (site / "others.pth").write_text(sysconfig.get_paths()["purelib"] + "\n", encoding="utf-8")
+    return python.parent
+
+
+def run(*command: str, cwd: Path | None = None) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_command_is_there(installed, tmp_path):
+    text = run(str(installed / "personagen"), "--help", cwd=tmp_path)
+    for command in ("style", "recommend", "pretrain", "tryon", "demo", "doctor"):
+        assert command in text
+
+
+def test_packages_and_weights_come_from_the_wheel(installed, tmp_path):
+    code = (
+        "import json, apps, personagen, recsys; from personagen.models import missing_files;"
+        "print(json.dumps([[p.__file__ for p in (apps, personagen, recsys)],"
+        " missing_files('embedded', 'text2image') + missing_files('embedded', 'tryon')]))"
+    )
+    files, missing = json.loads(run(str(installed / "python"), "-c", code, cwd=tmp_path))
+    assert all(file.startswith(str(installed.parent)) for file in files)
+    from personagen.models import missing_files
+
+    assert missing == missing_files("embedded", "text2image") + missing_files("embedded", "tryon")
