@@ -1,0 +1,262 @@
+"""Measure the embedded models: try-on, text-to-image, real photos, and whether looks follow the user's taste.
+
+    python benchmarks/pictures.py tryon                          # held-out renders
+    python benchmarks/pictures.py people --corpus FOLDER         # held-out real pairs, by personagen.photos
+    python benchmarks/pictures.py text2image --probe FOLDER      # probe: benchmarks/probe.py
+    python benchmarks/pictures.py personalisation --probe FOLDER
+
+Each writes ``benchmarks/results/pictures-NAME.json`` and, for looking at, a contact sheet into ``--sheets``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from personagen.atelier.agnostic import agnostic_mask
+from personagen.atelier.captions import person_caption
+from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
+from personagen.atelier.garment import GarmentSpec, random_garment
+from personagen.atelier.render import LABEL, Render, render_garment, render_person
+from personagen.atelier.vocabulary import COLOURS, KINDS, REGION
+from personagen.evaluate import (
+    bootstrap_interval,
+    permutation_test,
+    region_features,
+    retrieval_ranks,
+    ssim_in_box,
+    takes_the_colours,
+)
+from personagen.models import load_text2image, load_tryon
+
+RESULTS = Path(__file__).parent / "results"
+SIZE = (192, 144)
+Case = tuple[Sitting, GarmentSpec, list[GarmentSpec]]
+
+
+def _tensor(picture: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255.0
+
+
+def _uint8(pictures: np.ndarray) -> np.ndarray:
+    return (pictures * 255 + 0.5).astype(np.uint8)
+
+
+def _mean(values: list[float]) -> dict[str, float | list[float] | int]:
+    low, high = bootstrap_interval(np.array(values, float), generator=torch.Generator().manual_seed(0))
+    return {"mean": round(float(np.mean(values)), 4), "interval": [round(low, 4), round(high, 4)], "n": len(values)}
+
+
+def _sheet(columns: list[list[np.ndarray]], path: Path) -> None:
+    """Write a contact sheet, a column a case."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate([np.concatenate(c, 0) for c in columns], 1)).save(path)
+
+
+def _worn(sitting: Sitting, garment: GarmentSpec) -> tuple[GarmentSpec, ...]:
+    """The sitting's outfit with ``garment`` in place of what covers its region."""
+    return tuple(g for g in sitting.outfit if g.region != garment.region) + (garment,)
+
+
+def _render(sitting: Sitting, outfit: tuple[GarmentSpec, ...]) -> Render:
+    return render_person(sitting.body, outfit, sitting.scene, size=SIZE, camera=sitting.camera, seed=sitting.seed)
+
+
+def _cases(n: int) -> list[Case]:
+    """Held-out sittings, the garment to put on, and nineteen others of its region; the person comes in the first other."""
+    cases: list[Case] = []
+    for seed in range(HELDOUT_SEED + 50_000, HELDOUT_SEED + 50_000 + n):
+        sitting, rng = random_sitting(seed), np.random.default_rng(seed)
+        garment = sitting.outfit[int(rng.integers(len(sitting.outfit)))]
+        kinds = [k for k in KINDS if REGION[k] == garment.region]
+        others = []
+        for _ in range(19):
+            other = random_garment(rng, str(rng.choice(kinds)))
+            if (other.kind, other.colour, other.pattern) == (garment.kind, garment.colour, garment.pattern):
+                other = replace(other, colour=str(rng.choice([c for c in COLOURS if c != garment.colour])))
+            others.append(other)
+        cases.append((sitting, garment, others))
+    return cases
+
+
+def _dress(pipe, person: np.ndarray, photos: list[np.ndarray], mask: np.ndarray, seed: int, args) -> np.ndarray:
+    """The person in each garment: (N, H, W, 3) uint8."""
+    out = pipe(Image.fromarray(person), [Image.fromarray(p) for p in photos], mask, num_inference_steps=args.steps,
+               guidance_scale=args.guidance, output_type="np", generator=torch.Generator().manual_seed(seed))  # fmt: skip
+    return _uint8(np.stack(list(out.images)))
+
+
+def tryon(args: argparse.Namespace) -> dict:
+    """Dress held-out persons in held-out garments, and compare with the true render."""
+    pipe, columns = load_tryon(args.model), []
+    pipe.set_progress_bar_config(disable=True)
+    found: dict[str, list[float]] = {k: [] for k in ("top1", "ssim", "same", "given", "swapped", "seconds")}
+    for at, (sitting, garment, others) in enumerate(_cases(args.n)):
+        before, truth = (_render(sitting, _worn(sitting, g)) for g in (others[0], garment))
+        mask = agnostic_mask(before, garment.region, body=sitting.body, camera=sitting.camera)
+        photo, swap = render_garment(garment, size=SIZE), render_garment(others[1], size=SIZE)
+        start = time.process_time()
+        result, swapped = _dress(pipe, before.image, [photo, swap], mask, at, args)
+        found["seconds"].append((time.process_time() - start) / 2)
+        shelf = [truth.image] + [_render(sitting, _worn(sitting, o)).image for o in others]
+        features = np.stack([region_features(s, mask) for s in shelf])[None]
+        found["top1"].append(float(retrieval_ranks(region_features(result, mask)[None], features, np.array([0]))[0] == 1))
+        found["ssim"].append(float(ssim_in_box(_tensor(result), _tensor(truth.image), torch.from_numpy(mask)[None, None].float())))
+        found["same"].append(float(np.array_equal(result[~mask], before.image[~mask])))
+        region = mask & (truth.labels == LABEL["outer" if garment.kind == "jacket" else garment.region])
+        if garment.colour != others[1].colour:
+            found["given"].append(float(takes_the_colours(result, region, photo, [swap])[0]))
+            found["swapped"].append(float(takes_the_colours(swapped, region, swap, [photo])[0]))
+        if at < 12:
+            hole = np.where(mask[..., None], 128, before.image).astype(np.uint8)
+            columns.append([before.image, hole, photo, result, truth.image, swap, swapped])
+    _sheet(columns, args.sheets / "tryon.png")
+    return {"retrieval_top1_of_20": _mean(found["top1"]), "ssim_in_mask_box": _mean(found["ssim"]),
+            "outside_unchanged": _mean(found["same"]), "colours_nearer_to_given": _mean(found["given"]),
+            "swapped_colours_nearer_to_the_other": _mean(found["swapped"]),
+            "cpu_seconds_a_picture": round(float(np.median(found["seconds"])), 2)}  # fmt: skip
+
+
+def _middle(mask: np.ndarray) -> np.ndarray:
+    """The middle of a mask's box: on street photos, where the garment is sure to be."""
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    tall, wide = rows[-1] - rows[0], cols[-1] - cols[0]
+    out = np.zeros_like(mask)
+    out[rows[0] + tall * 15 // 100 : rows[-1] - tall * 15 // 100, cols[0] + wide * 30 // 100 : cols[-1] - wide * 30 // 100] = True
+    return out & mask
+
+
+def people(args: argparse.Namespace) -> dict:
+    """Held-out real pairs: are the result's colours nearer to the given garment than to a swapped one?"""
+    pipe, columns = load_tryon(args.model), []
+    pipe.set_progress_bar_config(disable=True)
+    meta = [json.loads(line) for line in (args.corpus / "meta.jsonl").read_text().splitlines()]
+    image, garment, masks = (np.load(args.corpus / f"{n}.npy", mmap_mode="r") for n in ("image", "garment", "mask"))
+    held = [i for i, m in enumerate(meta) if m["split"] == "heldout"]
+    own, other = [], []
+    for at, i in enumerate(np.random.default_rng(0).permutation(held)[: args.n]):
+        mask, region = masks[i] > 0, REGION.get(meta[i]["kind"])
+        like = [j for j in held if REGION.get(meta[j]["kind"]) == region and meta[j]["colour"] != meta[i]["colour"]]
+        swap = int(np.random.default_rng(int(i)).choice(like))
+        result, swapped = _dress(pipe, image[i], [garment[i], garment[swap]], mask, at, args)
+        middle = _middle(mask)
+        own.append(float(takes_the_colours(result, middle, garment[i], [garment[swap]])[0]))
+        other.append(float(takes_the_colours(swapped, middle, garment[swap], [garment[i]])[0]))
+        if at < 12:
+            hole = np.where(mask[..., None], 128, image[i]).astype(np.uint8)
+            columns.append([image[i], hole, garment[i], result, garment[swap], swapped])
+    _sheet(columns, args.sheets / "people.png")
+    return {"given_nearer_than_swapped": _mean(own), "swapped_in_nearer_than_own": _mean(other)}
+
+
+def text2image(args: argparse.Namespace) -> dict:
+    """Generate from held-out captions; a probe trained on renders reads the words back."""
+    from probe import agreement, load, read
+
+    pipe = load_text2image(args.model)
+    pipe.set_progress_bar_config(disable=True)
+    sittings = [random_sitting(HELDOUT_SEED + 80_000 + i) for i in range(args.n)]
+    captions, pictures, seconds = [person_caption(s.outfit, s.scene) for s in sittings], [], []
+    for at in range(0, args.n, 8):
+        part = captions[at : at + 8]
+        start = time.process_time()
+        out = pipe(part, num_inference_steps=args.steps, guidance_scale=args.guidance, output_type="np", height=SIZE[0],
+                   width=SIZE[1], generator=[torch.Generator().manual_seed(at + j) for j in range(len(part))])  # fmt: skip
+        seconds.append((time.process_time() - start) / len(part))
+        pictures += list(_uint8(out.images))
+    probe, truth = load(args.probe, SIZE), np.stack([_render(s, s.outfit).image for s in sittings])
+    score, ceiling = agreement(read(probe, np.stack(pictures)), captions), agreement(read(probe, truth), captions)
+    shown = min(12, args.n // 2)
+    _sheet([[pictures[i], truth[i], pictures[i + shown], truth[i + shown]] for i in range(shown)], args.sheets / "text2image.png")
+    (args.sheets / "text2image.txt").write_text("\n".join(captions[: 2 * shown]))
+    return {"probe_reads": score, "probe_reads_true_renders": ceiling, "n": args.n,
+            "cpu_seconds_a_picture": round(float(np.median(seconds)), 2)}  # fmt: skip
+
+
+def personalisation(args: argparse.Namespace) -> dict:
+    """Looks of many shoppers, read by the probe, against every shopper's true taste: a permutation test.
+
+    The agreement of a picture with a taste is the mean, over the words the probe reads off it, of the taste's weight
+    of the word less its mean. Try-on looks are read for the garment put on, scenes for everything.
+    """
+    from probe import load, read
+
+    from apps.sources import Atelier
+    from apps.studio import Order, Studio
+
+    args.sheets.mkdir(parents=True, exist_ok=True)
+    probe, studio, source = load(args.probe, SIZE), Studio(args.model), Atelier()
+    users = source.users()[: args.n]
+    tastes = [source.shopper(u).taste for u in users]
+    seen: dict[str, list[list[dict[str, str]]]] = {"tryon": [], "scene": []}
+    for user in users:
+        looks = list(studio.make(Order(tuple(source.history(user)), user, looks=2, scenes=1, steps=args.steps), args.sheets / f"u{user}"))
+        for kind in seen:
+            chosen = [w.look for w in looks if w.look.kind == kind]
+            small = np.stack([np.asarray(c.image.convert("RGB").resize(SIZE[::-1], Image.Resampling.LANCZOS)) for c in chosen])
+            words = read(probe, small)
+            if kind == "tryon":
+                lower = [REGION[source.catalog.words(c.item)["kind"]] == "lower" for c in chosen]
+                words = [{k: v for k, v in w.items() if k.startswith("lower" if low else "upper")} for w, low in zip(words, lower, strict=True)]
+            seen[kind].append(words)
+    out: dict[str, dict] = {}
+    for kind, pictures in seen.items():
+        agreement = np.array([[_agreement(words, taste) for taste in tastes] for words in pictures])
+        test = permutation_test(agreement, generator=torch.Generator().manual_seed(0))
+        out[kind] = {"agreement": round(test.observed, 4), "permuted_mean": round(test.null_mean, 4),
+                     "permuted_std": round(test.null_std, 4), "p": test.p}  # fmt: skip
+    return {"users": len(users), **out}
+
+
+def _agreement(pictures: list[dict[str, str]], taste: dict[str, dict[str, float]]) -> float:
+    values = []
+    for words in pictures:
+        for head, word in words.items():
+            weights = taste[head.split()[-1]]
+            if word in weights:
+                values.append(weights[word] - float(np.mean(list(weights.values()))))
+    return float(np.mean(values))
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], dict]] = {
+    "tryon": tryon, "people": people, "text2image": text2image, "personalisation": personalisation,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=COMMANDS)
+    parser.add_argument("--model", default="embedded", help="name or folder of the model")
+    parser.add_argument("--n", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--corpus", type=Path)
+    parser.add_argument("--probe", type=Path)
+    parser.add_argument("--sheets", type=Path, default=Path("runs/sheets"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    start = time.process_time()
+    result = COMMANDS[args.what](args)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    report = {"command": "python benchmarks/pictures.py " + " ".join(sys.argv[1:]), "commit": commit, "steps": args.steps,
+              "guidance": args.guidance, **result, "cpu_seconds": round(time.process_time() - start),
+              "torch": torch.__version__, "machine": platform.machine()}  # fmt: skip
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / f"pictures-{args.what}.json").write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
