@@ -78,11 +78,11 @@ ROWS = {
     "sasrec": Row("sasrec", ({"dropout": 0.3},), NEURAL),
     "dreamrec-paper": Row(
         "dreamrec",
-        ({"train.learning_rate": 1e-3}, {"train.learning_rate": 1e-2}),
-        {"epochs": 600, "batch_size": 256, "patience": 4, "validate_every": 50},
+        ({"train.learning_rate": 1e-4}, {"train.learning_rate": 1e-3}, {"train.learning_rate": 1e-2}),
+        {"epochs": 600, "batch_size": 256, "patience": 10, "validate_every": 10, "validate_cases": 400},
         PAPER,
     ),
-    "dreamrec": Row("dreamrec", ({"dropout": 0.3},), NEURAL),
+    "dreamrec": Row("dreamrec", ({"dropout": 0.3, "terminal": 0.8}, {"dropout": 0.2, "terminal": 0.8}), NEURAL),
 }
 FEWER = {  # candidates and training where the catalogue is large, so that a seed stays affordable
     "amazon-beauty": {

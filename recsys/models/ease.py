@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ConfigError, ResourceError
@@ -107,7 +108,11 @@ class Ease:
         """Rank the k items with the highest x B for each history (B, L); `generator` is not used."""
         weights = check_fitted(self.map, "Ease")
         check_history(history, self.n_items)
-        return top_k(self.rows(history) @ weights, history, k, exclude_seen=exclude_seen)
+        x = self.rows(history)
+        users, items = x.nonzero(as_tuple=True)  # x B as a sum of the rows of B that a user has: few of many
+        starts = torch.searchsorted(users, torch.arange(len(history)))
+        scores = F.embedding_bag(items, weights, starts, mode="sum", per_sample_weights=x[users, items])
+        return top_k(scores, history, k, exclude_seen=exclude_seen)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the fitted tensors."""
