@@ -22,12 +22,17 @@ def write_grid(rows: list[Tensor], path: Path, *, gap: int = 4) -> None:
     temporary.replace(path)
 
 
-def ssim(a: Tensor, b: Tensor, *, window: int = 7, data_range: float = 2.0) -> Tensor:
-    """Return the structural similarity (Wang et al. 2004, uniform window) of (B, C, H, W) as a map (B, C, H', W')."""
+def ssim(a: Tensor, b: Tensor, *, window: int = 7) -> Tensor:
+    """Return the structural similarity (Wang et al. 2004, uniform window) of pictures in [-1, 1], as a map.
+
+    a, b (B, C, H, W); returns (B, C, H - window + 1, W - window + 1). The measure is defined on [0, 1], where means are
+    positive, and is taken there.
+    """
     pool = lambda x: F.avg_pool2d(x, window, stride=1)
+    a, b = a / 2 + 0.5, b / 2 + 0.5
     mu_a, mu_b = pool(a), pool(b)
     var_a, var_b, cov = pool(a * a) - mu_a**2, pool(b * b) - mu_b**2, pool(a * b) - mu_a * mu_b
-    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    c1, c2 = 0.01**2, 0.03**2
     return (2 * mu_a * mu_b + c1) * (2 * cov + c2) / ((mu_a**2 + mu_b**2 + c1) * (var_a + var_b + c2))
 
 

@@ -22,7 +22,7 @@ def start_from_thumbnail(vae: AutoencoderKL, *, logvar: float = -6.0) -> None:
     """Set the weights of `vae` so that it reconstructs the mean colour of each latent cell; the other latents are free.
 
     logvar: of the latents at first. Raises ConfigError where a group of the last normalisation holds fewer than three
-    channels or there are fewer than six groups.
+    channels or there are fewer than six groups, or the first two widths are equal.
     """
     last = vae.decoder.conv_norm_out
     size = last.num_channels // last.num_groups
@@ -30,6 +30,12 @@ def start_from_thumbnail(vae: AutoencoderKL, *, logvar: float = -6.0) -> None:
         raise ConfigError(
             f"norm_num_groups {last.num_groups} with {last.num_channels} channels cannot carry a thumbnail; "
             "use at least 6 groups of at least 3 channels"
+        )
+    widths = vae.config["block_out_channels"]
+    if len(widths) < 2 or widths[0] == widths[1] or min(widths) < CARRIED:
+        raise ConfigError(
+            f"block_out_channels {tuple(widths)} cannot carry a thumbnail; the first two widths must differ, and all "
+            f"be at least {CARRIED}"
         )
     for name, module in vae.named_modules():
         if name.endswith("conv2"):

@@ -57,7 +57,7 @@ def tiny(stage: str, root: Path, *, corpora: dict[str, float], steps: int = 4, *
         "bf16": False,
         "device": "cpu",
         "vae": VaeConfig(
-            block_out_channels=(24, 24, 24),
+            block_out_channels=(24, 32, 32),
             norm_num_groups=8,
             latent_channels=4,
             crop=16,

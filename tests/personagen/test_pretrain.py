@@ -10,11 +10,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from personagen.models import load_text2image, load_tryon
+from personagen.models.build import build_vae
 from personagen.pretrain import PretrainConfig, pretrain
 from personagen.pretrain.corpus import Source, draw, open_corpora, open_corpus
 from personagen.pretrain.latents import vary
 from personagen.pretrain.loop import learning_rate
 from personagen.pretrain.preview import psnr, ssim
+from personagen.pretrain.thumbnail import start_from_thumbnail
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
 from tests.personagen.pretrain_tools import SIZE, make_corpus, tiny
 
@@ -233,3 +235,24 @@ def test_similarity_measures():
     assert torch.allclose(ssim(x, x), torch.ones(())) and psnr(x, x).min() > 90
     assert psnr(x, x + 0.2)[0].item() == pytest.approx(20.0, abs=0.01)
     assert ssim(x, -x).mean() < 0
+
+
+def test_an_autoencoder_starts_with_the_colours_of_its_pictures():
+    torch.manual_seed(0)
+    vae = build_vae(
+        block_out_channels=(24, 48, 64, 64), latent_channels=8, layers_per_block=1, norm_num_groups=8, sample_size=32
+    )
+    start_from_thumbnail(vae)
+    cells = torch.rand(6, 3, 4, 4) * 1.6 - 0.8
+    x = cells.repeat_interleave(8, 2).repeat_interleave(8, 3)
+    with torch.no_grad():
+        y = vae.decode(vae.encode(x).latent_dist.mean).sample
+    inner = lambda a: a[:, :, 4::8, 4::8].flatten()
+    assert y.std().item() == pytest.approx(x.std().item(), rel=0.1)
+    assert torch.corrcoef(torch.stack([inner(x), inner(y)]))[0, 1] > 0.95
+    with pytest.raises(ConfigError, match="first two widths must differ"):
+        start_from_thumbnail(
+            build_vae(
+                block_out_channels=(24, 24), latent_channels=4, layers_per_block=1, norm_num_groups=8, sample_size=32
+            )
+        )
