@@ -68,11 +68,12 @@ ROWS = {
     "ease-recency": Row(
         "ease",
         (
-            {"recency": "linear", "ridge": 100.0},
-            {"recency": "linear", "ridge": 500.0},
-            {"recency": "geometric", "decay": 0.7, "ridge": 20.0},
-            {"recency": "geometric", "decay": 0.9, "ridge": 20.0},
-            {"recency": "geometric", "decay": 0.9, "ridge": 100.0},
+            {"recency": "linear", "ridge": 200.0},
+            {"recency": "linear", "ridge": 1000.0},
+            {"recency": "geometric", "decay": 0.7, "ridge": 200.0},
+            {"recency": "geometric", "decay": 0.9, "ridge": 50.0},
+            {"recency": "geometric", "decay": 0.9, "ridge": 200.0},
+            {"recency": "geometric", "decay": 0.9, "ridge": 500.0},
         ),
     ),
     "sasrec": Row("sasrec", ({"dropout": 0.3},), NEURAL),
@@ -82,12 +83,23 @@ ROWS = {
         {"epochs": 600, "batch_size": 256, "patience": 10, "validate_every": 10, "validate_cases": 400},
         PAPER,
     ),
-    "dreamrec": Row("dreamrec", ({"dropout": 0.3, "terminal": 0.8}, {"dropout": 0.2, "terminal": 0.8}), NEURAL),
+    "dreamrec": Row(
+        "dreamrec",
+        (
+            {"dropout": 0.3, "terminal": 0.8},
+            {"dropout": 0.2, "terminal": 0.8},
+            {"dropout": 0.1, "terminal": 0.8},
+            {"dropout": 0.2, "terminal": 0.8, "d": 128},
+        ),
+        NEURAL,
+    ),
 }
 FEWER = {  # candidates and training where the catalogue is large, so that a seed stays affordable
     "amazon-beauty": {
-        "ease": Row("ease", ({"ridge": 200.0},)),
-        "ease-recency": Row("ease", ({"recency": "geometric", "decay": 0.7, "ridge": 50.0},)),
+        "ease": Row("ease", ({"ridge": 50.0}, {"ridge": 200.0})),
+        "ease-recency": Row(
+            "ease", tuple({"recency": "geometric", "decay": 0.7, "ridge": ridge} for ridge in (50.0, 200.0))
+        ),
     }
 }
 

@@ -3,8 +3,8 @@
 With X (users, items) and G = Xᵀ X + ridge · I, P = G⁻¹:  B_ij = -P_ij / P_jj for i ≠ j and B_jj = 0  (equation 8),
 the minimum of |X - X B|² + ridge · |B|² with a zero diagonal. Scores are x B for a user's row x.
 
-Differs from the paper: X may be weighted by recency, in the fit and in the row that is scored, which on data split by
-time is worth more than the choice of model. "linear" runs from `floor` for a user's oldest item to 1 for the newest;
+Differs from the paper: the row that is scored may be weighted by recency, which on data split by time is worth more
+than the choice of model; the fit stays plain. "linear" runs from `floor` for a user's oldest item to 1 for the newest;
 "geometric" is decay^age. Of an item taken twice the newest counts.
 """
 
@@ -79,28 +79,23 @@ class Ease:
         for low in range(0, len(sequences), ROWS):
             block = sequences[low : low + ROWS]
             items, rows = flatten(block, self.n_items)
-            ages = torch.cat([torch.arange(len(sequence) - 1, -1, -1) for sequence in block])
-            lengths = torch.tensor([len(sequence) for sequence in block])[rows]
             present, columns = torch.unique(items, return_inverse=True)
             x = torch.zeros(len(block), len(present))
-            x.view(-1).scatter_reduce_(0, rows * len(present) + columns, self._weights(ages, lengths), "amax")
+            x[rows, columns] = 1
             gram[(present - 1)[:, None], present - 1] += x.T @ x
         return gram
 
-    def _weights(self, age: Tensor, length: Tensor) -> Tensor:
-        """Weigh an item `age` places before the newest of a history of `length` items; broadcasts, float32."""
-        if self.config.recency == "geometric":
-            return self.config.decay ** age.float()
-        if self.config.recency == "linear":
-            return 1 - (1 - self.config.floor) * age / (length - 1).clamp(min=1)
-        return torch.ones(torch.broadcast_shapes(age.shape, length.shape))
-
     def rows(self, history: Tensor) -> Tensor:
-        """Turn histories (B, L) into weighted rows X (B, n+1), column 0 zero."""
-        length = (history != PAD).sum(1, keepdim=True)
+        """Turn histories (B, L) into weighted rows x (B, n+1), column 0 zero."""
+        real = history != PAD
         age = torch.arange(history.shape[1] - 1, -1, -1).expand(history.shape)
-        weights = self._weights(age.clamp(max=1_000_000), length).masked_fill(history == PAD, 0)
-        return torch.zeros(len(history), self.n_items + 1).scatter_reduce_(1, history, weights.clamp(min=0), "amax")
+        weights = real.float()
+        if self.config.recency == "geometric":
+            weights = weights * self.config.decay ** age.float()
+        if self.config.recency == "linear":
+            oldest = (real.sum(1, keepdim=True) - 1).clamp(min=1)
+            weights = weights * (1 - (1 - self.config.floor) * age / oldest).clamp(min=0)
+        return torch.zeros(len(history), self.n_items + 1).scatter_reduce_(1, history, weights, "amax")
 
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
