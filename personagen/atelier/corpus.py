@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from recsys.errors import DataError
+
 from .agnostic import agnostic_mask
 from .body import Body, random_body
 from .captions import person_caption
@@ -56,28 +58,40 @@ def rows(sitting: Sitting, *, size: tuple[int, int]) -> Iterator[tuple[np.ndarra
         yield render.image, render_garment(garment, size=size), mask, words
 
 
-def write_corpus(out: Path, n: int, *, seed: int = 0, size: tuple[int, int] = (192, 144)) -> Iterator[int]:
-    """Render ``n`` rows into ``out`` (image.npy, garment.npy, mask.npy, meta.jsonl), going on where it was cut off.
+def write_corpus(out: Path, *, rows_train: int, rows_heldout: int = 0, seed: int = 0, size: tuple[int, int]) -> Iterator[int]:
+    """Render rows into ``out`` (image.npy, garment.npy, mask.npy, meta.jsonl), going on where it was cut off.
 
-    Yields the number of rows done. Sitting i has seed ``seed + i``.
+    The held-out rows come first, from sittings ``HELDOUT_SEED``, + 1, …; then the training rows, from ``seed``, + 1, …
+    Yields the number of rows done after each sitting. Raises DataError when ``out`` holds a corpus of another size.
     """
     out.mkdir(parents=True, exist_ok=True)
-    meta = out / "meta.jsonl"
-    done = [json.loads(line) for line in meta.read_text().splitlines()] if meta.exists() else []
-    mode = "r+" if done else "w+"
-    shapes = {"image": (n, *size, 3), "garment": (n, *size, 3), "mask": (n, *size)}
-    arrays = {k: np.lib.format.open_memmap(out / f"{k}.npy", mode=mode, dtype=np.uint8, shape=None if done else s)
-              for k, s in shapes.items()}
-    at, sitting_seed = len(done), (done[-1]["seed"] + 1 if done else seed)
-    split = "heldout" if seed >= HELDOUT_SEED else "train"
+    meta, total = out / "meta.jsonl", rows_heldout + rows_train
+    done = [json.loads(line) for line in meta.read_text().splitlines() if line.endswith("}")] if meta.exists() else []
+    arrays = _open_arrays(out, total, size, fresh=not done)
+    meta.write_text("".join(json.dumps(row) + "\n" for row in done))
+    at = len(done)
     with meta.open("a") as lines:
-        while at < n:
-            for image, garment, mask, words in rows(random_sitting(sitting_seed), size=size):
-                if at >= n:
-                    break
-                arrays["image"][at], arrays["garment"][at], arrays["mask"][at] = image, garment, mask
-                lines.write(json.dumps({**words, "split": split, "seed": sitting_seed}) + "\n")
-                at += 1
-            lines.flush()
-            sitting_seed += 1
-            yield at
+        for split, first, end in (("heldout", HELDOUT_SEED, rows_heldout), ("train", seed, total)):
+            sitting = done[-1]["seed"] + 1 if done and done[-1]["split"] == split else first
+            while at < end:
+                for image, garment, mask, words in rows(random_sitting(sitting), size=size):
+                    if at == end:
+                        break
+                    arrays["image"][at], arrays["garment"][at], arrays["mask"][at] = image, garment, mask
+                    lines.write(json.dumps({**words, "split": split, "seed": sitting}) + "\n")
+                    at += 1
+                lines.flush()
+                sitting += 1
+                yield at
+
+
+def _open_arrays(out: Path, total: int, size: tuple[int, int], *, fresh: bool) -> dict[str, np.ndarray]:
+    """The three memory-mapped arrays of a corpus, made anew or opened for writing."""
+    shapes = {"image": (total, *size, 3), "garment": (total, *size, 3), "mask": (total, *size)}
+    if fresh:
+        return {k: np.lib.format.open_memmap(out / f"{k}.npy", mode="w+", dtype=np.uint8, shape=s) for k, s in shapes.items()}
+    arrays = {k: np.lib.format.open_memmap(out / f"{k}.npy", mode="r+") for k in shapes}
+    for name, array in arrays.items():
+        if array.shape != shapes[name]:
+            raise DataError(f"{out / name}.npy has shape {array.shape}, not {shapes[name]}; choose another folder, or remove it")
+    return arrays

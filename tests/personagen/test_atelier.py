@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from dataclasses import replace
@@ -12,12 +13,13 @@ import pytest
 from personagen.atelier.agnostic import agnostic_mask
 from personagen.atelier.body import Body, skeleton
 from personagen.atelier.captions import person_caption
-from personagen.atelier.corpus import HELDOUT_SEED, random_sitting, rows, write_corpus
+from personagen.atelier.corpus import random_sitting, rows, write_corpus
 from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import LABEL, Camera, Figure, rays, render_garment, render_person
 from personagen.atelier.sdf import Points
 from personagen.atelier.shoppers import ASPECTS, catalogue, simulate
 from personagen.atelier.vocabulary import COLOURS, KINDS, SCENES, noun_phrase
+from recsys.errors import DataError
 
 SIZE = (96, 72)
 SHIRT = GarmentSpec("t-shirt", "red", sleeve=0.35)
@@ -112,12 +114,15 @@ def test_unknown_word_names_the_choices():
 
 def test_corpus_goes_on_where_it_was_cut_off(tmp_path):
     whole, cut = tmp_path / "a", tmp_path / "b"
-    list(write_corpus(whole, 5, seed=7, size=SIZE))
-    next(write_corpus(cut, 5, seed=7, size=SIZE))
-    list(write_corpus(cut, 5, seed=7, size=SIZE))
+    list(write_corpus(whole, rows_train=4, rows_heldout=2, seed=7, size=SIZE))
+    next(write_corpus(cut, rows_train=4, rows_heldout=2, seed=7, size=SIZE))
+    list(write_corpus(cut, rows_train=4, rows_heldout=2, seed=7, size=SIZE))
     for name in ("image.npy", "garment.npy", "mask.npy", "meta.jsonl"):
         assert (whole / name).read_bytes() == (cut / name).read_bytes()
-    assert '"split": "train"' in (whole / "meta.jsonl").read_text() and HELDOUT_SEED > 1_000_000
+    splits = [json.loads(line)["split"] for line in (whole / "meta.jsonl").read_text().splitlines()]
+    assert splits == ["heldout"] * 2 + ["train"] * 4
+    with pytest.raises(DataError, match="choose another folder"):
+        next(write_corpus(cut, rows_train=9, seed=7, size=SIZE))
 
 
 def test_picture_costs_less_than_a_third_of_a_second():
