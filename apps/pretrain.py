@@ -12,7 +12,10 @@ def run(settings: PretrainConfig) -> int:
     Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with a checkpoint written.
     """
     steps = pretrain(settings)
-    with Patience() as patience, bar(None, total=settings.steps, label=settings.stage, unit="step") as progress:
+    rendering = settings.stage == "corpus"
+    total = settings.corpus.rows + settings.corpus.heldout_rows if rendering else settings.steps
+    unit = "row" if rendering else "step"
+    with Patience() as patience, bar(None, total=total, label=settings.stage, unit=unit) as progress:
         for step in steps:
             if step.step and not progress.n:
                 progress.initial = step.step - 1  # a run that goes on: rate and time left count from here
@@ -26,6 +29,7 @@ def run(settings: PretrainConfig) -> int:
             if patience.asked:
                 steps.close()  # type: ignore[attr-defined]
                 break
-    patience.end(f"a checkpoint is in {settings.output_dir}/checkpoints; the same command goes on from it")
-    print(f"the {settings.stage} stage is done; its model is in {settings.output_dir}")
+    kept = settings.output_dir if rendering else f"a checkpoint is in {settings.output_dir}/checkpoints"
+    patience.end(f"{kept}; the same command goes on from it")
+    print(f"the {settings.stage} stage is done; its result is in {settings.output_dir}")
     return 0

@@ -1,14 +1,14 @@
-"""Train the embedded models from corpora on disk: autoencoder, text-to-image, try-on."""
+"""Make corpora and train the embedded models on them: autoencoder, text-to-image, try-on."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .config import PretrainConfig, Text2ImageConfig, TryOnConfig, VaeConfig, check_config
+from .config import CorpusConfig, PretrainConfig, Text2ImageConfig, TryOnConfig, VaeConfig, check_config
 
 if TYPE_CHECKING:
     from recsys.types import Step
 
-__all__ = ["PretrainConfig", "Text2ImageConfig", "TryOnConfig", "VaeConfig", "pretrain"]
+__all__ = ["CorpusConfig", "PretrainConfig", "Text2ImageConfig", "TryOnConfig", "VaeConfig", "pretrain"]
 
 
 def pretrain(config: PretrainConfig) -> "Iterator[Step]":
@@ -24,7 +24,9 @@ def pretrain(config: PretrainConfig) -> "Iterator[Step]":
     non-finite.
     """
     check_config(config)
-    if config.stage == "vae":
+    if config.stage == "corpus":
+        from .render import render_corpora as train
+    elif config.stage == "vae":
         from .vae import train_vae as train
     elif config.stage == "text2image":
         from .text2image import train_text2image as train

@@ -5,7 +5,18 @@ from typing import Literal
 
 from recsys.errors import ConfigError
 
-STAGES = ("vae", "text2image", "tryon")
+STAGES = ("corpus", "vae", "text2image", "tryon")
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """The pictures to train on: renders of the atelier, and photos where there are some."""
+
+    rows: int = 6000
+    """Training rows to render; a row is a person, a garment they wear, its mask and captions."""
+    heldout_rows: int = 300
+    photos: str | None = None
+    """Folder with `people` (parsed street photos) and `garments` (photos and garments.csv); null: renders only."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ class TryOnConfig:
 class PretrainConfig:
     """One stage of pretraining: what to train, on what, for how long, and where to put it."""
 
-    stage: Literal["vae", "text2image", "tryon"] = "vae"
+    stage: Literal["corpus", "vae", "text2image", "tryon"] = "vae"
     output_dir: str = "runs/pretrain/vae"
     corpora: dict[str, float] = field(default_factory=dict)
     """Corpus folder -> weight with which its pictures are drawn."""
@@ -112,6 +123,7 @@ class PretrainConfig:
     weighting: Literal["uniform", "min_snr", "clamped"] = "clamped"
     snr_gamma: float = 5.0
     rescale_betas_zero_snr: bool = True
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
     vae: VaeConfig = field(default_factory=VaeConfig)
     text2image: Text2ImageConfig = field(default_factory=Text2ImageConfig)
     tryon: TryOnConfig = field(default_factory=TryOnConfig)
@@ -121,6 +133,8 @@ def check_config(config: PretrainConfig) -> None:
     """Raise ConfigError, naming value and range, where a setting cannot work."""
     if config.stage not in STAGES:
         raise ConfigError(f"stage {config.stage!r} is unknown; use one of {STAGES}.")
+    if config.stage == "corpus":
+        return
     if not config.corpora:
         raise ConfigError("corpora is empty; name at least one corpus folder with its weight, e.g. {runs/corpus: 1}.")
     if min(config.corpora.values()) < 0 or not any(config.corpora.values()):

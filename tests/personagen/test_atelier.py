@@ -19,6 +19,8 @@ from personagen.atelier.render import LABEL, Camera, Figure, rays, render_garmen
 from personagen.atelier.sdf import Points
 from personagen.atelier.shoppers import ASPECTS, catalogue, simulate
 from personagen.atelier.vocabulary import COLOURS, KINDS, SCENES, noun_phrase
+from personagen.pretrain import CorpusConfig, PretrainConfig, pretrain
+from personagen.pretrain.corpus import open_corpus
 from recsys.errors import DataError
 
 SIZE = (96, 72)
@@ -156,3 +158,10 @@ def test_taste_shows_in_the_purchases():
 def test_skeleton_is_a_standing_person():
     s = skeleton(Body())
     assert s.ankle[0][1] < s.knee[0][1] < s.hip[0][1] < s.shoulder[0][1] and s.shoulder[0][0] < 0 < s.shoulder[1][0]
+
+
+def test_corpus_stage_writes_what_the_other_stages_read(tmp_path):
+    config = PretrainConfig(stage="corpus", output_dir=str(tmp_path), height=96, width=72, corpus=CorpusConfig(rows=2, heldout_rows=1))
+    assert [step.step for step in pretrain(config)][-1] == 3
+    corpus = open_corpus(tmp_path / "atelier", size=(96, 72))
+    assert len(corpus.rows["train"]) == 2 and len(corpus.rows["heldout"]) == 1 and set(corpus.arrays) == {"image", "garment", "mask"}
