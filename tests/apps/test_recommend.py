@@ -1,0 +1,129 @@
+"""`recommend train | rank | evaluate` on a small file: what is written, resuming, bad input."""
+
+import csv
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from apps import cli, recommend
+from recsys.errors import ConfigError
+from recsys.types import Step
+
+SMALL = ["--settings.d", "8", "--settings.layers", "1", "--train.epochs", "2", "--train.batch_size", "8"]
+
+
+@pytest.fixture
+def clicks(tmp_path) -> str:
+    rng = np.random.default_rng(0)
+    rows = [("user", "item", "timestamp")]
+    rows += [
+        (f"u{u}", f"i{(start + step) % 15}", step)
+        for u, start in enumerate(rng.integers(15, size=30))
+        for step in range(6)
+    ]
+    with open(tmp_path / "clicks.csv", "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(rows)
+    return str(tmp_path / "clicks.csv")
+
+
+@pytest.mark.parametrize("model", ["popularity", "markov", "ease", "sasrec", "dreamrec"])
+def test_train_rank_evaluate(model, clicks, tmp_path, capsys):
+    out = str(tmp_path / "model")
+    flags = SMALL if model in recommend.LEARNT else []
+    assert cli.main(["recommend", "train", "--model", model, "--data", clicks, "--out", out, *flags]) == 0
+    about = json.loads((tmp_path / "model" / "run.json").read_text())
+    assert about["command"]["model"] == model and about["data"] and about["validation"]["ndcg@10"] >= 0
+    capsys.readouterr()
+    assert cli.main(["recommend", "rank", "--recommender", out, "--data", clicks, "--users", '["u3"]', "--k", "4"]) == 0
+    lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [line["rank"] for line in lines] == ["1", "2", "3", "4"] and all(line["user"] == "u3" for line in lines)
+    assert all(line["item"].startswith("i") for line in lines)
+    figures = tmp_path / "figures.json"
+    command = [
+        "recommend",
+        "evaluate",
+        "--recommender",
+        out,
+        "--data",
+        clicks,
+        "--cutoffs",
+        "[1, 5]",
+        "--out",
+        str(figures),
+    ]
+    assert cli.main(command) == 0
+    report = json.loads(figures.read_text())
+    assert report["cases"] == 30 and set(report["intervals"]) <= set(report["metrics"])
+    if model == "markov":
+        assert report["metrics"]["hit@1"] > 0.9  # the next item is the one after the last
+
+
+def test_a_signal_writes_a_checkpoint_and_the_same_command_goes_on(clicks, tmp_path, monkeypatch, capsys):
+    out = str(tmp_path / "model")
+    command = ["recommend", "train", "--model", "sasrec", "--data", clicks, "--out", out, *SMALL]
+    real = recommend.training.train
+
+    def interrupted(*inputs, **settings):
+        for step in (steps := real(*inputs, **settings)):
+            if step.step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            try:
+                yield step
+            except GeneratorExit:
+                steps.close()
+                raise
+
+    monkeypatch.setattr(recommend.training, "train", interrupted)
+    assert cli.main(command) == 143
+    assert "goes on" in capsys.readouterr().err and not (tmp_path / "model" / "config.json").exists()
+    seen: list[Step] = []
+
+    def watched(*inputs, **settings):
+        for step in real(*inputs, **settings):
+            seen.append(step)
+            yield step
+
+    monkeypatch.setattr(recommend.training, "train", watched)
+    assert cli.main(command) == 0
+    assert seen[0].step == 4 and (tmp_path / "model" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "says"),
+    [
+        (["--model", "magic"], 2, "magic"),
+        (["--settings.depth", "3"], 2, "depth"),
+        (["--settings.d", "many"], 2, "many"),
+        (["--settings.d", "0"], 2, "d = 0"),
+        (["--settings.n_items", "5"], 2, "n_items"),
+        (["--train.epoch", "3"], 2, "epoch"),
+        (["--model", "ease", "--train.epochs", "3"], 2, "epochs"),
+        (["--data", "no-such-set"], 3, "no-such-set"),
+        (["--data", "no.csv"], 3, "no.csv"),
+        (["--data", "ml-100k", "--catalog", "x"], 2, "catalog"),
+    ],
+)
+def test_bad_settings_are_one_line(flags, code, says, clicks, tmp_path, capsys):
+    base = ["recommend", "train", "--data", clicks, "--out", str(tmp_path / "model")]
+    assert cli.main([*base, *flags]) == code
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and says in error
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_recommender_of_other_data_is_refused(clicks, tmp_path, capsys):
+    out = str(tmp_path / "model")
+    assert cli.main(["recommend", "train", "--model", "popularity", "--data", clicks, "--out", out]) == 0
+    assert cli.main(["recommend", "evaluate", "--recommender", out, "--data", "atelier"]) == 3
+    assert "15 items" in capsys.readouterr().err
+    assert cli.main(["recommend", "rank", "--recommender", out, "--data", clicks, "--users", '["nobody"]']) == 3
+
+
+def test_too_much_for_the_spot_is_refused():
+    import torch
+
+    with pytest.raises(ConfigError, match="recommend train"):
+        recommend.train_on_the_spot([np.ones(recommend.ON_THE_SPOT + 1, np.int64)], torch.zeros(2, 1))

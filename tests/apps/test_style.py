@@ -1,0 +1,206 @@
+"""The main job on the command line, with tiny real models: what it writes, and how it refuses bad input."""
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from apps import cli
+from personagen.provenance import read_png
+from recsys import pretrained
+
+from .tiny import SIZE, pipelines
+
+
+@pytest.fixture(scope="module")
+def models(studio, tmp_path_factory) -> list[str]:
+    """Flags that name saved models: the recommender of the `studio` fixture and tiny pipelines."""
+    folder = tmp_path_factory.mktemp("models")
+    tryon, text2image = pipelines()
+    tryon.save_pretrained(folder / "tryon")
+    text2image.save_pretrained(folder / "text2image")
+    return ["--tryon", str(folder / "tryon"), "--text2image", str(folder / "text2image"), "--steps", "2"]
+
+
+@pytest.fixture(scope="module")
+def recommender(studio, tmp_path_factory) -> list[str]:
+    return ["--recommender", str(pretrained.save(studio.recommender, tmp_path_factory.mktemp("recommender")))]
+
+
+@pytest.fixture
+def shop(tmp_path) -> dict[str, Path]:
+    """A small shop: interactions, a catalogue of twelve garments, a photo and its mask."""
+    rng = np.random.default_rng(0)
+    catalog = tmp_path / "garments"
+    (catalog / "images").mkdir(parents=True)
+    kinds, lines = ("t-shirt", "trousers", "dress"), ["file,id,kind,colour"]
+    for item in range(12):
+        colour = ("red", "blue")[item % 2]
+        Image.new("RGB", (60, 80), colour).save(catalog / "images" / f"g{item}.png")
+        lines.append(f"g{item}.png,sku{item},{kinds[item % 3]},{colour}")
+    (catalog / "garments.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = ["user,item,timestamp"]
+    for user in range(20):
+        rows += [f"u{user},sku{item},{place}" for place, item in enumerate(rng.permutation(12)[:5])]
+    rows += [f"full,sku{item},{item}" for item in range(12)]
+    (tmp_path / "clicks.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    Image.new("RGB", (120, 160), "gray").save(tmp_path / "me.jpg")
+    mask = np.zeros((160, 120), np.uint8)
+    mask[30:90, 30:90] = 255
+    Image.fromarray(mask).save(tmp_path / "top.png")
+    return {
+        "clicks": tmp_path / "clicks.csv",
+        "catalog": catalog,
+        "photo": tmp_path / "me.jpg",
+        "mask": tmp_path / "top.png",
+    }
+
+
+def real(shop: dict[str, Path], out: Path, *, user: str = "u3") -> list[str]:
+    return [
+        "style",
+        "--interactions",
+        str(shop["clicks"]),
+        "--catalog",
+        str(shop["catalog"]),
+        "--user",
+        user,
+        "--out",
+        str(out),
+    ]
+
+
+def test_the_main_job_is_the_same_twice(models, recommender, tmp_path):
+    outs = [tmp_path / "one", tmp_path / "two"]
+    for out in outs:
+        assert cli.main(["style", *models, *recommender, "--out", str(out), "--looks", "3", "--scenes", "1"]) == 0
+    names = sorted(path.name for path in outs[0].iterdir())
+    assert names == sorted(path.name for path in outs[1].iterdir()) and {"looks.json", "sheet.png"} < set(names)
+    pictures = [name for name in names if name.endswith(".png") and name != "sheet.png"]
+    assert len(pictures) == 4
+    for name in pictures:
+        assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes()
+    report = json.loads((outs[0] / "looks.json").read_text(encoding="utf-8"))
+    assert [look["kind"] for look in report["looks"]] == ["tryon"] * 3 + ["scene"]
+    assert all(look["prompt"] and look["why"] and look["seconds"] >= 0 for look in report["looks"])
+    chunk = read_png(outs[0] / pictures[0])
+    assert chunk.parameters is not None and chunk.parameters.settings["Steps"] == "2"
+
+
+def test_metadata_can_be_left_out(models, recommender, tmp_path):
+    flags = ["--out", str(tmp_path / "out"), "--looks", "0", "--scenes", "1", "--metadata", "false"]
+    assert cli.main(["style", *models, *recommender, *flags]) == 0
+    chunk = read_png(next((tmp_path / "out").glob("*scene*.png")))
+    assert chunk.parameters is None and chunk.record is None
+
+
+def test_real_input_trained_on_the_spot(models, shop, tmp_path, capsys):
+    flags = ["--person", str(shop["photo"]), "--mask", str(shop["mask"]), "--looks", "2", "--scenes", "1"]
+    assert cli.main([*real(shop, tmp_path / "out"), *flags, *models]) == 0
+    report = json.loads((tmp_path / "out" / "looks.json").read_text(encoding="utf-8"))
+    worn = [look for look in report["looks"] if look["kind"] == "tryon"]
+    assert worn and all(look["words"]["kind"] == "t-shirt" for look in worn)  # the mask uncovers the upper body only
+    before, after = Image.open(shop["photo"]).convert("RGB"), Image.open(tmp_path / "out" / worn[0]["file"])
+    outside = np.asarray(Image.open(shop["mask"])) < 128
+    assert after.size == before.size and (np.asarray(after)[outside] == np.asarray(before)[outside]).all()
+
+
+def test_without_a_photo_a_person_is_rendered_and_without_a_mask_it_is_guessed(models, shop, tmp_path, capsys):
+    assert cli.main([*real(shop, tmp_path / "a"), *models, "--looks", "1", "--scenes", "0"]) == 0
+    flags = ["--person", str(shop["photo"]), "--looks", "1", "--scenes", "0"]
+    assert cli.main([*real(shop, tmp_path / "b"), *models, *flags]) == 0
+    assert "guessed" in capsys.readouterr().err
+
+
+def bad_inputs(shop: dict[str, Path], tmp_path: Path) -> dict[str, tuple[list[str], int, str]]:
+    """What a user may get wrong -> (flags beyond the usual ones, exit code, what the line must name)."""
+    damaged, wrong, header = tmp_path / "damaged.jpg", tmp_path / "wrong.csv", tmp_path / "empty.csv"
+    damaged.write_bytes(shop["photo"].read_bytes()[:200])
+    wrong.write_text("who,item,timestamp\na,sku1,1\n", encoding="utf-8")
+    header.write_text("user,item,timestamp\n", encoding="utf-8")
+    photo = ["--person", str(shop["photo"])]
+    return {
+        "unknown user": (["--user", "nobody"], 3, "nobody"),
+        "nothing left": (["--user", "full"], 3, "12"),
+        "wrong column": (["--interactions", str(wrong)], 3, "user"),
+        "no rows": (["--interactions", str(header)], 3, "empty.csv"),
+        "missing file": (["--interactions", "no.csv"], 3, "no.csv"),
+        "missing photo": (["--person", "no.jpg"], 3, "no.jpg"),
+        "damaged photo": (["--person", str(damaged)], 3, "damaged.jpg"),
+        "missing mask": ([*photo, "--mask", "no.png"], 3, "no.png"),
+        "mask without photo": (["--mask", str(shop["mask"])], 2, "--person"),
+        "wrong region": ([*photo, "--mask", str(shop["mask"]), "--mask_region", "feet"], 2, "feet"),
+        "no catalogue": (["--catalog", "nowhere"], 3, "nowhere"),
+        "looks out of range": (["--looks", "99"], 2, "99"),
+        "steps out of range": (["--steps", "0"], 2, "steps"),
+        "unknown finer setting": (["--stylist.diverse", "1"], 2, "diverse"),
+        "no such model": (["--tryon", "nowhere"], 4, "nowhere"),
+        "no such recommender": (["--recommender", "nowhere"], 4, "nowhere"),
+    }
+
+
+CASES = (
+    "unknown user", "nothing left", "wrong column", "no rows", "missing file", "missing photo", "damaged photo",
+    "missing mask", "mask without photo", "wrong region", "no catalogue", "looks out of range", "steps out of range",
+    "unknown finer setting", "no such model", "no such recommender",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_line_and_writes_nothing(case, models, shop, tmp_path, capsys):
+    flags, code, says = bad_inputs(shop, tmp_path)[case]
+    out = tmp_path / "out"
+    assert cli.main([*real(shop, out), *models, "--looks", "1", "--scenes", "1", *flags]) == code
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("personagen: ") and says in last
+    assert not out.exists() and not list(tmp_path.glob(".out*"))
+
+
+def test_a_missing_picture_of_the_catalogue_is_named(models, shop, tmp_path, capsys):
+    (shop["catalog"] / "images" / "g3.png").unlink()
+    assert cli.main([*real(shop, tmp_path / "out"), *models]) == 3
+    assert "g3.png" in capsys.readouterr().err
+
+
+def test_other_files_are_not_replaced(models, recommender, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine", encoding="utf-8")
+    assert cli.main(["style", *models, *recommender, "--out", str(tmp_path / "out")]) == 2
+    assert (tmp_path / "out" / "thesis.txt").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_keeps_what_is_finished(number, code, models, recommender, tmp_path):
+    out, done = tmp_path / "out", threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.01):
+            if any(len(list(folder.glob("*.png"))) >= 1 for folder in tmp_path.glob(".out-*.tmp")):
+                os.kill(os.getpid(), number)
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        assert cli.main(["style", *models, *recommender, "--out", str(out), "--looks", "8", "--steps", "20"]) == code
+    finally:
+        done.set()
+        watcher.join()
+    report = json.loads((out / "looks.json").read_text(encoding="utf-8"))
+    assert 1 <= len(report["looks"]) < 10 and (out / "sheet.png").exists()
+
+
+def test_one_garment_on_one_person(models, shop, tmp_path):
+    out = tmp_path / "worn.png"
+    flags = ["--person", shop["photo"], "--mask", shop["mask"], "--garment", shop["catalog"] / "images" / "g0.png"]
+    command = ["tryon", "wear", *map(str, flags), "--model", models[1], "--steps", "2", "--out", str(out)]
+    assert cli.main(command) == 0
+    assert Image.open(out).size == (120, 160) and read_png(out).record is not None
+    assert cli.main([*command, "--out", str(tmp_path / "worn.jpg")]) == 2
+    assert cli.main([*command, "--guidance", "0"]) == 2
+    assert SIZE == (64, 48)  # the model's own size is another one
