@@ -15,7 +15,7 @@ ASPECTS: dict[str, tuple[str, ...]] = {
 }
 """What a taste is about, and the words it weighs."""
 
-SHARPNESS = {"kind": 3.4, "colour": 5.0, "pattern": 3.2, "scene": 3.4}
+SHARPNESS = {"kind": 5.0, "colour": 7.0, "pattern": 4.5, "scene": 5.0}
 DRIFT = 0.10
 
 
