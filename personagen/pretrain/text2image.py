@@ -11,7 +11,7 @@ from transformers import CLIPTokenizer
 
 from recsys.types import Step
 
-from ..models.build import build_scheduler, build_text_encoder, build_unet, train_tokenizer
+from ..models.build import build_scheduler, build_text_encoder, build_unet, start_silent, train_tokenizer
 from ..models.quiet import quiet
 from ..objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
 from .config import PretrainConfig
@@ -69,6 +69,7 @@ class Text2ImageStage:
             cross_attention_dim=size.text_width,
             sample_size=tuple(cells),
         )
+        start_silent(self.unet)
         self.modules: dict[str, nn.Module] = {
             "text_encoder": self.text_encoder.to(self.device),
             "unet": self.unet.to(self.device),

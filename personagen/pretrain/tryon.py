@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError, ModelError
 from recsys.types import Step
 
-from ..models.build import build_scheduler, build_unet, silence_cross_attention, widen_for_tryon
+from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
 from ..models.quiet import quiet
 from ..objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
 from ..tryon import TryOnPipeline, set_cross_attention, unet_input
@@ -219,6 +219,7 @@ def _start_unet(config: PretrainConfig, *, channels: int, cells: tuple[int, int]
             sample_size=cells,
         )
         silence_cross_attention(unet)
+        start_silent(unet)
         return unet
     if not (Path(size.unet_dir) / "config.json").is_file():
         raise ModelError(
