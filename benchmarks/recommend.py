@@ -79,20 +79,11 @@ ROWS = {
     "sasrec": Row("sasrec", ({"dropout": 0.3},), NEURAL),
     "dreamrec-paper": Row(
         "dreamrec",
-        ({"train.learning_rate": 1e-4}, {"train.learning_rate": 1e-3}, {"train.learning_rate": 1e-2}),
-        {"epochs": 600, "batch_size": 256, "patience": 10, "validate_every": 10, "validate_cases": 400},
+        ({"train.learning_rate": 1e-4}, {"train.learning_rate": 1e-2}),
+        {"epochs": 150, "batch_size": 256, "patience": 10, "validate_every": 5, "validate_cases": 400},
         PAPER,
     ),
-    "dreamrec": Row(
-        "dreamrec",
-        (
-            {"dropout": 0.3, "terminal": 0.8},
-            {"dropout": 0.2, "terminal": 0.8},
-            {"dropout": 0.1, "terminal": 0.8},
-            {"dropout": 0.2, "terminal": 0.8, "d": 128},
-        ),
-        NEURAL,
-    ),
+    "dreamrec": Row("dreamrec", tuple({"dropout": dropout, "terminal": 0.8} for dropout in (0.3, 0.2, 0.1)), NEURAL),
 }
 FEWER = {  # candidates and training where the catalogue is large, so that a seed stays affordable
     "amazon-beauty": {
