@@ -19,7 +19,7 @@ from personagen.masks import REGION, mask_from_file
 from recsys.datasets import read_interactions
 from recsys.errors import ConfigError, DataError
 
-ITEMS, SHOWN, TRAINED = 300, 24, 1500  # the atelier's garments, the shoppers one can choose, and those it learns from
+ITEMS, SHOWN, TRAINED = 300, 24, 30_000  # the atelier's garments, the shoppers one can choose, and those it learns from
 SIZE = (256, 192)
 PLAIN = {"upper": GarmentSpec("t-shirt", "white", sleeve=0.34), "lower": GarmentSpec("trousers", "blue")}
 
