@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from recsys.types import Step
 
@@ -54,22 +54,7 @@ class Text2ImageStage:
                 if (i, name) in latents and part > 0:
                     self.sources.append(Source(latents[i, name], corpus.rows["train"], weight * part))
                     self.tokens.append(self._tokenize([row.get(CAPTIONS[name], "") for row in corpus.meta]))
-        torch.manual_seed(config.seed)
-        channels, cells = self.sources[0].array.shape[1], self.sources[0].array.shape[2:]
-        self.text_encoder = build_text_encoder(
-            self.tokenizer, width=size.text_width, layers=size.text_layers, heads=size.text_heads
-        )
-        self.unet = build_unet(
-            in_channels=channels,
-            out_channels=channels,
-            block_out_channels=size.block_out_channels,
-            layers_per_block=size.layers_per_block,
-            head_width=size.head_width,
-            norm_num_groups=size.norm_num_groups,
-            cross_attention_dim=size.text_width,
-            sample_size=tuple(cells),
-        )
-        start_silent(self.unet)
+        self.text_encoder, self.unet = _networks(config, self.tokenizer, latents=self.sources[0].array)
         self.modules: dict[str, nn.Module] = {
             "text_encoder": self.text_encoder.to(self.device),
             "unet": self.unet.to(self.device),
@@ -186,3 +171,24 @@ def _tokenizer(config: PretrainConfig, corpora: list[tuple[Corpus, float]]) -> C
         train_tokenizer(captions, size=size.tokenizer_size, length=size.tokenizer_length).save_pretrained(folder)
     with quiet():
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def _networks(
+    config: PretrainConfig, tokenizer: CLIPTokenizer, *, latents: np.ndarray
+) -> tuple[CLIPTextModel, UNet2DConditionModel]:
+    """Build text encoder and UNet for latents (N, C, h, w), the same weights for the same seed."""
+    size, channels, cells = config.text2image, latents.shape[1], latents.shape[2:]
+    torch.manual_seed(config.seed)
+    text_encoder = build_text_encoder(tokenizer, width=size.text_width, layers=size.text_layers, heads=size.text_heads)
+    unet = build_unet(
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=size.block_out_channels,
+        layers_per_block=size.layers_per_block,
+        head_width=size.head_width,
+        norm_num_groups=size.norm_num_groups,
+        cross_attention_dim=size.text_width,
+        sample_size=(cells[0], cells[1]),
+    )
+    start_silent(unet)
+    return text_encoder, unet
