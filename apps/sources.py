@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -12,14 +13,16 @@ from PIL import Image
 from personagen.atelier import shoppers
 from personagen.atelier.agnostic import agnostic_mask
 from personagen.atelier.garment import GarmentSpec
-from personagen.atelier.render import Camera, render_person
+from personagen.atelier.render import render_person
+from personagen.atelier.trace import Camera
 from personagen.catalog import AtelierCatalog, Catalog, FolderCatalog
 from personagen.images import load_image
 from personagen.masks import REGION, mask_from_file
 from recsys.datasets import read_interactions
 from recsys.errors import ConfigError, DataError
 
-ITEMS, SHOWN, TRAINED = 300, 24, 30_000  # the atelier's garments, the shoppers one can choose, and those it learns from
+ITEMS, SHOWN = 300, 24  # the atelier's garments, and the shoppers one can choose
+TRAINED, FEW = 30_000, 1500  # shoppers that the embedded recommender learnt from, and those for training on the spot
 SIZE = (256, 192)
 PLAIN = {"upper": GarmentSpec("t-shirt", "white", sleeve=0.34), "lower": GarmentSpec("trousers", "blue")}
 
@@ -52,6 +55,7 @@ class Atelier:
         self.specs: tuple[GarmentSpec, ...] = tuple(shoppers.catalogue(ITEMS, seed=0))
         self.catalog = AtelierCatalog(self.specs, size=SIZE)
         self._shoppers = shoppers.simulate(SHOWN, seed=1, items=self.specs)
+        self._sitters: dict[str, Sitter] = {}
 
     def users(self) -> list[str]:
         """List the numbers of the shoppers one can choose."""
@@ -69,11 +73,13 @@ class Atelier:
     def sitter(self, user: str) -> Sitter:
         """Render the shopper in the outfit they came in; the masks are exact."""
         shopper = self._shopper(user)
-        return photograph(shopper, tuple(self.specs[item - 1] for item in self.history(user)))
+        if user not in self._sitters:
+            self._sitters[user] = photograph(shopper, tuple(self.specs[item - 1] for item in self.history(user)))
+        return self._sitters[user]
 
-    def sequences(self) -> list[np.ndarray]:
-        """Simulate the purchases of the shoppers that a recommender learns from."""
-        crowd = shoppers.simulate(TRAINED, seed=0, items=self.specs)
+    def sequences(self, count: int = FEW) -> list[np.ndarray]:
+        """Simulate the purchases of `count` shoppers for a recommender to learn from; more begin with the same ones."""
+        crowd = shoppers.simulate(count, seed=0, items=self.specs)
         return [np.append(shopper.history, shopper.target).astype(np.int64) for shopper in crowd]
 
     def _shopper(self, user: str):
@@ -82,6 +88,12 @@ class Atelier:
                 f"user {user!r} is not in the atelier; choose 0 to {SHOWN - 1}, or give --interactions FILE"
             )
         return self._shoppers[int(user)]
+
+
+@cache
+def atelier() -> Atelier:
+    """Return the one atelier of this process, so that no picture of it is rendered twice."""
+    return Atelier()
 
 
 class Folder:

@@ -74,7 +74,7 @@ def _render(sitting: Sitting, outfit: tuple[GarmentSpec, ...]) -> Render:
 
 
 def _cases(n: int) -> list[Case]:
-    """Held-out sittings, the garment to put on, and nineteen others of its region; the person comes in the first other."""
+    """Held-out sittings, the garment to put on, and nineteen others of its region (the first is worn before)."""
     cases: list[Case] = []
     for seed in range(HELDOUT_SEED + 50_000, HELDOUT_SEED + 50_000 + n):
         sitting, rng = random_sitting(seed), np.random.default_rng(seed)
@@ -92,8 +92,15 @@ def _cases(n: int) -> list[Case]:
 
 def _dress(pipe, person: np.ndarray, photos: list[np.ndarray], mask: np.ndarray, seed: int, args) -> np.ndarray:
     """The person in each garment: (N, H, W, 3) uint8."""
-    out = pipe(Image.fromarray(person), [Image.fromarray(p) for p in photos], mask, num_inference_steps=args.steps,
-               guidance_scale=args.guidance, output_type="np", generator=torch.Generator().manual_seed(seed))  # fmt: skip
+    out = pipe(
+        Image.fromarray(person),
+        [Image.fromarray(p) for p in photos],
+        mask,
+        num_inference_steps=args.steps,
+        guidance_scale=args.guidance,
+        output_type="np",
+        generator=torch.Generator().manual_seed(seed),
+    )
     return _uint8(np.stack(list(out.images)))
 
 
@@ -111,8 +118,12 @@ def tryon(args: argparse.Namespace) -> dict:
         found["seconds"].append((time.process_time() - start) / 2)
         shelf = [truth.image] + [_render(sitting, _worn(sitting, o)).image for o in others]
         features = np.stack([region_features(s, mask) for s in shelf])[None]
-        found["top1"].append(float(retrieval_ranks(region_features(result, mask)[None], features, np.array([0]))[0] == 1))
-        found["ssim"].append(float(ssim_in_box(_tensor(result), _tensor(truth.image), torch.from_numpy(mask)[None, None].float())))
+        found["top1"].append(
+            float(retrieval_ranks(region_features(result, mask)[None], features, np.array([0]))[0] == 1)
+        )
+        found["ssim"].append(
+            float(ssim_in_box(_tensor(result), _tensor(truth.image), torch.from_numpy(mask)[None, None].float()))
+        )
         found["same"].append(float(np.array_equal(result[~mask], before.image[~mask])))
         region = mask & (truth.labels == LABEL["outer" if garment.kind == "jacket" else garment.region])
         if garment.colour != others[1].colour:
@@ -133,7 +144,10 @@ def _middle(mask: np.ndarray) -> np.ndarray:
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     tall, wide = rows[-1] - rows[0], cols[-1] - cols[0]
     out = np.zeros_like(mask)
-    out[rows[0] + tall * 15 // 100 : rows[-1] - tall * 15 // 100, cols[0] + wide * 30 // 100 : cols[-1] - wide * 30 // 100] = True
+    out[
+        rows[0] + tall * 15 // 100 : rows[-1] - tall * 15 // 100,
+        cols[0] + wide * 30 // 100 : cols[-1] - wide * 30 // 100,
+    ] = True
     return out & mask
 
 
@@ -170,15 +184,18 @@ def text2image(args: argparse.Namespace) -> dict:
     captions, pictures, seconds = [person_caption(s.outfit, s.scene) for s in sittings], [], []
     for at in range(0, args.n, 8):
         part = captions[at : at + 8]
-        start = time.process_time()
+        noise, start = [torch.Generator().manual_seed(at + j) for j in range(len(part))], time.process_time()
         out = pipe(part, num_inference_steps=args.steps, guidance_scale=args.guidance, output_type="np", height=SIZE[0],
-                   width=SIZE[1], generator=[torch.Generator().manual_seed(at + j) for j in range(len(part))])  # fmt: skip
+                   width=SIZE[1], generator=noise)  # fmt: skip
         seconds.append((time.process_time() - start) / len(part))
         pictures += list(_uint8(out.images))
     probe, truth = load(args.probe, SIZE), np.stack([_render(s, s.outfit).image for s in sittings])
     score, ceiling = agreement(read(probe, np.stack(pictures)), captions), agreement(read(probe, truth), captions)
     shown = min(12, args.n // 2)
-    _sheet([[pictures[i], truth[i], pictures[i + shown], truth[i + shown]] for i in range(shown)], args.sheets / "text2image.png")
+    _sheet(
+        [[pictures[i], truth[i], pictures[i + shown], truth[i + shown]] for i in range(shown)],
+        args.sheets / "text2image.png",
+    )
     (args.sheets / "text2image.txt").write_text("\n".join(captions[: 2 * shown]))
     return {"probe_reads": score, "probe_reads_true_renders": ceiling, "n": args.n,
             "cpu_seconds_a_picture": round(float(np.median(seconds)), 2)}  # fmt: skip
@@ -201,14 +218,23 @@ def personalisation(args: argparse.Namespace) -> dict:
     tastes = [source.shopper(u).taste for u in users]
     seen: dict[str, list[list[dict[str, str]]]] = {"tryon": [], "scene": []}
     for user in users:
-        looks = list(studio.make(Order(tuple(source.history(user)), user, looks=2, scenes=1, steps=args.steps), args.sheets / f"u{user}"))
+        looks = list(
+            studio.make(
+                Order(tuple(source.history(user)), user, looks=2, scenes=1, steps=args.steps), args.sheets / f"u{user}"
+            )
+        )
         for kind in seen:
             chosen = [w.look for w in looks if w.look.kind == kind]
-            small = np.stack([np.asarray(c.image.convert("RGB").resize(SIZE[::-1], Image.Resampling.LANCZOS)) for c in chosen])
+            small = np.stack(
+                [np.asarray(c.image.convert("RGB").resize(SIZE[::-1], Image.Resampling.LANCZOS)) for c in chosen]
+            )
             words = read(probe, small)
             if kind == "tryon":
                 lower = [REGION[source.catalog.words(c.item)["kind"]] == "lower" for c in chosen]
-                words = [{k: v for k, v in w.items() if k.startswith("lower" if low else "upper")} for w, low in zip(words, lower, strict=True)]
+                words = [
+                    {k: v for k, v in w.items() if k.startswith("lower" if low else "upper")}
+                    for w, low in zip(words, lower, strict=True)
+                ]
             seen[kind].append(words)
     out: dict[str, dict] = {}
     for kind, pictures in seen.items():
@@ -250,9 +276,16 @@ def main() -> None:
     start = time.process_time()
     result = COMMANDS[args.what](args)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    report = {"command": "python benchmarks/pictures.py " + " ".join(sys.argv[1:]), "commit": commit, "steps": args.steps,
-              "guidance": args.guidance, **result, "cpu_seconds": round(time.process_time() - start),
-              "torch": torch.__version__, "machine": platform.machine()}  # fmt: skip
+    report = {
+        "command": "python benchmarks/pictures.py " + " ".join(sys.argv[1:]),
+        "commit": commit,
+        "steps": args.steps,
+        "guidance": args.guidance,
+        **result,
+        "cpu_seconds": round(time.process_time() - start),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / f"pictures-{args.what}.json").write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report, indent=1))

@@ -1,4 +1,4 @@
-"""A small classifier that reads kind, colour, pattern and scene off a picture; trained on renders, never on generated ones.
+"""A small classifier that reads kind, colour, pattern and scene off a picture; trained on renders only.
 
     python benchmarks/probe.py --corpus CORPUS --heldout CORPUS --out FOLDER
 
@@ -23,8 +23,13 @@ from personagen.atelier.vocabulary import COLOURS, KINDS, PATTERNS, REGION, SCEN
 UPPER = tuple(k for k in KINDS if REGION[k] != "lower")
 LOWER = ("none", *(k for k in KINDS if REGION[k] == "lower"))
 HEADS: dict[str, tuple[str, ...]] = {
-    "upper kind": UPPER, "upper colour": tuple(COLOURS), "upper pattern": PATTERNS,
-    "lower kind": LOWER, "lower colour": tuple(COLOURS), "lower pattern": PATTERNS, "scene": SCENES,
+    "upper kind": UPPER,
+    "upper colour": tuple(COLOURS),
+    "upper pattern": PATTERNS,
+    "lower kind": LOWER,
+    "lower colour": tuple(COLOURS),
+    "lower pattern": PATTERNS,
+    "scene": SCENES,
 }
 
 
@@ -52,8 +57,14 @@ class Probe(nn.Module):
         super().__init__()
         sizes, layers = (3, width, 2 * width, 4 * width, 6 * width, 8 * width), []
         for i in range(5):
-            layers += [nn.Conv2d(sizes[i], sizes[i + 1], 3, stride=2, padding=1), nn.GroupNorm(8, sizes[i + 1]), nn.SiLU(),
-                       nn.Conv2d(sizes[i + 1], sizes[i + 1], 3, padding=1), nn.GroupNorm(8, sizes[i + 1]), nn.SiLU()]
+            layers += [
+                nn.Conv2d(sizes[i], sizes[i + 1], 3, stride=2, padding=1),
+                nn.GroupNorm(8, sizes[i + 1]),
+                nn.SiLU(),
+                nn.Conv2d(sizes[i + 1], sizes[i + 1], 3, padding=1),
+                nn.GroupNorm(8, sizes[i + 1]),
+                nn.SiLU(),
+            ]
         self.body = nn.Sequential(*layers[:1], *layers[1:])
         self.mix = nn.Sequential(nn.Flatten(), nn.LazyLinear(256), nn.SiLU(), nn.Dropout(0.3))
         self.heads = nn.ModuleDict({k: nn.Linear(256, len(v)) for k, v in HEADS.items()})
@@ -123,8 +134,11 @@ def train(corpus: Path, *, epochs: int, seed: int = 0) -> Probe:
                 x = nn.functional.avg_pool2d(x, 3, 1, 1)
             logits = model(x.to(memory_format=torch.channels_last))
             index = torch.from_numpy(np.sort(pick))
-            losses = [nn.functional.cross_entropy(logits[k], targets[k][index], ignore_index=-100) for k in HEADS
-                      if (targets[k][index] >= 0).any()]
+            losses = [
+                nn.functional.cross_entropy(logits[k], targets[k][index], ignore_index=-100)
+                for k in HEADS
+                if (targets[k][index] >= 0).any()
+            ]
             loss = torch.stack(losses).sum()
             optimiser.zero_grad()
             loss.backward()
@@ -154,7 +168,11 @@ def main() -> None:
     score = agreement(read(model, pictures), captions)
     args.out.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), args.out / "probe.safetensors")
-    report = {"heldout_agreement": score, "heldout_persons": len(captions), "cpu_seconds": round(time.process_time() - start, 1)}
+    report = {
+        "heldout_agreement": score,
+        "heldout_persons": len(captions),
+        "cpu_seconds": round(time.process_time() - start, 1),
+    }
     (args.out / "probe.json").write_text(json.dumps(report, indent=1))
     print(json.dumps(report))
 

@@ -1,7 +1,7 @@
 """Write the README's tables from ``benchmarks/results``: between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 
-    python benchmarks/tables.py           # rewrite README.md
-    python benchmarks/tables.py --check   # exit 1 when README.md is not what the results say
+python benchmarks/tables.py           # rewrite README.md
+python benchmarks/tables.py --check   # exit 1 when README.md is not what the results say
 """
 
 from __future__ import annotations
@@ -45,9 +45,13 @@ def recommenders(data: str) -> str:
         masked, seeds = report["test"]["masked"], report["seeds"]
         train = sum(s["train_cpu_s"] for s in seeds) / len(seeds)
         decode = sum(s["decode_cpu_s_per_1000"] for s in seeds) / len(seeds)
-        figures = [_bounded(masked[m]) if m != "coverage@10" else f"{masked[m]['mean']:.2f}" for m in METRICS if m in masked]
+        figures = [
+            _bounded(masked[m]) if m != "coverage@10" else f"{masked[m]['mean']:.2f}" for m in METRICS if m in masked
+        ]
         rows.append([name, *figures, str(len(seeds)), f"{train:.1f}", f"{decode:.2f}"])
-    return _grid(["model", "Recall@10", "NDCG@10", "MRR@10", "coverage@10", "seeds", "train CPU-s", "CPU-s a 1,000 users"], rows)
+    return _grid(
+        ["model", "Recall@10", "NDCG@10", "MRR@10", "coverage@10", "seeds", "train CPU-s", "CPU-s a 1,000 users"], rows
+    )
 
 
 def pictures() -> str:
@@ -59,23 +63,53 @@ def pictures() -> str:
         if path.exists():
             rows.append([label, target, pick(json.loads(path.read_text()))])
 
-    add("tryon", "try-on: right garment of 20 by the repainted region", "≥ .90", lambda d: _bounded(d["retrieval_top1_of_20"]))
-    add("tryon", "try-on: SSIM inside the mask's box against the true render", "≥ .80", lambda d: _bounded(d["ssim_in_mask_box"]))
+    add(
+        "tryon",
+        "try-on: right garment of 20 by the repainted region",
+        "≥ .90",
+        lambda d: _bounded(d["retrieval_top1_of_20"]),
+    )
+    add(
+        "tryon",
+        "try-on: SSIM inside the mask's box against the true render",
+        "≥ .80",
+        lambda d: _bounded(d["ssim_in_mask_box"]),
+    )
     add("tryon", "try-on: pixels outside the mask unchanged", "1", lambda d: f"{d['outside_unchanged']['mean']:.3f}")
-    add("tryon", "try-on: colours follow a swapped garment", "passes", lambda d: _bounded(d["swapped_colours_nearer_to_the_other"]))
-    add("people", "real people: colours nearer to the given garment than to a swapped one", "≥ .85",
-        lambda d: _bounded(d["given_nearer_than_swapped"]))
+    add(
+        "tryon",
+        "try-on: colours follow a swapped garment",
+        "passes",
+        lambda d: _bounded(d["swapped_colours_nearer_to_the_other"]),
+    )
+    add(
+        "people",
+        "real people: colours nearer to the given garment than to a swapped one",
+        "≥ .85",
+        lambda d: _bounded(d["given_nearer_than_swapped"]),
+    )
     for word, target in (("kind", "≥ .90"), ("colour", "≥ .90"), ("pattern", "≥ .75"), ("scene", "≥ .85")):
-        add("text2image", f"text-to-image: a probe reads the {word} (on true renders)", target,
-            lambda d, w=word: f"{d['probe_reads'][w]:.3f} ({d['probe_reads_true_renders'][w]:.3f})")
+        add(
+            "text2image",
+            f"text-to-image: a probe reads the {word} (on true renders)",
+            target,
+            lambda d, w=word: f"{d['probe_reads'][w]:.3f} ({d['probe_reads_true_renders'][w]:.3f})",
+        )
     for kind in ("tryon", "scene"):
-        add("personalisation", f"{kind} looks against the user's own taste; others' tastes", "p < .01",
-            lambda d, k=kind: f"{d[k]['agreement']:.2f}; {d[k]['permuted_mean']:.2f} ± {d[k]['permuted_std']:.2f}, p = {d[k]['p']:.4f}")
+        add(
+            "personalisation",
+            f"{kind} looks against the user's own taste; others' tastes",
+            "p < .01",
+            lambda d, k=kind: (
+                f"{d[k]['agreement']:.2f}; {d[k]['permuted_mean']:.2f} ± {d[k]['permuted_std']:.2f}, p {d[k]['p']:.4f}"
+            ),
+        )
     return _grid(["measure", "target", "measured (95 % interval)"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "ml-100k": lambda: recommenders("ml-100k"), "amazon-beauty": lambda: recommenders("amazon-beauty"), "pictures": pictures,
+    "ml-100k": lambda: recommenders("ml-100k"),
+    "amazon-beauty": lambda: recommenders("amazon-beauty"), "pictures": pictures,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The region to repaint for a new garment: the body in the widest garment of that region, never the old garment's shape."""
+"""The region to repaint: the body in the widest garment of that region, never the old garment's shape."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import numpy as np
 
 from .body import Body
 from .garment import GarmentSpec
-from .render import LABEL, Camera, Figure, Render, _at, trace
+from .render import LABEL, Render
+from .trace import Camera, Figure, along, trace
 
 PROTECTED = ("hair", "face", "hands", "shoes")
 WIDEST = {
     "upper": (GarmentSpec("jacket", "gray", sleeve=0.98, length=1.0, neckline="collar"),),
-    "lower": (GarmentSpec("skirt", "gray", length=1.0, flare=1.0), GarmentSpec("trousers", "gray", length=1.0, flare=1.0)),
+    "lower": (
+        GarmentSpec("skirt", "gray", length=1.0, flare=1.0),
+        GarmentSpec("trousers", "gray", length=1.0, flare=1.0),
+    ),
 }
 WIDEST["dress"] = WIDEST["upper"] + WIDEST["lower"]
 
@@ -29,7 +33,8 @@ def agnostic_mask(render: Render, region: str, *, body: Body, camera: Camera) ->
     """Mask (H, W) bool, True = repaint, for a garment of region ``upper``, ``lower`` or ``dress``.
 
     It is what the widest garments of the region would cover on ``body``, a little enlarged; so it says nothing of the
-    garment worn. Hair, face, hands and shoes are left out, by the labels of ``render``; for ``lower`` also the arms and what hangs over it.
+    garment worn. Hair, face, hands and shoes are left out, by the labels of ``render``; for ``lower`` also the arms and
+    what hangs over it.
     """
     if region not in WIDEST:
         raise ValueError(f"region {region!r} is not known; choose upper, lower or dress")
@@ -37,7 +42,7 @@ def agnostic_mask(render: Render, region: str, *, body: Body, camera: Camera) ->
     fig = Figure(body, WIDEST[region])
     origin, d, t, hit = trace(fig, camera, h, w)
     index = np.flatnonzero(hit)
-    which = np.argmin(np.stack(fig.surfaces(_at(origin, d[index], t[index]))[0]), axis=0)
+    which = np.argmin(np.stack(fig.surfaces(along(origin, d[index], t[index]))[0]), axis=0)
     mask = np.zeros(h * w, bool)
     mask[index[which >= len(fig.names) - len(fig.outfit)]] = True
     mask = _dilate(mask.reshape(h, w), round(h / 96), round(h / 64))

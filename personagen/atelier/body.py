@@ -10,10 +10,20 @@ import numpy as np
 from .sdf import Points, bar, capsule, ellipsoid, smooth_min
 
 SKINS: tuple[tuple[int, int, int], ...] = (
-    (250, 220, 196), (240, 200, 168), (222, 174, 136), (198, 146, 106), (156, 106, 72), (112, 74, 52),
+    (250, 220, 196),
+    (240, 200, 168),
+    (222, 174, 136),
+    (198, 146, 106),
+    (156, 106, 72),
+    (112, 74, 52),
 )
 HAIRS: tuple[tuple[int, int, int], ...] = (
-    (36, 28, 26), (72, 46, 32), (120, 78, 46), (206, 166, 100), (158, 74, 38), (150, 148, 146),
+    (36, 28, 26),
+    (72, 46, 32),
+    (120, 78, 46),
+    (206, 166, 100),
+    (158, 74, 38),
+    (150, 148, 146),
 )
 HAIR_STYLES: tuple[str, ...] = ("short", "bob", "long", "bun", "crop")
 
@@ -49,7 +59,9 @@ def random_body(rng: np.random.Generator) -> Body:
         stance=rng.uniform(0.075, 0.12),
         skin=SKINS[rng.integers(len(SKINS))],
         hair=HAIRS[rng.integers(len(HAIRS))],
-        hair_style=HAIR_STYLES[rng.integers(len(HAIR_STYLES))] if feminine > 0.35 else ("short", "crop")[rng.integers(2)],
+        hair_style=HAIR_STYLES[rng.integers(len(HAIR_STYLES))]
+        if feminine > 0.35
+        else ("short", "crop")[rng.integers(2)],
         shoes=shoes[rng.integers(len(shoes))],
         seed=int(rng.integers(1 << 30)),
     )
@@ -123,7 +135,9 @@ def torso_distance(body: Body, p: Points) -> np.ndarray:
     d = smooth_min(d, bar(p, 0.735 * h, 0.62 * body.shoulder - 0.02, 0.092, 1.0, 0.004), 0.12)
     d = smooth_min(d, bar(p, 0.806 * h, body.shoulder - 0.062, 0.050, 1.05, -0.01), 0.08)
     slope = np.maximum(np.abs(p.x) - 0.02, 0.0) * 0.42 + p.y - 0.862 * h
-    trapezius = np.maximum(np.sqrt(slope * slope + ((p.z + 0.012) * 1.1) ** 2) - 0.036, np.abs(p.x) - body.shoulder * 0.72)
+    trapezius = np.maximum(
+        np.sqrt(slope * slope + ((p.z + 0.012) * 1.1) ** 2) - 0.036, np.abs(p.x) - body.shoulder * 0.72
+    )
     return smooth_min(d, trapezius, 0.05)
 
 
@@ -183,8 +197,16 @@ def body_parts(skel: Skeleton, p: Points) -> Parts:
         neck, _ = capsule(p, np.array([0, 0.83 * h, -0.015]), np.array([0, 0.90 * h, 0.0]), 0.052, 0.046)
         head, hair = head_distance(body, p), hair_distance(body, p)
     return Parts(
-        torso=torso_distance(body, p), neck=neck, head=head, hair=hair,
-        upper_arm=(arms[0], arms[1]), forearm=(fores[0], fores[1]), along_upper=(s_up[0], s_up[1]),
-        along_fore=(s_fo[0], s_fo[1]), hand=(hands[0], hands[1]), thigh=(thighs[0], thighs[1]),
-        shin=(shins[0], shins[1]), foot=(feet[0], feet[1]),
+        torso=torso_distance(body, p),
+        neck=neck,
+        head=head,
+        hair=hair,
+        upper_arm=(arms[0], arms[1]),
+        forearm=(fores[0], fores[1]),
+        along_upper=(s_up[0], s_up[1]),
+        along_fore=(s_fo[0], s_fo[1]),
+        hand=(hands[0], hands[1]),
+        thigh=(thighs[0], thighs[1]),
+        shin=(shins[0], shins[1]),
+        foot=(feet[0], feet[1]),
     )

@@ -70,7 +70,9 @@ def _trim(spec: GarmentSpec, skel: Skeleton, parts: Parts, p: Points, u: np.ndar
         dark = np.where(front & (p.x**2 + (beat * 0.075) ** 2 < 0.0075**2) & (p.y < 0.84 * h), 0.40, dark)
     if spec.kind == "jacket":
         dark = np.where(front & (np.abs(p.x) < 0.006), 0.35, dark)
-        pocket = front & (np.abs(p.y - 0.555 * h + 0.35 * (np.abs(p.x) - 0.1)) < 0.006) & (np.abs(np.abs(p.x) - 0.1) < 0.035)
+        pocket = (
+            front & (np.abs(p.y - 0.555 * h + 0.35 * (np.abs(p.x) - 0.1)) < 0.006) & (np.abs(np.abs(p.x) - 0.1) < 0.035)
+        )
         dark = np.where(pocket, 0.45, dark)
         dark = np.where(p.y < y0 + 0.045, dark * 0.82, dark)
     if spec.kind == "sweater":

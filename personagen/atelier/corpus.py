@@ -1,4 +1,4 @@
-"""Training pictures from the atelier: persons, the garments they wear, the masks and the captions, as arrays on disk."""
+"""Training pictures from the atelier: persons, their garments, masks and captions, as arrays on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from .agnostic import agnostic_mask
 from .body import Body, random_body
 from .captions import person_caption
 from .garment import GarmentSpec, random_garment
-from .render import Camera, render_garment, render_person
+from .render import render_garment, render_person
+from .trace import Camera
 from .vocabulary import KINDS, REGION, SCENES
 
 HELDOUT_SEED = 1_000_003
@@ -43,22 +44,37 @@ def random_sitting(seed: int) -> Sitting:
         outfit = (main, random_garment(rng, str(rng.choice(("skirt", "trousers", "shorts"))), plain=0.75))
     else:
         outfit = (random_garment(rng, str(rng.choice(("t-shirt", "shirt", "sweater", "jacket"))), plain=0.75), main)
-    camera = Camera(azimuth=rng.uniform(-20, 20), elevation=rng.uniform(1, 7),
-                    target=(0.0, 0.5 * body.height, 0.0), extent=rng.uniform(1.06, 1.14) * body.height)
+    camera = Camera(
+        azimuth=rng.uniform(-20, 20),
+        elevation=rng.uniform(1, 7),
+        target=(0.0, 0.5 * body.height, 0.0),
+        extent=rng.uniform(1.06, 1.14) * body.height,
+    )
     return Sitting(body, outfit, str(rng.choice(SCENES)), camera, int(rng.integers(1 << 30)))
 
 
-def rows(sitting: Sitting, *, size: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, str]]]:
+def rows(
+    sitting: Sitting, *, size: tuple[int, int]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, str]]]:
     """Picture (H, W, 3), garment (H, W, 3), mask (H, W) and words, one row a garment of the outfit."""
-    render = render_person(sitting.body, sitting.outfit, sitting.scene, size=size, camera=sitting.camera, seed=sitting.seed)
+    render = render_person(
+        sitting.body, sitting.outfit, sitting.scene, size=size, camera=sitting.camera, seed=sitting.seed
+    )
     for garment in sitting.outfit:
         mask = agnostic_mask(render, REGION[garment.kind], body=sitting.body, camera=sitting.camera)
-        words = {"caption": person_caption(sitting.outfit, sitting.scene), "garment_caption": garment.caption(),
-                 **garment.attributes, "scene": sitting.scene, "source": "atelier"}
+        words = {
+            "caption": person_caption(sitting.outfit, sitting.scene),
+            "garment_caption": garment.caption(),
+            **garment.attributes,
+            "scene": sitting.scene,
+            "source": "atelier",
+        }
         yield render.image, render_garment(garment, size=size), mask, words
 
 
-def write_corpus(out: Path, *, rows_train: int, rows_heldout: int = 0, seed: int = 0, size: tuple[int, int]) -> Iterator[int]:
+def write_corpus(
+    out: Path, *, rows_train: int, rows_heldout: int = 0, seed: int = 0, size: tuple[int, int]
+) -> Iterator[int]:
     """Render rows into ``out`` (image.npy, garment.npy, mask.npy, meta.jsonl), going on where it was cut off.
 
     The held-out rows come first, from sittings ``HELDOUT_SEED``, + 1, …; then the training rows, from ``seed``, + 1, …
@@ -89,9 +105,14 @@ def _open_arrays(out: Path, total: int, size: tuple[int, int], *, fresh: bool) -
     """The three memory-mapped arrays of a corpus, made anew or opened for writing."""
     shapes = {"image": (total, *size, 3), "garment": (total, *size, 3), "mask": (total, *size)}
     if fresh:
-        return {k: np.lib.format.open_memmap(out / f"{k}.npy", mode="w+", dtype=np.uint8, shape=s) for k, s in shapes.items()}
+        return {
+            k: np.lib.format.open_memmap(out / f"{k}.npy", mode="w+", dtype=np.uint8, shape=s)
+            for k, s in shapes.items()
+        }
     arrays = {k: np.lib.format.open_memmap(out / f"{k}.npy", mode="r+") for k in shapes}
     for name, array in arrays.items():
         if array.shape != shapes[name]:
-            raise DataError(f"{out / name}.npy has shape {array.shape}, not {shapes[name]}; choose another folder, or remove it")
+            raise DataError(
+                f"{out / name}.npy has shape {array.shape}, not {shapes[name]}; choose another folder, or remove it"
+            )
     return arrays

@@ -10,8 +10,16 @@ from .body import Parts, Skeleton
 from .sdf import Points, ellipsoid, ring, smooth_min
 from .vocabulary import COLOURS, KINDS, PATTERNS, REGION, noun_phrase
 
-EASE = {"t-shirt": 0.014, "shirt": 0.017, "sweater": 0.026, "jacket": 0.030, "dress": 0.012,
-        "skirt": 0.014, "trousers": 0.014, "shorts": 0.020}
+EASE = {
+    "t-shirt": 0.014,
+    "shirt": 0.017,
+    "sweater": 0.026,
+    "jacket": 0.030,
+    "dress": 0.012,
+    "skirt": 0.014,
+    "trousers": 0.014,
+    "shorts": 0.020,
+}
 """How far the cloth of each kind stands off the body, in metres."""
 
 ACCENTS = ("white", "black", "yellow", "red", "teal", "beige")
@@ -33,8 +41,12 @@ class GarmentSpec:
     scene: str = "studio"
 
     def __post_init__(self) -> None:
-        for value, allowed, name in ((self.kind, KINDS, "kind"), (self.colour, COLOURS, "colour"),
-                                     (self.pattern, PATTERNS, "pattern"), (self.accent, COLOURS, "accent")):
+        for value, allowed, name in (
+            (self.kind, KINDS, "kind"),
+            (self.colour, COLOURS, "colour"),
+            (self.pattern, PATTERNS, "pattern"),
+            (self.accent, COLOURS, "accent"),
+        ):
             if value not in allowed:
                 raise ValueError(f"{name} {value!r} is not known; choose one of: {', '.join(allowed)}")
 
@@ -69,13 +81,23 @@ def random_garment(rng: np.random.Generator, kind: str | None = None, *, plain: 
     kind = kind or str(rng.choice(KINDS))
     colour = str(rng.choice(list(COLOURS)))
     pattern = "plain" if rng.random() < plain else str(rng.choice(PATTERNS[1:]))
-    sleeve = {"t-shirt": rng.uniform(0.26, 0.42), "shirt": 0.97, "sweater": 0.97, "jacket": 0.98,
-              "dress": float(rng.choice([0.0, 0.30, 0.97]))}.get(kind, 0.0)
+    sleeve = {
+        "t-shirt": rng.uniform(0.26, 0.42),
+        "shirt": 0.97,
+        "sweater": 0.97,
+        "jacket": 0.98,
+        "dress": float(rng.choice([0.0, 0.30, 0.97])),
+    }.get(kind, 0.0)
     return GarmentSpec(
-        kind=kind, colour=colour, pattern=pattern, accent=contrasting(colour, rng), sleeve=float(sleeve),
+        kind=kind,
+        colour=colour,
+        pattern=pattern,
+        accent=contrasting(colour, rng),
+        sleeve=float(sleeve),
         length=float(rng.uniform(0.0, 1.0)),
         neckline=str(rng.choice(["crew", "v", "boat"])) if kind in ("t-shirt", "sweater", "dress") else "collar",
-        flare=float(rng.uniform(0.1, 1.0)), seed=int(rng.integers(1 << 30)),
+        flare=float(rng.uniform(0.1, 1.0)),
+        seed=int(rng.integers(1 << 30)),
     )
 
 
@@ -86,8 +108,13 @@ def recolour(spec: GarmentSpec, colour: str, pattern: str, rng: np.random.Genera
 
 def hem(spec: GarmentSpec, height: float) -> float:
     """Height of the lower hem above the ground, in metres."""
-    low, high = {"upper": (0.455, 0.520), "skirt": (0.20, 0.38), "dress": (0.20, 0.36), "shorts": (0.33, 0.40),
-                 "trousers": (0.050, 0.075)}["upper" if spec.region == "upper" else spec.kind]
+    low, high = {
+        "upper": (0.455, 0.520),
+        "skirt": (0.20, 0.38),
+        "dress": (0.20, 0.36),
+        "shorts": (0.33, 0.40),
+        "trousers": (0.050, 0.075),
+    }["upper" if spec.region == "upper" else spec.kind]
     return height * (high + (low - high) * spec.length)
 
 
@@ -115,7 +142,9 @@ def _sleeves(spec: GarmentSpec, skel: Skeleton, parts: Parts, ease: float) -> np
 def _cut_neck(spec: GarmentSpec, skel: Skeleton, p: Points, d: np.ndarray) -> np.ndarray:
     """Open the neck: a round, wide or V-shaped hole; a collar adds a ring instead."""
     h = skel.body.height
-    wide, deep = {"crew": (0.080, 0.092), "v": (0.078, 0.086), "boat": (0.122, 0.080), "collar": (0.062, 0.070)}[spec.neckline]
+    wide, deep = {"crew": (0.080, 0.092), "v": (0.078, 0.086), "boat": (0.122, 0.080), "collar": (0.062, 0.070)}[
+        spec.neckline
+    ]
     d = np.maximum(d, -ellipsoid(p, (0.0, 0.884 * h, 0.020), (wide, deep, 0.120)))
     if spec.neckline == "v":
         vee = 0.50 * (p.y - 0.770 * h) - np.abs(p.x)
@@ -149,7 +178,9 @@ def cone_distance(spec: GarmentSpec, skel: Skeleton, p: Points, top: float) -> n
     y0 = hem(spec, h)
     down = np.clip((top - p.y) / (top - 0.2 * h), 0.0, 1.2)
     hips = np.minimum(down * 4.0, 1.0)
-    wide = body.waist + 0.012 + (body.hip - body.waist + 0.022) * hips * (2.0 - hips) + (0.05 + 0.17 * spec.flare) * down
+    wide = (
+        body.waist + 0.012 + (body.hip - body.waist + 0.022) * hips * (2.0 - hips) + (0.05 + 0.17 * spec.flare) * down
+    )
     depth = 0.80 + 0.12 * np.minimum(down, 1.0)
     theta = np.arctan2(p.x, p.z)
     pleat = 0.013 * (0.35 + spec.flare) * down * np.sin(theta * (9 + spec.seed % 5) + spec.seed % 7)
@@ -201,5 +232,5 @@ def fold_height(spec: GarmentSpec, skel: Skeleton, p: Points) -> np.ndarray:
     long = np.sin(p.x * 38.0 + 9.0 * p.y + 2.0 * np.sin(p.y * 9.0 + a) + b)
     cross = np.sin(p.y * 55.0 + 26.0 * np.abs(p.x) + 2.5 * np.sin(p.x * 17.0 + b))
     centre = 0.62 * h if spec.region != "lower" else 0.30 * h
-    near = np.exp(-((p.y - centre) * 6.0) ** 2)
+    near = np.exp(-(((p.y - centre) * 6.0) ** 2))
     return soft * (0.0022 * long * (0.35 + near) + 0.0016 * cross * near)

@@ -1,162 +1,32 @@
-"""Sphere tracing of a dressed person or a garment: the picture, and with it the exact labels, depth and normals."""
+"""Pictures of a dressed person or of a garment, and with them the exact labels, depth and normals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from . import scene as scenes
-from .body import Body, Parts, Skeleton, body_parts, skeleton
+from .body import Body, body_parts
 from .cloth import cloth_colour, linear
-from .garment import GarmentSpec, fold_height, garment_distance, hem
-from .sdf import Points, smooth_min
+from .garment import GarmentSpec
+from .sdf import Points
+from .trace import Camera, Figure, along, in_blocks, normals_at, rays, trace
 from .vocabulary import LABELS
 
-STEP = 0.88  # the torso's squash makes distances up to 1.14 times too long
 LABEL = {name: i for i, name in enumerate(LABELS)}
 
 
 @dataclass(frozen=True)
-class Camera:
-    """A pinhole that looks at ``target`` (metres) from ``distance``; angles in degrees, ``extent`` = height seen there."""
-
-    azimuth: float = 0.0
-    elevation: float = 3.0
-    distance: float = 5.2
-    target: tuple[float, float, float] = (0.0, 0.86, 0.0)
-    extent: float = 1.98
-
-
-@dataclass(frozen=True)
 class Render:
-    """A picture and its truth: image (H, W, 3) uint8, labels (H, W) uint8, depth (H, W) metres (inf = none), normals (H, W, 3)."""
+    """A picture and its truth: image (H, W, 3) and labels (H, W) uint8, depth (H, W) in metres, inf where there is
+    nothing, unit normals (H, W, 3), zero there."""
 
     image: np.ndarray
     labels: np.ndarray
     depth: np.ndarray
     normals: np.ndarray
-
-
-class Figure:
-    """What is traced: a dressed body, or a garment alone as a hollow shell."""
-
-    def __init__(self, body: Body, outfit: tuple[GarmentSpec, ...], *, ghost: bool = False) -> None:
-        self.skel: Skeleton = skeleton(body)
-        self.outfit, self.ghost = outfit, ghost
-        self.names = (() if ghost else ("hair", "face", "arms", "hands", "legs", "shoes")) + tuple(
-            "outer" if g.kind == "jacket" else g.region for g in outfit)
-        tops = [hem(g, body.height) + 0.03 for g in outfit if g.region == "upper"]
-        self.lower_top = tops[0] if tops else None
-
-    def surfaces(self, p: Points) -> tuple[list[np.ndarray], Parts]:
-        """Distances (N,) to every surface in the order of ``names``, and the body's parts."""
-        parts = body_parts(self.skel, p)
-        cloth = [garment_distance(g, self.skel, parts, p) for g in self.outfit]
-        if self.ghost:
-            return [np.maximum(d, -d - 0.010) for d in cloth], parts
-        if self.lower_top is not None:
-            cloth = [np.maximum(d, p.y - self.lower_top) if g.region == "lower" else d
-                     for g, d in zip(self.outfit, cloth, strict=True)]
-        trunk = smooth_min(smooth_min(parts.torso, parts.neck, 0.04), parts.head, 0.02)
-        arms = [smooth_min(a, f, 0.02) for a, f in zip(parts.upper_arm, parts.forearm, strict=True)]
-        legs = [smooth_min(t, s, 0.03) for t, s in zip(parts.thigh, parts.shin, strict=True)]
-        skin = [parts.hair, trunk, np.minimum(*arms), np.minimum(*parts.hand), np.minimum(*legs), np.minimum(*parts.foot)]
-        return skin + cloth, parts
-
-    def distance(self, p: Points) -> np.ndarray:
-        """Distance (N,) to the nearest surface."""
-        found, _ = self.surfaces(p)
-        out = found[0]
-        for d in found[1:]:
-            out = np.minimum(out, d)
-        return out
-
-
-def _blocks(fn: Callable[[Points], np.ndarray], p: Points, size: int = 8192) -> np.ndarray:
-    """Evaluate ``fn`` in blocks that stay in the cache."""
-    n = len(p.x)
-    if n <= size:
-        return fn(p)
-    return np.concatenate([fn(Points(p.x[i : i + size], p.y[i : i + size], p.z[i : i + size])) for i in range(0, n, size)])
-
-
-def rays(camera: Camera, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Origin (3,) and unit directions (height * width, 3), row by row."""
-    az, el = math.radians(camera.azimuth), math.radians(camera.elevation)
-    back = np.array([math.sin(az) * math.cos(el), math.sin(el), math.cos(az) * math.cos(el)], np.float32)
-    right = np.array([math.cos(az), 0.0, -math.sin(az)], np.float32)
-    up = np.cross(back, right)
-    scale = camera.extent / camera.distance / height
-    ys = (height / 2 - 0.5 - np.arange(height, dtype=np.float32)) * scale
-    xs = (np.arange(width, dtype=np.float32) - width / 2 + 0.5) * scale
-    d = (xs[None, :, None] * right + ys[:, None, None] * up - back).reshape(-1, 3)
-    origin = np.array(camera.target, np.float32) + camera.distance * back
-    return origin, d / np.linalg.norm(d, axis=1, keepdims=True)
-
-
-def _at(origin: np.ndarray, d: np.ndarray, t: np.ndarray) -> Points:
-    return Points(origin[0] + t * d[:, 0], origin[1] + t * d[:, 1], origin[2] + t * d[:, 2])
-
-
-def march(fig: Figure, origin: np.ndarray, d: np.ndarray, start: np.ndarray, cone: float, far: float,
-          steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Walk rays until they come within ``cone * t`` of a surface: t (N,) and whether they did (N,)."""
-    t, hit = start.copy(), np.zeros(len(d), bool)
-    live = np.arange(len(d))
-    for _ in range(steps):
-        dist = _blocks(fig.distance, _at(origin, d[live], t[live]))
-        close = dist < cone * t[live]
-        hit[live[close]] = True
-        t[live] += np.where(close, 0.0, np.maximum(dist, 0.5 * cone * t[live]) * STEP)
-        live = live[~close & (t[live] < far)]
-        if not len(live):
-            break
-    return t, hit
-
-
-def trace(fig: Figure, camera: Camera, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Origin, directions (N, 3), depth (N,), hit (N,): a coarse pass of cones, then every pixel from where its cone stopped."""
-    block = 8
-    gh, gw = math.ceil(height / block), math.ceil(width / block)
-    pixel = camera.extent / camera.distance / height
-    # a coarse ray through the middle of each block
-    big_h, big_w = gh * block, gw * block
-    origin, d = rays(camera, height, width)
-    az = np.pad(d.reshape(height, width, 3), ((0, big_h - height), (0, big_w - width), (0, 0)), mode="edge")
-    middle = az.reshape(gh, block, gw, block, 3)[:, block // 2 - 1 : block // 2 + 1, :, block // 2 - 1 : block // 2 + 1]
-    coarse = middle.mean(axis=(1, 3)).reshape(-1, 3)
-    coarse /= np.linalg.norm(coarse, axis=1, keepdims=True)
-    near, far = camera.distance - 1.1, camera.distance + 1.1
-    t0, reach = march(fig, origin, coarse, np.full(len(coarse), near, np.float32), pixel * block * 0.75, far, 48)
-    t0 = np.repeat(np.repeat(t0.reshape(gh, gw), block, 0), block, 1)[:height, :width].reshape(-1)
-    live = np.repeat(np.repeat(reach.reshape(gh, gw), block, 0), block, 1)[:height, :width].reshape(-1)
-    t, hit = np.full(len(d), np.inf, np.float32), np.zeros(len(d), bool)
-    index = np.flatnonzero(live)
-    start = np.maximum(t0[index] - pixel * block * t0[index], near)
-    depth, found = march(fig, origin, d[index], start, pixel * 0.3, far, 32)
-    t[index[found]], hit[index[found]] = depth[found], True
-    return origin, d, t, hit
-
-
-def normals_at(fig: Figure, p: Points, which: np.ndarray) -> np.ndarray:
-    """Unit normals (N, 3) by tetrahedral differences, with the folds of the cloth pressed in."""
-    eps, out = 0.0025, np.zeros((len(p.x), 3), np.float32)
-    first_cloth = 0 if fig.ghost else 6
-    def field(q: Points, w: np.ndarray) -> np.ndarray:
-        d = fig.distance(q)
-        for i, g in enumerate(fig.outfit):
-            on = w == first_cloth + i
-            if on.any():
-                d[on] -= fold_height(g, fig.skel, q.take(np.flatnonzero(on)))
-        return d
-    for corner in ((1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1)):
-        for i in range(0, len(p.x), 8192):
-            s = slice(i, i + 8192)
-            q = Points(p.x[s] + eps * corner[0], p.y[s] + eps * corner[1], p.z[s] + eps * corner[2])
-            out[s] += np.array(corner, np.float32) * field(q, which[s])[:, None]
-    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-8)
 
 
 def soft_shadow(fig: Figure, p: Points, light: np.ndarray, sharp: float = 9.0, steps: int = 8) -> np.ndarray:
@@ -166,7 +36,7 @@ def soft_shadow(fig: Figure, p: Points, light: np.ndarray, sharp: float = 9.0, s
     origin = np.stack(p, axis=1)
     for _ in range(steps):
         q = origin + direction * t[:, None]
-        d = _blocks(fig.distance, Points(*q.T.copy()))
+        d = in_blocks(fig.distance, Points(*q.T.copy()))
         lit = np.minimum(lit, np.clip(0.5 + 0.5 * sharp * d / t, 0.0, 1.0))
         t = t + np.clip(np.abs(d), 0.02, 0.22)
     return lit * lit * (3.0 - 2.0 * lit)
@@ -177,7 +47,7 @@ def occlusion(fig: Figure, p: Points, n: np.ndarray) -> np.ndarray:
     out = np.zeros(len(p.x), np.float32)
     for reach, weight in ((0.03, 10.0), (0.09, 3.6)):
         q = Points(p.x + n[:, 0] * reach, p.y + n[:, 1] * reach, p.z + n[:, 2] * reach)
-        out += weight * np.maximum(reach - _blocks(fig.distance, q), 0.0)
+        out += weight * np.maximum(reach - in_blocks(fig.distance, q), 0.0)
     return np.clip(1.0 - out, 0.25, 1.0)
 
 
@@ -186,10 +56,13 @@ def _face(body: Body, p: Points, skin: np.ndarray) -> np.ndarray:
     y = p.y - 0.934 * body.height
     front = (p.z > 0.03) & (y > -0.12) & (y < 0.10)
     ax = np.abs(p.x)
+
     def spot(dx: np.ndarray, dy: np.ndarray, rx: float, ry: float) -> np.ndarray:
         return np.clip(1.6 * (1.0 - np.sqrt((dx / rx) ** 2 + (dy / ry) ** 2)), 0.0, 1.0) * front
+
     def mix(share: np.ndarray, rgb: np.ndarray) -> None:
         skin[:] = skin + (rgb - skin) * share[:, None]
+
     mix(0.35 * spot(ax - 0.040, y + 0.030, 0.026, 0.020), linear((226, 120, 104)) * skin.mean() * 1.6)
     mix(spot(ax - 0.031, y - 0.006, 0.0195, 0.0125), linear((244, 242, 238)))
     mix(spot(ax - 0.031, y - 0.006, 0.0105, 0.0120), linear((46, 34, 30)))
@@ -221,7 +94,7 @@ def albedo(fig: Figure, p: Points, which: np.ndarray) -> np.ndarray:
 
 
 def representatives(index: np.ndarray, which: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """For each hit (N,) the one of its 2 x 2 samples that stands for it in slow-varying light; itself across an edge."""
+    """For each hit (N,) the one of its 2 x 2 samples that stands for it in slow light; itself across an edge."""
     grid = np.full(shape[0] * shape[1], -1)
     grid[index] = np.arange(len(index))
     row, col = np.divmod(index, shape[1])
@@ -230,8 +103,9 @@ def representatives(index: np.ndarray, which: np.ndarray, shape: tuple[int, int]
     return np.where(same, parent, np.arange(len(index)))
 
 
-def shade(fig: Figure, light: scenes.Light, origin: np.ndarray, p: Points, n: np.ndarray, which: np.ndarray,
-          rep: np.ndarray) -> np.ndarray:
+def shade(
+    fig: Figure, light: scenes.Light, origin: np.ndarray, p: Points, n: np.ndarray, which: np.ndarray, rep: np.ndarray
+) -> np.ndarray:
     """Linear radiance (N, 3): key light with soft shadow, sky and bounce with occlusion, a little sheen."""
     key = np.array(light.direction, np.float32)
     key /= np.linalg.norm(key)
@@ -272,7 +146,9 @@ def _blur(x: np.ndarray) -> np.ndarray:
     for axis in (0, 1):
         wide = np.pad(x, [(2, 2) if a == axis else (0, 0) for a in range(3)], mode="edge")
         n = x.shape[axis]
-        x = sum(w * np.take(wide, range(i, i + n), axis) for i, w in enumerate((1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)))
+        x = sum(
+            w * np.take(wide, range(i, i + n), axis) for i, w in enumerate((1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16))
+        )
     return np.asarray(x, np.float32)
 
 
@@ -297,18 +173,18 @@ def _background(fig: Figure, scene: str, camera: Camera, height: int, width: int
         key = np.array(scenes.LIGHTS[scene].direction, np.float32)
         p = Points(x[near], np.full(len(near), 0.002, np.float32), z[near])
         shadow = soft_shadow(fig, p, key / np.linalg.norm(key), 5.0, 8)
-        contact = np.clip(_blocks(fig.distance, p) / 0.16, 0.0, 1.0)
+        contact = np.clip(in_blocks(fig.distance, p) / 0.16, 0.0, 1.0)
         back.reshape(-1, 3)[near] *= ((0.50 + 0.50 * shadow) * (0.55 + 0.45 * contact))[:, None]
     return back
 
 
 def _compose(fig: Figure, light: scenes.Light, back: np.ndarray, camera: Camera, size: tuple[int, int]) -> Render:
-    """Trace at twice the size, shade, lay over ``back`` and shrink; labels, depth and normals from the nearest sample."""
+    """Trace at twice the size, shade, lay over ``back`` and shrink; labels, depth and normals of one sample in four."""
     height, width = size
     origin, d, t, hit = trace(fig, camera, 2 * height, 2 * width)
     index = np.flatnonzero(hit)
-    p = _at(origin, d[index], t[index])
-    which = _blocks(lambda q: np.argmin(np.stack(fig.surfaces(q)[0]), axis=0), p)
+    p = along(origin, d[index], t[index])
+    which = in_blocks(lambda q: np.argmin(np.stack(fig.surfaces(q)[0]), axis=0), p)
     n = normals_at(fig, p, which)
     big = np.repeat(np.repeat(back, 2, 0), 2, 1).reshape(-1, 3)
     rep = representatives(index, which, (2 * height, 2 * width))
@@ -319,13 +195,24 @@ def _compose(fig: Figure, light: scenes.Light, back: np.ndarray, camera: Camera,
     normals[index] = n
     pick = (slice(1, None, 2), slice(1, None, 2))
     shape = (2 * height, 2 * width)
-    return Render(image=_shrink(big.reshape(*shape, 3), 2), labels=labels.reshape(shape)[pick].copy(),
-                  depth=t.reshape(shape)[pick].copy(), normals=normals.reshape(*shape, 3)[pick].copy())
+    return Render(
+        image=_shrink(big.reshape(*shape, 3), 2),
+        labels=labels.reshape(shape)[pick].copy(),
+        depth=t.reshape(shape)[pick].copy(),
+        normals=normals.reshape(*shape, 3)[pick].copy(),
+    )
 
 
-def render_person(body: Body, outfit: tuple[GarmentSpec, ...], scene: str, *, size: tuple[int, int] = (256, 192),
-                  camera: Camera | None = None, seed: int = 0) -> Render:
-    """Render ``body`` wearing ``outfit`` in ``scene``: a picture of ``size`` (H, W) with its labels, depth and normals."""
+def render_person(
+    body: Body,
+    outfit: tuple[GarmentSpec, ...],
+    scene: str,
+    *,
+    size: tuple[int, int] = (256, 192),
+    camera: Camera | None = None,
+    seed: int = 0,
+) -> Render:
+    """Render ``body`` wearing ``outfit`` in ``scene``: a picture of ``size`` (H, W) and its truth."""
     camera = camera or Camera(target=(0.0, 0.500 * body.height, 0.0), extent=1.08 * body.height)
     fig = Figure(body, outfit)
     back = _background(fig, scene, camera, *size, seed)
@@ -335,7 +222,13 @@ def render_person(body: Body, outfit: tuple[GarmentSpec, ...], scene: str, *, si
 
 
 GHOST = Body(arms=((19.0, 6.0), (19.0, 6.0)), stance=0.105)
-FRAMES = {"upper": (0.660, 0.66), "dress": (0.535, 0.78), "skirt": (0.405, 0.60), "trousers": (0.32, 0.64), "shorts": (0.46, 0.44)}
+FRAMES = {
+    "upper": (0.660, 0.66),
+    "dress": (0.535, 0.78),
+    "skirt": (0.405, 0.60),
+    "trousers": (0.32, 0.64),
+    "shorts": (0.46, 0.44),
+}
 
 
 def render_garment(spec: GarmentSpec, *, size: tuple[int, int] = (256, 192)) -> np.ndarray:

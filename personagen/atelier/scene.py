@@ -53,7 +53,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class View:
-    """What a backdrop sees of each ray, all (N,): tangents of the angles right (a) and up (e), and ground hits (x, z)."""
+    """What a backdrop sees of each ray, all (N,): tangents of the angles right (a), up (e), and ground hits (x, z)."""
 
     a: np.ndarray
     e: np.ndarray
@@ -127,7 +127,7 @@ def _beach(view: View, rng: np.random.Generator, noise: Noise) -> np.ndarray:
         cx, side = rng.uniform(0.10, 0.17), rng.choice([-1, 1])
         du, dv = (view.a - side * cx) / 0.055, (view.e - 0.055) / 0.028
         top = (du * du + dv * dv < 1) & (dv > 0)
-        stripe = (np.floor(du * 3.0) % 2 == 0)
+        stripe = np.floor(du * 3.0) % 2 == 0
         canopy = linear((220, 66, 56))
         out[top] = np.where(stripe[:, None], canopy, np.float32(0.9))[top]
         out[(np.abs(du) < 0.035) & (view.e < 0.055) & (view.e > -0.03)] = 0.55
@@ -137,7 +137,9 @@ def _beach(view: View, rng: np.random.Generator, noise: Noise) -> np.ndarray:
 def _park(view: View, rng: np.random.Generator, noise: Noise) -> np.ndarray:
     out = _sky(view, (222, 236, 240), (140, 190, 228), noise, 0.6)
     hedge = 0.050 + 0.035 * noise(view.a * 16, view.a * 0) + 0.012 * noise(view.a * 90, view.e * 90)
-    out[view.e < hedge] = (linear((74, 116, 66)) * (0.7 + 0.6 * noise(view.a * 80, view.e * 80))[:, None])[view.e < hedge]
+    out[view.e < hedge] = (linear((74, 116, 66)) * (0.7 + 0.6 * noise(view.a * 80, view.e * 80))[:, None])[
+        view.e < hedge
+    ]
     for _ in range(7):
         cx, cy, r = rng.uniform(-0.42, 0.42), rng.uniform(0.13, 0.22), rng.uniform(0.055, 0.095)
         trunk = (np.abs(view.a - cx) < 0.007 + 0.05 * np.maximum(0.03 - view.e, 0)) & (view.e < cy)
@@ -189,7 +191,9 @@ def _night(view: View, rng: np.random.Generator, noise: Noise) -> np.ndarray:
     for _ in range(16):
         cx, cy, r = rng.uniform(-0.34, 0.34), rng.uniform(0.0, 0.12), rng.uniform(0.008, 0.022)
         disc = _smooth(-np.sqrt((view.a - cx) ** 2 + (view.e - cy) ** 2), -r, -0.72 * r)
-        hue = linear(((255, 176, 82), (255, 84, 120), (84, 196, 255), (255, 232, 168), (190, 110, 255))[rng.integers(5)])
+        hue = linear(
+            ((255, 176, 82), (255, 84, 120), (84, 196, 255), (255, 232, 168), (190, 110, 255))[rng.integers(5)]
+        )
         out = out + hue * (0.55 * disc)[:, None]
     wet = noise.octaves(view.x * 2.4, view.z * 1.2)
     shine = noise(view.a * 40, view.a * 0 + 3) ** 3 * np.clip(-view.e * 1.2 + 0.25, 0, 1)

@@ -11,7 +11,10 @@ from .garment import GarmentSpec, random_garment
 from .vocabulary import COLOURS, KINDS, PATTERNS, SCENES
 
 ASPECTS: dict[str, tuple[str, ...]] = {
-    "kind": KINDS, "colour": tuple(COLOURS), "pattern": PATTERNS, "scene": SCENES,
+    "kind": KINDS,
+    "colour": tuple(COLOURS),
+    "pattern": PATTERNS,
+    "scene": SCENES,
 }
 """What a taste is about, and the words it weighs."""
 
@@ -35,7 +38,7 @@ class Shopper:
 
 
 def catalogue(n: int = 300, *, seed: int = 0) -> tuple[GarmentSpec, ...]:
-    """``n`` different garments; item ids are 1 + the position. Each is made for a scene, as shops say "for the beach"."""
+    """``n`` different garments; item ids are 1 + the position. Each is for a scene, as shops say "beachwear"."""
     rng = np.random.default_rng(seed)
     kinds = [KINDS[i % len(KINDS)] for i in range(n)]
     rng.shuffle(kinds)
@@ -69,7 +72,9 @@ def purchase_odds(taste: dict[str, np.ndarray], index: dict[str, np.ndarray], po
     return odds / odds.sum()
 
 
-def simulate(n_users: int, *, seed: int, items: tuple[GarmentSpec, ...], length: tuple[int, int] = (8, 16)) -> list[Shopper]:
+def simulate(
+    n_users: int, *, seed: int, items: tuple[GarmentSpec, ...], length: tuple[int, int] = (8, 16)
+) -> list[Shopper]:
     """Simulate ``n_users`` shoppers over the catalogue ``items``; nobody buys the same item twice.
 
     Tastes drift by a random walk. The last purchase is held out as ``target``. Popularity is the same for all seeds.
@@ -85,7 +90,10 @@ def simulate(n_users: int, *, seed: int, items: tuple[GarmentSpec, ...], length:
             odds[bought] = 0.0
             bought.append(int(rng.choice(len(items), p=odds / odds.sum())))
             previous = taste
-            taste = {a: np.sqrt(1 - DRIFT**2) * t + DRIFT * SHARPNESS[a] / 2 * rng.standard_normal(len(t)) for a, t in taste.items()}
+            taste = {
+                a: np.sqrt(1 - DRIFT**2) * t + DRIFT * SHARPNESS[a] / 2 * rng.standard_normal(len(t))
+                for a, t in taste.items()
+            }
         words = {a: {w: float(v) for w, v in zip(ASPECTS[a], previous[a], strict=True)} for a in ASPECTS}
         ids = np.array(bought, np.int64) + 1
         out.append(Shopper(ids[:-1], int(ids[-1]), words, random_body(rng), int(rng.integers(1 << 30))))

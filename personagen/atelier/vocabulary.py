@@ -6,15 +6,30 @@ KINDS: tuple[str, ...] = ("t-shirt", "shirt", "sweater", "jacket", "dress", "ski
 """Garment kinds, the vocabulary shared by captions, catalogues and masks."""
 
 REGION: dict[str, str] = {
-    "t-shirt": "upper", "shirt": "upper", "sweater": "upper", "jacket": "upper",
-    "dress": "dress", "skirt": "lower", "trousers": "lower", "shorts": "lower",
+    "t-shirt": "upper",
+    "shirt": "upper",
+    "sweater": "upper",
+    "jacket": "upper",
+    "dress": "dress",
+    "skirt": "lower",
+    "trousers": "lower",
+    "shorts": "lower",
 }
 """The part of the body a kind covers: ``upper``, ``lower`` or ``dress`` (both)."""
 
 COLOURS: dict[str, tuple[int, int, int]] = {
-    "black": (34, 34, 38), "white": (243, 243, 240), "gray": (134, 136, 140), "beige": (222, 202, 166),
-    "brown": (112, 70, 44), "red": (200, 32, 40), "orange": (238, 128, 34), "yellow": (244, 208, 62),
-    "green": (44, 130, 62), "teal": (30, 150, 152), "blue": (40, 84, 196), "purple": (118, 54, 156),
+    "black": (34, 34, 38),
+    "white": (243, 243, 240),
+    "gray": (134, 136, 140),
+    "beige": (222, 202, 166),
+    "brown": (112, 70, 44),
+    "red": (200, 32, 40),
+    "orange": (238, 128, 34),
+    "yellow": (244, 208, 62),
+    "green": (44, 130, 62),
+    "teal": (30, 150, 152),
+    "blue": (40, 84, 196),
+    "purple": (118, 54, 156),
     "pink": (240, 146, 178),
 }
 """CSS colour names and the sRGB value (0-255) of the cloth dyed in that colour."""
@@ -24,15 +39,29 @@ PATTERNS: tuple[str, ...] = ("plain", "striped", "checked", "dotted", "floral")
 SCENES: tuple[str, ...] = ("studio", "street", "beach", "park", "snow", "night city")
 
 SCENE_PHRASE: dict[str, str] = {
-    "studio": "in a studio", "street": "on a street", "beach": "on a beach", "park": "in a park",
-    "snow": "in the snow", "night city": "in a city at night",
+    "studio": "in a studio",
+    "street": "on a street",
+    "beach": "on a beach",
+    "park": "in a park",
+    "snow": "in the snow",
+    "night city": "in a city at night",
 }
 
 PLURAL: frozenset[str] = frozenset({"trousers", "shorts"})
 """Kinds that take no article in a caption."""
 
 LABELS: tuple[str, ...] = (
-    "background", "hair", "face", "arms", "hands", "legs", "shoes", "upper", "lower", "dress", "outer",
+    "background",
+    "hair",
+    "face",
+    "arms",
+    "hands",
+    "legs",
+    "shoes",
+    "upper",
+    "lower",
+    "dress",
+    "outer",
 )
 """Names of the values in a label map, in order; ``outer`` is a jacket."""
 

@@ -15,9 +15,10 @@ from personagen.atelier.body import Body, skeleton
 from personagen.atelier.captions import person_caption
 from personagen.atelier.corpus import random_sitting, rows, write_corpus
 from personagen.atelier.garment import GarmentSpec, random_garment
-from personagen.atelier.render import LABEL, Camera, Figure, rays, render_garment, render_person
+from personagen.atelier.render import LABEL, render_garment, render_person
 from personagen.atelier.sdf import Points
 from personagen.atelier.shoppers import ASPECTS, catalogue, simulate
+from personagen.atelier.trace import Camera, Figure, rays
 from personagen.atelier.vocabulary import COLOURS, KINDS, SCENES, noun_phrase
 from personagen.pretrain import CorpusConfig, PretrainConfig, pretrain
 from personagen.pretrain.corpus import open_corpus
@@ -83,7 +84,9 @@ def test_mask_does_not_leak_the_sleeve():
 
 
 def test_camera_turns_around_the_person():
-    front, back = (render_person(Body(), (SHIRT, JEANS), "studio", size=SIZE, camera=Camera(azimuth=a)) for a in (0, 180))
+    front, back = (
+        render_person(Body(), (SHIRT, JEANS), "studio", size=SIZE, camera=Camera(azimuth=a)) for a in (0, 180)
+    )
     skin = [(r.labels == LABEL["face"]).sum() for r in (front, back)]
     assert skin[0] > 1.3 * skin[1]
 
@@ -98,14 +101,22 @@ def test_garment_photo_is_on_white_and_coloured():
 def test_every_word_is_visible():
     """Two garments that differ in one word differ in the picture."""
     base = render_garment(SHIRT, size=SIZE).astype(int)
-    for change in ({"colour": "teal"}, {"pattern": "striped"}, {"kind": "sweater", "sleeve": 0.97}, {"neckline": "v"}, {"length": 1.0}):
+    for change in (
+        {"colour": "teal"},
+        {"pattern": "striped"},
+        {"kind": "sweater", "sleeve": 0.97},
+        {"neckline": "v"},
+        {"length": 1.0},
+    ):
         assert np.abs(render_garment(replace(SHIRT, **change), size=SIZE) - base).mean() > 0.3
 
 
 def test_captions():
     striped = GarmentSpec("t-shirt", "orange", pattern="striped")
-    assert person_caption((JEANS, striped), "night city") == \
-        "a person wearing an orange striped t-shirt and blue trousers in a city at night"
+    assert (
+        person_caption((JEANS, striped), "night city")
+        == "a person wearing an orange striped t-shirt and blue trousers in a city at night"
+    )
     assert SHIRT.caption() == "a product photo of a red t-shirt" and noun_phrase("shorts", "pink") == "pink shorts"
 
 
@@ -151,7 +162,9 @@ def test_catalogue_and_shoppers():
 def test_taste_shows_in_the_purchases():
     items = catalogue(300)
     users = simulate(200, seed=4, items=items)
-    share = np.mean([Counter(items[i - 1].colour for i in u.history)[u.favourite("colour")] / len(u.history) for u in users])
+    share = np.mean(
+        [Counter(items[i - 1].colour for i in u.history)[u.favourite("colour")] / len(u.history) for u in users]
+    )
     assert share > 3 / len(COLOURS)
 
 
@@ -161,7 +174,13 @@ def test_skeleton_is_a_standing_person():
 
 
 def test_corpus_stage_writes_what_the_other_stages_read(tmp_path):
-    config = PretrainConfig(stage="corpus", output_dir=str(tmp_path), height=96, width=72, corpus=CorpusConfig(rows=2, heldout_rows=1))
+    config = PretrainConfig(
+        stage="corpus", output_dir=str(tmp_path), height=96, width=72, corpus=CorpusConfig(rows=2, heldout_rows=1)
+    )
     assert [step.step for step in pretrain(config)][-1] == 3
     corpus = open_corpus(tmp_path / "atelier", size=(96, 72))
-    assert len(corpus.rows["train"]) == 2 and len(corpus.rows["heldout"]) == 1 and set(corpus.arrays) == {"image", "garment", "mask"}
+    assert (
+        len(corpus.rows["train"]) == 2
+        and len(corpus.rows["heldout"]) == 1
+        and set(corpus.arrays) == {"image", "garment", "mask"}
+    )
