@@ -147,11 +147,11 @@ def read(name: str, *, root: str | None, catalog: str | None) -> Data:
 def _atelier() -> Data:
     from personagen.catalog import attribute_matrix
 
-    from .sources import Atelier
+    from .sources import TRAINED, atelier
 
-    source = Atelier()
+    source = atelier()
     names = ("", *source.catalog.names)
-    split = leave_one_out(source.sequences(), len(source.catalog), item_names=names)
+    split = leave_one_out(source.sequences(TRAINED), len(source.catalog), item_names=names)
     features = attribute_matrix(source.catalog).matrix
     return Data(split, features, source.users(), lambda user: np.asarray(source.history(user), np.int64))
 

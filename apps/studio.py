@@ -22,7 +22,7 @@ from recsys.errors import ConfigError, DataError, check_range
 from recsys.types import Recommender
 
 from .checked import checked
-from .sources import Atelier, Sitter, Source
+from .sources import Atelier, Sitter, Source, atelier
 
 RECOMMENDER = Path(__file__).resolve().parents[1] / "personagen" / "models" / "recommender"
 
@@ -91,7 +91,7 @@ class Studio:
     @cached_property
     def source(self) -> Source:
         """The users and their catalogue."""
-        return self._source or Atelier()
+        return self._source or atelier()
 
     @cached_property
     def recommender(self) -> Recommender:
