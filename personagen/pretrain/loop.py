@@ -11,6 +11,7 @@ from typing import Protocol
 
 import torch
 from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from recsys.checkpoint import load_latest, load_optimizer_tensors, optimizer_tensors, save_checkpoint
@@ -49,6 +50,8 @@ class Stage(Protocol):
 
 def run(stage: Stage, config: PretrainConfig) -> Iterator[Step]:
     """Train `stage` from its newest checkpoint, or from the start; yield a Step after each training step."""
+    if config.start_from is not None:
+        load_finished(stage.modules, Path(config.start_from))
     trainer = Trainer(stage, config)
     trainer.resume()
     try:
@@ -60,6 +63,18 @@ def run(stage: Stage, config: PretrainConfig) -> Iterator[Step]:
     trainer.save()
     with trainer.averaged():
         stage.export(Path(config.output_dir))
+
+
+def load_finished(modules: dict[str, nn.Module], folder: Path) -> None:
+    """Fill modules with the weights of a finished model. Raises ModelError when they are missing or do not fit."""
+    for name, module in modules.items():
+        found = sorted((folder / name).glob("*.safetensors"))
+        if not found:
+            raise ModelError(f"There are no weights in {folder / name}; correct start_from, or set it to null.")
+        try:
+            module.load_state_dict({key: value.float() for key, value in load_file(found[0]).items()})
+        except RuntimeError as error:
+            raise ModelError(f"{found[0]} does not fit the sizes of this configuration: {error}") from error
 
 
 class Trainer:

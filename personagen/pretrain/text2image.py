@@ -163,6 +163,8 @@ class Text2ImageStage:
 def _tokenizer(config: PretrainConfig, corpora: list[tuple[Corpus, float]]) -> CLIPTokenizer:
     """Read the run's tokenizer, or train it at the first start: a resumed run must keep its token ids."""
     folder = Path(config.output_dir) / "tokenizer"
+    if config.start_from is not None:
+        folder = Path(config.start_from) / "tokenizer"
     if not (folder / "tokenizer.json").is_file():
         size = config.text2image
         captions = [
