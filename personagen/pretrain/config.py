@@ -99,7 +99,7 @@ class PretrainConfig:
     stage: Literal["corpus", "vae", "text2image", "tryon"] = "vae"
     output_dir: str = "runs/pretrain/vae"
     start_from: str | None = None
-    """Folder of a finished model (`vae`, `text_encoder`, `unet`, `tokenizer` in it) whose weights a new run starts with."""
+    """Folder of a finished model (`vae`, `text_encoder`, `unet`, `tokenizer`) whose weights a new run starts with."""
     corpora: dict[str, float] = field(default_factory=dict)
     """Corpus folder -> weight with which its pictures are drawn."""
     height: int = 256
