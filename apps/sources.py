@@ -63,16 +63,16 @@ class Atelier:
 
     def label(self, user: str) -> str:
         """Name a shopper with what they like best."""
-        shopper = self._shopper(user)
+        shopper = self.shopper(user)
         return f"Shopper {user}: " + ", ".join(shopper.favourite(aspect) for aspect in ("colour", "kind", "scene"))
 
     def history(self, user: str) -> list[int]:
         """Return a shopper's item ids, latest last. Raises: DataError for a number that does not exist."""
-        return [int(item) for item in self._shopper(user).history]
+        return [int(item) for item in self.shopper(user).history]
 
     def sitter(self, user: str) -> Sitter:
         """Render the shopper in the outfit they came in; the masks are exact."""
-        shopper = self._shopper(user)
+        shopper = self.shopper(user)
         if user not in self._sitters:
             self._sitters[user] = photograph(shopper, tuple(self.specs[item - 1] for item in self.history(user)))
         return self._sitters[user]
@@ -82,7 +82,8 @@ class Atelier:
         crowd = shoppers.simulate(count, seed=0, items=self.specs)
         return [np.append(shopper.history, shopper.target).astype(np.int64) for shopper in crowd]
 
-    def _shopper(self, user: str):
+    def shopper(self, user: str) -> shoppers.Shopper:
+        """Return a simulated shopper. Raises: DataError for a number that does not exist."""
         if not (user.isdecimal() and int(user) < SHOWN):
             raise DataError(
                 f"user {user!r} is not in the atelier; choose 0 to {SHOWN - 1}, or give --interactions FILE"

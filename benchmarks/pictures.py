@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -178,7 +179,7 @@ def text2image(args: argparse.Namespace) -> dict:
     """Generate from held-out captions; a probe trained on renders reads the words back."""
     from probe import agreement, load, read
 
-    pipe = load_text2image(args.model)
+    pipe: Any = load_text2image(args.model)
     pipe.set_progress_bar_config(disable=True)
     sittings = [random_sitting(HELDOUT_SEED + 80_000 + i) for i in range(args.n)]
     captions, pictures, seconds = [person_caption(s.outfit, s.scene) for s in sittings], [], []
@@ -213,7 +214,7 @@ def personalisation(args: argparse.Namespace) -> dict:
     from apps.studio import Order, Studio
 
     args.sheets.mkdir(parents=True, exist_ok=True)
-    probe, studio, source = load(args.probe, SIZE), Studio(args.model), Atelier()
+    probe, studio, source = load(args.probe, SIZE), Studio(), Atelier()
     users = source.users()[: args.n]
     tastes = [source.shopper(u).taste for u in users]
     seen: dict[str, list[list[dict[str, str]]]] = {"tryon": [], "scene": []}
@@ -226,7 +227,7 @@ def personalisation(args: argparse.Namespace) -> dict:
         for kind in seen:
             chosen = [w.look for w in looks if w.look.kind == kind]
             small = np.stack(
-                [np.asarray(c.image.convert("RGB").resize(SIZE[::-1], Image.Resampling.LANCZOS)) for c in chosen]
+                [np.asarray(c.image.convert("RGB").resize((SIZE[1], SIZE[0]), Image.Resampling.LANCZOS)) for c in chosen]
             )
             words = read(probe, small)
             if kind == "tryon":

@@ -109,7 +109,7 @@ def _open_arrays(out: Path, total: int, size: tuple[int, int], *, fresh: bool) -
             k: np.lib.format.open_memmap(out / f"{k}.npy", mode="w+", dtype=np.uint8, shape=s)
             for k, s in shapes.items()
         }
-    arrays = {k: np.lib.format.open_memmap(out / f"{k}.npy", mode="r+") for k in shapes}
+    arrays: dict[str, np.ndarray] = {k: np.lib.format.open_memmap(out / f"{k}.npy", mode="r+") for k in shapes}
     for name, array in arrays.items():
         if array.shape != shapes[name]:
             raise DataError(

@@ -145,10 +145,8 @@ def _blur(x: np.ndarray) -> np.ndarray:
     """Binomial blur of a picture (H, W, 3) over five pixels."""
     for axis in (0, 1):
         wide = np.pad(x, [(2, 2) if a == axis else (0, 0) for a in range(3)], mode="edge")
-        n = x.shape[axis]
-        x = sum(
-            w * np.take(wide, range(i, i + n), axis) for i, w in enumerate((1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16))
-        )
+        n, weights = x.shape[axis], (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+        x = np.sum([w * np.take(wide, range(i, i + n), axis) for i, w in enumerate(weights)], axis=0)
     return np.asarray(x, np.float32)
 
 

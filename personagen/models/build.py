@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false, reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportReturnType=false
+# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Build the embedded models' components from sizes: real diffusers and transformers classes, small."""
 
 from collections.abc import Iterable, Sequence

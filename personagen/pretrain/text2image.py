@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Stage 2: train tokenizer, text encoder and UNet; write them with the autoencoder as a StableDiffusionPipeline."""
 
 from collections.abc import Iterator

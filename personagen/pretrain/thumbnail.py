@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false, reportOptionalMemberAccess=false, reportOptionalSubscript=false
+# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Start an autoencoder as a linear one that stores an 8 x 8 thumbnail, so that colour need not be discovered.
 
 With the usual random start every colour direction is a small signal beside lightness, and an f8 autoencoder of this

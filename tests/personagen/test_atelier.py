@@ -31,7 +31,7 @@ JEANS = GarmentSpec("trousers", "blue")
 
 def test_same_seed_same_picture():
     a, b = (list(rows(random_sitting(5), size=SIZE)) for _ in range(2))
-    assert all(np.array_equal(x[i], y[i]) for x, y in zip(a, b, strict=True) for i in range(3))
+    assert all(np.array_equal(np.asarray(x[i]), np.asarray(y[i])) for x, y in zip(a, b, strict=True) for i in range(3))
 
 
 @pytest.mark.parametrize("scene", SCENES)

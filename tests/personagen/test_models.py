@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """The embedded components: tokenizer, latents, noise, the widened UNet, and what the loader says."""
 
 import pytest

@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false
+# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """The training objective against its definitions and diffusers' own formulas."""
 
 import itertools
