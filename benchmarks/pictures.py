@@ -226,9 +226,8 @@ def personalisation(args: argparse.Namespace) -> dict:
         )
         for kind in seen:
             chosen = [w.look for w in looks if w.look.kind == kind]
-            small = np.stack(
-                [np.asarray(c.image.convert("RGB").resize((SIZE[1], SIZE[0]), Image.Resampling.LANCZOS)) for c in chosen]
-            )
+            smaller = [c.image.convert("RGB").resize((SIZE[1], SIZE[0]), Image.Resampling.LANCZOS) for c in chosen]
+            small = np.stack([np.asarray(picture) for picture in smaller])
             words = read(probe, small)
             if kind == "tryon":
                 lower = [REGION[source.catalog.words(c.item)["kind"]] == "lower" for c in chosen]
