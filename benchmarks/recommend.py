@@ -87,10 +87,21 @@ ROWS = {
     ),
     "dreamrec": Row("dreamrec", tuple({"dropout": dropout, "terminal": 0.8} for dropout in (0.3, 0.2, 0.1)), NEURAL),
 }
-FEWER = {  # one candidate where the catalogue is large, so that a row stays affordable
+LARGE = {"epochs": 15, "batch_size": 256, "learning_rate": 3e-3, "patience": 3, "validate_cases": 3000}
+SMALLER = {"layers": 1, "max_softmax": 2000}
+FEWER = {  # less to choose from and smaller networks where the catalogue is large, so that a seed takes minutes
     "amazon-beauty": {
         "ease": Row("ease", ({"ridge": 200.0},)),
         "ease-recency": Row("ease", ({"recency": "geometric", "decay": 0.7, "ridge": 50.0},)),
+        "sasrec": Row("sasrec", ({"dropout": 0.3},), LARGE, SMALLER),
+        "dreamrec": Row("dreamrec", ({"dropout": 0.1, "terminal": 0.8},), LARGE, SMALLER),
+        "dreamrec-paper": Row(
+            "dreamrec",
+            ({"train.learning_rate": 1e-3},),
+            {"epochs": 60, "batch_size": 256, "patience": 6, "validate_every": 5, "validate_cases": 400},
+            PAPER,
+            item_std=1.0,
+        ),
     }
 }
 
