@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from apps import cli
 
@@ -42,7 +43,8 @@ def test_recommender_settings_fit_their_model(file, monkeypatch):
     monkeypatch.chdir(ROOT)
     settings = cli.parse(command_of(file))[1]
     split = leave_one_out([], 5)
-    build(settings.model, Data(split, None, [], lambda user: np.zeros(0, np.int64)), settings.settings, seed=0)
+    features = torch.ones(6, 3) if settings.settings.get("items", "id") != "id" else None
+    build(settings.model, Data(split, features, [], lambda user: np.zeros(0, np.int64)), settings.settings, seed=0)
     if settings.model in LEARNT:
         checked(TrainConfig, settings.train, "train")
 
