@@ -171,8 +171,7 @@ def build_unet(
 def start_silent(unet: UNet2DConditionModel) -> None:
     """Zero the last layer of every residual branch and of the UNet, so that it starts as the identity and predicts 0.
 
-    The usual start of diffusion UNets (Dhariwal & Nichol, arXiv 2105.05233); diffusers leaves it out. In the try-on
-    stage 60 steps from it reached the error of 150 without it (after another warm-up: an indication only).
+    The usual start of diffusion UNets (Dhariwal & Nichol, arXiv 2105.05233); diffusers leaves it out.
     """
     for name, module in unet.named_modules():
         if name.endswith(("conv2", "proj_out")) or name == "conv_out":
