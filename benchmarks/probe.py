@@ -65,7 +65,7 @@ class Probe(nn.Module):
                 nn.GroupNorm(8, sizes[i + 1]),
                 nn.SiLU(),
             ]
-        self.body = nn.Sequential(*layers[:1], *layers[1:])
+        self.body = nn.Sequential(*layers)
         self.mix = nn.Sequential(nn.Flatten(), nn.LazyLinear(256), nn.SiLU(), nn.Dropout(0.3))
         self.heads = nn.ModuleDict({k: nn.Linear(256, len(v)) for k, v in HEADS.items()})
 

@@ -54,56 +54,44 @@ def recommenders(data: str) -> str:
     )
 
 
+Measure = tuple[str, str, str, Callable[[dict], str]]
+TRYON: tuple[Measure, ...] = (
+    ("tryon", "try-on: right garment of 20 by the repainted region", "≥ .90",
+     lambda d: _bounded(d["retrieval_top1_of_20"])),
+    ("tryon", "try-on: SSIM inside the mask's box against the true render", "≥ .80",
+     lambda d: _bounded(d["ssim_in_mask_box"])),
+    ("tryon", "try-on: pixels outside the mask unchanged", "1", lambda d: f"{d['outside_unchanged']['mean']:.3f}"),
+    ("tryon", "try-on: colours follow a swapped garment", "passes",
+     lambda d: _bounded(d["swapped_colours_nearer_to_the_other"])),
+    ("people", "real people: colours nearer to the given garment than to a swapped one", "≥ .85",
+     lambda d: _bounded(d["given_nearer_than_swapped"])),
+)  # fmt: skip
+
+
+def _reads(word: str, target: str) -> Measure:
+    """What the probe reads in generated pictures, and in true renders."""
+    return ("text2image", f"text-to-image: a probe reads the {word} (on true renders)", target,
+            lambda d: f"{d['probe_reads'][word]:.3f} ({d['probe_reads_true_renders'][word]:.3f})")  # fmt: skip
+
+
+def _tastes(kind: str) -> Measure:
+    """How well looks agree with the user's taste and with others'."""
+
+    def say(report: dict) -> str:
+        d = report[kind]
+        return f"{d['agreement']:.2f}; {d['permuted_mean']:.2f} ± {d['permuted_std']:.2f}, p {d['p']:.4f}"
+
+    return ("personalisation", f"{kind} looks against the user's own taste; others' tastes", "p < .01", say)
+
+
 def pictures() -> str:
     """One row a measure of the embedded models, with its target."""
+    read = [_reads(w, t) for w, t in (("kind", "≥ .90"), ("colour", "≥ .90"), ("pattern", "≥ .75"), ("scene", "≥ .85"))]
     rows: list[list[str]] = []
-
-    def add(file: str, label: str, target: str, pick: Callable[[dict], str]) -> None:
+    for file, label, target, say in (*TRYON, *read, _tastes("tryon"), _tastes("scene")):
         path = RESULTS / f"pictures-{file}.json"
         if path.exists():
-            rows.append([label, target, pick(json.loads(path.read_text()))])
-
-    add(
-        "tryon",
-        "try-on: right garment of 20 by the repainted region",
-        "≥ .90",
-        lambda d: _bounded(d["retrieval_top1_of_20"]),
-    )
-    add(
-        "tryon",
-        "try-on: SSIM inside the mask's box against the true render",
-        "≥ .80",
-        lambda d: _bounded(d["ssim_in_mask_box"]),
-    )
-    add("tryon", "try-on: pixels outside the mask unchanged", "1", lambda d: f"{d['outside_unchanged']['mean']:.3f}")
-    add(
-        "tryon",
-        "try-on: colours follow a swapped garment",
-        "passes",
-        lambda d: _bounded(d["swapped_colours_nearer_to_the_other"]),
-    )
-    add(
-        "people",
-        "real people: colours nearer to the given garment than to a swapped one",
-        "≥ .85",
-        lambda d: _bounded(d["given_nearer_than_swapped"]),
-    )
-    for word, target in (("kind", "≥ .90"), ("colour", "≥ .90"), ("pattern", "≥ .75"), ("scene", "≥ .85")):
-        add(
-            "text2image",
-            f"text-to-image: a probe reads the {word} (on true renders)",
-            target,
-            lambda d, w=word: f"{d['probe_reads'][w]:.3f} ({d['probe_reads_true_renders'][w]:.3f})",
-        )
-    for kind in ("tryon", "scene"):
-        add(
-            "personalisation",
-            f"{kind} looks against the user's own taste; others' tastes",
-            "p < .01",
-            lambda d, k=kind: (
-                f"{d[k]['agreement']:.2f}; {d[k]['permuted_mean']:.2f} ± {d[k]['permuted_std']:.2f}, p {d[k]['p']:.4f}"
-            ),
-        )
+            rows.append([label, target, say(json.loads(path.read_text()))])
     return _grid(["measure", "target", "measured (95 % interval)"], rows)
 
 
