@@ -100,13 +100,16 @@ def with_prior(instance: Tensor, prior: Tensor, *, weight: float = 1.0) -> Tenso
     return instance + weight * prior
 
 
-def stratified_timesteps(count: int, *, n_steps: int, generator: torch.Generator | None = None) -> Tensor:
+def stratified_timesteps(
+    count: int, *, n_steps: int, shift: float = 1.0, generator: torch.Generator | None = None
+) -> Tensor:
     """Draw (count,) int64 timesteps in 0..n_steps-1, one in each of `count` equal strata, in random order.
 
-    The marginal is uniform; a small batch covers all noise levels, which lowers the variance of its gradient.
+    A small batch covers all noise levels, which lowers the variance of its gradient. The marginal is uniform with shift
+    1; u becomes shift u / (1 + (shift - 1) u), so that above 1 high noise comes more often (arXiv 2403.03206, eq. 23).
     """
     u = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
-    return (u * n_steps).long().clamp(max=n_steps - 1)
+    return (shift * u / (1 + (shift - 1) * u) * n_steps).long().clamp(max=n_steps - 1)
 
 
 def _expand(abar: Tensor, like: Tensor) -> Tensor:

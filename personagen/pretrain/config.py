@@ -5,7 +5,7 @@ from typing import Literal
 
 from recsys.errors import ConfigError
 
-STAGES = ("corpus", "vae", "text2image", "tryon")
+STAGES = ("corpus", "vae", "text", "text2image", "tryon")
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,27 @@ class VaeConfig:
 
 
 @dataclass(frozen=True)
-class Text2ImageConfig:
-    """Text encoder, UNet and noise of the text-to-image model."""
+class TextConfig:
+    """Tokenizer and text encoder."""
 
-    vae_dir: str = "runs/pretrain/vae/vae"
     tokenizer_size: int = 2048
     tokenizer_length: int = 48
-    text_width: int = 192
-    text_layers: int = 3
-    text_heads: int = 6
+    width: int = 192
+    layers: int = 3
+    heads: int = 6
+    garment_fraction: float = 0.25
+    """Share of garment photos among the pictures drawn from corpora that have them."""
+
+
+@dataclass(frozen=True)
+class Text2ImageConfig:
+    """UNet of the text-to-image model, and what it starts from."""
+
+    vae_dir: str = "runs/pretrain/vae/vae"
+    text_dir: str = "runs/pretrain/text/text"
+    """What the text stage wrote; the text encoder is trained further with the UNet."""
+    unet_dir: str | None = None
+    """UNet to start from; null starts from random weights with the sizes below."""
     block_out_channels: tuple[int, ...] = (96, 160, 192)
     layers_per_block: int = 1
     head_width: int = 32
@@ -96,10 +108,10 @@ class TryOnConfig:
 class PretrainConfig:
     """One stage of pretraining: what to train, on what, for how long, and where to put it."""
 
-    stage: Literal["corpus", "vae", "text2image", "tryon"] = "vae"
+    stage: Literal["corpus", "vae", "text", "text2image", "tryon"] = "vae"
     output_dir: str = "runs/pretrain/vae"
     start_from: str | None = None
-    """Folder of a finished model (`vae`, `text_encoder`, `unet`, `tokenizer`) whose weights a new run starts with."""
+    """Folder of a finished model (`vae`, `unet`) whose weights a new run starts with."""
     corpora: dict[str, float] = field(default_factory=dict)
     """Corpus folder -> weight with which its pictures are drawn."""
     height: int = 256
@@ -121,12 +133,15 @@ class PretrainConfig:
     checkpoint_every: int = 500
     heldout_rows: int = 32
     """Held-out rows that the metrics are measured on."""
+    timestep_shift: float = 1.0
+    """Above 1, training sees more of the high noise levels, where words decide (text2image and tryon)."""
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
     weighting: Literal["uniform", "min_snr", "clamped"] = "clamped"
     snr_gamma: float = 5.0
     rescale_betas_zero_snr: bool = True
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     vae: VaeConfig = field(default_factory=VaeConfig)
+    text: TextConfig = field(default_factory=TextConfig)
     text2image: Text2ImageConfig = field(default_factory=Text2ImageConfig)
     tryon: TryOnConfig = field(default_factory=TryOnConfig)
 
@@ -150,6 +165,7 @@ def check_config(config: PretrainConfig) -> None:
         "ema_decay": config.ema_decay,
         "vae.crop_fraction": config.vae.crop_fraction,
         "vae.equivariance": config.vae.equivariance,
+        "text.garment_fraction": config.text.garment_fraction,
         "text2image.caption_dropout": config.text2image.caption_dropout,
         "text2image.garment_fraction": config.text2image.garment_fraction,
         "tryon.garment_dropout": config.tryon.garment_dropout,
@@ -158,6 +174,8 @@ def check_config(config: PretrainConfig) -> None:
     for name, value in shares.items():
         if not 0 <= value <= 1:
             raise ConfigError(f"{name} is {value}; it must lie in 0..1.")
+    if not config.timestep_shift > 0:
+        raise ConfigError(f"timestep_shift is {config.timestep_shift}; it must be above 0, and 1 for no shift.")
     if config.prediction_type == "epsilon" and config.rescale_betas_zero_snr:
         raise ConfigError(
             "prediction_type epsilon cannot be combined with rescale_betas_zero_snr: at zero SNR the noise "

@@ -1,12 +1,18 @@
-"""Write finished models quietly, in float16, in diffusers' layout."""
+# pyright: reportArgumentType=false, reportReturnType=false
+# diffusers annotates unions (model | tuple) where one of them comes back
+"""Write finished models quietly, in float16, in diffusers' layout, and read them to start from."""
 
 import copy
 import json
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+from diffusers import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTokenizer
+
+from recsys.errors import ModelError
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -22,3 +28,14 @@ def write_tokenizer_files(tokenizer: CLIPTokenizer, folder: Path) -> None:
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
     (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
+
+
+def load_unet(folder: str, *, setting: str) -> UNet2DConditionModel:
+    """Load a UNet to start from, in float32. Raises ModelError, naming the setting, when the folder holds none."""
+    if not (Path(folder) / "config.json").is_file():
+        raise ModelError(
+            f"There is no UNet in {folder}; run the text2image stage first, correct {setting}, or set it to null."
+        )
+    return UNet2DConditionModel.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+    )

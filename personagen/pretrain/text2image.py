@@ -1,6 +1,6 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 # diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
-"""Stage 2: train tokenizer, text encoder and UNet; write them with the autoencoder as a StableDiffusionPipeline."""
+"""Stage "text2image": train UNet and text encoder; write them with the autoencoder as a StableDiffusionPipeline."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from recsys.types import Step
 
-from ..models.build import build_scheduler, build_text_encoder, build_unet, start_silent, train_tokenizer
+from ..models.build import build_scheduler, build_unet, start_silent
 from ..models.quiet import quiet
 from ..objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
 from .config import PretrainConfig
@@ -21,9 +20,8 @@ from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .latents import cache_latents, load_encoder
 from .loop import choose_device, run
 from .preview import write_grid
-from .save import half_copy, write_tokenizer_files
-
-CAPTIONS = {"image": "caption", "garment": "garment_caption"}
+from .save import half_copy, load_unet, write_tokenizer_files
+from .text import CAPTIONS, load_text
 
 
 def train_text2image(config: PretrainConfig) -> Iterator[Step]:
@@ -47,7 +45,7 @@ class Text2ImageStage:
         size = config.text2image
         self.config, self.encoder, self.corpora = config, encoder, corpora
         self.device = next(encoder.vae.parameters()).device
-        self.tokenizer = _tokenizer(config, corpora)
+        self.text_encoder, self.tokenizer = load_text(size.text_dir)
         latents = {key: np.load(path, mmap_mode="r") for key, path in paths.items()}
         self.latents, self.tokens, self.sources = [], [], []
         for i, (corpus, weight) in enumerate(corpora):
@@ -56,7 +54,7 @@ class Text2ImageStage:
                 if (i, name) in latents and part > 0:
                     self.sources.append(Source(latents[i, name], corpus.rows["train"], weight * part))
                     self.tokens.append(self._tokenize([row.get(CAPTIONS[name], "") for row in corpus.meta]))
-        self.text_encoder, self.unet = _networks(config, self.tokenizer, latents=self.sources[0].array)
+        self.unet = _unet(config, latents=self.sources[0].array, width=self.text_encoder.config.hidden_size)
         self.modules: dict[str, nn.Module] = {
             "text_encoder": self.text_encoder.to(self.device),
             "unet": self.unet.to(self.device),
@@ -81,7 +79,9 @@ class Text2ImageStage:
 
     def _error(self, x0: Tensor, tokens: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         config = self.config
-        t = stratified_timesteps(len(x0), n_steps=len(self.abar), generator=generator).to(self.device)
+        t = stratified_timesteps(len(x0), n_steps=len(self.abar), shift=config.timestep_shift, generator=generator).to(
+            self.device
+        )
         noise, x0 = torch.randn(x0.shape, generator=generator).to(self.device), x0.to(self.device)
         abar = self.abar[t]
         context = self.text_encoder(tokens.to(self.device))[0]
@@ -162,28 +162,12 @@ class Text2ImageStage:
         return self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
 
-def _tokenizer(config: PretrainConfig, corpora: list[tuple[Corpus, float]]) -> CLIPTokenizer:
-    """Read the run's tokenizer, or train it at the first start: a resumed run must keep its token ids."""
-    folder = Path(config.output_dir) / "tokenizer"
-    if config.start_from is not None:
-        folder = Path(config.start_from) / "tokenizer"
-    if not (folder / "tokenizer.json").is_file():
-        size = config.text2image
-        captions = [
-            row[key] for corpus, _ in corpora for row in corpus.meta for key in CAPTIONS.values() if row.get(key)
-        ]
-        train_tokenizer(captions, size=size.tokenizer_size, length=size.tokenizer_length).save_pretrained(folder)
-    with quiet():
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def _networks(
-    config: PretrainConfig, tokenizer: CLIPTokenizer, *, latents: np.ndarray
-) -> tuple[CLIPTextModel, UNet2DConditionModel]:
-    """Build text encoder and UNet for latents (N, C, h, w), the same weights for the same seed."""
+def _unet(config: PretrainConfig, *, latents: np.ndarray, width: int) -> UNet2DConditionModel:
+    """Read the UNet to start from, or build one for latents (N, C, h, w) and texts of `width`, the same for a seed."""
+    if config.text2image.unet_dir is not None:
+        return load_unet(config.text2image.unet_dir, setting="text2image.unet_dir")
     size, channels, cells = config.text2image, latents.shape[1], latents.shape[2:]
     torch.manual_seed(config.seed)
-    text_encoder = build_text_encoder(tokenizer, width=size.text_width, layers=size.text_layers, heads=size.text_heads)
     unet = build_unet(
         in_channels=channels,
         out_channels=channels,
@@ -191,8 +175,8 @@ def _networks(
         layers_per_block=size.layers_per_block,
         head_width=size.head_width,
         norm_num_groups=size.norm_num_groups,
-        cross_attention_dim=size.text_width,
+        cross_attention_dim=width,
         sample_size=(cells[0], cells[1]),
     )
     start_silent(unet)
-    return text_encoder, unet
+    return unet

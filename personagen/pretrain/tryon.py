@@ -27,7 +27,7 @@ from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .latents import Encoder, cache_latents, load_encoder, paint_over, vary
 from .loop import choose_device, run
 from .preview import psnr, write_grid
-from .save import half_copy
+from .save import half_copy, load_unet
 
 NEEDS = ("image", "garment", "mask")
 
@@ -106,7 +106,9 @@ class TryOnStage:
         self, person: Tensor, masked: Tensor, garment: Tensor, mask: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
         config, device, rows = self.config, self.device, person.shape[2]
-        t = stratified_timesteps(len(person), n_steps=len(self.abar), generator=generator).to(device)
+        t = stratified_timesteps(
+            len(person), n_steps=len(self.abar), shift=config.timestep_shift, generator=generator
+        ).to(device)
         noise = torch.randn(person.shape, generator=generator).to(device)
         person, masked, garment, mask, abar = (
             person.to(device),
@@ -223,13 +225,7 @@ def _start_unet(config: PretrainConfig, *, channels: int, cells: tuple[int, int]
         silence_cross_attention(unet)
         start_silent(unet)
         return unet
-    if not (Path(size.unet_dir) / "config.json").is_file():
-        raise ModelError(
-            f"There is no UNet in {size.unet_dir}; run the text2image stage first, or set tryon.unet_dir to null."
-        )
-    source = UNet2DConditionModel.from_pretrained(
-        size.unet_dir, dtype=torch.float32, local_files_only=True, use_safetensors=True
-    )
+    source = load_unet(size.unet_dir, setting="tryon.unet_dir")
     if source.config.in_channels != channels:
         raise ModelError(
             f"The UNet in {size.unet_dir} reads {source.config.in_channels} channels, the autoencoder "

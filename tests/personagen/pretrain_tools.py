@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from personagen.pretrain import PretrainConfig, Text2ImageConfig, TryOnConfig, VaeConfig
+from personagen.pretrain import PretrainConfig, Text2ImageConfig, TextConfig, TryOnConfig, VaeConfig
 
 SIZE = (32, 24)
 COLOURS = {"red": (220, 30, 30), "blue": (30, 60, 220), "green": (30, 160, 60)}
@@ -64,13 +64,10 @@ def tiny(stage: str, root: Path, *, corpora: dict[str, float], steps: int = 4, *
             full_batch_size=2,
             statistics_rows=8,
         ),
+        "text": TextConfig(tokenizer_size=700, tokenizer_length=16, width=32, layers=1, heads=2),
         "text2image": Text2ImageConfig(
             vae_dir=str(root / "vae" / "vae"),
-            tokenizer_size=700,
-            tokenizer_length=16,
-            text_width=32,
-            text_layers=1,
-            text_heads=2,
+            text_dir=str(root / "text" / "text"),
             block_out_channels=(16, 32),
             head_width=16,
             norm_num_groups=8,
