@@ -85,48 +85,55 @@ class TryOnStage:
         """Return the weighted error over the person half of one random batch, and the plain one inside the mask."""
         drawn = draw(self.sources, self.config.batch_size, generator=generator)
         shares = torch.rand(len(drawn), generator=generator).tolist()
-        person, masked, garment, mask = self._gather(drawn, shares)
+        person, masked, garment, mask, touched = self._gather(drawn, shares)
         dropped = torch.rand(len(drawn), generator=generator) < self.config.tryon.garment_dropout
         garment = garment * (~dropped).float().reshape(-1, 1, 1, 1)
-        return self._error(person, masked, garment, mask, generator)
+        return self._error(person, masked, garment, mask, touched, generator)
 
     def _gather(self, drawn: list[tuple[int, int]], shares: list[float]) -> tuple[Tensor, ...]:
-        """Read person, masked, garment (B, C, h, w) and mask (B, 1, h, w); a share in [0, 1) picks the variant."""
-        columns: list[list[np.ndarray]] = [[], [], [], []]
+        """Read person, masked, garment (B, C, h, w), mask, touched (B, 1, h, w); a share in [0, 1) picks the variant.
+
+        mask: the cells as the UNet is told; touched: every cell in which a pixel is repainted.
+        """
+        columns: list[list[np.ndarray]] = [[], [], [], [], []]
         for (i, row), share in zip(drawn, shares):
             part = self.latents[i]
             variants = [label for label in part if label.startswith("garment")]
             columns[0].append(part["person"][row])
             columns[1].append(part["masked"][row])
             columns[2].append(part[variants[int(share * len(variants))]][row])
-            columns[3].append(self.corpora[i][0].arrays["mask"][row, :: self.factor, :: self.factor][None])
+            pixels = self.corpora[i][0].arrays["mask"][row]
+            columns[3].append(pixels[None, :: self.factor, :: self.factor])
+            blocks = pixels.reshape(len(pixels) // self.factor, self.factor, -1, self.factor)
+            columns[4].append(blocks.max((1, 3))[None])
         return tuple(torch.from_numpy(np.stack(column).astype(np.float32)) for column in columns)
 
     def _error(
-        self, person: Tensor, masked: Tensor, garment: Tensor, mask: Tensor, generator: torch.Generator
+        self,
+        person: Tensor,
+        masked: Tensor,
+        garment: Tensor,
+        mask: Tensor,
+        touched: Tensor,
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         config, device, rows = self.config, self.device, person.shape[2]
         t = stratified_timesteps(
             len(person), n_steps=len(self.abar), shift=config.timestep_shift, generator=generator
         ).to(device)
         noise = torch.randn(person.shape, generator=generator).to(device)
-        person, masked, garment, mask, abar = (
-            person.to(device),
-            masked.to(device),
-            garment.to(device),
-            mask.to(device),
-            self.abar[t],
-        )
+        person, masked, garment, mask, touched = (part.to(device) for part in (person, masked, garment, mask, touched))
+        abar = self.abar[t]
         inputs = unet_input(add_noise(person, noise, abar), masked, garment, mask)
         output = self.unet(inputs, t, encoder_hidden_states=None).sample[:, :, :rows]
         target = prediction_target(person, noise, abar, prediction=config.prediction_type)
         weights = snr_weights(
             abar, prediction=config.prediction_type, weighting=config.weighting, gamma=config.snr_gamma
         )
-        region = config.tryon.outside_weight + (1 - config.tryon.outside_weight) * mask
+        region = config.tryon.outside_weight + (1 - config.tryon.outside_weight) * touched
         return {
             "loss": weighted_error(output, target, weights=weights, region=region),
-            "inside_mse": weighted_error(output, target, region=mask).detach(),
+            "inside_mse": weighted_error(output, target, region=touched).detach(),
         }
 
     @torch.no_grad()
@@ -149,11 +156,11 @@ class TryOnStage:
         generator, sums = torch.Generator().manual_seed(0), {"loss": 0.0, "inside_mse": 0.0}
         columns = self._gather(self.heldout, [0.0] * len(self.heldout))
         if swapped:
-            columns = (*columns[:2], columns[2].roll(1, dims=0), columns[3])
+            columns = (*columns[:2], columns[2].roll(1, dims=0), *columns[3:])
         for start in range(0, len(self.heldout), 8):
             part = [column[start : start + 8] for column in columns]
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
-                errors = self._error(part[0], part[1], part[2], part[3], generator)
+                errors = self._error(part[0], part[1], part[2], part[3], part[4], generator)
             sums = {
                 name: value + float(errors[name]) * len(part[0]) / len(self.heldout) for name, value in sums.items()
             }
