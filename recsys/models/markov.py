@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..ranking import check_history, top_k
+from ..transitions import Transitions, count_transitions
 from ..types import PAD, Ranking
 from .counting import check_fitted, flatten, read_state
 
@@ -57,47 +58,22 @@ class Markov:
     def fit(self, sequences: list[np.ndarray]) -> "Markov":
         """Count the transitions of all sequences. Raises: DataError for no sequences or ids outside 1..n_items."""
         items, owners = flatten(sequences, self.n_items)
-        codes, weights = self._pairs(items, owners)
-        sources = codes // (self.n_items + 1)
-        degree = torch.zeros(self.n_items + 1, dtype=torch.float64).index_add_(0, sources, weights)
-        weights = weights / degree[sources] ** self.config.degree_power
-        self.follows = codes % (self.n_items + 1)
-        self.weights = weights.float()
-        rows = torch.bincount(sources, minlength=self.n_items + 1)
-        self.starts = torch.cat([torch.zeros(1, dtype=torch.int64), rows.cumsum(0)])
+        counted = count_transitions(items, owners, self.n_items, decay=self.config.decay, window=self.config.window)
+        degree = torch.repeat_interleave(counted.degrees(), counted.starts.diff())
+        self.weights = (counted.weights / degree**self.config.degree_power).float()
+        self.starts, self.follows = counted.starts, counted.follows
         counts = torch.bincount(items, minlength=self.n_items + 1).double()
         self.prior = (counts / counts.sum() * 1e-6).float()
         return self
-
-    def _pairs(self, items: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
-        """Sum the discounted transitions: sorted codes a·(n+1)+b (nnz,) int64 and their weights (nnz,) float64."""
-        codes = torch.zeros(0, dtype=torch.int64)
-        weights = torch.zeros(0, dtype=torch.float64)
-        for gap in range(1, min(self.config.window, len(items) - 1) + 1):
-            same = owners[gap:] == owners[:-gap]
-            new = (items[:-gap] * (self.n_items + 1) + items[gap:])[same]
-            discount = torch.full((len(new),), self.config.decay ** (gap - 1), dtype=torch.float64)
-            codes, inverse = torch.unique(torch.cat([codes, new]), return_inverse=True)
-            weights = torch.zeros(len(codes), dtype=torch.float64).index_add_(
-                0, inverse, torch.cat([weights, discount])
-            )
-        return codes, weights
 
     def scores(self, history: Tensor) -> Tensor:
         """Score every item for each history (B, L); returns (B, n+1) float32, column 0 meaningless."""
         starts = check_fitted(self.starts, "Markov")
         recent = history[:, -self.config.window :]
         age = torch.arange(recent.shape[1] - 1, -1, -1)
-        factor = (self.config.decay**age).expand(recent.shape)[recent != PAD].double()
-        users = torch.nonzero(recent != PAD)[:, 0]
-        sources = recent[recent != PAD]
-        lengths = starts[sources + 1] - starts[sources]
-        within = torch.arange(int(lengths.sum())) - torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
-        entry = torch.repeat_interleave(starts[sources], lengths) + within
-        cells = torch.repeat_interleave(users, lengths) * (self.n_items + 1) + self.follows[entry]
-        values = torch.repeat_interleave(factor, lengths) * self.weights[entry]
-        table = self.prior.double().repeat(len(history))
-        return table.index_add_(0, cells, values).view(len(history), -1).float()
+        factors = self.config.decay ** age.double() * (recent != PAD)
+        table = self.prior.double().repeat(len(history), 1)
+        return Transitions(starts, self.follows, self.weights).spread(recent, factors, out=table).float()
 
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
