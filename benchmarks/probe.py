@@ -1,8 +1,8 @@
 """A small classifier that reads kind, colour, pattern and scene off a picture; trained on renders only.
 
-    python benchmarks/probe.py --corpus CORPUS --heldout CORPUS --out FOLDER
+    python benchmarks/probe.py --corpus CORPUS … --heldout CORPUS --out FOLDER
 
-Both corpora are folders written by ``personagen.atelier.corpus.write_corpus``. The held-out accuracy is the ceiling of
+Corpora are folders written by ``personagen.atelier.corpus.write_corpus``. The held-out accuracy is the ceiling of
 every score read off generated pictures.
 """
 
@@ -111,11 +111,12 @@ def agreement(seen: list[dict[str, str]], captions: list[str]) -> dict[str, floa
     return {k: float(np.mean(v)) for k, v in hits.items()}
 
 
-def train(corpus: Path, *, epochs: int, seed: int = 0) -> Probe:
-    """Train a probe on a corpus; random flips, shifts, light and noise keep it from leaning on exact pixels."""
+def train(corpora: list[Path], *, epochs: int, seed: int = 0) -> Probe:
+    """Train a probe on corpora; random flips, shifts, light and noise keep it from leaning on exact pixels."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    pictures, captions = _corpus(corpus)
+    parts = [_corpus(corpus) for corpus in corpora]
+    pictures, captions = np.concatenate([part[0] for part in parts]), [c for part in parts for c in part[1]]
     targets, model = _targets(captions), Probe()
     model(_tensor(pictures[:1]))
     steps = epochs * (len(pictures) // 32)
@@ -132,10 +133,11 @@ def train(corpus: Path, *, epochs: int, seed: int = 0) -> Probe:
             x = x * float(rng.uniform(0.9, 1.1)) + 0.06 * torch.randn(x.shape)
             if rng.random() < 0.4:  # generated pictures are softer than renders
                 x = nn.functional.avg_pool2d(x, 3, 1, 1)
-            logits = model(x.to(memory_format=torch.channels_last))
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                logits = model(x)
             index = torch.from_numpy(np.sort(pick))
             losses = [
-                nn.functional.cross_entropy(logits[k], targets[k][index], ignore_index=-100)
+                nn.functional.cross_entropy(logits[k].float(), targets[k][index], ignore_index=-100)
                 for k in HEADS
                 if (targets[k][index] >= 0).any()
             ]
@@ -157,7 +159,7 @@ def load(folder: Path, size: tuple[int, int]) -> Probe:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--heldout", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=12)

@@ -220,33 +220,48 @@ class TryOnPipeline(DiffusionPipeline):
         worn = self._encode(inputs.garment * 2 - 1)
         cells = latent_mask(inputs.mask, size=(masked.shape[2], masked.shape[3])).to(masked)
 
-        # 4. Draw the noise, one generator a picture
+        # 4. Step from noise, one generator a picture, to latents
         generators = spawn_generators(generator, count=len(masked))
-        halves = 2 if variant == "plain" else 1
-        shape = (masked.shape[1], halves * masked.shape[2], masked.shape[3])
-        latents = randn_tensor((len(masked), *shape), generator=generators, device=masked.device, dtype=masked.dtype)
-
-        # 5. Step from noise to latents
         self.scheduler.set_timesteps(num_inference_steps, device=masked.device)
-        latents = latents * self.scheduler.init_noise_sigma
-        extra = self._step_settings(eta, generators)
-        for i, t in enumerate(self.scheduler.timesteps):
-            output = self._predict(self.scheduler.scale_model_input(latents, t), t, masked, worn, cells, guidance_scale)
-            latents = self.scheduler.step(output, t, latents, **extra).prev_sample
-            if callback_on_step_end is not None:
-                latents = (callback_on_step_end(self, i, t, {"latents": latents}) or {}).pop("latents", latents)
-        latents = latents[:, :, : masked.shape[2]]
-        if not latents.isfinite().all():
-            raise ModelError(f"The model gave non-finite values in {latents.dtype}; use float32 or sounder weights.")
+        latents = self._denoise(
+            masked, worn, cells, variant, guidance_scale, self._step_settings(eta, generators), generators,
+            callback_on_step_end,
+        )  # fmt: skip
 
-        # 6. Decode, repaint and crop back
+        # 5. Decode, repaint and crop back
         if output_type == "latent":
             return ImagePipelineOutput(images=cast(Any, latents))
         pictures = self._decode(latents)
         results = [_finish(picture, inputs, i, repaint=repaint) for i, picture in enumerate(pictures)]
 
-        # 7. Hand over in the type asked for
+        # 6. Hand over in the type asked for
         return ImagePipelineOutput(images=cast(Any, _as_type(results, output_type)))
+
+    def _denoise(
+        self,
+        masked: Tensor,
+        worn: Tensor,
+        cells: Tensor,
+        variant: str,
+        guidance_scale: float,
+        step_settings: dict,
+        generators: list[torch.Generator],
+        callback: Callable[..., dict] | None,
+    ) -> Tensor:
+        """Run the scheduler's timesteps from noise; return the person half of the latents (B, C, h, w)."""
+        halves = 2 if variant == "plain" else 1
+        shape = (masked.shape[1], halves * masked.shape[2], masked.shape[3])
+        latents = randn_tensor((len(masked), *shape), generator=generators, device=masked.device, dtype=masked.dtype)
+        latents = latents * self.scheduler.init_noise_sigma
+        for i, t in enumerate(self.scheduler.timesteps):
+            output = self._predict(self.scheduler.scale_model_input(latents, t), t, masked, worn, cells, guidance_scale)
+            latents = self.scheduler.step(output, t, latents, **step_settings).prev_sample
+            if callback is not None:
+                latents = (callback(self, i, t, {"latents": latents}) or {}).pop("latents", latents)
+        latents = latents[:, :, : masked.shape[2]]
+        if not latents.isfinite().all():
+            raise ModelError(f"The model gave non-finite values in {latents.dtype}; use float32 or sounder weights.")
+        return latents
 
     def _predict(
         self, sample: Tensor, t: Tensor, masked: Tensor, worn: Tensor, cells: Tensor, guidance_scale: float
