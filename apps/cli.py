@@ -31,13 +31,18 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
         "apps.config:EvaluateConfig",
         "apps.recommend:evaluate",
     ),
+    ("recommend", "compare"): (
+        "compare two recommenders case by case",
+        "apps.config:CompareConfig",
+        "apps.recommend:compare",
+    ),
     ("pretrain",): ("train the embedded image model", "personagen.pretrain:PretrainConfig", "apps.pretrain:run"),
     ("tryon", "wear"): ("put one garment on one person", "apps.config:WearConfig", "apps.wear:run"),
     ("demo",): ("open the page", "apps.config:DemoConfig", "apps.demo:run"),
     ("doctor",): ("say what this machine and installation can do", "apps.config:DoctorConfig", "apps.doctor:run"),
 }
 SUMMARY = "Personalised content generation: from what a person did to what that person sees."
-GROUPS = {"recommend": "train, rank and evaluate recommenders", "tryon": "virtual try-on"}
+GROUPS = {"recommend": "train, rank, evaluate and compare recommenders", "tryon": "virtual try-on"}
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EACCES)
 TAKES_CONFIG = {("pretrain",), ("recommend", "train")}  # a first bare word after these is the configuration file
 

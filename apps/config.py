@@ -108,6 +108,28 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class CompareConfig:
+    """Settings of `personagen recommend compare`."""
+
+    first: str
+    """Folder written by `personagen recommend train`."""
+    second: str
+    """The one it is compared with."""
+    data: str = "atelier"
+    """Name of a data set, or a CSV or Parquet file."""
+    root: str | None = None
+    """Folder that holds the named data sets; none: PERSONAGEN_DATA, or ../shared/data/recsys beside the checkout."""
+    part: str = "test"
+    """valid or test."""
+    cutoffs: list[int] = field(default_factory=lambda: [10, 20])
+    """Cut-offs of HR, NDCG and MRR."""
+    out: str | None = None
+    """JSON file for the figures; none: only printed."""
+    seed: int = 0
+    """Seed of the draws and the bootstrap."""
+
+
+@dataclass(frozen=True)
 class WearConfig:
     """Settings of `personagen tryon wear`."""
 

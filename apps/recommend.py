@@ -1,4 +1,4 @@
-"""`personagen recommend train | rank | evaluate`, and the recommender that the main job trains on the spot."""
+"""`personagen recommend train | rank | evaluate | compare`, and the recommender trained on the spot by the main job."""
 
 import csv
 import json
@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,22 @@ from torch import Tensor, nn
 
 from recsys import datasets, pretrained
 from recsys import train as training
-from recsys.data import Split, leave_one_out, pad
+from recsys.data import Cases, Split, leave_one_out, pad
 from recsys.errors import ConfigError, DataError
+from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure
 from recsys.models import MODELS
+from recsys.texts import text_features
 from recsys.types import Recommender
 
 from .checked import checked
-from .config import EvaluateConfig, RankConfig, TrainConfig
+from .config import CompareConfig, EvaluateConfig, RankConfig, TrainConfig
 from .progress import bar, note
 from .signals import Patience
 
 ON_THE_SPOT = 200_000  # interactions; more deserve `recommend train`
-LEARNT = ("sasrec", "dreamrec")  # trained step by step; the others count
 WITH_FEATURES = {"items": "both"}
+TEXT_DIMENSIONS = 64
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def train(settings: TrainConfig) -> int:
     """
     data = read(settings.data, root=settings.root, catalog=settings.catalog)
     model = build(settings.model, data, settings.settings, seed=settings.seed)
-    if settings.model in LEARNT:
+    if learnt(settings.model):
         config = checked(training.TrainConfig, {"seed": settings.seed, **settings.train}, "train")
         run_training(model, data.split, config, Path(settings.out) / "checkpoints")
     else:
@@ -98,11 +100,9 @@ def rank(settings: RankConfig) -> int:
 
 def evaluate(settings: EvaluateConfig) -> int:
     """Measure a recommender by full ranking over the catalogue, and print or write the figures as JSON. Returns 0."""
-    if settings.part not in ("valid", "test"):
-        raise ConfigError(f"part is {settings.part!r}; allowed are valid and test")
     data = read(settings.data, root=settings.root, catalog=None)
+    cases = _cases(data.split, settings.part)
     model = load(settings.recommender, data.split)
-    cases = data.split.test if settings.part == "test" else data.split.valid
     report = measure(model, cases, at=settings.cutoffs, generator=_generator(settings.seed))
     figures = {
         "settings": asdict(settings),
@@ -113,13 +113,53 @@ def evaluate(settings: EvaluateConfig) -> int:
         "data": data.split.fingerprint(),
         "versions": versions(),
     }
-    text = json.dumps(figures, indent=2) + "\n"
     if settings.out is None:
-        print(text, end="")
+        print(json.dumps(figures, indent=2))
     else:
-        Path(settings.out).write_text(text, encoding="utf-8")
-        note(f"wrote {settings.out}")
+        _write_json(figures, settings.out)
     return 0
+
+
+def compare(settings: CompareConfig) -> int:
+    """Measure two recommenders on the same cases; print each metric of both, the difference, its interval and p.
+
+    Intervals come from a paired bootstrap over cases, p from a sign-flip test. Returns 0.
+    """
+    data = read(settings.data, root=settings.root, catalog=None)
+    cases = _cases(data.split, settings.part)
+    reports = [
+        measure(load(folder, data.split), cases, at=settings.cutoffs, generator=_generator(settings.seed), resamples=0)
+        for folder in (settings.first, settings.second)
+    ]
+    figures = {}
+    print(f"{'':10} {'first':>8} {'second':>8} {'difference':>11} {'95 % interval':>19} {'p':>7}")
+    for name in reports[0].per_case:
+        one, two = (report.per_case[name] for report in reports)
+        gap, low, high = difference(one, two, seed=settings.seed)
+        p = sign_flip_test(one, two, seed=settings.seed)
+        figures[name] = {
+            "first": one.mean(),
+            "second": two.mean(),
+            "difference": gap,
+            "interval_95": [low, high],
+            "p": p,
+        }
+        print(f"{name:10} {one.mean():8.4f} {two.mean():8.4f} {gap:+11.4f} {f'{low:+.4f} to {high:+.4f}':>19} {p:7.4f}")
+    if settings.out is not None:
+        _write_json({"settings": asdict(settings), "cases": len(cases), "metrics": figures,
+                     "data": data.split.fingerprint(), "versions": versions()}, settings.out)  # fmt: skip
+    return 0
+
+
+def _cases(split: Split, part: str) -> Cases:
+    if part not in ("valid", "test"):
+        raise ConfigError(f"part is {part!r}; allowed are valid and test")
+    return split.test if part == "test" else split.valid
+
+
+def _write_json(figures: dict[str, Any], out: str) -> None:
+    Path(out).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    note(f"wrote {out}")
 
 
 def read(name: str, *, root: str | None, catalog: str | None) -> Data:
@@ -174,13 +214,29 @@ def build(name: str, data: Data, settings: dict[str, Any], *, seed: int) -> Any:
     cls, config_class = MODELS[name]
     if "n_items" in settings:
         raise ConfigError("settings.n_items is counted from the data; leave it out")
-    if name not in LEARNT or data.features is None or settings.get("items") == "id":
-        return cls(checked(config_class, {"n_items": data.split.n_items, **settings}, "settings"))
-    known = {"n_items": data.split.n_items, "n_features": data.features.shape[1]}
-    config = checked(config_class, {**known, **WITH_FEATURES, **settings}, "settings")
+    known: dict[str, Any] = {"n_items": data.split.n_items}
+    features = _features(data, settings) if "n_features" in {field.name for field in fields(config_class)} else None
+    if features is not None:
+        known |= {"n_features": features.shape[1], **WITH_FEATURES}
+    config = checked(config_class, known | settings, "settings")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return cls(config, features=data.features)
+        return cls(config) if features is None else cls(config, features=features)
+
+
+def learnt(name: str) -> bool:
+    """Say whether a model is trained step by step; the others count."""
+    return hasattr(MODELS[name][0], "loss")
+
+
+def _features(data: Data, settings: dict[str, Any]) -> Tensor | None:
+    """The items' features; where they have none but `items` asks for some, their names as texts."""
+    wanted = settings.get("items")
+    if wanted == "id":
+        return None
+    if data.features is None and wanted is not None and data.split.item_names is not None:
+        return text_features(data.split.item_names, dimensions=TEXT_DIMENSIONS)
+    return data.features
 
 
 def run_training(model: nn.Module, split: Split, config: training.TrainConfig, folder: Path | None) -> None:

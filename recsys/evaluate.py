@@ -148,6 +148,24 @@ def difference(
     return float(gap.mean()), low, high
 
 
+def sign_flip_test(first: np.ndarray, second: np.ndarray, *, resamples: int = 10_000, seed: int = 0) -> float:
+    """Return the two-sided p-value of the paired difference of two recommenders on the same cases, both (C,).
+
+    Under the null hypothesis either value of a case could be the first's: signs of first - second are flipped at random
+    (Fisher's randomisation test; Smucker et al., CIKM 2007). Raises: DataError when the lengths differ.
+    """
+    if first.shape != second.shape:
+        raise DataError(f"{len(first)} and {len(second)} cases: a paired test needs both reports on the same cases.")
+    gap = (first - second)[first != second]
+    if not len(gap):
+        return 1.0
+    rng, extreme = np.random.default_rng(seed), 0
+    for low in range(0, resamples, 500):
+        signs = rng.integers(0, 2, (min(500, resamples - low), len(gap)), dtype=np.int8) * 2 - 1
+        extreme += int((np.abs(signs @ gap) >= abs(gap.sum()) - 1e-12).sum())
+    return (extreme + 1) / (resamples + 1)
+
+
 def _resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Average (C, M) over `resamples` draws of C cases with replacement; return (resamples, M)."""
     rng = np.random.default_rng(seed)

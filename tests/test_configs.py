@@ -36,7 +36,7 @@ def test_the_first_line_runs_the_file(file, monkeypatch):
 @pytest.mark.parametrize("file", [file for file in FILES if file.parent.name == "recsys"], ids=str)
 def test_recommender_settings_fit_their_model(file, monkeypatch):
     from apps.checked import checked
-    from apps.recommend import LEARNT, Data, build
+    from apps.recommend import Data, build, learnt
     from recsys.data import leave_one_out
     from recsys.train import TrainConfig
 
@@ -45,7 +45,7 @@ def test_recommender_settings_fit_their_model(file, monkeypatch):
     split = leave_one_out([], 5)
     features = torch.ones(6, 3) if settings.settings.get("items", "id") != "id" else None
     build(settings.model, Data(split, features, [], lambda user: np.zeros(0, np.int64)), settings.settings, seed=0)
-    if settings.model in LEARNT:
+    if learnt(settings.model):
         checked(TrainConfig, settings.train, "train")
 
 

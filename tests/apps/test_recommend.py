@@ -32,7 +32,7 @@ def clicks(tmp_path) -> str:
 @pytest.mark.parametrize("model", ["popularity", "markov", "ease", "sasrec", "dreamrec"])
 def test_train_rank_evaluate(model, clicks, tmp_path, capsys):
     out = str(tmp_path / "model")
-    flags = SMALL if model in recommend.LEARNT else []
+    flags = SMALL if recommend.learnt(model) else []
     assert cli.main(["recommend", "train", "--model", model, "--data", clicks, "--out", out, *flags]) == 0
     about = json.loads((tmp_path / "model" / "run.json").read_text())
     assert about["command"]["model"] == model and about["data"] and about["validation"]["ndcg@10"] >= 0
@@ -59,6 +59,20 @@ def test_train_rank_evaluate(model, clicks, tmp_path, capsys):
     assert report["cases"] == 30 and set(report["intervals"]) <= set(report["metrics"])
     if model == "markov":
         assert report["metrics"]["hit@1"] > 0.9  # the next item is the one after the last
+
+
+def test_compare_says_which_is_better_and_how_sure_it_is(clicks, tmp_path, capsys):
+    for model in ("markov", "popularity"):
+        assert cli.main(["recommend", "train", "--model", model, "--data", clicks, "--out", str(tmp_path / model)]) == 0
+    capsys.readouterr()
+    command = ["recommend", "compare", "--first", str(tmp_path / "markov"), "--second", str(tmp_path / "popularity"),
+               "--data", clicks, "--cutoffs", "[1]", "--out", str(tmp_path / "gap.json")]  # fmt: skip
+    assert cli.main(command) == 0
+    assert "difference" in capsys.readouterr().out
+    found = json.loads((tmp_path / "gap.json").read_text())["metrics"]["hit@1"]
+    assert found["difference"] == pytest.approx(found["first"] - found["second"])
+    assert found["interval_95"][0] > 0 and found["p"] < 0.01
+    assert cli.main([*command, "--part", "both"]) == 2
 
 
 def test_a_signal_writes_a_checkpoint_and_the_same_command_goes_on(clicks, tmp_path, monkeypatch, capsys):

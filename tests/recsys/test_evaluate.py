@@ -1,5 +1,6 @@
 """Metrics against brute force and ir-measures; masks, chunks and intervals do what they say."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from recsys.data import Cases
 from recsys.errors import ConfigError, DataError
-from recsys.evaluate import difference, evaluate, intervals, rank_cases, score
+from recsys.evaluate import difference, evaluate, intervals, rank_cases, score, sign_flip_test
 from recsys.ranking import top_k
 from recsys.types import Ranking
 
@@ -133,6 +134,20 @@ def test_a_paired_difference_is_narrower_than_two_intervals():
     assert low < mean < high and low > 0 and high - low < 0.01
     with pytest.raises(DataError, match="same cases"):
         difference(first, second[:9])
+
+
+def test_the_sign_flip_test_is_exact_where_all_flips_can_be_listed():
+    first, second = np.array([3.0, 1.0, 2.0, 5.0]), np.array([1.0, 1.0, 1.0, 1.0])
+    gaps = np.array([2.0, 1.0, 4.0])
+    flips = [abs(np.dot(signs, gaps)) >= 7 for signs in itertools.product((-1, 1), repeat=3)]
+    assert sign_flip_test(first, second) == pytest.approx(np.mean(flips), abs=0.02)
+    assert sign_flip_test(first, first) == 1.0
+
+
+def test_the_sign_flip_test_is_right_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    found = [sign_flip_test(rng.random(60), rng.random(60), resamples=400, seed=i) < 0.1 for i in range(200)]
+    assert 8 <= sum(found) <= 33  # 10 % of 200, and what 200 trials allow
 
 
 def test_refuses_what_cannot_be_measured():
