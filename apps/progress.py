@@ -1,5 +1,6 @@
 """Progress bars with rate and time left, on stderr; seldom redrawn where stderr is a file."""
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -16,6 +17,7 @@ def bar(items: Iterable | None, *, total: int | None, label: str, unit: str) -> 
         desc=label,
         unit=unit,
         file=sys.stderr,
+        disable=not first_process(),
         dynamic_ncols=True,
         mininterval=15.0 if seldom else 0.2,
         smoothing=0.1,
@@ -24,4 +26,10 @@ def bar(items: Iterable | None, *, total: int | None, label: str, unit: str) -> 
 
 def note(text: str) -> None:
     """Say one line on stderr without tearing a bar apart."""
-    tqdm.write(text, file=sys.stderr)
+    if first_process():
+        tqdm.write(text, file=sys.stderr)
+
+
+def first_process() -> bool:
+    """Say whether this process is the one that prints and saves; torchrun numbers its processes."""
+    return os.environ.get("RANK", "0") == "0"

@@ -27,7 +27,7 @@ from recsys.types import Recommender
 
 from .checked import checked
 from .config import CompareConfig, EvaluateConfig, RankConfig, TrainConfig
-from .progress import bar, note
+from .progress import bar, first_process, note
 from .signals import Patience
 
 ON_THE_SPOT = 200_000  # interactions; more deserve `recommend train`
@@ -61,6 +61,8 @@ def train(settings: TrainConfig) -> int:
                 f"train.{next(iter(settings.train))} is set, but {settings.model} only counts; leave train out"
             )
         model.fit(data.split.train)
+    if not first_process():
+        return 0
     metrics = {}
     if len(data.split.valid):
         cutoffs = _cutoffs([5, 10, 20], data.split.n_items)

@@ -5,6 +5,9 @@
 
 Every number drawn (the order of an epoch, dropout, noise) is a function of the seed and the place in the run, never of
 what ran before. Hence a run that was killed and resumed, also within an epoch, gives the same bits as one that was not.
+
+Under `torchrun --nproc_per_node N` each process takes every N-th row of a batch and gradients are averaged, so that
+batch_size stays that of one update. All processes validate, with equal results; the first one writes checkpoints.
 """
 
 import dataclasses
@@ -17,6 +20,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from .checkpoint import list_checkpoints, load_latest, load_optimizer_tensors, optimizer_tensors, save_checkpoint
@@ -115,6 +119,8 @@ def train(
 ) -> Generator[Step, None, None]:
     """Train `model` (a Recommender with `loss(batch, generator=)`) on split.train; yield a Step after each update.
 
+    A model with `prepare(sequences)` is given split.train first, for what it counts or clusters.
+
     At the end of an epoch the step carries the metrics on split.valid. Training stops after config.patience validations
     without improvement. However the loop ends (the end, `break`, `close()`), the model then holds the weights that were
     best on validation. With `folder`, a checkpoint is written every config.checkpoint_every steps and when the loop is
@@ -140,10 +146,13 @@ def train(
 
 
 def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: Accelerator) -> _Run:
-    if accelerator.num_processes > 1 or accelerator.mixed_precision not in ("no", "bf16"):
+    if accelerator.mixed_precision not in ("no", "bf16"):
         raise ConfigError(
-            f"{accelerator.num_processes} processes with precision {accelerator.mixed_precision!r}: training uses one "
-            "process and 'no' or 'bf16'. Launch it once, without fp16."
+            f"precision is {accelerator.mixed_precision!r}; allowed are 'no' and 'bf16', as fp16 overflows."
+        )
+    if accelerator.num_processes > config.batch_size:
+        raise ConfigError(
+            f"{accelerator.num_processes} processes share a batch_size of {config.batch_size}; raise it or start fewer."
         )
     if model.n_items != split.n_items or int(config.metric.partition("@")[2]) > split.n_items:
         raise ConfigError(
@@ -153,7 +162,11 @@ def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: A
     pieces = windows(split.train, config.max_length)
     if not pieces:
         raise DataError("no training sequence has two items; there is nothing to learn a next item from.")
+    if hasattr(model, "prepare"):  # what is counted rather than trained
+        model.prepare(split.train)
     model.to(accelerator.device)
+    for tensor in model.state_dict().values():  # all processes start as the first
+        broadcast(tensor, from_process=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     valid = split.valid
     if config.validate_cases is not None and config.validate_cases < len(valid):
@@ -188,15 +201,37 @@ def _update(run: _Run, batch: Batch) -> dict[str, float]:
         group["lr"] = rate
     run.model.train()
     run.optimizer.zero_grad(set_to_none=True)
+    batch, stream = _own_rows(run, batch), run.step * run.accelerator.num_processes + run.accelerator.process_index
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), run.accelerator.autocast():
-        torch.manual_seed(_mix(config.seed, 2, run.step))  # dropout has no generator of its own
-        losses = run.model.loss(batch.to(device), generator=_generator(config.seed, 3, run.step, device=device))
+        torch.manual_seed(_mix(config.seed, 2, stream))  # dropout has no generator of its own
+        losses = run.model.loss(batch.to(device), generator=_generator(config.seed, 3, stream, device=device))
         if bool(losses["loss"].isfinite()):
             run.accelerator.backward(losses["loss"])
+    _average_gradients(run, sound=bool(losses["loss"].isfinite()))
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm)
+    losses = {name: run.accelerator.reduce(value.detach(), "mean") for name, value in losses.items()}
     _step_or_skip(run, bool(losses["loss"].isfinite()) and bool(norm.isfinite()))
-    values = {name: float(value.detach()) for name, value in losses.items()}
+    values = {name: float(value) for name, value in losses.items()}
     return values | ({"skipped": float(run.skipped)} if run.skipped else {})
+
+
+def _own_rows(run: _Run, batch: Batch) -> Batch:
+    """Take this process's share of a batch; a process left without a row takes the last one again."""
+    count, index = run.accelerator.num_processes, run.accelerator.process_index
+    if count == 1:
+        return batch
+    first = min(index, len(batch.history) - 1)
+    return Batch(batch.history[first::count], batch.target[first::count])
+
+
+def _average_gradients(run: _Run, *, sound: bool) -> None:
+    """Average gradients over processes; one unsound loss makes all of them unsound."""
+    if run.accelerator.num_processes == 1:
+        return
+    for parameter in run.model.parameters():
+        if parameter.requires_grad:
+            own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad = run.accelerator.reduce(own if sound else own + torch.nan, "mean")
 
 
 def _step_or_skip(run: _Run, sound: bool) -> None:
@@ -241,7 +276,7 @@ class _On:
 
 
 def _save(run: _Run, folder: str | Path | None) -> None:
-    if folder is None:
+    if folder is None or not run.accelerator.is_main_process:
         return
     tensors = {"model": run.model.state_dict(), "optimizer": optimizer_tensors(run.optimizer), "best": run.best_weights}
     names = ("epoch", "position", "stale", "skipped", "skipped_in_a_row", "fingerprint")

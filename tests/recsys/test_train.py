@@ -1,6 +1,10 @@
 """Training steps, stops, survives and resumes bit for bit."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,6 +188,34 @@ def test_refuses_what_would_destroy_or_confuse_a_run(split, tmp_path):
 
     with pytest.raises(ModelError, match="does not fit this model"):
         next(train(Other(), split, CONFIG, folder=tmp_path, resume=True))
+
+
+def test_two_processes_do_what_one_does(tmp_path):
+    """Under torchrun two processes make the updates of one with the whole batch, and end with equal weights."""
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import torch, numpy as np\n"
+        "from accelerate import Accelerator\n"
+        "from recsys.data import leave_one_out\n"
+        "from recsys.models import SASRec, SASRecConfig\n"
+        "from recsys.train import TrainConfig, train\n"
+        "torch.set_num_threads(1)\n"
+        "torch.manual_seed(0)\n"
+        "split = leave_one_out([(np.arange(8) + start) % 30 + 1 for start in range(64)], 30)\n"
+        "model = SASRec(SASRecConfig(30, d=8, layers=1, dropout=0.0, max_len=8))\n"
+        "accelerator = Accelerator(cpu=True)\n"
+        "steps = train(model, split, TrainConfig(epochs=2, batch_size=16), accelerator=accelerator)\n"
+        "last = [step.losses['loss'] for step in steps][-1]\n"
+        "weights = sum(float(p.detach().double().abs().sum()) for p in model.parameters())\n"
+        "print(f'{accelerator.num_processes} {last:.4f} {weights:.1f}', flush=True)\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    run = lambda *words: subprocess.run(
+        [*words, str(script)], env=environment, capture_output=True, text=True, timeout=120, check=True
+    ).stdout.split("\n")
+    (one,), both = [line for line in run(sys.executable) if line], [line for line in run(*launch) if line]
+    assert one.startswith("1 ") and both == ["2" + one[1:]] * 2
 
 
 @pytest.mark.parametrize(
