@@ -21,10 +21,12 @@ from torch import Tensor
 
 from recsys.errors import ConfigError, DataError, ModelError
 
+from .drape import drape
 from .images import Placement, fit, picture_list, soft_inside, to_pil, to_tensor, unfit
 from .masks import mask_list
 
 VARIANTS = ("corrected", "plain")
+PREFILLS = ("grey", "garment")
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
 
@@ -140,9 +142,11 @@ class TryOnPipeline(DiffusionPipeline):
 
     vae, unet (2C+1 input channels), scheduler: diffusers' own classes. variant: "corrected" (default) or "plain", as
     the weights were trained. cross_attention: "zero" for models trained here, "identity" for published CatVTON
-    weights; it is set on the UNet. height, width: the size in pixels the model works at. All four are saved with the
+    weights; it is set on the UNet. height, width: the size in pixels the model works at. prefill: what the UNet is
+    shown inside the mask, "grey" as published, or the "garment" laid over it (`drape`). All five are saved with the
     pipeline.
-    Raises ConfigError on an unknown variant or cross-attention and ModelError when UNet and VAE do not fit together.
+    Raises ConfigError on an unknown variant, cross-attention or prefill, and ModelError when UNet and VAE do not fit
+    together.
     """
 
     model_cpu_offload_seq = "vae->unet->vae"
@@ -157,9 +161,12 @@ class TryOnPipeline(DiffusionPipeline):
         cross_attention: str = "zero",
         height: int = 256,
         width: int = 192,
+        prefill: str = "grey",
     ) -> None:
         super().__init__()
         _check_variant(variant)
+        if prefill not in PREFILLS:
+            raise ConfigError(f"prefill {prefill!r} is unknown; use one of {PREFILLS}.")
         channels = vae.config["latent_channels"]
         if unet.config["in_channels"] != 2 * channels + 1 or unet.config["out_channels"] != channels:
             raise ModelError(
@@ -168,7 +175,9 @@ class TryOnPipeline(DiffusionPipeline):
             )
         set_cross_attention(unet, cross_attention)
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
-        self.register_to_config(variant=variant, cross_attention=cross_attention, height=height, width=width)
+        self.register_to_config(
+            variant=variant, cross_attention=cross_attention, height=height, width=width, prefill=prefill
+        )
 
     @property
     def vae_scale_factor(self) -> int:
@@ -218,13 +227,16 @@ class TryOnPipeline(DiffusionPipeline):
         # 3. Encode the masked person and the garment
         masked = self._encode(paint_out(inputs.person, inputs.mask))
         worn = self._encode(inputs.garment * 2 - 1)
+        shown = masked
+        if self.config["prefill"] == "garment":
+            shown = self._encode(drape(inputs.person * 2 - 1, inputs.mask, inputs.garment * 2 - 1))
         cells = latent_mask(inputs.mask, size=(masked.shape[2], masked.shape[3])).to(masked)
 
         # 4. Step from noise, one generator a picture, to latents
         generators = spawn_generators(generator, count=len(masked))
         self.scheduler.set_timesteps(num_inference_steps, device=masked.device)
         latents = self._denoise(
-            masked, worn, cells, variant, guidance_scale, self._step_settings(eta, generators), generators,
+            masked, shown, worn, cells, variant, guidance_scale, self._step_settings(eta, generators), generators,
             callback_on_step_end,
         )  # fmt: skip
 
@@ -240,6 +252,7 @@ class TryOnPipeline(DiffusionPipeline):
     def _denoise(
         self,
         masked: Tensor,
+        shown: Tensor,
         worn: Tensor,
         cells: Tensor,
         variant: str,
@@ -254,7 +267,8 @@ class TryOnPipeline(DiffusionPipeline):
         latents = randn_tensor((len(masked), *shape), generator=generators, device=masked.device, dtype=masked.dtype)
         latents = latents * self.scheduler.init_noise_sigma
         for i, t in enumerate(self.scheduler.timesteps):
-            output = self._predict(self.scheduler.scale_model_input(latents, t), t, masked, worn, cells, guidance_scale)
+            sample = self.scheduler.scale_model_input(latents, t)
+            output = self._predict(sample, t, masked, shown, worn, cells, guidance_scale)
             latents = self.scheduler.step(output, t, latents, **step_settings).prev_sample
             if callback is not None:
                 latents = (callback(self, i, t, {"latents": latents}) or {}).pop("latents", latents)
@@ -264,12 +278,22 @@ class TryOnPipeline(DiffusionPipeline):
         return latents
 
     def _predict(
-        self, sample: Tensor, t: Tensor, masked: Tensor, worn: Tensor, cells: Tensor, guidance_scale: float
+        self,
+        sample: Tensor,
+        t: Tensor,
+        masked: Tensor,
+        shown: Tensor,
+        worn: Tensor,
+        cells: Tensor,
+        guidance_scale: float,
     ) -> Tensor:
-        """Run the UNet, guided: u + g (c - u). sample (B, C, h, w), or (B, C, 2h, w) if plain; returns its shape."""
+        """Run the UNet, guided: u + g (c - u). sample (B, C, h, w), or (B, C, 2h, w) if plain; returns its shape.
+
+        masked: latents of the person without a garment, for u; shown: those for c, with the garment laid over or not.
+        """
         rows = masked.shape[2]
         top, below = sample[:, :, :rows], sample[:, :, rows:] if sample.shape[2] > rows else None
-        inputs = unet_input(top, masked, worn, cells, garment_sample=below)
+        inputs = unet_input(top, shown, worn, cells, garment_sample=below)
         if guidance_scale != 1:
             inputs = torch.cat([unet_input(top, masked, torch.zeros_like(worn), cells, garment_sample=below), inputs])
         output = self.unet(inputs, t, encoder_hidden_states=None).sample[:, :, : sample.shape[2]]

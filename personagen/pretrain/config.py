@@ -98,7 +98,10 @@ class TryOnConfig:
     outside_weight: float = 0.1
     """Weight of the error outside the mask, where inside is 1 (outside is repainted from the photo)."""
     garment_variants: dict[str, int] = field(default_factory=dict)
-    """Corpus folder -> augmented copies (flip, small affine, erasing) of each garment photo; 0 where not named."""
+    """Corpus folder -> augmented copies (flip, small affine, erasing) that stand for each garment photo; 0 where not
+    named, which takes the photo itself."""
+    prefill: Literal["grey", "garment"] = "garment"
+    """What the UNet is shown inside the mask: grey, or the garment laid over it (`personagen.drape`)."""
     preview_rows: int = 6
     preview_steps: int = 20
     guidance_scale: float = 2.0

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from recsys.errors import ModelError, ResourceError
 
+from ..drape import drape
 from .corpus import Corpus, pictures
 
 Prepare = Callable[[Tensor, list[int]], Tensor]
@@ -108,6 +109,17 @@ def paint_over(corpus: Corpus) -> Prepare:
     def prepare(x: Tensor, rows: list[int]) -> Tensor:
         mask = torch.from_numpy(np.stack([corpus.arrays["mask"][row] for row in rows]))[:, None].float()
         return x * (1 - mask)
+
+    return prepare
+
+
+def drape_over(corpus: Corpus, change: Prepare | None) -> Prepare:
+    """Return a step that lays the corpus's garments, changed by `change` first, over the pictures inside the mask."""
+
+    def prepare(x: Tensor, rows: list[int]) -> Tensor:
+        garment = pictures([corpus.arrays["garment"][row] for row in rows])
+        mask = torch.from_numpy(np.stack([corpus.arrays["mask"][row] for row in rows]))[:, None].float()
+        return drape(x, mask, change(garment, rows) if change else garment)
 
     return prepare
 

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError, ModelError
 from recsys.types import Step
 
+from ..drape import drape
 from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
 from ..models.quiet import quiet
 from ..objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
 from ..tryon import TryOnPipeline, set_cross_attention, unet_input
 from .config import PretrainConfig
 from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
-from .latents import Encoder, cache_latents, load_encoder, paint_over, vary
+from .latents import Encoder, cache_latents, drape_over, load_encoder, paint_over, vary
 from .loop import choose_device, run
 from .preview import psnr, write_grid
 from .save import half_copy, load_unet
@@ -45,8 +46,12 @@ def train_tryon(config: PretrainConfig) -> Iterator[Step]:
     for corpus, _ in corpora:
         base = Path(config.output_dir) / "latents" / corpus.folder.name
         copies = config.tryon.garment_variants.get(str(corpus.folder), 0)
-        jobs = [("image", "person", None), ("image", "masked", paint_over(corpus)), ("garment", "garment", None)]
-        jobs += [("garment", f"garment-{k}", vary(k)) for k in range(1, copies + 1)]
+        jobs = [("image", "person", None), ("image", "masked", paint_over(corpus))]
+        for k in range(1, copies + 1) if copies else [0]:
+            change = vary(k) if k else None
+            jobs.append(("garment", f"garment-{k}", change))
+            if config.tryon.prefill == "garment":
+                jobs.append(("image", f"draped-{k}", drape_over(corpus, change)))
         for name, label, prepare in jobs:
             for share in cache_latents(
                 encoder, corpus, name, base.with_name(f"{base.name}-{label}.npy"), prepare=prepare
@@ -85,23 +90,26 @@ class TryOnStage:
         """Return the weighted error over the person half of one random batch, and the plain one inside the mask."""
         drawn = draw(self.sources, self.config.batch_size, generator=generator)
         shares = torch.rand(len(drawn), generator=generator).tolist()
-        person, masked, garment, mask, touched = self._gather(drawn, shares)
         dropped = torch.rand(len(drawn), generator=generator) < self.config.tryon.garment_dropout
-        garment = garment * (~dropped).float().reshape(-1, 1, 1, 1)
-        return self._error(person, masked, garment, mask, touched, generator)
+        person, shown, garment, mask, touched = self._gather(drawn, shares, dropped.tolist())
+        return self._error(person, shown, garment, mask, touched, generator)
 
-    def _gather(self, drawn: list[tuple[int, int]], shares: list[float]) -> tuple[Tensor, ...]:
-        """Read person, masked, garment (B, C, h, w), mask, touched (B, 1, h, w); a share in [0, 1) picks the variant.
+    def _gather(self, drawn: list[tuple[int, int]], shares: list[float], dropped: list[bool]) -> tuple[Tensor, ...]:
+        """Read person, shown, garment (B, C, h, w), mask and touched (B, 1, h, w).
 
-        mask: the cells as the UNet is told; touched: every cell in which a pixel is repainted.
+        A share in [0, 1) picks the variant of the garment. shown: the person with the mask painted over or the garment
+        laid in. dropped rows see no garment: zeros. mask: the cells as the UNet is told; touched: every cell in which a
+        pixel is repainted.
         """
         columns: list[list[np.ndarray]] = [[], [], [], [], []]
-        for (i, row), share in zip(drawn, shares):
+        for (i, row), share, without in zip(drawn, shares, dropped):
             part = self.latents[i]
-            variants = [label for label in part if label.startswith("garment")]
+            variants = [label.removeprefix("garment-") for label in part if label.startswith("garment-")]
+            variant = variants[int(share * len(variants))]
+            garment, shown = part[f"garment-{variant}"][row], part.get(f"draped-{variant}", part["masked"])[row]
             columns[0].append(part["person"][row])
-            columns[1].append(part["masked"][row])
-            columns[2].append(part[variants[int(share * len(variants))]][row])
+            columns[1].append(part["masked"][row] if without else shown)
+            columns[2].append(np.zeros_like(garment) if without else garment)
             pixels = self.corpora[i][0].arrays["mask"][row]
             columns[3].append(pixels[None, :: self.factor, :: self.factor])
             blocks = pixels.reshape(len(pixels) // self.factor, self.factor, -1, self.factor)
@@ -111,7 +119,7 @@ class TryOnStage:
     def _error(
         self,
         person: Tensor,
-        masked: Tensor,
+        shown: Tensor,
         garment: Tensor,
         mask: Tensor,
         touched: Tensor,
@@ -122,9 +130,9 @@ class TryOnStage:
             len(person), n_steps=len(self.abar), shift=config.timestep_shift, generator=generator
         ).to(device)
         noise = torch.randn(person.shape, generator=generator).to(device)
-        person, masked, garment, mask, touched = (part.to(device) for part in (person, masked, garment, mask, touched))
+        person, shown, garment, mask, touched = (part.to(device) for part in (person, shown, garment, mask, touched))
         abar = self.abar[t]
-        inputs = unet_input(add_noise(person, noise, abar), masked, garment, mask)
+        inputs = unet_input(add_noise(person, noise, abar), shown, garment, mask)
         output = self.unet(inputs, t, encoder_hidden_states=None).sample[:, :, :rows]
         target = prediction_target(person, noise, abar, prediction=config.prediction_type)
         weights = snr_weights(
@@ -154,9 +162,9 @@ class TryOnStage:
 
     def _heldout_error(self, *, swapped: bool) -> dict[str, float]:
         generator, sums = torch.Generator().manual_seed(0), {"loss": 0.0, "inside_mse": 0.0}
-        columns = self._gather(self.heldout, [0.0] * len(self.heldout))
+        columns = self._gather(self.heldout, [0.0] * len(self.heldout), [False] * len(self.heldout))
         if swapped:
-            columns = (*columns[:2], columns[2].roll(1, dims=0), *columns[3:])
+            columns = (columns[0], self._draped_swapped(columns[1]), columns[2].roll(1, dims=0), *columns[3:])
         for start in range(0, len(self.heldout), 8):
             part = [column[start : start + 8] for column in columns]
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
@@ -165,6 +173,14 @@ class TryOnStage:
                 name: value + float(errors[name]) * len(part[0]) / len(self.heldout) for name, value in sums.items()
             }
         return sums
+
+    def _draped_swapped(self, shown: Tensor) -> Tensor:
+        """Latents of the held-out persons with the next row's garment laid over them (N, C, h, w)."""
+        if self.config.tryon.prefill == "grey":
+            return shown
+        read = lambda name: [self.corpora[i][0].arrays[name][row] for i, row in self.heldout]
+        garment, mask = pictures(read("garment")).roll(1, dims=0), torch.from_numpy(np.stack(read("mask")))[:, None]
+        return self.encoder.encode(drape(pictures(read("image")), mask.float(), garment)).cpu()
 
     def _wear(self) -> tuple[Tensor, ...]:
         """Dress the first held-out rows; return agnostic, garment, truth, result (N, 3, H, W) and mask (N, 1, H, W)."""
@@ -189,7 +205,12 @@ class TryOnStage:
     def pipeline(self) -> TryOnPipeline:
         """Join the components, as they are now, to a pipeline."""
         return TryOnPipeline(
-            self.encoder.vae, self.unet, self.scheduler, height=self.config.height, width=self.config.width
+            self.encoder.vae,
+            self.unet,
+            self.scheduler,
+            height=self.config.height,
+            width=self.config.width,
+            prefill=self.config.tryon.prefill,
         )
 
     @torch.no_grad()
@@ -208,6 +229,7 @@ class TryOnStage:
             self.scheduler,
             height=self.config.height,
             width=self.config.width,
+            prefill=self.config.tryon.prefill,
         )
         with quiet():
             pipe.save_pretrained(folder / "tryon", safe_serialization=True)

@@ -1,0 +1,59 @@
+"""Lay a garment's photo over a person as a first guess for try-on: where the mask is, and in proportion to it.
+
+The geometric half of classical try-on (warp, then refine: VITON, arXiv 1711.08447) at its simplest: one scale and one
+shift. The try-on network sees the guess instead of a grey hole, so colours and patterns lie where they are needed and
+what is left to learn is local: limbs, background, folds and edges.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recsys.errors import DataError
+
+WHITE = 0.96
+"""Paler pixels, of [-1, 1], are the ground of a product photo."""
+TOP = 0.2
+"""Share of the height, from above, whose width gives the scale: shoulders or waist, whatever the length is."""
+
+
+def drape(person: Tensor, mask: Tensor, garment: Tensor) -> Tensor:
+    """Return the persons with the masked part grey (0) and, inside it, the garments where they would roughly hang.
+
+    person, garment (B, 3, H, W) in [-1, 1], garments on white; mask (B, 1, H, W), 1 = repaint. The top edges and the
+    centres of their upper parts are put together and those parts made equally wide. A garment without a white ground
+    is laid as its whole picture; a white picture or an empty mask leaves grey. Raises DataError on unequal shapes.
+    """
+    if person.shape != garment.shape or mask.shape != (len(person), 1, *person.shape[2:]):
+        raise DataError(
+            f"person {tuple(person.shape)}, garment {tuple(garment.shape)} and mask {tuple(mask.shape)} do not belong "
+            "together; give all three at one size."
+        )
+    inside = mask >= 0.5
+    cloth = (garment < WHITE).any(dim=1, keepdim=True)
+    laid = torch.stack([_lay(*parts) for parts in zip(garment, cloth, inside)])
+    return torch.where(inside, laid, person)
+
+
+def _lay(garment: Tensor, cloth: Tensor, inside: Tensor) -> Tensor:
+    """Move one garment (3, H, W), cloth (1, H, W), to where `inside` (1, H, W) is; grey where it does not reach."""
+    if not cloth.any() or not inside.any():
+        return torch.zeros_like(garment)
+    (top, centre, width), (to_top, to_centre, to_width) = _upper_part(cloth[0]), _upper_part(inside[0])
+    height, columns = garment.shape[1:]
+    scale = to_width / width
+    y = (torch.arange(height, device=garment.device) + 0.5 - to_top) / scale + top
+    x = (torch.arange(columns, device=garment.device) + 0.5 - to_centre) / scale + centre
+    grid = torch.stack(torch.meshgrid(x / columns * 2 - 1, y / height * 2 - 1, indexing="xy"), dim=-1)
+    source = torch.cat([garment, cloth.to(garment)]).unsqueeze(0)
+    moved = F.grid_sample(source, grid.unsqueeze(0).to(garment), align_corners=False)[0]
+    return torch.where(moved[3:] > 0.5, moved[:3], torch.zeros_like(garment))
+
+
+def _upper_part(marked: Tensor) -> tuple[int, float, int]:
+    """First row of a marked area (H, W), and centre and width of its upper part, in pixels."""
+    rows = marked.any(1).nonzero()[:, 0]
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = marked[top : top + max(1, round((bottom - top) * TOP))].any(0).nonzero()[:, 0]
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    return top, (left + right) / 2, right - left
