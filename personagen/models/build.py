@@ -28,7 +28,7 @@ def build_vae(
 ) -> AutoencoderKL:
     """Build an autoencoder without attention, so that crops and full pictures of any size are treated alike.
 
-    n widths give latents of 1/2^(n-1) the size. Both 1x1 convolutions around the latents are there: `normalise_latents`
+    n widths give latents of 1/2^(n-1) the size. Both 1x1 convolutions around the latents are there: `transform_latents`
     writes into them. Raises ConfigError when a width is no multiple of norm_num_groups.
     """
     _check_groups(block_out_channels, norm_num_groups)
@@ -50,19 +50,50 @@ def build_vae(
 
 
 @torch.no_grad()
-def normalise_latents(vae: AutoencoderKL, *, mean: Tensor, std: Tensor) -> None:
-    """Write the latents' statistics into the 1x1 convolutions: every channel then has mean 0 and deviation 1, exactly.
+def transform_latents(vae: AutoencoderKL, *, mean: Tensor, matrix: Tensor) -> None:
+    """Change the latents to matrix (z - mean), and the decoder so that decoded pictures stay the same.
 
-    mean, std (C,): statistics of the posterior mean before the call. Decoded pictures stay the same. scaling_factor
-    stays 1 and shift_factor unset, because StableDiffusionPipeline applies only the former, and one for all channels.
+    mean (C,), matrix (C, C), invertible. Written into the 1x1 convolutions around the latents: scaling_factor stays 1
+    and shift_factor unset, because StableDiffusionPipeline applies only the former, and one for all channels. The
+    posterior's log-variances become geometric means, which is exact for a diagonal matrix.
     """
     encode, decode, c = vae.quant_conv, vae.post_quant_conv, len(mean)
-    scale = 1 / std
     decode.bias += decode.weight[:, :, 0, 0] @ mean
-    decode.weight *= std.reshape(1, -1, 1, 1)
-    encode.bias[:c] = (encode.bias[:c] - mean) * scale
-    encode.weight[:c] *= scale.reshape(-1, 1, 1, 1)
-    encode.bias[c:] -= 2 * std.log()
+    decode.weight[:, :, 0, 0] = decode.weight[:, :, 0, 0] @ torch.linalg.inv(matrix)
+    encode.bias[:c] = matrix @ (encode.bias[:c] - mean)
+    encode.weight[:c, :, 0, 0] = matrix @ encode.weight[:c, :, 0, 0]
+    power = matrix.square().sum(1, keepdim=True)
+    share = matrix.square() / power
+    encode.weight[c:, :, 0, 0] = share @ encode.weight[c:, :, 0, 0]
+    encode.bias[c:] = share @ encode.bias[c:] + power[:, 0].log()
+
+
+@torch.no_grad()
+def decoder_sensitivity(vae: AutoencoderKL, z: Tensor, *, size: float = 0.3, seed: int = 0) -> Tensor:
+    """Measure G (C, C): a small change dz of a latent cell changes the decoded pixels by dz G dz in sum of squares.
+
+    z (B, C, h, w); finite differences of `size` with random signs over the cells, a channel at a time.
+    """
+    signs = torch.randint(0, 2, (len(z), 1, *z.shape[2:]), generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    decode = lambda z: torch.cat([vae.decode(part).sample.float() for part in z.split(8)])
+    base, changes = decode(z), []
+    for channel in range(z.shape[1]):
+        moved = z.clone()
+        moved[:, channel : channel + 1] += size * signs.to(z)
+        changes.append(((decode(moved) - base) / size).flatten())
+    return torch.stack([torch.stack([a @ b for b in changes]) for a in changes]) / signs.numel()
+
+
+def latent_scale(covariance: Tensor, sensitivity: Tensor, *, power: float) -> Tensor:
+    """Choose the matrix (C, C) that makes latents of mean variance 1 whose errors count as they are seen.
+
+    covariance, sensitivity (C, C). power 0 leaves all directions as they are (up to one factor); power 1 makes squared
+    distances of latents those of pixels. Between: sensitivity^(power/2), scaled.
+    """
+    values, vectors = torch.linalg.eigh(sensitivity.double())
+    matrix = vectors @ torch.diag(values.clamp(min=values.max() * 1e-6) ** (power / 2)) @ vectors.T
+    total = (matrix @ covariance.double() @ matrix.T).trace() / len(matrix)
+    return (matrix / total.sqrt()).to(covariance)
 
 
 def train_tokenizer(captions: Iterable[str], *, size: int, length: int) -> CLIPTokenizer:

@@ -40,7 +40,10 @@ class VaeConfig:
     equivariance: float = 0.25
     """Share of the steps that decode halved latents to the halved picture (EQ-VAE, arXiv 2502.09509)."""
     statistics_rows: int = 1024
-    """Pictures whose latents give the normalisation at the end."""
+    """Pictures whose latents give the scale of the latents at the end."""
+    sensitivity_rows: int = 48
+    sensitivity_power: float = 0.7
+    """0: all directions of the latents weigh alike in the error of a diffusion model; 1: as much as they are seen."""
 
 
 @dataclass(frozen=True)

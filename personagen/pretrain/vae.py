@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from recsys.types import Step
 
-from ..models.build import build_vae, normalise_latents
+from ..models.build import build_vae, decoder_sensitivity, latent_scale, transform_latents
 from .config import PretrainConfig
 from .corpus import Source, draw, heldout, open_corpora, pictures
 from .loop import choose_device, run
@@ -25,7 +25,7 @@ from .thumbnail import start_from_thumbnail
 
 
 def train_vae(config: PretrainConfig) -> Iterator[Step]:
-    """Train the autoencoder; write it to `output_dir/vae` with latents of mean 0 and deviation 1 in every channel."""
+    """Train the autoencoder; write it to `output_dir/vae`, with latents of mean 0 and mean variance 1."""
     yield from run(VaeStage(config), config)
 
 
@@ -112,20 +112,20 @@ class VaeStage:
 
     @torch.no_grad()
     def export(self, folder: Path) -> Path:
-        """Normalise the latents by their statistics over training pictures, and save in diffusers' layout, float16."""
+        """Scale the latents by what the decoder makes of them (`latent_scale`); save in diffusers' layout, float16."""
         generator = torch.Generator().manual_seed(self.config.seed)
         drawn = draw(self.sources, self.config.vae.statistics_rows, generator=generator)
-        total = square = count = 0
+        latents = []
         for start in range(0, len(drawn), 8):
             x = pictures([self.sources[i].array[row] for i, row in drawn[start : start + 8]]).to(self.device)
-            z = self.vae.encode(x).latent_dist.mean.double()
-            total, square, count = total + z.sum((0, 2, 3)), square + z.square().sum((0, 2, 3)), count + z[:, 0].numel()
-        mean = total / count
+            latents.append(self.vae.encode(x).latent_dist.mean.float())
+        z = torch.cat(latents)
+        cells = z.transpose(0, 1).flatten(1)
+        sensitivity = decoder_sensitivity(self.vae, z[: self.config.vae.sensitivity_rows])
+        matrix = latent_scale(torch.cov(cells), sensitivity, power=self.config.vae.sensitivity_power)
         finished = type(self.vae).from_config(self.vae.config)
         finished.load_state_dict(self.vae.state_dict())
-        normalise_latents(
-            finished, mean=mean.float().cpu(), std=(square / count - mean**2).clamp(min=1e-8).sqrt().float().cpu()
-        )
+        transform_latents(finished, mean=cells.mean(1).cpu(), matrix=matrix.cpu())
         finished.half().save_pretrained(folder / "vae", safe_serialization=True)
         return folder / "vae"
 

@@ -2,6 +2,8 @@
 # diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """The embedded components: tokenizer, latents, noise, the widened UNet, and what the loader says."""
 
+import types
+
 import pytest
 import torch
 
@@ -11,8 +13,10 @@ from personagen.models.build import (
     build_text_encoder,
     build_unet,
     build_vae,
-    normalise_latents,
+    decoder_sensitivity,
+    latent_scale,
     train_tokenizer,
+    transform_latents,
     widen_for_tryon,
 )
 from personagen.tryon import set_cross_attention, unet_input
@@ -67,22 +71,52 @@ def test_text_encoder_pools_at_the_end_and_padding_changes_nothing_before_it(tok
     assert torch.allclose(long.pooler_output, brief.pooler_output, atol=1e-5)
 
 
-def test_normalised_latents_have_unit_statistics_and_the_same_pictures():
+def _vae_and_pictures():
     torch.manual_seed(0)
     vae = build_vae(
         block_out_channels=(16, 16), latent_channels=4, layers_per_block=1, norm_num_groups=8, sample_size=16
     ).double()
-    x = torch.rand(4, 3, 16, 12, dtype=torch.float64) * 2 - 1
+    return vae, torch.rand(4, 3, 16, 12, dtype=torch.float64) * 2 - 1
+
+
+def test_transformed_latents_are_as_asked_and_give_the_same_pictures():
+    vae, x = _vae_and_pictures()
+    matrix = torch.randn(4, 4, dtype=torch.float64) + 3 * torch.eye(4)
     with torch.no_grad():
         before = vae.encode(x).latent_dist
-        picture = vae.decode(before.mean).sample
-        mean, std = before.mean.mean((0, 2, 3)), before.mean.std((0, 2, 3), correction=0)
-        normalise_latents(vae, mean=mean, std=std)
+        picture, mean = vae.decode(before.mean).sample, before.mean.mean((0, 2, 3))
+        transform_latents(vae, mean=mean, matrix=matrix)
         after = vae.encode(x).latent_dist
         assert torch.allclose(vae.decode(after.mean).sample, picture, atol=1e-9)
-    assert torch.allclose(after.mean.mean((0, 2, 3)), torch.zeros(4).double(), atol=1e-9)
-    assert torch.allclose(after.mean.std((0, 2, 3), correction=0), torch.ones(4).double(), atol=1e-9)
-    assert torch.allclose(after.std * std.reshape(1, -1, 1, 1), before.std, atol=1e-9)
+    expected = torch.einsum("ij,bjhw->bihw", matrix, before.mean - mean.reshape(1, -1, 1, 1))
+    assert torch.allclose(after.mean, expected, atol=1e-9)
+
+
+def test_a_diagonal_transform_scales_the_posteriors_deviation_too():
+    vae, x = _vae_and_pictures()
+    scale = torch.tensor([0.5, 1.0, 2.0, 4.0], dtype=torch.float64)
+    with torch.no_grad():
+        before = vae.encode(x).latent_dist.std
+        transform_latents(vae, mean=torch.zeros(4).double(), matrix=torch.diag(scale))
+        assert torch.allclose(vae.encode(x).latent_dist.std, before * scale.reshape(1, -1, 1, 1), atol=1e-9)
+
+
+def test_with_power_1_distances_of_latents_are_those_of_pixels():
+    """A linear decoder has an exact answer: after the transform equal steps in any direction change pixels alike."""
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(12, 4, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 3.0, 10.0, 30.0])
+    decode = lambda z: types.SimpleNamespace(sample=torch.einsum("pc,bchw->bphw", weights, z.double()))
+    vae = types.SimpleNamespace(decode=decode)
+    z = torch.randn(3, 4, 5, 6, generator=generator, dtype=torch.float64)
+    sensitivity = decoder_sensitivity(vae, z)  # type: ignore[arg-type]
+    assert torch.allclose(sensitivity.double(), weights.T @ weights, rtol=1e-3)
+    covariance = torch.diag(torch.tensor([4.0, 1.0, 2.0, 1.0])).double()
+    matrix = latent_scale(covariance, sensitivity, power=1.0)
+    seen = torch.linalg.inv(matrix).T @ weights.T @ weights @ torch.linalg.inv(matrix)
+    assert torch.allclose(seen / seen[0, 0], torch.eye(4).double(), atol=1e-3)
+    for power in (0.0, 0.5, 1.0):
+        matrix = latent_scale(covariance, sensitivity, power=power)
+        assert (matrix @ covariance @ matrix.T).trace().item() == pytest.approx(4.0)
 
 
 def test_the_schedule_ends_in_pure_noise():

@@ -68,7 +68,7 @@ def test_a_stage_yields_finite_steps_and_pictures_to_look_at(root, steps, stage)
     assert (stage in ("vae", "text")) == (not cached)
 
 
-def test_saved_latents_have_mean_0_and_deviation_1(root, steps):
+def test_saved_latents_have_mean_0_and_mean_variance_1(root, steps):
     pipe = load_text2image(root / "text2image" / "embedded")
     corpus = open_corpus(root / "corpus", size=SIZE)
     x = (
