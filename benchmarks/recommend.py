@@ -49,10 +49,16 @@ class Row:
     candidates: tuple[dict[str, Any], ...] = ({},)
     train: dict[str, Any] | None = None
     base: dict[str, Any] = field(default_factory=dict)
-    item_std: float | None = None  # spread of the items at the start where it is not the model's own
 
 
 NEURAL = {"epochs": 40, "batch_size": 64, "learning_rate": 3e-3, "patience": 5}
+PREFIXES = NEURAL | {"epochs": 400, "batch_size": 256, "validate_every": 10, "validate_cases": 400}  # one a row a step
+SHORT = {"max_len": 20, "layers": 1, "sample_steps": 4}
+ROW_WISE = {"epochs": 25, "batch_size": 200, "max_length": 1000, "learning_rate": 3e-3, "validate_every": 5}
+ROW_WISE |= {"validate_cases": 1500}  # a row of training is a user's whole sequence
+LATER = {"predict": "later", "objective": "softmax", "hidden": [200], "steps": 1}
+LATENT = {"predict": "later", "latent": 50, "hidden": [100], "steps": 1}
+MASKED = {"validate_every": 4, "validate_cases": 400}  # beams cost more than training
 ROWS = {
     "popularity": Row("popularity"),
     "markov-last": Row("markov", ({"window": 1, "degree_power": 0.0},)),
@@ -78,14 +84,25 @@ ROWS = {
         ),
     ),
     "sasrec": Row("sasrec", ({"dropout": 0.3},), NEURAL),
+    "gru4rec": Row("gru4rec", tuple({"dropout": dropout} for dropout in (0.3, 0.1)), NEURAL),
+    "preferdiff": Row("preferdiff", tuple({"weight": weight} for weight in (0.0, 2.0)), NEURAL),
+    "diffurec": Row("diffurec", tuple({"delta": delta} for delta in (0.001, 1.0)), PREFIXES, SHORT),
+    "diqdiff": Row("diqdiff", tuple({"contrast": contrast} for contrast in (1.0, 0.1)), PREFIXES, SHORT),
     "dreamrec-paper": Row(
         "dreamrec",
         tuple({"train.learning_rate": rate} for rate in (1e-4, 1e-3, 1e-2)),
         {"epochs": 150, "batch_size": 256, "patience": 10, "validate_every": 5, "validate_cases": 400},
         PAPER,
-        item_std=1.0,  # the authors' items start at a norm near 8; at norm 1 the noise drowns them
     ),
     "dreamrec": Row("dreamrec", tuple({"dropout": dropout, "terminal": 0.8} for dropout in (0.3, 0.2, 0.1)), NEURAL),
+    "diffrec-paper": Row("diffrec", ({},), ROW_WISE | {"batch_size": 400, "learning_rate": 1e-3, "epochs": 50}),
+    "diffrec": Row("diffrec", ({},), ROW_WISE, LATER),
+    "tdiffrec": Row("diffrec", ({"w_min": 0.1}, {"w_min": 0.5}), ROW_WISE, LATER),
+    "ldiffrec": Row("ldiffrec", ({},), ROW_WISE | {"epochs": 80}, LATENT),
+    "ddsr": Row("ddsr", tuple({"noise": noise} for noise in (0.05, 0.2)), NEURAL, {"layers": 1}),
+    "maskedids": Row(
+        "maskedids", tuple({"dropout": dropout} for dropout in (0.3, 0.1)), NEURAL | MASKED, {"layers": 1}
+    ),
 }
 LARGE = {"epochs": 15, "batch_size": 256, "learning_rate": 3e-3, "patience": 3, "validate_cases": 3000}
 SMALLER = {"layers": 1, "max_softmax": 2000}
@@ -100,9 +117,9 @@ FEWER = {  # less to choose from and smaller networks where the catalogue is lar
             ({"train.learning_rate": 1e-3},),
             {"epochs": 60, "batch_size": 256, "patience": 6, "validate_every": 5, "validate_cases": 400},
             PAPER,
-            item_std=1.0,
         ),
-    }
+    },
+    "ml-1m-clean": {"tdiffrec": Row("diffrec", ({"w_min": 0.1},), ROW_WISE, LATER)},
 }
 
 
@@ -217,9 +234,6 @@ def _trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: 
     loop = {key.removeprefix("train."): value for key, value in settings.items() if key.startswith("train.")}
     torch.manual_seed(seed)
     model: Any = build(config(n_items=split.n_items, **own))
-    if row.item_std is not None:
-        with torch.no_grad():
-            model.table.id_embedding.mul_(row.item_std / model.table.id_embedding.std())
     begin = time.process_time()
     if row.train is None:
         return model.fit(split.train), time.process_time() - begin

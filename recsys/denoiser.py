@@ -15,13 +15,18 @@ def time_embedding(t: Tensor, d: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
+def time_network(d: int) -> nn.Sequential:
+    """Build the two layers that turn a time embedding (N, d) into what a network adds or concatenates."""
+    return nn.Sequential(nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
+
+
 class LinearDenoiser(nn.Module):
     """DreamRec's denoiser: one linear layer on [x_t ; c ; embedding of t] (Yang et al. 2023, as published)."""
 
     def __init__(self, d: int):
         super().__init__()
         self.d = d
-        self.time = nn.Sequential(nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
+        self.time = time_network(d)
         self.out = nn.Linear(3 * d, d)
 
     def forward(self, x_t: Tensor, t: Tensor, c: Tensor) -> Tensor:

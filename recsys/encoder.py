@@ -1,8 +1,10 @@
-"""History encoders: what a user did -> the condition c at every position. All are causal and blind to padding.
+"""History encoders: what a user did -> the condition c. All are blind to padding.
 
-Each maps embeddings (B, L, d) and `real` (B, L) bool to (B, L, d), zero at padding; `last` is the final position alone.
+Those of CAUSAL map embeddings (B, L, d) and `real` (B, L) bool to (B, L, d), zero at padding; no position sees a later
+one, so all can be trained in one pass. `last` is the final position alone (B, d). A bidirectional encoder has only
+`last`: its other positions would know their answers.
 Transformer: Kang & McAuley, SASRec (2018), with pre-normalisation; GRU: Hidasi et al., GRU4Rec (2016);
-Caser: Tang & Wang (2018). Differences: all give every position in one pass.
+Caser: Tang & Wang (2018); bidirectional: Sun et al., BERT4Rec (2019).
 """
 
 import torch
@@ -41,12 +43,37 @@ class TransformerEncoder(nn.Module):
 
     def _enter(self, x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         length = x.shape[1]
-        if length > len(self.position):
-            raise ConfigError(f"history length {length}; allowed are 1 to max_len = {len(self.position)}: crop it")
         causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
         itself = torch.eye(length, dtype=torch.bool, device=x.device)  # a padded query must attend to something
         allowed = (causal & real[:, None, :]) | itself
-        return self.dropout(x + self.position[-length:]) * real.unsqueeze(-1), allowed.unsqueeze(1)
+        return self.dropout(x + _recent(self.position, length)) * real.unsqueeze(-1), allowed.unsqueeze(1)
+
+
+class BidirectionalEncoder(nn.Module):
+    """Self-attention in both directions over the last `max_len` items and a mask token that stands for the next one.
+
+    The condition is what the top layer says at the mask token, as BERT4Rec asks at test time.
+    """
+
+    def __init__(self, d: int, *, max_len: int, layers: int, heads: int, dropout: float):
+        super().__init__()
+        if d % heads:
+            raise ConfigError(f"heads = {heads}; allowed are divisors of d = {d}")
+        self.position = nn.Parameter(torch.randn(max_len, d) * d**-0.5)
+        self.mask = nn.Parameter(torch.randn(d) * d**-0.5)
+        self.blocks = nn.ModuleList([_Block(d, heads=heads, dropout=dropout) for _ in range(layers)])
+        self.norm = nn.LayerNorm(d)
+        self.dropout = nn.Dropout(dropout)
+
+    def last(self, x: Tensor, real: Tensor) -> Tensor:
+        """Encode the whole history (B, d), zero for an empty one. Raises: ConfigError when L exceeds max_len."""
+        x = self.dropout(x + _recent(self.position, x.shape[1])) * real.unsqueeze(-1)
+        x = torch.cat([x, self.mask.expand(len(x), 1, -1)], dim=1)
+        allowed = F.pad(real, (0, 1), value=True)[:, None, None, :]
+        for block in self.blocks[:-1]:
+            x = block(x, x, allowed)
+        x = self.blocks[-1](x[:, -1:], x, allowed)
+        return (self.norm(x) * real[:, -1:, None])[:, 0]
 
 
 class _Block(nn.Module):
@@ -119,19 +146,30 @@ class CaserEncoder(nn.Module):
         return self(x[:, -self.window :], real[:, -self.window :])[:, -1]
 
 
-Encoder = TransformerEncoder | GruEncoder | CaserEncoder
-ENCODERS = ("transformer", "gru", "caser")
+Encoder = TransformerEncoder | GruEncoder | CaserEncoder | BidirectionalEncoder
+CAUSAL = ("transformer", "gru", "caser")
+ENCODERS = (*CAUSAL, "bidirectional")
 
 
-def build(name: str, d: int, *, max_len: int, layers: int, heads: int, dropout: float) -> Encoder:
-    """Build an encoder of ENCODERS; Caser's window is min(max_len, 5). Raises: ConfigError for another name."""
-    if name == "transformer":
-        return TransformerEncoder(d, max_len=max_len, layers=layers, heads=heads, dropout=dropout)
+def build(
+    name: str, d: int, *, max_len: int, layers: int, heads: int, dropout: float, among: tuple[str, ...] = ENCODERS
+) -> Encoder:
+    """Build an encoder of `among`; Caser's window is min(max_len, 5). Raises: ConfigError for another name."""
+    if name not in among or name not in ENCODERS:
+        raise ConfigError(f"encoder = {name!r}; allowed are {', '.join(among)}")
     if name == "gru":
         return GruEncoder(d, layers=layers, dropout=dropout)
     if name == "caser":
         return CaserEncoder(d, window=min(max_len, 5), dropout=dropout)
-    raise ConfigError(f"encoder = {name!r}; allowed are {', '.join(ENCODERS)}")
+    attention = TransformerEncoder if name == "transformer" else BidirectionalEncoder
+    return attention(d, max_len=max_len, layers=layers, heads=heads, dropout=dropout)
+
+
+def _recent(position: Tensor, length: int) -> Tensor:
+    """The embeddings (length, d) of the most recent positions."""
+    if length > len(position):
+        raise ConfigError(f"history length {length}; allowed are 1 to max_len = {len(position)}: crop it")
+    return position[-length:]
 
 
 def _take(x: Tensor, index: Tensor) -> Tensor:

@@ -17,12 +17,21 @@ class ItemTable(nn.Module):
 
     source "id" learns a row per item, "features" a linear map of features (n+1, f), "both" their sum. With "both",
     training drops ids with probability `id_dropout`, so that the features alone mean something on the day an item
-    arrives. Without `bias` all biases are zero.
+    arrives. Without `bias` all biases are zero. `std` is the deviation of an id's entries at the start, 1/√d unless
+    given, which makes the norm about 1.
     Raises: ConfigError for another source or features that do not fit it.
     """
 
     def __init__(
-        self, n_items: int, d: int, *, source: str, n_features: int = 0, id_dropout: float = 0.0, bias: bool = True
+        self,
+        n_items: int,
+        d: int,
+        *,
+        source: str,
+        n_features: int = 0,
+        id_dropout: float = 0.0,
+        bias: bool = True,
+        std: float | None = None,
     ):
         super().__init__()
         if source not in SOURCES:
@@ -32,7 +41,7 @@ class ItemTable(nn.Module):
         self.n_items, self.id_dropout = n_items, id_dropout if source == "both" else 0.0
         self.features: Tensor
         if source != "features":
-            self.id_embedding = nn.Parameter(torch.randn(n_items + 1, d) * d**-0.5)
+            self.id_embedding = nn.Parameter(torch.randn(n_items + 1, d) * (d**-0.5 if std is None else std))
             self.id_bias = nn.Parameter(torch.zeros(n_items + 1), requires_grad=bias)
         if source != "id":
             self.register_buffer("features", torch.zeros(n_items + 1, n_features))
@@ -123,3 +132,16 @@ def log_probabilities(query: Tensor, embedding: Tensor, bias: Tensor, *, scale: 
     logits = torch.addmm(bias, query * scale, embedding.T)
     logits[:, PAD] = -torch.inf
     return logits.log_softmax(1)
+
+
+def expected_embedding(query: Tensor, embedding: Tensor, bias: Tensor, *, scale: float) -> Tensor:
+    """Average the embeddings by the probabilities of query (N, d): x0_hat (N, d), on the scale of the embeddings."""
+    return log_probabilities(query, embedding, bias, scale=scale).exp() @ embedding
+
+
+def mean_log_probabilities(query: Tensor, draws: int, embedding: Tensor, bias: Tensor, *, scale: float) -> Tensor:
+    """Average the probabilities of each user's `draws` queries (B·draws, d); return their logarithm (B, n+1)."""
+    scores = log_probabilities(query, embedding, bias, scale=scale)
+    if draws == 1:
+        return scores
+    return scores.unflatten(0, (-1, draws)).logsumexp(1) - math.log(draws)

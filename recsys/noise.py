@@ -30,14 +30,19 @@ def user_normal(seeds: Tensor, shape: tuple[int, ...], *, draw: int = 0) -> Tens
     A larger shape continues the same stream (Box & Muller 1958, two numbers at a time).
     """
     count = math.prod(shape)
-    counter = torch.arange(count + count % 2, device=seeds.device) * _GOLDEN
-    stream = _mix(seeds + _signed((draw + 1) * _MIX_1))
-    bits = _mix(stream[:, None] + counter)
-    uniform = (_shift(bits, 11).double() + 0.5) * 2.0**-53
+    uniform = user_uniform(seeds, (count + count % 2,), draw=draw)
     radius = (-2 * uniform[:, ::2].log()).sqrt()
     angle = 2 * math.pi * uniform[:, 1::2]
     normal = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=2).flatten(1)[:, :count]
     return normal.float().view(len(seeds), *shape)
+
+
+def user_uniform(seeds: Tensor, shape: tuple[int, ...], *, draw: int = 0) -> Tensor:
+    """Draw numbers (B, *shape) float64 inside 0..1, one stream per seed (B,); a larger shape continues the stream."""
+    counter = torch.arange(math.prod(shape), device=seeds.device) * _GOLDEN
+    stream = _mix(seeds + _signed((draw + 1) * _MIX_1))
+    bits = _mix(stream[:, None] + counter)
+    return ((_shift(bits, 11).double() + 0.5) * 2.0**-53).view(len(seeds), *shape)
 
 
 def _mix(x: Tensor) -> Tensor:

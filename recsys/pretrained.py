@@ -12,23 +12,24 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .errors import ModelError, ResourceError
-from .models import MODELS
+from .models import ENHANCERS, MODELS
 from .types import Recommender
 
 FILES = ("config.json", "model.safetensors", "run.json")
 
 
-def save(model: Recommender, folder: str | Path, *, run: dict | None = None) -> Path:
-    """Write a model of recsys.models to `folder`, replacing the three files there; return the folder.
+def save(model: Recommender | nn.Module, folder: str | Path, *, run: dict | None = None) -> Path:
+    """Write a recommender or enhancer of recsys.models to `folder`, replacing the three files there; return the folder.
 
     `run` tells how the model came about (configuration, versions, seed, commit, data, metrics), as JSON values.
     The files are written beside the folder first, so a failed write leaves the old ones.
     Raises: ModelError for a class outside recsys.models or a run that is not JSON; ResourceError when it cannot write.
     """
     any_model: Any = model
-    name = next((name for name, (cls, _) in MODELS.items() if type(model) is cls), None)
+    known = MODELS | ENHANCERS
+    name = next((name for name, (cls, _) in known.items() if type(model) is cls), None)
     if name is None:
-        raise ModelError(f"cannot save a {type(model).__name__}; allowed are {', '.join(MODELS)}")
+        raise ModelError(f"cannot save a {type(model).__name__}; allowed are {', '.join(known)}")
     try:
         config = json.dumps({"model": name, "config": dataclasses.asdict(any_model.config)}, indent=2)
         about = json.dumps(run or {}, indent=2, allow_nan=False)
@@ -54,13 +55,21 @@ def save(model: Recommender, folder: str | Path, *, run: dict | None = None) -> 
 
 
 def load(folder: str | Path) -> Recommender:
-    """Read a model that `save` wrote, ready to recommend, on the CPU.
+    """Read a recommender that `save` wrote, ready to recommend, on the CPU.
 
     Raises: ModelError naming what is missing, damaged, unknown or of the wrong shape.
     """
-    folder = Path(folder)
-    name, config = _read_config(folder / "config.json")
-    cls, config_class = MODELS[name]
+    return cast(Recommender, _load(Path(folder), MODELS))
+
+
+def load_enhancer(folder: str | Path) -> nn.Module:
+    """Read a model of recsys.models.ENHANCERS that `save` wrote, on the CPU. Raises: ModelError as `load` does."""
+    return cast(nn.Module, _load(Path(folder), ENHANCERS))
+
+
+def _load(folder: Path, models: dict[str, Any]) -> Any:
+    name, config = _read_config(folder / "config.json", models)
+    cls, config_class = models[name]
     known = {field.name for field in dataclasses.fields(config_class)}
     if unknown := sorted(set(config) - known):
         raise ModelError(f"{folder / 'config.json'} has unknown settings {unknown}; {name} knows {sorted(known)}")
@@ -76,15 +85,15 @@ def load(folder: str | Path) -> Recommender:
         ) from error
     if isinstance(model, nn.Module):
         model.eval()
-    return cast(Recommender, model)
+    return model
 
 
-def _read_config(path: Path) -> tuple[str, dict]:
+def _read_config(path: Path, models: dict[str, Any]) -> tuple[str, dict]:
     try:
         content = json.loads(path.read_text())
         name, config = content["model"], dict(content["config"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"cannot read {path}: {error}; give a folder that recsys.pretrained.save wrote") from error
-    if name not in MODELS:
-        raise ModelError(f"{path} names the model {name!r}; allowed are {', '.join(MODELS)}")
+    if name not in models:
+        raise ModelError(f"{path} names the model {name!r}; allowed are {', '.join(models)}")
     return name, config

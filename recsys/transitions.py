@@ -4,10 +4,13 @@ W[a, b] = sum over pairs of one sequence, a before b by g = 1..window places, of
 pairs that occur.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+DENSE = 0.02  # from this share of filled entries on, whole rows are added: fewer steps for more numbers
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,24 @@ class Transitions:
     """(nnz,) int64: the item b that follows."""
     weights: Tensor
     """(nnz,) float32 or float64: W[a, b]."""
+    dense: Tensor | None = None
+    """(n+1, n+1) float32: W in full, where `with_dense` found that this pays."""
+
+    def with_dense(self) -> "Transitions":
+        """Add the full matrix where at least a share DENSE of it is filled."""
+        n = len(self.starts) - 1
+        if len(self.follows) < DENSE * n * n:
+            return self
+        rows = torch.repeat_interleave(torch.arange(n, device=self.follows.device), self.starts.diff())
+        dense = torch.zeros(n, n, device=self.follows.device)
+        dense[rows, self.follows] = self.weights.float()
+        return replace(self, dense=dense)
 
     def degrees(self) -> Tensor:
         """Sum each row: (n+1,), 0 for items that nothing follows."""
-        rows = torch.repeat_interleave(torch.arange(len(self.starts) - 1), self.starts.diff())
-        return torch.zeros(len(self.starts) - 1, dtype=self.weights.dtype).index_add_(0, rows, self.weights)
+        n, device = len(self.starts) - 1, self.weights.device
+        rows = torch.repeat_interleave(torch.arange(n, device=device), self.starts.diff())
+        return torch.zeros(n, dtype=self.weights.dtype, device=device).index_add_(0, rows, self.weights)
 
     def spread(self, items: Tensor, factors: Tensor, *, out: Tensor) -> Tensor:
         """Add sum_w factors[r, w] · W[items[r, w], :] to row r of out (R, n+1), in place; return it.
@@ -33,6 +49,9 @@ class Transitions:
         """
         rows, places = factors.nonzero(as_tuple=True)
         sources, factor = items[rows, places], factors[rows, places]
+        if self.dense is not None:
+            bags = torch.searchsorted(rows, torch.arange(len(items), device=items.device))
+            return out.add_(F.embedding_bag(sources, self.dense, bags, mode="sum", per_sample_weights=factor.float()))
         lengths = self.starts[sources + 1] - self.starts[sources]
         within = torch.arange(int(lengths.sum()), device=items.device)
         within = within - torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)

@@ -4,8 +4,9 @@ Yang et al., Generate What You Prefer: Reshaping Sequential Recommendation via G
 x0 = embedding of the next item; c = encoder(history); x_t = alpha_t x0 + sigma_t eps; loss |x0 - f(x_t, t, c)|²,
 c replaced by a learned null with probability p; sampling with x0_hat = (1 + w) f(c) - w f(null); score = x0·E^T.
 
-objective "mse" (`DreamRecConfig.paper`) is that, for one random position of each row a step, as the paper's rows are
-prefixes; padding is never ranked and nothing is dropped out when ranking, unlike in the authors' code.
+objective "mse" (`DreamRecConfig.paper`) is that, with items as free parameters that start at deviation 1 and one random
+prefix of each row a step, as the paper's rows are prefixes; padding is never ranked and nothing is dropped out when
+ranking, unlike in the authors' code. Norms "equal" and positions "all" (below) are there for it, too.
 objective "softmax" (the default) differs:
 - |e_i| = √d for every item, so the loss cannot be lowered by shrinking the targets; x_t is built from detached targets.
 - x0_hat = softmax(logits(x_t, t, c)) @ E, trained by cross-entropy: score interpolation (Dieleman et al. 2022,
@@ -13,12 +14,11 @@ objective "softmax" (the default) differs:
   minimiser of the paper's squared error; an item bias carries popularity, which equal norms cannot.
 - Guidance acts on the logits.
 - Every position of a causal encoder is trained at once with its own t, a share `terminal` of them at t = T, where
-  ranking starts.
+  ranking starts. A bidirectional encoder, or a history to be thinned (recsys/uncertainty.py), needs positions = "one".
 - Ranking averages the item posterior over `draws` short trajectories; noise is seeded per user.
 """
 
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -27,19 +27,26 @@ from torch import Tensor, nn
 from ..denoiser import LinearDenoiser, PosteriorDenoiser
 from ..encoder import build
 from ..errors import ConfigError, check_range
-from ..gaussian import q_sample, random_times, sample
+from ..gaussian import q_sample, random_times
 from ..guidance import classifier_free, drop_condition
-from ..items import ItemTable, cross_entropy, grow, log_probabilities, with_first_items
+from ..items import ItemTable, cross_entropy, expected_embedding, grow, mean_log_probabilities, with_first_items
 from ..mode import evaluating
-from ..noise import user_normal, user_seeds
+from ..noise import user_seeds
+from ..prefixes import random_prefixes
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..schedule import by_name
+from ..trajectory import last_answer
 from ..types import PAD, Batch, Ranking
+from ..uncertainty import thin
 
 
 @dataclass(frozen=True)
 class DreamRecConfig:
-    """`steps` and `draws` are for ranking, `sample_steps` for `generate`; `weight` is guidance, 0 = none."""
+    """`steps` and `draws` are for ranking, `sample_steps` for `generate`; `weight` is guidance, 0 = none.
+
+    `item_std` is the items' spread at the start (None: 1/√d); `thin_items` and `thin_rows` are the shares p2 and p1 of
+    recsys/uncertainty.py, 0 = off.
+    """
 
     n_items: int
     objective: str = "softmax"
@@ -62,33 +69,51 @@ class DreamRecConfig:
     draws: int = 1
     sample_steps: int = 20
     max_softmax: int = 20_000
+    norms: str = "equal"
+    item_std: float | None = None
+    positions: str = "all"
+    thin_items: float = 0.0
+    thin_rows: float = 0.0
 
     def __post_init__(self):
-        if self.objective not in ("softmax", "mse"):
-            raise ConfigError(f"objective = {self.objective!r}; allowed are softmax, mse")
+        c = self
+        for name, allowed in (("objective", ("softmax", "mse")), ("positions", ("all", "one"))):
+            if getattr(c, name) not in allowed:
+                raise ConfigError(f"{name} = {getattr(c, name)!r}; allowed are {', '.join(allowed)}")
+        if c.norms not in (("equal",) if c.objective == "softmax" else ("equal", "free")):
+            raise ConfigError(f"norms = {c.norms!r}; allowed are equal and, with objective = 'mse', free")
+        if c.positions == "all" and (c.encoder == "bidirectional" or c.thin_items * c.thin_rows > 0):
+            raise ConfigError(
+                f"positions = 'all' with encoder = {c.encoder!r}, thin_items, thin_rows = {c.thin_items, c.thin_rows}: "
+                "a bidirectional encoder and a thinned history serve one position; set positions = 'one'"
+            )
         check_range(
-            n_items=(self.n_items, 1, 10**9),
-            d=(self.d, 2, 4096),
-            max_len=(self.max_len, 1, 4096),
-            layers=(self.layers, 1, 64),
-            T=(self.T, 1, 10_000),
-        )
-        check_range(dropout=(self.dropout, 0, 0.95), id_dropout=(self.id_dropout, 0, 1), p_uncond=(self.p_uncond, 0, 1))
-        check_range(
-            terminal=(self.terminal, 0, 1),
-            eta=(self.eta, 0, 1),
-            weight=(self.weight, 0, 100),
-            draws=(self.draws, 1, 1024),
-        )
-        check_range(steps=(self.steps, 1, self.T), sample_steps=(self.sample_steps, 1, self.T))
+            n_items=(c.n_items, 1, 10**9), d=(c.d, 2, 4096), max_len=(c.max_len, 1, 4096), layers=(c.layers, 1, 64),
+            T=(c.T, 1, 10_000), dropout=(c.dropout, 0, 0.95), id_dropout=(c.id_dropout, 0, 1),
+            p_uncond=(c.p_uncond, 0, 1), terminal=(c.terminal, 0, 1), eta=(c.eta, 0, 1), weight=(c.weight, 0, 100),
+            draws=(c.draws, 1, 1024), steps=(c.steps, 1, c.T), sample_steps=(c.sample_steps, 1, c.T),
+            thin_items=(c.thin_items, 0, 1), thin_rows=(c.thin_rows, 0, 1),
+            item_std=(1.0 if c.item_std is None else c.item_std, 1e-6, 1e3),
+        )  # fmt: skip
 
     @classmethod
     def paper(cls, n_items: int, *, T: int = 500, weight: float = 4.0) -> "DreamRecConfig":
-        """The published configuration for Zhihu: T = 500, linear betas, w = 4, all T ancestral steps for one draw."""
+        """The published configuration for Zhihu: T = 500, linear betas, w = 4, T ancestral steps, items of norm √d."""
         return cls(
             n_items, objective="mse", max_len=10, layers=1, heads=1, dropout=0.1, T=T, schedule="linear",
-            terminal=0.0, weight=weight, eta=1.0, steps=T, sample_steps=T,
+            terminal=0.0, weight=weight, eta=1.0, steps=T, sample_steps=T, norms="free", item_std=1.0, positions="one",
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N next items to generate: conditions (N, d), targets (N,), times (N,), and the items they are among."""
+
+    condition: Tensor
+    target: Tensor
+    t: Tensor
+    embedding: Tensor
+    bias: Tensor
 
 
 class DreamRec(nn.Module):
@@ -101,8 +126,9 @@ class DreamRec(nn.Module):
         self.schedule = by_name(c.schedule, c.T)
         posterior = c.objective == "softmax"
         self.table = ItemTable(
-            c.n_items, c.d, source=c.items, n_features=c.n_features, id_dropout=c.id_dropout, bias=posterior
-        )
+            c.n_items, c.d, source=c.items, n_features=c.n_features, id_dropout=c.id_dropout, bias=posterior,
+            std=c.item_std,
+        )  # fmt: skip
         if features is not None:
             self.table.set_features(features)
         self.encoder = build(c.encoder, c.d, max_len=c.max_len, layers=c.layers, heads=c.heads, dropout=c.dropout)
@@ -112,7 +138,28 @@ class DreamRec(nn.Module):
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Noise the next items of Batch (B, L) and score their recovery; the total is "loss"."""
-        return (self._softmax_loss if self.config.objective == "softmax" else self._mse_loss)(batch, generator)
+        c, e = self.config, self.examples(batch, generator=generator)
+        x0 = e.embedding[e.target]
+        eps = torch.randn(x0.shape, generator=generator, device=x0.device)
+        if c.objective == "mse":
+            x_t = q_sample(x0, e.t, eps, schedule=self.schedule)
+            return {"loss": F.mse_loss(self.denoiser(x_t, e.t, e.condition), x0)}
+        query = self.denoiser(q_sample(x0.detach(), e.t, eps, schedule=self.schedule), e.t, e.condition)
+        ce = cross_entropy(
+            query, e.target, e.embedding, e.bias, scale=c.d**-0.5, limit=c.max_softmax, generator=generator
+        )
+        return {"loss": ce}
+
+    def examples(self, batch: Batch, *, generator: torch.Generator) -> Examples:
+        """Turn Batch (B, L) into N examples, some of their conditions replaced by null."""
+        c, (embedding, bias) = self.config, self._items(generator)
+        condition, target = self._conditions(with_first_items(batch), embedding, generator)
+        condition = drop_condition(condition, self.null, p=c.p_uncond, generator=generator)
+        t = random_times(target.shape, schedule=self.schedule, generator=generator, device=target.device)
+        if c.terminal > 0:
+            last = torch.rand(target.shape, generator=generator, device=target.device) < c.terminal
+            t = t.masked_fill(last, c.T)
+        return Examples(condition, target, t, embedding, bias)
 
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
@@ -154,85 +201,47 @@ class DreamRec(nn.Module):
         return model.to(self.null.device)
 
     def _items(self, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Embeddings (n+1, d), of norm √d with "softmax", and biases (n+1,)."""
+        """Embeddings (n+1, d), of norm √d where norms are equal, and biases (n+1,)."""
         embedding, bias = self.table(generator=generator)
-        if self.config.objective == "softmax":
+        if self.config.norms == "equal":
             embedding = F.normalize(embedding, dim=1) * self.config.d**0.5
         return embedding, bias
 
-    def _softmax_loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        c, batch = self.config, with_first_items(batch)
-        embedding, bias = self._items(generator)
-        known = batch.target != PAD
-        condition, target = self._condition(batch.history, embedding)[known], batch.target[known]
-        condition = drop_condition(condition, self.null, p=c.p_uncond, generator=generator)
-        t = random_times(target.shape, schedule=self.schedule, generator=generator, device=target.device)
-        last = torch.rand(target.shape, generator=generator, device=target.device) < c.terminal
-        t = t.masked_fill(last, c.T)
-        query = self.denoiser(self._noised(embedding[target].detach(), t, generator), t, condition)
-        ce = cross_entropy(query, target, embedding, bias, scale=c.d**-0.5, limit=c.max_softmax, generator=generator)
-        return {"loss": ce}
-
-    def _mse_loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        rows, place = _random_positions(batch, generator)
-        embedding, _ = self._items(generator)
-        window = place.unsqueeze(1) + torch.arange(1 - self.config.max_len, 1, device=place.device)
-        history = batch.history[rows.unsqueeze(1), window.clamp(min=0)].masked_fill(window < 0, PAD)
-        real = history != PAD
-        hidden = self.encoder.last(self.dropout(embedding[history]), real)
-        condition = torch.where(real[:, -1:], hidden, self.null)
-        condition = drop_condition(condition, self.null, p=self.config.p_uncond, generator=generator)
-        x0 = embedding[batch.target[rows, place]]
-        t = random_times(rows.shape, schedule=self.schedule, generator=generator, device=rows.device)
-        x0_hat = self.denoiser(self._noised(x0, t, generator), t, condition)
-        return {"loss": F.mse_loss(x0_hat, x0)}
-
-    def _noised(self, x0: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
-        eps = torch.randn(x0.shape, generator=generator, device=x0.device)
-        return q_sample(x0, t, eps, schedule=self.schedule)
+    def _conditions(self, batch: Batch, embedding: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Conditions (N, d) and next items (N,) of every position, or of one random prefix a row."""
+        c = self.config
+        if c.positions == "one":
+            history, target = random_prefixes(batch, max_len=c.max_len, generator=generator)
+            history = thin(history, embedding, items=c.thin_items, rows=c.thin_rows, generator=generator)
+            return self._condition(history, embedding), target
+        known, real = batch.target != PAD, batch.history != PAD
+        hidden = self.encoder(self.dropout(embedding[batch.history]), real)
+        return torch.where(real.unsqueeze(-1), hidden, self.null)[known], batch.target[known]
 
     def _condition(self, history: Tensor, embedding: Tensor) -> Tensor:
-        """(B, L, d) at every position; null where there is no history yet."""
+        """(B, d) of whole histories (B, L), L up to max_len; null for an empty one."""
         real = history != PAD
-        hidden = self.encoder(self.dropout(embedding[history]), real)
-        return torch.where(real.unsqueeze(-1), hidden, self.null)
+        hidden = self.encoder.last(self.dropout(embedding[history]), real)
+        return torch.where(real[:, -1:], hidden, self.null)
 
     def _finish(self, history: Tensor, seeds: Tensor, items: tuple[Tensor, Tensor], draws: int, steps: int) -> Tensor:
         """Walk to the last step and return the denoiser's answer there, (B·draws, d)."""
-        history = history[:, -self.config.max_len :]
-        real = history != PAD
-        condition = self.encoder.last(items[0][history], real)
-        condition = torch.where(real[:, -1:], condition, self.null).repeat_interleave(draws, dim=0)
-        ask = classifier_free(self.denoiser, condition, self.null, weight=self.config.weight)
-        shape = (draws, self.config.d)
-        x, t = user_normal(seeds, shape).flatten(0, 1), self.config.T
-        walk = sample(
-            lambda x, t: self._clean(ask(x, t), *items), x, schedule=self.schedule, steps=steps, eta=self.config.eta,
-            noise=lambda _, i: user_normal(seeds, shape, draw=i + 1).flatten(0, 1),
+        c = self.config
+        condition = self._condition(history[:, -c.max_len :], items[0]).repeat_interleave(draws, dim=0)
+        ask = classifier_free(self.denoiser, condition, self.null, weight=c.weight)
+        return last_answer(
+            ask, seeds, clean=lambda query: self._clean(query, *items), d=c.d, draws=draws,
+            schedule=self.schedule, steps=steps, eta=c.eta,
         )  # fmt: skip
-        for step in islice(walk, steps - 1):
-            x, t = step.x, step.t
-        return ask(x, torch.full((len(x),), t, device=x.device))
 
     def _clean(self, query: Tensor, embedding: Tensor, bias: Tensor) -> Tensor:
         """x0_hat (N, d) on the scale of the embeddings."""
         if self.config.objective == "mse":
             return query
-        return log_probabilities(query, embedding, bias, scale=self.config.d**-0.5).exp() @ embedding
+        return expected_embedding(query, embedding, bias, scale=self.config.d**-0.5)
 
     def _scores(self, query: Tensor, draws: int, embedding: Tensor, bias: Tensor) -> Tensor:
         """(B, n+1), averaged over draws."""
         if self.config.objective == "mse":
             return query.unflatten(0, (-1, draws)).mean(1) @ embedding.T
-        scores = log_probabilities(query, embedding, bias, scale=self.config.d**-0.5)
-        if draws == 1:
-            return scores
-        return scores.unflatten(0, (-1, draws)).logsumexp(1) - torch.tensor(float(draws)).log()
-
-
-def _random_positions(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One position with a target from each row that has any: rows (N,), places (N,)."""
-    known = batch.target != PAD
-    draw = torch.rand(known.shape, generator=generator, device=known.device).masked_fill(~known, -1)
-    rows = known.any(1).nonzero()[:, 0]
-    return rows, draw.argmax(1)[rows]
+        return mean_log_probabilities(query, draws, embedding, bias, scale=self.config.d**-0.5)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ..encoder import build
+from ..encoder import CAUSAL, build
 from ..errors import check_range
 from ..items import ItemTable, cross_entropy, grow, log_probabilities, with_first_items
 from ..mode import evaluating
@@ -58,7 +58,9 @@ class SASRec(nn.Module):
         self.table = ItemTable(c.n_items, c.d, source=c.items, n_features=c.n_features, id_dropout=c.id_dropout)
         if features is not None:
             self.table.set_features(features)
-        self.encoder = build(c.encoder, c.d, max_len=c.max_len, layers=c.layers, heads=c.heads, dropout=c.dropout)
+        self.encoder = build(
+            c.encoder, c.d, max_len=c.max_len, layers=c.layers, heads=c.heads, dropout=c.dropout, among=CAUSAL
+        )
         self.start = nn.Parameter(torch.zeros(c.d))
         self.dropout = nn.Dropout(c.dropout)
 

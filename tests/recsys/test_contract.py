@@ -17,12 +17,21 @@ from recsys.ranking import top_k
 from recsys.types import Batch, Recommender
 
 N, L = 40, 8
-SMALL = {"d": 16, "max_len": L, "layers": 1, "heads": 2, "T": 12, "sample_steps": 6}
+SMALL = {"d": 16, "max_len": L, "layers": 1, "heads": 2, "T": 12, "sample_steps": 6, "latent": 4, "hidden": [32]}
 VARIANTS = {
     "sasrec-gru": ("sasrec", {"encoder": "gru"}),
     "sasrec-caser": ("sasrec", {"encoder": "caser"}),
     "dreamrec-draws": ("dreamrec", {"steps": 4, "draws": 3, "eta": 1.0, "weight": 1.0}),
     "dreamrec-paper": ("dreamrec", None),
+    "dreamrec-prefixes": (
+        "dreamrec",
+        {"encoder": "bidirectional", "positions": "one", "thin_items": 0.3, "thin_rows": 0.5},
+    ),
+    "diffurec-noisy": ("diffurec", {"encoder": "gru", "delta": 1.0, "draws": 2}),
+    "tdiffrec": ("diffrec", {"w_min": 0.1, "predict": "later", "objective": "softmax", "corrupt": 3, "steps": 2}),
+    "ldiffrec-later": ("ldiffrec", {"predict": "later", "corrupt": 3, "steps": 1}),
+    "ddsr-fuzzy": ("ddsr", {"objective": "digits", "kernel": "absorbing", "rank_time": 5, "draws": 3}),
+    "maskedids-narrow": ("maskedids", {"beams": 4, "quantiser": "residual"}),
 }
 
 
@@ -58,6 +67,8 @@ def model(request):
     model = _build(request.param)
     if hasattr(model, "fit"):
         return model.fit([row[row > 0].numpy() for row in _histories(60) if (row > 0).any()])
+    if hasattr(model, "prepare"):
+        model.prepare([row[row > 0].numpy() for row in _histories(60) if (row > 0).any()])
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     generator = torch.Generator().manual_seed(0)
     for _ in range(5):

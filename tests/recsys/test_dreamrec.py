@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from recsys.encoder import ENCODERS
 from recsys.errors import ConfigError
 from recsys.models.dreamrec import DreamRec, DreamRecConfig
 from recsys.noise import user_normal, user_seeds
+from recsys.prefixes import random_prefixes
 from recsys.types import Batch
 
 CONFIG = DreamRecConfig(30, d=16, max_len=6, layers=1, T=20, sample_steps=5)
@@ -19,11 +21,58 @@ BATCH = Batch(HISTORY, torch.tensor([[0, 0, 4, 9], [6, 7, 8, 10], [0, 0, 0, 2]])
 def test_the_papers_configuration_is_the_papers():
     config = DreamRecConfig.paper(100)
     assert (config.objective, config.T, config.schedule, config.max_len) == ("mse", 500, "linear", 10)
+    assert (config.norms, config.item_std, config.positions) == ("free", 1.0, "one")
     assert (config.p_uncond, config.weight, config.steps, config.draws, config.eta) == (0.1, 4.0, 500, 1, 1.0)
     model = DreamRec(dataclasses.replace(PAPER, steps=1)).eval()
     ranking = model.recommend(HISTORY[:1], 30, exclude_seen=False)
     x0 = model._finish(HISTORY[:1], user_seeds(HISTORY[:1]), model._items(), 1, 1)
     torch.testing.assert_close(ranking.scores[0], (x0 @ model.item_embeddings().T)[0, ranking.items[0]])
+
+
+def test_items_start_at_the_spread_that_is_asked_for():
+    for std, expected in ((None, 16**-0.5), (1.0, 1.0), (0.02, 0.02)):
+        model = DreamRec(dataclasses.replace(PAPER, item_std=std))
+        assert float(model.item_embeddings()[1:].std()) == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("base", [CONFIG, PAPER], ids=["softmax", "mse"])
+def test_every_encoder_serves_both_objectives(encoder, base):
+    """One prefix a row suits all; every position at once only those that see no later item."""
+    for positions in ("one", "all"):
+        if encoder == "bidirectional" and positions == "all":
+            with pytest.raises(ConfigError, match="bidirectional.*positions = 'one'"):
+                dataclasses.replace(base, encoder=encoder, positions=positions)
+            continue
+        model = DreamRec(dataclasses.replace(base, encoder=encoder, positions=positions))
+        examples = model.examples(BATCH, generator=torch.Generator().manual_seed(0))
+        assert len(examples.target) == (3 if positions == "one" else 8)
+        assert model.loss(BATCH, generator=torch.Generator().manual_seed(0))["loss"].isfinite()
+        assert model.recommend(HISTORY, 3).items.shape == (3, 3)
+
+
+def test_one_position_is_a_prefix_with_its_next_item():
+    history, target = random_prefixes(BATCH, max_len=3, generator=torch.Generator().manual_seed(1))
+    assert history.shape == (3, 3) and target.shape == (3,)
+    followed = {(): 2, (3,): 4, (3, 4): 9, (5,): 6, (5, 6): 7, (5, 6, 7): 8, (6, 7, 8): 10}
+    for row, item in zip(history.tolist(), target.tolist(), strict=True):
+        assert followed[tuple(i for i in row if i)] == item
+
+
+def test_histories_are_thinned_in_training_only():
+    config = dataclasses.replace(CONFIG, positions="one", thin_items=1.0, thin_rows=1.0, dropout=0.0, p_uncond=0.0)
+    torch.manual_seed(0)
+    thinned, whole = DreamRec(config), DreamRec(dataclasses.replace(config, thin_rows=0.0))
+    whole.load_state_dict(thinned.state_dict())
+    differ = []
+    for seed in range(6):
+        one, two = (model.examples(BATCH, generator=torch.Generator().manual_seed(seed)) for model in (thinned, whole))
+        assert torch.equal(one.target, two.target)
+        differ.append(not torch.allclose(one.condition, two.condition))
+    assert any(differ)
+    assert torch.equal(thinned.recommend(HISTORY, 5).items, whole.recommend(HISTORY, 5).items)
+    with pytest.raises(ConfigError, match="thin.*positions = 'one'"):
+        dataclasses.replace(config, positions="all")
 
 
 def test_the_papers_loss_can_collapse_and_the_default_cannot():
@@ -76,7 +125,7 @@ def test_noise_is_normal_independent_and_tied_to_the_history():
 def test_an_empty_history_is_the_null_condition():
     model = DreamRec(CONFIG).eval()
     condition = model._condition(HISTORY, model._items()[0])
-    assert torch.equal(condition[2], model.null.expand(4, -1)) and not torch.equal(condition[1, 0], model.null)
+    assert torch.equal(condition[2], model.null) and not torch.equal(condition[1], model.null)
 
 
 def test_guidance_sharpens():
@@ -109,7 +158,19 @@ def test_a_thousand_users_are_ranked_in_a_moment():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"objective": "bce"}, {"steps": 21}, {"draws": 0}, {"weight": -1}, {"schedule": "flat"}, {"T": 0}]
+    "changes",
+    [
+        {"objective": "bce"},
+        {"steps": 21},
+        {"draws": 0},
+        {"weight": -1},
+        {"schedule": "flat"},
+        {"T": 0},
+        {"norms": "free"},
+        {"positions": "some"},
+        {"item_std": 0.0},
+        {"thin_items": 2.0},
+    ],
 )
 def test_settings_out_of_range_are_refused(changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):

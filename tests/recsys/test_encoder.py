@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from recsys.encoder import ENCODERS, CaserEncoder, GruEncoder, build
+from recsys.encoder import CAUSAL, BidirectionalEncoder, CaserEncoder, GruEncoder, build
 from recsys.errors import ConfigError
 
 D, L = 16, 9
 
 
-@pytest.fixture(params=ENCODERS)
+@pytest.fixture(params=CAUSAL)
 def encoder(request):
     return build(request.param, D, max_len=L, layers=2, heads=2, dropout=0.3).eval()
 
@@ -66,12 +66,39 @@ def test_caser_equals_its_definition():
     torch.testing.assert_close(encoder.last(x, torch.ones(1, 4, dtype=torch.bool)), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_a_bidirectional_encoder_reads_the_whole_history_and_no_padding():
+    encoder = build("bidirectional", D, max_len=L, layers=2, heads=2, dropout=0.3).eval()
+    x, real = _inputs()
+    condition = encoder.last(x, real)
+    assert condition.shape == (4, D) and (condition[3] == 0).all() and (condition[:3] != 0).any(1).all()
+    garbage = torch.where(real.unsqueeze(-1), x, torch.randn_like(x))
+    torch.testing.assert_close(encoder.last(garbage, real), condition, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(encoder.last(x[1:2, 3:], real[1:2, 3:])[0], condition[1], atol=1e-5, rtol=1e-5)
+    for swapped in ([1, 0, 2, 3, 4, 5, 6, 7, 8], [0, 1, 2, 3, 4, 5, 6, 8, 7]):
+        assert not torch.allclose(encoder.last(x[:, swapped], real[:, swapped])[0], condition[0], atol=1e-4)
+    with pytest.raises(NotImplementedError):
+        encoder(x, real)
+
+
+def test_in_the_lower_layers_of_a_bidirectional_encoder_early_items_see_late_ones():
+    encoder = BidirectionalEncoder(D, max_len=L, layers=2, heads=2, dropout=0.0).eval()
+    (x, real), seen = _inputs((0, 0)), []
+    encoder.blocks[0].register_forward_hook(lambda module, inputs, output: seen.append(output[0, 0]))
+    encoder.last(x, real)
+    x[:, -1] = torch.randn(2, D)
+    encoder.last(x, real)
+    assert not torch.allclose(seen[0], seen[1], atol=1e-4)
+
+
 def test_out_of_range_is_refused():
     with pytest.raises(ConfigError, match="heads = 3"):
         build("transformer", D, max_len=L, layers=1, heads=3, dropout=0.0)
     with pytest.raises(ConfigError, match="encoder = 'lstm'"):
         build("lstm", D, max_len=L, layers=1, heads=1, dropout=0.0)
-    with pytest.raises(ConfigError, match="history length 10"):
-        build("transformer", D, max_len=L, layers=1, heads=1, dropout=0.0)(
-            torch.zeros(1, 10, D), torch.ones(1, 10).bool()
-        )
+    with pytest.raises(ConfigError, match="encoder = 'bidirectional'.*transformer, gru, caser"):
+        build("bidirectional", D, max_len=L, layers=1, heads=1, dropout=0.0, among=CAUSAL)
+    for name in ("transformer", "bidirectional"):
+        with pytest.raises(ConfigError, match="history length 10"):
+            build(name, D, max_len=L, layers=1, heads=1, dropout=0.0).last(
+                torch.zeros(1, 10, D), torch.ones(1, 10).bool()
+            )

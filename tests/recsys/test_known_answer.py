@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.models import MODELS
 from recsys.models.dreamrec import DreamRec, DreamRecConfig
 from recsys.models.sasrec import SASRec, SASRecConfig
 from recsys.synthetic import markov_chain, tastes
@@ -63,9 +64,10 @@ def test_dreamrec_comes_within_five_percent_of_bayes_and_never_above(seed, decod
     assert 0.95 * chain.bayes_hit < _hit(model, chain) < chain.bayes_hit + noise
 
 
-def test_a_single_draw_is_a_sample_not_a_ranking():
+@pytest.mark.parametrize("fitted", [lambda: _dreamrec(0), lambda: _member("bidirectional", 0)], ids=["causal", "both"])
+def test_a_single_draw_is_a_sample_not_a_ranking(fitted):
     """A generated item must follow the chain as often as the model believes, not always: draws are calibrated."""
-    model, chain = _dreamrec(0), _chain(0)
+    model, chain = fitted(), _chain(0)
     history = torch.from_numpy(np.stack(chain.sequences[TRAIN : TRAIN + 500]))[:, :-1]
     model.config = dataclasses.replace(model.config, steps=1, draws=1, sample_steps=50)
     believed = float(model.recommend(history, 1, exclude_seen=False).scores.exp().mean())
@@ -79,6 +81,38 @@ def test_in_noise_there_is_nothing_to_find():
     model, chain = _dreamrec(0, 0.0), _chain(0, 0.0)
     chance, spread = 1 / N, 3 * (1 / N * (1 - 1 / N) / TEST) ** 0.5
     assert abs(_hit(model, chain) - chance) < spread
+
+
+ONE_PREFIX = {"epochs": 30, "lr": 1e-2}  # of each row a step: more epochs for as many targets
+FAMILY = {
+    "gru4rec": ("gru4rec", {}, {"epochs": 10}),
+    "preferdiff": ("preferdiff", {}, {"epochs": 10}),
+    "bidirectional": ("dreamrec", {"encoder": "bidirectional", "positions": "one"}, ONE_PREFIX),
+    "diffurec": ("diffurec", {"sample_steps": 2}, ONE_PREFIX),
+    "diqdiff": ("diqdiff", {"sample_steps": 2}, ONE_PREFIX),
+}
+
+
+@functools.cache
+def _member(name, seed, p=0.8):
+    model, changes, how = FAMILY[name]
+    torch.manual_seed(seed)
+    cls, config_class = MODELS[model]
+    return _fit(cls(config_class(N, **SMALL, **changes)), _chain(seed, p).sequences[:TRAIN], seed=seed, **how)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_family_comes_within_five_percent_of_bayes_and_never_above(name, seed):
+    chain, hit = _chain(seed), _hit(_member(name, seed), _chain(seed))
+    noise = 3 * (chain.bayes_hit * (1 - chain.bayes_hit) / TEST) ** 0.5
+    assert 0.95 * chain.bayes_hit < hit < chain.bayes_hit + noise
+
+
+@pytest.mark.parametrize("name", ["preferdiff", "diqdiff"])
+def test_the_family_finds_nothing_in_noise(name):
+    chance, spread = 1 / N, 3 * (1 / N * (1 - 1 / N) / TEST) ** 0.5
+    assert abs(_hit(_member(name, 0, 0.0), _chain(0, 0.0)) - chance) < spread
 
 
 @pytest.mark.parametrize("encoder", ["transformer", "gru", "caser"])

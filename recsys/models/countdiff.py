@@ -1,0 +1,256 @@
+"""CountDiff: diffusion over the next item that starts from transition counts. A model of this project, no paper's.
+
+Counts of which item followed which beat most published sequence models on sparse data (see markov.py), and a network
+has to spend its capacity on learning them again. Here they are the prior that the reverse process starts from:
+
+    log p(i | history) = q(c)·e_i/√d + b_i + g(c)·log(1 + kappa s_i(history)) - log Z
+    log p(i | x_t, history) = the same + (alpha_t/sigma_t²) x_t·e_i - log Z_t            (docs/notation.md)
+
+with c from a causal transformer, |e_i| = √d, and s_i the discounted transition counts of the recent items, where
+g and kappa are learnt. x0_hat = sum_i p(i | x_t, history) e_i, so everything that is known of Gaussian diffusion holds:
+one step from noise ranks by the prior itself, several steps sample items (`generate`), calibrated and different.
+
+Training: cross-entropy of the next item at every position, a share `terminal` of them at t = T, where ranking starts.
+A sequence may not find its own transitions in the counts, or it would learn to trust them blindly: each is taken out of
+the counts for its own rows (leave one out), which the counts over all others make exact for items taken once.
+"""
+
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..denoiser import PosteriorDenoiser
+from ..encoder import TransformerEncoder
+from ..errors import ModelError, check_range
+from ..gaussian import q_sample, random_times, sample
+from ..items import ItemTable, with_first_items
+from ..mode import evaluating
+from ..noise import user_normal, user_seeds
+from ..ranking import check_history, check_k, rank_in_chunks
+from ..schedule import by_name
+from ..transitions import Transitions, count_transitions
+from ..types import PAD, Batch, Ranking
+from .counting import flatten
+
+
+@dataclass(frozen=True)
+class CountDiffConfig:
+    """`decay`, `window` and `degree_power` are those of the counts (markov.py); the others are as in DreamRecConfig."""
+
+    n_items: int
+    d: int = 64
+    max_len: int = 50
+    layers: int = 2
+    heads: int = 2
+    dropout: float = 0.3
+    items: str = "id"
+    n_features: int = 0
+    id_dropout: float = 0.2
+    decay: float = 0.7
+    window: int = 10
+    degree_power: float = 0.5
+    T: int = 100
+    schedule: str = "sqrt"
+    terminal: float = 0.8
+    steps: int = 1
+    draws: int = 1
+    sample_steps: int = 20
+
+    def __post_init__(self):
+        check_range(
+            n_items=(self.n_items, 1, 10**9),
+            d=(self.d, 2, 4096),
+            max_len=(self.max_len, 1, 4096),
+            layers=(self.layers, 1, 64),
+            window=(self.window, 1, 4096),
+            T=(self.T, 1, 10_000),
+        )
+        check_range(dropout=(self.dropout, 0, 0.95), id_dropout=(self.id_dropout, 0, 1))
+        check_range(decay=(self.decay, 0.01, 1), degree_power=(self.degree_power, 0, 1), terminal=(self.terminal, 0, 1))
+        check_range(
+            draws=(self.draws, 1, 1024), steps=(self.steps, 1, self.T), sample_steps=(self.sample_steps, 1, self.T)
+        )
+
+
+class Counts(nn.Module):
+    """The transitions of the training sequences, saved with the model, whatever their number."""
+
+    def __init__(self, n_items: int):
+        super().__init__()
+        self.starts: Tensor
+        self.follows: Tensor
+        self.weights: Tensor
+        self.register_buffer("starts", torch.zeros(n_items + 2, dtype=torch.int64))
+        self.register_buffer("follows", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("weights", torch.zeros(0))
+        self._table: Transitions | None = None
+        self.degrees = torch.zeros(n_items + 1)
+
+    def set(self, counted: Transitions) -> None:
+        """Take over counted transitions."""
+        device = self.starts.device
+        self.starts, self.follows = counted.starts.to(device), counted.follows.to(device)
+        self.weights, self._table = counted.weights.float().to(device), None
+
+    def table(self) -> Transitions:
+        """Return them. Raises: ModelError where nothing was counted."""
+        if not len(self.follows):
+            raise ModelError("CountDiff has no counts; call prepare(sequences), or load saved weights, first.")
+        if self._table is None or self._table.weights is not self.weights:
+            self._table = Transitions(self.starts, self.follows, self.weights).with_dense()
+            self.degrees = self._table.degrees()
+        return self._table
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        for name in ("follows", "weights"):  # their length is that of the data
+            if prefix + name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=self.starts.device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class CountDiff(nn.Module):
+    """Counts, a history encoder, and a denoiser of item embeddings that joins them."""
+
+    def __init__(self, config: CountDiffConfig, *, features: Tensor | None = None):
+        super().__init__()
+        c = config
+        self.n_items, self.config = c.n_items, config
+        self.schedule = by_name(c.schedule, c.T)
+        self.table = ItemTable(c.n_items, c.d, source=c.items, n_features=c.n_features, id_dropout=c.id_dropout)
+        if features is not None:
+            self.table.set_features(features)
+        self.counts = Counts(c.n_items)
+        self.encoder = TransformerEncoder(c.d, max_len=c.max_len, layers=c.layers, heads=c.heads, dropout=c.dropout)
+        self.null = nn.Parameter(torch.randn(c.d) * 0.02)
+        self.dropout = nn.Dropout(c.dropout)
+        self.denoiser = PosteriorDenoiser(c.d, schedule=self.schedule)
+        self.trust = nn.Linear(c.d, 1)
+        self.log_kappa = nn.Parameter(torch.full((1,), 3.0))
+
+    def prepare(self, sequences: list[np.ndarray]) -> None:
+        """Count the transitions of the training sequences. Raises: DataError for none, or ids outside 1..n_items."""
+        c = self.config
+        items, owners = flatten(sequences, c.n_items)
+        self.counts.set(count_transitions(items, owners, c.n_items, decay=c.decay, window=c.window))
+
+    def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
+        """Average the cross-entropy of the next item over every position that has one (Batch (B, L))."""
+        c, batch = self.config, with_first_items(batch)
+        embedding, bias = self._items(generator)
+        known = batch.target != PAD
+        target, real = batch.target[known], batch.history != PAD
+        hidden = self.encoder(self.dropout(embedding[batch.history]), real)
+        condition = torch.where(real.unsqueeze(-1), hidden, self.null)[known]
+        t = random_times(target.shape, schedule=self.schedule, generator=generator, device=target.device)
+        last = torch.rand(target.shape, generator=generator, device=target.device) < c.terminal
+        t = t.masked_fill(last, c.T)
+        eps = torch.randn(condition.shape, generator=generator, device=target.device)
+        x_t = q_sample(embedding[target].detach(), t, eps, schedule=self.schedule)
+        seen = self._others_counts(batch, known)
+        logits = self._logits(self.denoiser(x_t, t, condition), condition, seen, embedding, bias)
+        return {"loss": F.cross_entropy(logits[:, 1:], target - 1)}
+
+    def recommend(
+        self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
+    ) -> Ranking:
+        """Rank the next items of history (B, L) by their log-probability, averaged over `draws` walks.
+
+        Noise comes from the generator's initial seed and each history. Raises: DataError, ConfigError, ModelError.
+        """
+        check_history(history, self.n_items)
+        check_k(k, self.n_items)
+        seeds, c = user_seeds(history, generator=generator), self.config
+        with evaluating(self):
+            items = self._items()
+
+            def score(history: Tensor, rows: Tensor) -> Tensor:
+                logits = self._walk(history, seeds[rows], items, c.draws, c.steps)
+                logits[:, PAD] = -torch.inf
+                logs = logits.log_softmax(1)
+                return logs if c.draws == 1 else logs.unflatten(0, (-1, c.draws)).logsumexp(1)
+
+            return rank_in_chunks(score, history, k, exclude_seen=exclude_seen)
+
+    def generate(self, history: Tensor, *, draws: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        """Sample embeddings (B, draws, d) of possible next items, on the scale of `item_embeddings`."""
+        check_history(history, self.n_items)
+        check_range(draws=(draws, 1, 4096))
+        with evaluating(self):
+            items = self._items()
+            seeds = user_seeds(history, generator=generator)
+            logits = self._walk(history, seeds, items, draws, self.config.sample_steps)
+            return _mean(logits, items[0]).view(len(history), draws, -1)
+
+    def item_embeddings(self) -> Tensor:
+        """Return the embeddings (n+1, d) that generation lands on, row 0 padding."""
+        with evaluating(self):
+            return self._items()[0]
+
+    def _items(self, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Embeddings (n+1, d) of norm √d and biases (n+1,)."""
+        embedding, bias = self.table(generator=generator)
+        return F.normalize(embedding, dim=1) * self.config.d**0.5, bias
+
+    def _walk(self, history: Tensor, seeds: Tensor, items: tuple[Tensor, Tensor], draws: int, steps: int) -> Tensor:
+        """Walk from noise to the last step and return the logits there, (B·draws, n+1)."""
+        history = history[:, -self.config.max_len :]
+        real = history != PAD
+        condition = torch.where(real[:, -1:], self.encoder.last(items[0][history], real), self.null)
+        seen = self._counts_of(history).repeat_interleave(draws, dim=0)
+        condition = condition.repeat_interleave(draws, dim=0)
+        ask = lambda x, t: self._logits(self.denoiser(x, t, condition), condition, seen, *items)
+        x, t = user_normal(seeds, (draws, self.config.d)).flatten(0, 1), self.config.T
+        walk = sample(lambda x, t: _mean(ask(x, t), items[0]), x, schedule=self.schedule, steps=steps)
+        for step in islice(walk, steps - 1):
+            x, t = step.x, step.t
+        return ask(x, torch.full((len(x),), t, device=x.device))
+
+    def _logits(self, query: Tensor, condition: Tensor, seen: Tensor, embedding: Tensor, bias: Tensor) -> Tensor:
+        """(N, n+1) logits of the query (N, d) and the counts (N, n+1)."""
+        trust = F.softplus(self.trust(condition))
+        prior = trust * torch.log1p(seen * self.log_kappa.exp())
+        return torch.addmm(bias, query * self.config.d**-0.5, embedding.T) + prior
+
+    def _counts_of(self, history: Tensor) -> Tensor:
+        """Discounted counts (B, n+1) of what followed the recent items of history (B, L), all users counted."""
+        c, table = self.config, self.counts.table()
+        recent = history[:, -c.window :]
+        age = torch.arange(recent.shape[1] - 1, -1, -1, device=recent.device)
+        factors = c.decay**age * (recent != PAD) / _power(self.counts.degrees[recent], c.degree_power)
+        return table.spread(recent, factors, out=torch.zeros(len(recent), self.n_items + 1, device=recent.device))
+
+    @torch.no_grad()
+    def _others_counts(self, batch: Batch, known: Tensor) -> Tensor:
+        """The same at every known position (N, n+1), without the transitions of the row's own sequence."""
+        c, table = self.config, self.counts.table()
+        piece = torch.cat([batch.history, batch.target[:, -1:]], dim=1)  # (B, L+1)
+        length = piece.shape[1]
+        place = torch.arange(length, device=piece.device)
+        gap = place - place.unsqueeze(1)  # gap[a, b] = b - a
+        near = (gap >= 1) & (gap <= c.window)
+        own = torch.where(near, c.decay ** (gap - 1).clamp(min=0).float(), 0.0)
+        own = own * ((piece != PAD).unsqueeze(2) & (piece != PAD).unsqueeze(1))  # (B, L+1, L+1)
+        degree = (self.counts.degrees[piece] - own.sum(2)).clamp(min=0)
+        age = place[:-1].unsqueeze(1) - place[:-1]  # age[l, a] = l - a
+        recent = torch.where((age >= 0) & (age < c.window), c.decay ** age.clamp(min=0).float(), 0.0)
+        factors = recent * ((batch.history != PAD) / _power(degree[:, :-1], c.degree_power)).unsqueeze(1)  # (B, L, L)
+        rows, at = known.nonzero(as_tuple=True)
+        out = torch.zeros(len(rows), self.n_items + 1, device=piece.device)
+        out = table.spread(batch.history[rows], factors[rows, at], out=out)
+        mine = torch.bmm(factors, own[:, :-1])[rows, at]  # (N, L+1): what the row itself added, by place
+        return out.scatter_add_(1, piece[rows], -mine).clamp_(min=0)
+
+
+def _power(degree: Tensor, power: float) -> Tensor:
+    return degree.clamp(min=1.0) ** power
+
+
+def _mean(logits: Tensor, embedding: Tensor) -> Tensor:
+    """x0_hat (N, d): the mean of the item posterior."""
+    logits = logits.clone()
+    logits[:, PAD] = -torch.inf
+    return logits.softmax(1) @ embedding
