@@ -95,6 +95,7 @@ ROWS = {
         PAPER,
     ),
     "dreamrec": Row("dreamrec", tuple({"dropout": dropout, "terminal": 0.8} for dropout in (0.3, 0.2, 0.1)), NEURAL),
+    "countdiff": Row("countdiff", tuple({"dropout": dropout} for dropout in (0.3, 0.2)), NEURAL),
     "diffrec-paper": Row("diffrec", ({},), ROW_WISE | {"batch_size": 400, "learning_rate": 1e-3, "epochs": 50}),
     "diffrec": Row("diffrec", ({},), ROW_WISE, LATER),
     "tdiffrec": Row("diffrec", ({"w_min": 0.1}, {"w_min": 0.5}), ROW_WISE, LATER),

@@ -15,8 +15,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-ORDER = ("popularity", "markov-last", "markov", "ease", "ease-recency", "sasrec", "dreamrec-paper", "dreamrec")
-METRICS = ("recall@10", "ndcg@10", "mrr@10", "coverage@10")
+ORDER = (
+    "popularity", "markov-last", "markov", "ease", "ease-recency", "sasrec", "gru4rec", "diffrec-paper", "diffrec", "tdiffrec",
+    "ldiffrec", "dreamrec-paper", "dreamrec", "preferdiff", "diffurec", "diqdiff", "ddsr", "maskedids", "countdiff",
+)  # fmt: skip
+METRICS = {"recall@10": "Recall@10", "ndcg@10": "NDCG@10", "mrr@10": "MRR@10", "coverage@10": "coverage@10"}
+MANY_TARGETS = {"recall@10": "Recall@10", "recall@20": "Recall@20", "ndcg@10": "NDCG@10", "ndcg@20": "NDCG@20"}
 DASH = "–"
 
 
@@ -34,7 +38,7 @@ def _bounded(value: dict) -> str:
     return f"{value['mean']:.3f} ({low:.3f} {DASH} {high:.3f})"
 
 
-def recommenders(data: str) -> str:
+def recommenders(data: str, metrics: dict[str, str] = METRICS) -> str:
     """One row a model: seen items masked; means over seeds with bootstrap intervals over users."""
     rows = []
     for name in ORDER:
@@ -46,12 +50,10 @@ def recommenders(data: str) -> str:
         train = sum(s["train_cpu_s"] for s in seeds) / len(seeds)
         decode = sum(s["decode_cpu_s_per_1000"] for s in seeds) / len(seeds)
         figures = [
-            _bounded(masked[m]) if m != "coverage@10" else f"{masked[m]['mean']:.2f}" for m in METRICS if m in masked
+            _bounded(masked[m]) if m != "coverage@10" else f"{masked[m]['mean']:.2f}" for m in metrics if m in masked
         ]
         rows.append([name, *figures, str(len(seeds)), f"{train:.1f}", f"{decode:.2f}"])
-    return _grid(
-        ["model", "Recall@10", "NDCG@10", "MRR@10", "coverage@10", "seeds", "train CPU-s", "CPU-s a 1,000 users"], rows
-    )
+    return _grid(["model", *metrics.values(), "seeds", "train CPU-s", "CPU-s a 1,000 users"], rows)
 
 
 Measure = tuple[str, str, str, Callable[[dict], str]]
@@ -97,7 +99,8 @@ def pictures() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "ml-100k": lambda: recommenders("ml-100k"),
-    "amazon-beauty": lambda: recommenders("amazon-beauty"), "pictures": pictures,
+    "amazon-beauty": lambda: recommenders("amazon-beauty"),
+    "ml-1m-clean": lambda: recommenders("ml-1m-clean", MANY_TARGETS), "pictures": pictures,
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ What differs:
 - Vectors of codes are shared between input and output; codes come from k-means (recsys.semantic_ids), not an RQ-VAE.
 - Code vectors also pass through a small network item by item: sums alone cannot tell which codes belong together.
 - Ranking reads the history as it is (t = 0), or averages over `draws` fuzzy sets at `rank_time`.
-- `generate` walks the codes of the next item from pure noise to 0: x0 is drawn among the items, p(item | history)
+- `sample_items` walks the codes of the next item from pure noise to 0: x0 is drawn among the items, p(item | history)
   times q(x_t | its codes), then x_s from q(x_s | x_t, x0). Every x0 is valid, every step sees a fuzzy set of its own at
   `rank_time`, and by Bayes' rule the draws follow the ranking's probabilities, however many steps there are.
 """
@@ -44,7 +44,7 @@ from ..types import PAD, Batch, Ranking
 
 @dataclass(frozen=True)
 class DDSRConfig:
-    """`m` digits of `V` codes an item; `noise` is the share of codes redrawn at T; `sample_steps` serve `generate`."""
+    """`m` digits of `V` codes an item; `noise` is the share of codes redrawn at T; `sample_steps`: `sample_items`."""
 
     n_items: int
     objective: str = "items"
@@ -142,7 +142,7 @@ class DDSR(nn.Module):
 
             return rank_in_chunks(score, history, k, exclude_seen=exclude_seen)
 
-    def generate(self, history: Tensor, *, draws: int = 1, generator: torch.Generator | None = None) -> Tensor:
+    def sample_items(self, history: Tensor, *, draws: int = 1, generator: torch.Generator | None = None) -> Tensor:
         """Draw possible next items (B, draws) by `sample_steps` steps of the reverse process."""
         check_history(history, self.n_items)
         check_range(draws=(draws, 1, 4096))

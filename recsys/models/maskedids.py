@@ -148,7 +148,7 @@ class MaskedIds(nn.Module):
 
             return rank_in_chunks(score, history, k, exclude_seen=exclude_seen)
 
-    def generate(self, history: Tensor, *, draws: int = 1, generator: torch.Generator | None = None) -> Tensor:
+    def sample_items(self, history: Tensor, *, draws: int = 1, generator: torch.Generator | None = None) -> Tensor:
         """Draw possible next items (B, draws) digit by digit, the most certain digit first."""
         check_history(history, self.n_items)
         check_range(draws=(draws, 1, 4096))

@@ -87,12 +87,12 @@ def test_a_draw_is_a_sample_and_near_the_sum_of_squared_probabilities(name):
     """
     model, chain = _fitted(name, 0), _chain(0)
     history, target = _histories(chain, 500)
-    drawn = model.generate(history, draws=8)
+    drawn = model.sample_items(history, draws=8)
     assert drawn.shape == (500, 8) and 1 <= int(drawn.min()) and int(drawn.max()) <= N
     follower = torch.from_numpy(chain.follower)[history[:, -1]]
     assert float((drawn == follower[:, None]).float().mean()) == pytest.approx(chain.bayes_hit, abs=0.08)
     assert float((drawn == target[:, None]).float().mean()) == pytest.approx(chain.draw_hit, abs=0.08)
-    again = model.generate(history[:7], draws=8)
+    again = model.sample_items(history[:7], draws=8)
     assert float((again == drawn[:7]).float().mean()) > 0.98  # a user's draws do not depend on the batch
 
 
@@ -102,7 +102,7 @@ def test_draws_have_the_probabilities_of_the_ranking_however_many_steps_there_ar
     ranking, config = model.recommend(history, N, exclude_seen=False), model.config
     for steps in (1, 4):
         model.config = dataclasses.replace(config, sample_steps=steps)
-        drawn = model.generate(history, draws=2000)
+        drawn = model.sample_items(history, draws=2000)
         for user in range(2):
             share = torch.bincount(drawn[user], minlength=N + 1)[ranking.items[user]] / 2000
             torch.testing.assert_close(share, ranking.scores[user].exp(), atol=0.04, rtol=0)

@@ -23,6 +23,8 @@ def _batch(sequences) -> Batch:
 
 
 def _fit(model, sequences, *, epochs, lr=5e-3, seed=0):
+    if hasattr(model, "prepare"):
+        model.prepare(sequences)
     batch, generator = _batch(sequences), torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr)
     for _ in range(epochs):
@@ -64,7 +66,11 @@ def test_dreamrec_comes_within_five_percent_of_bayes_and_never_above(seed, decod
     assert 0.95 * chain.bayes_hit < _hit(model, chain) < chain.bayes_hit + noise
 
 
-@pytest.mark.parametrize("fitted", [lambda: _dreamrec(0), lambda: _member("bidirectional", 0)], ids=["causal", "both"])
+@pytest.mark.parametrize(
+    "fitted",
+    [lambda: _dreamrec(0), lambda: _member("bidirectional", 0), lambda: _member("countdiff", 0)],
+    ids=["causal", "both", "countdiff"],
+)
 def test_a_single_draw_is_a_sample_not_a_ranking(fitted):
     """A generated item must follow the chain as often as the model believes, not always: draws are calibrated."""
     model, chain = fitted(), _chain(0)
@@ -87,6 +93,7 @@ ONE_PREFIX = {"epochs": 30, "lr": 1e-2}  # of each row a step: more epochs for a
 FAMILY = {
     "gru4rec": ("gru4rec", {}, {"epochs": 10}),
     "preferdiff": ("preferdiff", {}, {"epochs": 10}),
+    "countdiff": ("countdiff", {}, {"epochs": 5}),
     "bidirectional": ("dreamrec", {"encoder": "bidirectional", "positions": "one"}, ONE_PREFIX),
     "diffurec": ("diffurec", {"sample_steps": 2}, ONE_PREFIX),
     "diqdiff": ("diqdiff", {"sample_steps": 2}, ONE_PREFIX),
@@ -109,7 +116,7 @@ def test_the_family_comes_within_five_percent_of_bayes_and_never_above(name, see
     assert 0.95 * chain.bayes_hit < hit < chain.bayes_hit + noise
 
 
-@pytest.mark.parametrize("name", ["preferdiff", "diqdiff"])
+@pytest.mark.parametrize("name", ["preferdiff", "diqdiff", "countdiff"])
 def test_the_family_finds_nothing_in_noise(name):
     chance, spread = 1 / N, 3 * (1 / N * (1 - 1 / N) / TEST) ** 0.5
     assert abs(_hit(_member(name, 0, 0.0), _chain(0, 0.0)) - chance) < spread
