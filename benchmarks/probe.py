@@ -83,10 +83,11 @@ def _targets(captions: list[str]) -> dict[str, Tensor]:
     return {k: torch.tensor([words.index(s[k]) if k in s else -100 for s in said]) for k, words in HEADS.items()}
 
 
-def _corpus(folder: Path) -> tuple[np.ndarray, list[str]]:
+def _corpus(folder: Path, split: str) -> tuple[np.ndarray, list[str]]:
     rows = [json.loads(line) for line in (folder / "meta.jsonl").read_text().splitlines()]
     pictures = np.load(folder / "image.npy", mmap_mode="r")
     first = [i for i, r in enumerate(rows) if i == 0 or r["seed"] != rows[i - 1]["seed"]]  # one row a person
+    first = [i for i in first if rows[i]["split"] == split]
     return pictures[first], [rows[i]["caption"] for i in first]
 
 
@@ -115,7 +116,7 @@ def train(corpora: list[Path], *, epochs: int, seed: int = 0) -> Probe:
     """Train a probe on corpora; random flips, shifts, light and noise keep it from leaning on exact pixels."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    parts = [_corpus(corpus) for corpus in corpora]
+    parts = [_corpus(corpus, "train") for corpus in corpora]
     pictures, captions = np.concatenate([part[0] for part in parts]), [c for part in parts for c in part[1]]
     targets, model = _targets(captions), Probe()
     model(_tensor(pictures[:1]))
@@ -166,7 +167,7 @@ def main() -> None:
     args = parser.parse_args()
     start = time.process_time()
     model = train(args.corpus, epochs=args.epochs)
-    pictures, captions = _corpus(args.heldout)
+    pictures, captions = _corpus(args.heldout, "heldout")
     score = agreement(read(model, pictures), captions)
     args.out.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), args.out / "probe.safetensors")
