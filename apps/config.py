@@ -36,7 +36,7 @@ class StyleConfig:
     scenes: int = 2
     """Number of scenes painted from a prompt, 0 to 32."""
     steps: int = 20
-    """Denoising steps of each picture, 1 to 1000."""
+    """Denoising steps of each scene, 1 to 1000; try-on takes stylist.tryon_steps."""
     stylist: dict[str, Any] = field(default_factory=dict)
     """Finer settings of the stylist by name, as in --stylist.diversity 0.5 or --stylist.tryon_guidance 3."""
     seed: int = 0
@@ -143,9 +143,9 @@ class WearConfig:
     """PNG to write."""
     model: str = "embedded"
     """Try-on model: `embedded`, or a folder in diffusers' layout."""
-    steps: int = 20
+    steps: int = 8
     """Denoising steps, 1 to 1000."""
-    guidance: float = 2.5
+    guidance: float = 1.5
     """Strength of guidance, 1 and more; 1 is none."""
     seed: int = 0
     """Seed of the noise."""

@@ -180,7 +180,7 @@ def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
         with gr.Row():
             made["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
             made["dice"] = gr.Button("New seed", size="sm", elem_id="dice")
-        made["steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps of each picture", elem_id="steps")
+        made["steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps of each scene", elem_id="steps")
     with gr.Row():
         made["go"] = gr.Button("Make looks", variant="primary", elem_id="go")
         made["stop"] = gr.Button("Cancel", interactive=False, elem_id="stop")

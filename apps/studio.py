@@ -184,9 +184,7 @@ class Studio:
         Raises: ConfigError, DataError, ModelError; nothing is left behind then, nor when the iterator is closed.
         """
         check_out_dir(Path(out))
-        config = checked(
-            StyleConfig, {"tryon_steps": order.steps, "scene_steps": order.steps, **order.stylist}, "stylist"
-        )
+        config = checked(StyleConfig, {"scene_steps": order.steps, **order.stylist}, "stylist")
         sitter = self.source.sitter(order.user) if order.looks else None
         return write_looks(
             self._looks(order, sitter, config, stop),

@@ -266,7 +266,7 @@ def main() -> None:
     parser.add_argument("--model", default="embedded", help="name or folder of the model")
     parser.add_argument("--n", type=int, default=100)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--guidance", type=float, default=2.0, help="2 for text2image, 1.5 with 8 steps for try-on")
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--probe", type=Path)
     parser.add_argument("--sheets", type=Path, default=Path("runs/sheets"))
@@ -277,7 +277,7 @@ def main() -> None:
     result = COMMANDS[args.what](args)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     report = {
-        "command": "python benchmarks/pictures.py " + " ".join(sys.argv[1:]),
+        "command": "python benchmarks/pictures.py " + " ".join(w.rsplit("/", 1)[-1] for w in sys.argv[1:]),
         "commit": commit,
         "steps": args.steps,
         "guidance": args.guidance,

@@ -54,10 +54,10 @@ class StyleConfig:
     diversity: float = 0.3
     exclude_seen: bool = True
     batch_size: int = 2
-    tryon_steps: int = 20
-    tryon_guidance: float = 2.5
+    tryon_steps: int = 8
+    tryon_guidance: float = 1.5
     scene_steps: int = 20
-    scene_guidance: float = 5.0
+    scene_guidance: float = 2.0
     negative_prompt: str = ""
     scene_size: tuple[int, int] | None = None
 

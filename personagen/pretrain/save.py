@@ -30,6 +30,14 @@ def write_tokenizer_files(tokenizer: CLIPTokenizer, folder: Path) -> None:
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
 
 
+def forget_paths(folder: Path) -> None:
+    """Take out of saved configurations where on this machine their parts were read from."""
+    for file in folder.rglob("config.json"):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if config.pop("_name_or_path", None) is not None:
+            file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def load_unet(folder: str, *, setting: str) -> UNet2DConditionModel:
     """Load a UNet to start from, in float32. Raises ModelError, naming the setting, when the folder holds none."""
     if not (Path(folder) / "config.json").is_file():

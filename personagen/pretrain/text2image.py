@@ -20,7 +20,7 @@ from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .latents import cache_latents, load_encoder
 from .loop import choose_device, run
 from .preview import write_grid
-from .save import half_copy, load_unet, write_tokenizer_files
+from .save import forget_paths, half_copy, load_unet, write_tokenizer_files
 from .text import CAPTIONS, load_text
 
 
@@ -155,6 +155,7 @@ class Text2ImageStage:
         with quiet():
             finished.save_pretrained(folder / "embedded", safe_serialization=True)
         write_tokenizer_files(self.tokenizer, folder / "embedded" / "tokenizer")
+        forget_paths(folder / "embedded")
         return folder / "embedded"
 
     def _tokenize(self, texts: list[str]) -> Tensor:

@@ -28,7 +28,7 @@ from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .latents import Encoder, cache_latents, drape_over, load_encoder, paint_over, vary
 from .loop import choose_device, run
 from .preview import psnr, write_grid
-from .save import half_copy, load_unet
+from .save import forget_paths, half_copy, load_unet
 
 NEEDS = ("image", "garment", "mask")
 
@@ -234,6 +234,7 @@ class TryOnStage:
         with quiet():
             pipe.save_pretrained(folder / "tryon", safe_serialization=True)
         shutil.rmtree(folder / "tryon" / "vae")
+        forget_paths(folder / "tryon")
         return folder / "tryon"
 
 

@@ -88,8 +88,8 @@ def test_the_main_job_is_the_same_twice(models, recommender, tmp_path):
     report = json.loads((outs[0] / "looks.json").read_text(encoding="utf-8"))
     assert [look["kind"] for look in report["looks"]] == ["tryon"] * 2 + ["scene"]
     assert all(look["prompt"] and look["why"] and look["seconds"] >= 0 for look in report["looks"])
-    chunk = read_png(outs[0] / pictures[0])
-    assert chunk.parameters is not None and chunk.parameters.settings["Steps"] == "2"
+    chunks = [read_png(outs[0] / look["file"]) for look in report["looks"]]
+    assert [chunk.parameters and chunk.parameters.settings["Steps"] for chunk in chunks] == ["8", "8", "2"]
 
 
 def test_metadata_can_be_left_out(models, recommender, tmp_path):
