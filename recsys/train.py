@@ -162,8 +162,9 @@ def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: A
     pieces = windows(split.train, config.max_length)
     if not pieces:
         raise DataError("no training sequence has two items; there is nothing to learn a next item from.")
-    if hasattr(model, "prepare"):  # what is counted rather than trained
-        model.prepare(split.train)
+    prepare = getattr(model, "prepare", None)
+    if prepare is not None:  # what is counted rather than trained
+        prepare(split.train)
     model.to(accelerator.device)
     for tensor in model.state_dict().values():  # all processes start as the first
         broadcast(tensor, from_process=0)
@@ -209,9 +210,9 @@ def _update(run: _Run, batch: Batch) -> dict[str, float]:
             run.accelerator.backward(losses["loss"])
     _average_gradients(run, sound=bool(losses["loss"].isfinite()))
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm)
-    losses = {name: run.accelerator.reduce(value.detach(), "mean") for name, value in losses.items()}
-    _step_or_skip(run, bool(losses["loss"].isfinite()) and bool(norm.isfinite()))
-    values = {name: float(value) for name, value in losses.items()}
+    means: dict[str, Any] = {name: run.accelerator.reduce(value.detach(), "mean") for name, value in losses.items()}
+    values = {name: float(value) for name, value in means.items()}
+    _step_or_skip(run, math.isfinite(values["loss"]) and bool(norm.isfinite()))
     return values | ({"skipped": float(run.skipped)} if run.skipped else {})
 
 

@@ -126,7 +126,9 @@ def test_items_that_did_not_come_before_have_no_loss_and_no_influence():
     losses = []
     for change in (0.0, 5.0):
         with torch.no_grad():
-            model.unet.out.bias[0] += change  # the first channel is missing here
+            bias = model.unet.out.bias
+            assert bias is not None
+            bias[0] += change  # the first channel is missing here
             losses.append(float(model.loss(batch, generator=generator.manual_seed(0))["loss"]))
     assert losses[0] == losses[1]
 
