@@ -83,7 +83,7 @@ def q_sample(x0: Tensor, t: Tensor, u: Tensor, *, schedule: Schedule, noise: Ten
     kept = _wide(keep(schedule, t), x0)
     rest = (u.double() - kept) / (1 - kept).clamp(min=1e-12)
     total = noise.double().cumsum(0)
-    new = torch.searchsorted(total, rest.clamp(min=0) * total[-1], right=True)
+    new = torch.searchsorted(total, (rest.clamp(min=0) * total[-1]).contiguous(), right=True)
     return torch.where(rest < 0, x0, new.clamp(max=int(noise.nonzero()[-1])))
 
 
