@@ -15,8 +15,8 @@ A sequence may not find its own transitions in the counts, or it would learn to 
 the counts for its own rows (leave one out), which the counts over all others make exact for items taken once.
 """
 
+import math
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
@@ -26,12 +26,13 @@ from torch import Tensor, nn
 from ..denoiser import PosteriorDenoiser
 from ..encoder import TransformerEncoder
 from ..errors import ModelError, check_range
-from ..gaussian import q_sample, random_times, sample
+from ..gaussian import q_sample, random_times
 from ..items import ItemTable, with_first_items
 from ..mode import evaluating
-from ..noise import user_normal, user_seeds
+from ..noise import user_seeds
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..schedule import by_name
+from ..trajectory import last_answer
 from ..transitions import Transitions, count_transitions
 from ..types import PAD, Batch, Ranking
 from .counting import flatten
@@ -171,7 +172,7 @@ class CountDiff(nn.Module):
                 logits = self._walk(history, seeds[rows], items, c.draws, c.steps)
                 logits[:, PAD] = -torch.inf
                 logs = logits.log_softmax(1)
-                return logs if c.draws == 1 else logs.unflatten(0, (-1, c.draws)).logsumexp(1)
+                return logs if c.draws == 1 else logs.unflatten(0, (-1, c.draws)).logsumexp(1) - math.log(c.draws)
 
             return rank_in_chunks(score, history, k, exclude_seen=exclude_seen)
 
@@ -202,12 +203,11 @@ class CountDiff(nn.Module):
         condition = torch.where(real[:, -1:], self.encoder.last(items[0][history], real), self.null)
         seen = self._counts_of(history).repeat_interleave(draws, dim=0)
         condition = condition.repeat_interleave(draws, dim=0)
-        ask = lambda x, t: self._logits(self.denoiser(x, t, condition), condition, seen, *items)
-        x, t = user_normal(seeds, (draws, self.config.d)).flatten(0, 1), self.config.T
-        walk = sample(lambda x, t: _mean(ask(x, t), items[0]), x, schedule=self.schedule, steps=steps)
-        for step in islice(walk, steps - 1):
-            x, t = step.x, step.t
-        return ask(x, torch.full((len(x),), t, device=x.device))
+        return last_answer(
+            lambda x, t: self._logits(self.denoiser(x, t, condition), condition, seen, *items), seeds,
+            clean=lambda logits: _mean(logits, items[0]), d=self.config.d, draws=draws, schedule=self.schedule,
+            steps=steps, eta=0.0,
+        )  # fmt: skip
 
     def _logits(self, query: Tensor, condition: Tensor, seen: Tensor, embedding: Tensor, bias: Tensor) -> Tensor:
         """(N, n+1) logits of the query (N, d) and the counts (N, n+1)."""

@@ -11,7 +11,7 @@ import torch
 from recsys.models.ddsr import DDSR, DDSRConfig, straight
 from recsys.models.maskedids import MaskedIds, MaskedIdsConfig, random_masks
 from recsys.synthetic import markov_chain, tastes
-from recsys.types import Batch
+from tests.recsys.fitting import batch_of, fit
 
 N, LENGTH, TRAIN, TEST = 50, 12, 400, 2000
 SMALL = {"d": 32, "max_len": LENGTH, "layers": 1, "dropout": 0.1, "m": 3, "V": 8}
@@ -21,23 +21,6 @@ VARIANTS = {
     "digits": (DDSR, DDSRConfig, {**FUZZY, "objective": "digits", "kernel": "absorbing"}),
     "masked": (MaskedIds, MaskedIdsConfig, {}),
 }
-
-
-def _batch(sequences) -> Batch:
-    rows = torch.from_numpy(np.stack(sequences))
-    return Batch(rows[:, :-1], rows[:, 1:])
-
-
-def _fit(model, sequences, *, epochs, lr=1e-2, seed=0):
-    model.prepare(sequences)
-    batch, generator = _batch(sequences), torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(batch.history), generator=generator).split(64):
-            optimizer.zero_grad()
-            model.loss(Batch(batch.history[rows], batch.target[rows]), generator=generator)["loss"].backward()
-            optimizer.step()
-    return model
 
 
 @functools.cache
@@ -50,7 +33,7 @@ def _fitted(name, seed, p=0.8):
     torch.manual_seed(seed)
     cls, config_class, changes = VARIANTS[name]
     model = cls(config_class(N, **{**SMALL, **changes}))
-    return _fit(model, _chain(seed, p).sequences[:TRAIN], epochs=15 if p else 4, seed=seed)
+    return fit(model, _chain(seed, p).sequences[:TRAIN], epochs=15 if p else 4, lr=1e-2, seed=seed)
 
 
 def _histories(chain, count=TEST):
@@ -129,7 +112,7 @@ def test_masks_are_as_many_as_drawn_and_the_loss_is_a_bound_in_nats():
     model = MaskedIds(MaskedIdsConfig(N, **SMALL))
     for parameter in (model.digits.table, model.digits.bias):
         torch.nn.init.zeros_(parameter)
-    batch = _batch(_chain(0).sequences[:64])
+    batch = batch_of(_chain(0).sequences[:64])
     loss = model.loss(batch, generator=torch.Generator().manual_seed(0))["loss"]
     assert float(loss.detach()) == pytest.approx(3 * math.log(8), rel=1e-5)
 

@@ -11,28 +11,10 @@ from recsys.models import MODELS
 from recsys.models.dreamrec import DreamRec, DreamRecConfig
 from recsys.models.sasrec import SASRec, SASRecConfig
 from recsys.synthetic import markov_chain, tastes
-from recsys.types import Batch
+from tests.recsys.fitting import fit
 
 N, LENGTH, TRAIN, TEST = 50, 12, 400, 2000
 SMALL = {"d": 32, "max_len": LENGTH, "layers": 1, "dropout": 0.1}
-
-
-def _batch(sequences) -> Batch:
-    rows = torch.from_numpy(np.stack(sequences))
-    return Batch(rows[:, :-1], rows[:, 1:])
-
-
-def _fit(model, sequences, *, epochs, lr=5e-3, seed=0):
-    if hasattr(model, "prepare"):
-        model.prepare(sequences)
-    batch, generator = _batch(sequences), torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(batch.history), generator=generator).split(64):
-            optimizer.zero_grad()
-            model.loss(Batch(batch.history[rows], batch.target[rows]), generator=generator)["loss"].backward()
-            optimizer.step()
-    return model
 
 
 @functools.cache
@@ -53,7 +35,7 @@ def _bayes_on_test(chain) -> float:
 @functools.cache
 def _dreamrec(seed, p=0.8):
     torch.manual_seed(seed)
-    return _fit(DreamRec(DreamRecConfig(N, **SMALL)), _chain(seed, p).sequences[:TRAIN], epochs=10, seed=seed)
+    return fit(DreamRec(DreamRecConfig(N, **SMALL)), _chain(seed, p).sequences[:TRAIN], epochs=10, seed=seed)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -105,7 +87,7 @@ def _member(name, seed, p=0.8):
     model, changes, how = FAMILY[name]
     torch.manual_seed(seed)
     cls, config_class = MODELS[model]
-    return _fit(cls(config_class(N, **SMALL, **changes)), _chain(seed, p).sequences[:TRAIN], seed=seed, **how)
+    return fit(cls(config_class(N, **SMALL, **changes)), _chain(seed, p).sequences[:TRAIN], seed=seed, **how)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -125,7 +107,7 @@ def test_the_family_finds_nothing_in_noise(name):
 @pytest.mark.parametrize("encoder", ["transformer", "gru", "caser"])
 def test_sasrec_comes_within_five_percent_of_bayes_with_every_encoder(encoder):
     chain = _chain(1)
-    model = _fit(SASRec(SASRecConfig(N, encoder=encoder, **SMALL)), chain.sequences[:TRAIN], epochs=10)
+    model = fit(SASRec(SASRecConfig(N, encoder=encoder, **SMALL)), chain.sequences[:TRAIN], epochs=10)
     assert 0.95 * chain.bayes_hit < _hit(model, chain) < chain.bayes_hit + 0.03
 
 
@@ -135,7 +117,7 @@ def test_an_item_that_was_never_in_training_is_found_by_its_features(cls, config
     """Two items of every kind arrive after training: users must get those of their own kind."""
     data = tastes()
     config = config_class(60, items=source, n_features=data.features.shape[1], **SMALL)
-    model = _fit(cls(config, features=data.features), data.sequences, epochs=12)
+    model = fit(cls(config, features=data.features), data.sequences, epochs=12)
     arrivals = data.features[[*range(1, 7), *range(7, 13)]]
     arrivals[:, 6:] = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
     grown = model.with_items(arrivals)
