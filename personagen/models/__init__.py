@@ -103,7 +103,7 @@ def _remedy(name_or_path: str | Path) -> str:
     if name_or_path == "embedded":
         return (
             "clone the repository again, or train it: personagen pretrain configs/pretrain/vae.yaml, then "
-            "text2image.yaml and tryon.yaml."
+            "text.yaml, text2image.yaml and tryon.yaml."
         )
     return 'give "embedded" or the path of a folder in diffusers\' layout (model_index.json, unet/, ...).'
 

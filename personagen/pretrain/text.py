@@ -183,7 +183,7 @@ def load_text(folder: str | Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
 
 def _tokenizer(config: PretrainConfig, corpora: list[tuple[Corpus, float]]) -> CLIPTokenizer:
     """Read the run's tokenizer, or train it at the first start: a resumed run must keep its token ids."""
-    folder = Path(config.output_dir if config.start_from is None else config.start_from) / "tokenizer"
+    folder = Path(config.output_dir) / "tokenizer"
     if not (folder / "tokenizer.json").is_file():
         size = config.text
         captions = [
