@@ -1,7 +1,8 @@
-"""Turn short item texts (titles, keywords) into feature vectors, without any model trained elsewhere.
+"""Turn short item texts (titles, keywords) into feature vectors and neighbours, without any model trained elsewhere.
 
-TF-IDF over words, rows of unit norm, then a truncated singular value decomposition (latent semantic analysis,
-Deerwester et al. 1990); columns keep their singular values and the whole is scaled to unit mean square.
+Both start from TF-IDF over words, rows of unit norm. Features are its truncated singular value decomposition (latent
+semantic analysis, Deerwester et al. 1990); columns keep their singular values and the whole is scaled to unit mean
+square. Neighbours are the items of the highest cosine over all words, which keep the rare ones (a brand, a series).
 """
 
 import re
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import ConfigError, DataError
+from .transitions import Transitions
 
 WORD = re.compile(r"[^\W_]+")
 
@@ -22,9 +24,7 @@ def text_features(texts: Sequence[str], *, dimensions: int, min_count: int = 2, 
     texts[0] belongs to padding, and its row is zero, as are rows of items without a word that occurs in `min_count`
     texts. Raises: ConfigError for more dimensions than items or words; DataError when no word is common.
     """
-    words = [WORD.findall(text.lower()) for text in texts]
-    words[0] = []
-    matrix = _tf_idf(words, min_count)
+    matrix = _tf_idf(_words(texts), min_count)
     if not 1 <= dimensions <= min(matrix.shape):
         raise ConfigError(f"dimensions is {dimensions}; {matrix.shape[0]} items with {matrix.shape[1]} words "
                           f"allow 1 to {min(matrix.shape)}.")  # fmt: skip
@@ -34,6 +34,33 @@ def text_features(texts: Sequence[str], *, dimensions: int, min_count: int = 2, 
     filled = torch.zeros(len(texts)).index_fill_(0, matrix.coalesce().indices()[0], 1.0)
     features = left[:, :dimensions] * values[:dimensions] * filled.unsqueeze(1)
     return features / features[filled > 0].square().mean().sqrt()
+
+
+def text_neighbours(texts: Sequence[str], *, count: int = 50, min_count: int = 2) -> Transitions:
+    """Find the `count` items most like each, itself left out: row i holds them, weights their cosine in (0, 1].
+
+    texts[0] belongs to padding and has none. Items that share no word are no neighbours.
+    Raises: ConfigError for a count outside 1 to the number of items less one; DataError when no word is common.
+    """
+    n = len(texts) - 1
+    if not 1 <= count < n:
+        raise ConfigError(f"count is {count}; {n} items allow 1 to {n - 1} neighbours.")
+    matrix = _tf_idf(_words(texts), min_count).coalesce()
+    likes, items = [], []
+    for rows in torch.arange(n + 1).split(512):
+        cosine = torch.mm(matrix, matrix.index_select(0, rows).to_dense().T).T  # (512, n+1)
+        cosine[torch.arange(len(rows)), rows] = 0
+        like, item = cosine.topk(count, dim=1)
+        likes.append(like)
+        items.append(item)
+    like, item = torch.cat(likes), torch.cat(items)
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), (like > 0).sum(1).cumsum(0)])
+    return Transitions(starts, item[like > 0], like[like > 0].clamp(max=1.0))
+
+
+def _words(texts: Sequence[str]) -> list[list[str]]:
+    """Split every text into words; padding's (the first) has none."""
+    return [[], *(WORD.findall(text.lower()) for text in texts[1:])]
 
 
 def _tf_idf(words: list[list[str]], min_count: int) -> Tensor:

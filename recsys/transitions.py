@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from .errors import ModelError
 
 DENSE = 0.02  # from this share of filled entries on, whole rows are added: fewer steps for more numbers
 
@@ -74,3 +76,44 @@ def count_transitions(items: Tensor, owners: Tensor, n_items: int, *, decay: flo
         weights = torch.zeros(len(codes), dtype=torch.float64).index_add_(0, inverse, torch.cat([weights, discount]))
     rows = torch.bincount(codes // width, minlength=width)
     return Transitions(torch.cat([torch.zeros(1, dtype=torch.int64), rows.cumsum(0)]), codes % width, weights)
+
+
+class TransitionTable(nn.Module):
+    """Transitions that are saved with a model, whatever their number; empty at first."""
+
+    def __init__(self, n_items: int):
+        super().__init__()
+        self.starts: Tensor
+        self.follows: Tensor
+        self.weights: Tensor
+        self.register_buffer("starts", torch.zeros(n_items + 2, dtype=torch.int64))
+        self.register_buffer("follows", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("weights", torch.zeros(0))
+        self._table: Transitions | None = None
+        self.degrees = torch.zeros(n_items + 1)
+
+    @property
+    def filled(self) -> bool:
+        """Tell whether anything was counted."""
+        return len(self.follows) > 0
+
+    def set(self, counted: Transitions) -> None:
+        """Take over counted transitions."""
+        device = self.starts.device
+        self.starts, self.follows = counted.starts.to(device), counted.follows.to(device)
+        self.weights, self._table = counted.weights.float().to(device), None
+
+    def table(self) -> Transitions:
+        """Return them. Raises: ModelError where nothing was counted."""
+        if not self.filled:
+            raise ModelError("there are no counts; call prepare(sequences), or load saved weights, first.")
+        if self._table is None or self._table.weights is not self.weights:
+            self._table = Transitions(self.starts, self.follows, self.weights).with_dense()
+            self.degrees = self._table.degrees()
+        return self._table
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        for name in ("follows", "weights"):  # their length is that of the data
+            if prefix + name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=self.starts.device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)

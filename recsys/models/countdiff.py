@@ -3,12 +3,13 @@
 Counts of which item followed which beat most published sequence models on sparse data (see markov.py), and a network
 has to spend its capacity on learning them again. Here they are the prior that the reverse process starts from:
 
-    log p(i | history) = q(c)·e_i/√d + b_i + g(c)·log(1 + kappa s_i(history)) - log Z
+    log p(i | history) = q(c)·e_i/√d + b_i + sum_k g_k(c)·log(1 + kappa_k s_ki(history)) - log Z
     log p(i | x_t, history) = the same + (alpha_t/sigma_t²) x_t·e_i - log Z_t            (docs/notation.md)
 
-with c from a causal transformer, |e_i| = √d, and s_i the discounted transition counts of the recent items, where
-g and kappa are learnt. x0_hat = sum_i p(i | x_t, history) e_i, so everything that is known of Gaussian diffusion holds:
-one step from noise ranks by the prior itself, several steps sample items (`generate`), calibrated and different.
+with c from a causal transformer, |e_i| = √d, s_1i the discounted transition counts of the recent items and, where items
+have neighbours (by their texts, say), s_2i the discounted likeness to the recent items; g and kappa are learnt.
+x0_hat = sum_i p(i | x_t, history) e_i, so everything that is known of Gaussian diffusion holds: one step from noise
+ranks by the prior itself, several steps sample items (`generate`), calibrated and different.
 
 Training: cross-entropy of the next item at every position, a share `terminal` of them at t = T, where ranking starts.
 A sequence may not find its own transitions in the counts, or it would learn to trust them blindly: each is taken out of
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from ..denoiser import PosteriorDenoiser
 from ..encoder import TransformerEncoder
-from ..errors import ModelError, check_range
+from ..errors import check_range
 from ..gaussian import q_sample, random_times
 from ..items import ItemTable, with_first_items
 from ..mode import evaluating
@@ -33,14 +34,20 @@ from ..noise import user_seeds
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..schedule import by_name
 from ..trajectory import last_answer
-from ..transitions import Transitions, count_transitions
+from ..transitions import Transitions, TransitionTable, count_transitions
 from ..types import PAD, Batch, Ranking
 from .counting import flatten
+
+SPARSE = 0.1  # up to this share of filled cells, visiting them alone is faster
 
 
 @dataclass(frozen=True)
 class CountDiffConfig:
-    """`decay`, `window` and `degree_power` are those of the counts (markov.py); the others are as in DreamRecConfig."""
+    """`decay`, `window` and `degree_power` are those of the counts (markov.py); the others are as in DreamRecConfig.
+
+    `likeness_decay` discounts the neighbours of older items. `unseen_only` trains the choice among items that the
+    history does not hold: right where nobody takes an item twice and seen items are not ranked.
+    """
 
     n_items: int
     d: int = 64
@@ -54,6 +61,8 @@ class CountDiffConfig:
     decay: float = 0.7
     window: int = 10
     degree_power: float = 0.5
+    likeness_decay: float = 0.3
+    unseen_only: bool = False
     T: int = 100
     schedule: str = "sqrt"
     terminal: float = 0.8
@@ -71,46 +80,11 @@ class CountDiffConfig:
             T=(self.T, 1, 10_000),
         )
         check_range(dropout=(self.dropout, 0, 0.95), id_dropout=(self.id_dropout, 0, 1))
-        check_range(decay=(self.decay, 0.01, 1), degree_power=(self.degree_power, 0, 1), terminal=(self.terminal, 0, 1))
+        check_range(decay=(self.decay, 0.01, 1), likeness_decay=(self.likeness_decay, 0, 1))
+        check_range(degree_power=(self.degree_power, 0, 1), terminal=(self.terminal, 0, 1))
         check_range(
             draws=(self.draws, 1, 1024), steps=(self.steps, 1, self.T), sample_steps=(self.sample_steps, 1, self.T)
         )
-
-
-class Counts(nn.Module):
-    """The transitions of the training sequences, saved with the model, whatever their number."""
-
-    def __init__(self, n_items: int):
-        super().__init__()
-        self.starts: Tensor
-        self.follows: Tensor
-        self.weights: Tensor
-        self.register_buffer("starts", torch.zeros(n_items + 2, dtype=torch.int64))
-        self.register_buffer("follows", torch.zeros(0, dtype=torch.int64))
-        self.register_buffer("weights", torch.zeros(0))
-        self._table: Transitions | None = None
-        self.degrees = torch.zeros(n_items + 1)
-
-    def set(self, counted: Transitions) -> None:
-        """Take over counted transitions."""
-        device = self.starts.device
-        self.starts, self.follows = counted.starts.to(device), counted.follows.to(device)
-        self.weights, self._table = counted.weights.float().to(device), None
-
-    def table(self) -> Transitions:
-        """Return them. Raises: ModelError where nothing was counted."""
-        if not len(self.follows):
-            raise ModelError("CountDiff has no counts; call prepare(sequences), or load saved weights, first.")
-        if self._table is None or self._table.weights is not self.weights:
-            self._table = Transitions(self.starts, self.follows, self.weights).with_dense()
-            self.degrees = self._table.degrees()
-        return self._table
-
-    def _load_from_state_dict(self, state_dict, prefix, *rest):
-        for name in ("follows", "weights"):  # their length is that of the data
-            if prefix + name in state_dict:
-                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=self.starts.device))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class CountDiff(nn.Module):
@@ -124,19 +98,23 @@ class CountDiff(nn.Module):
         self.table = ItemTable(c.n_items, c.d, source=c.items, n_features=c.n_features, id_dropout=c.id_dropout)
         if features is not None:
             self.table.set_features(features)
-        self.counts = Counts(c.n_items)
+        self.counts, self.neighbours = TransitionTable(c.n_items), TransitionTable(c.n_items)
         self.encoder = TransformerEncoder(c.d, max_len=c.max_len, layers=c.layers, heads=c.heads, dropout=c.dropout)
         self.null = nn.Parameter(torch.randn(c.d) * 0.02)
         self.dropout = nn.Dropout(c.dropout)
         self.denoiser = PosteriorDenoiser(c.d, schedule=self.schedule)
-        self.trust = nn.Linear(c.d, 1)
-        self.log_kappa = nn.Parameter(torch.full((1,), 3.0))
+        self.trust = nn.Linear(c.d, 2)
+        self.log_kappa = nn.Parameter(torch.full((2,), 3.0))
 
     def prepare(self, sequences: list[np.ndarray]) -> None:
         """Count the transitions of the training sequences. Raises: DataError for none, or ids outside 1..n_items."""
         c = self.config
         items, owners = flatten(sequences, c.n_items)
         self.counts.set(count_transitions(items, owners, c.n_items, decay=c.decay, window=c.window))
+
+    def set_neighbours(self, neighbours: Transitions) -> None:
+        """Let items like the recent ones be more likely: row i holds the items like i, weights their likeness."""
+        self.neighbours.set(neighbours)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Average the cross-entropy of the next item over every position that has one (Batch (B, L))."""
@@ -151,9 +129,12 @@ class CountDiff(nn.Module):
         t = t.masked_fill(last, c.T)
         eps = torch.randn(condition.shape, generator=generator, device=target.device)
         x_t = q_sample(embedding[target].detach(), t, eps, schedule=self.schedule)
-        seen = self._others_counts(batch, known)
-        logits = self._logits(self.denoiser(x_t, t, condition), condition, seen, embedding, bias)
-        return {"loss": F.cross_entropy(logits[:, 1:], target - 1)}
+        past, ages = _prefixes(batch, known)
+        evidence = [self._others_counts(batch, known), *self._likeness(past, ages)]
+        logits = self._logits(self.denoiser(x_t, t, condition), condition, evidence, embedding, bias)
+        if c.unseen_only:
+            logits.detach().scatter_(1, past.masked_fill(past == target.unsqueeze(1), PAD), -torch.inf)
+        return {"loss": F.cross_entropy(logits, target)}
 
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
@@ -169,9 +150,7 @@ class CountDiff(nn.Module):
             items = self._items()
 
             def score(history: Tensor, rows: Tensor) -> Tensor:
-                logits = self._walk(history, seeds[rows], items, c.draws, c.steps)
-                logits[:, PAD] = -torch.inf
-                logs = logits.log_softmax(1)
+                logs = self._walk(history, seeds[rows], items, c.draws, c.steps).log_softmax(1)
                 return logs if c.draws == 1 else logs.unflatten(0, (-1, c.draws)).logsumexp(1) - math.log(c.draws)
 
             return rank_in_chunks(score, history, k, exclude_seen=exclude_seen)
@@ -201,19 +180,26 @@ class CountDiff(nn.Module):
         history = history[:, -self.config.max_len :]
         real = history != PAD
         condition = torch.where(real[:, -1:], self.encoder.last(items[0][history], real), self.null)
-        seen = self._counts_of(history).repeat_interleave(draws, dim=0)
+        ages = torch.arange(history.shape[1] - 1, -1, -1, device=history.device).expand_as(history)
+        evidence = [self._counts_of(history), *self._likeness(history, ages)]
+        evidence = [seen.repeat_interleave(draws, dim=0) for seen in evidence]
         condition = condition.repeat_interleave(draws, dim=0)
         return last_answer(
-            lambda x, t: self._logits(self.denoiser(x, t, condition), condition, seen, *items), seeds,
+            lambda x, t: self._logits(self.denoiser(x, t, condition), condition, evidence, *items), seeds,
             clean=lambda logits: _mean(logits, items[0]), d=self.config.d, draws=draws, schedule=self.schedule,
             steps=steps, eta=0.0,
         )  # fmt: skip
 
-    def _logits(self, query: Tensor, condition: Tensor, seen: Tensor, embedding: Tensor, bias: Tensor) -> Tensor:
-        """(N, n+1) logits of the query (N, d) and the counts (N, n+1)."""
-        trust = F.softplus(self.trust(condition))
-        prior = trust * torch.log1p(seen * self.log_kappa.exp())
-        return torch.addmm(bias, query * self.config.d**-0.5, embedding.T) + prior
+    def _logits(
+        self, query: Tensor, condition: Tensor, evidence: list[Tensor], embedding: Tensor, bias: Tensor
+    ) -> Tensor:
+        """(N, n+1) logits of the query (N, d), the condition (N, d) and what was counted, (N, n+1) each."""
+        logits = torch.addmm(bias, query * self.config.d**-0.5, embedding.T)
+        trust, kappa = F.softplus(self.trust(condition)), self.log_kappa.exp()
+        for k, seen in enumerate(evidence):
+            logits = _add_evidence(logits, seen, trust[:, k], kappa[k])
+        logits.detach()[:, PAD] = -torch.inf  # its gradient is 0 after a softmax
+        return logits
 
     def _counts_of(self, history: Tensor) -> Tensor:
         """Discounted counts (B, n+1) of what followed the recent items of history (B, L), all users counted."""
@@ -222,6 +208,16 @@ class CountDiff(nn.Module):
         age = torch.arange(recent.shape[1] - 1, -1, -1, device=recent.device)
         factors = c.decay**age * (recent != PAD) / _power(self.counts.degrees[recent], c.degree_power)
         return table.spread(recent, factors, out=torch.zeros(len(recent), self.n_items + 1, device=recent.device))
+
+    def _likeness(self, items: Tensor, ages: Tensor) -> list[Tensor]:
+        """Discounted likeness (N, n+1) to items (N, L) of `ages` (N, L), < 0 for none; [] without neighbours."""
+        c = self.config
+        if not self.neighbours.filled:
+            return []
+        near = (items != PAD) & (ages >= 0) & (ages < c.window)
+        factors = torch.where(near, c.likeness_decay ** ages.clamp(min=0).float(), 0.0)
+        out = torch.zeros(len(items), self.n_items + 1, device=items.device)
+        return [self.neighbours.table().spread(items, factors, out=out)]
 
     @torch.no_grad()
     def _others_counts(self, batch: Batch, known: Tensor) -> Tensor:
@@ -245,12 +241,25 @@ class CountDiff(nn.Module):
         return out.scatter_add_(1, piece[rows], -mine).clamp_(min=0)
 
 
+def _prefixes(batch: Batch, known: Tensor) -> tuple[Tensor, Tensor]:
+    """The items (N, L) up to every known position and their ages (N, L), 0 for the last; later ones are padding."""
+    rows, at = known.nonzero(as_tuple=True)
+    ages = at.unsqueeze(1) - torch.arange(known.shape[1], device=at.device)
+    return batch.history[rows].masked_fill(ages < 0, PAD), ages
+
+
+def _add_evidence(logits: Tensor, seen: Tensor, trust: Tensor, kappa: Tensor) -> Tensor:
+    """logits + trust·log(1 + kappa·seen), in place and from the cells alone where something was seen, if few."""
+    rows, items = seen.nonzero(as_tuple=True)
+    if len(rows) > SPARSE * seen.numel():
+        return logits + trust.unsqueeze(1) * torch.log1p(seen * kappa)
+    return logits.index_put_((rows, items), trust[rows] * torch.log1p(seen[rows, items] * kappa), accumulate=True)
+
+
 def _power(degree: Tensor, power: float) -> Tensor:
     return degree.clamp(min=1.0) ** power
 
 
 def _mean(logits: Tensor, embedding: Tensor) -> Tensor:
     """x0_hat (N, d): the mean of the item posterior."""
-    logits = logits.clone()
-    logits[:, PAD] = -torch.inf
     return logits.softmax(1) @ embedding
