@@ -30,11 +30,13 @@ from recsys.data import Split, pad
 from recsys.evaluate import Report, difference, evaluate, intervals
 from recsys.models import MODELS
 from recsys.models.dreamrec import DreamRecConfig
+from recsys.texts import text_features, text_neighbours
 from recsys.train import TrainConfig, train
 
 HERE = Path(__file__).resolve().parent
 CUTOFFS = (5, 10, 20)
 CHOSEN_BY = "ndcg@10"
+TEXT_DIMENSIONS = 64
 PAPER = {key: value for key, value in asdict(DreamRecConfig.paper(1)).items() if key != "n_items"}
 
 
@@ -49,6 +51,8 @@ class Row:
     candidates: tuple[dict[str, Any], ...] = ({},)
     train: dict[str, Any] | None = None
     base: dict[str, Any] = field(default_factory=dict)
+    texts: bool = False
+    """Whether the model also reads the items' texts, as features and as neighbours."""
 
 
 NEURAL = {"epochs": 40, "batch_size": 64, "learning_rate": 3e-3, "patience": 5}
@@ -234,7 +238,10 @@ def _trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: 
     own = {key: value for key, value in settings.items() if not key.startswith("train.")}
     loop = {key.removeprefix("train."): value for key, value in settings.items() if key.startswith("train.")}
     torch.manual_seed(seed)
-    model: Any = build(config(n_items=split.n_items, **own))
+    if row.texts:
+        model = _with_texts(build, config, split, own)
+    else:
+        model = build(config(n_items=split.n_items, **own))
     begin = time.process_time()
     if row.train is None:
         return model.fit(split.train), time.process_time() - begin
@@ -250,6 +257,15 @@ def _trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: 
                 flush=True,
             )
     return model, float(clock.read_text())
+
+
+def _with_texts(build: Any, config: Any, split: Split, own: dict[str, Any]) -> Any:
+    """Build a model that knows items by id and by text."""
+    texts = split.item_names or ()
+    features = text_features(texts, dimensions=TEXT_DIMENSIONS)
+    model = build(config(n_items=split.n_items, items="both", n_features=TEXT_DIMENSIONS, **own), features=features)
+    model.set_neighbours(text_neighbours(texts))
+    return model
 
 
 def _folder(runs: Path, settings: dict[str, Any], seed: int) -> Path:

@@ -17,7 +17,7 @@ the counts for its own rows (leave one out), which the counts over all others ma
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from ..denoiser import PosteriorDenoiser
 from ..encoder import TransformerEncoder
 from ..errors import check_range
+from ..evidence import Discount, add_evidence, followers, likeness, others_followers, prefixes
 from ..gaussian import q_sample, random_times
-from ..items import ItemTable, with_first_items
+from ..items import ItemTable, grow, with_first_items
 from ..mode import evaluating
 from ..noise import user_seeds
 from ..ranking import check_history, check_k, rank_in_chunks
@@ -37,8 +38,6 @@ from ..trajectory import last_answer
 from ..transitions import Transitions, TransitionTable, count_transitions
 from ..types import PAD, Batch, Ranking
 from .counting import flatten
-
-SPARSE = 0.1  # up to this share of filled cells, visiting them alone is faster
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class CountDiff(nn.Module):
         super().__init__()
         c = config
         self.n_items, self.config = c.n_items, config
-        self.schedule = by_name(c.schedule, c.T)
+        self.schedule, self.discount = by_name(c.schedule, c.T), Discount(c.decay, c.window, c.degree_power)
         self.table = ItemTable(c.n_items, c.d, source=c.items, n_features=c.n_features, id_dropout=c.id_dropout)
         if features is not None:
             self.table.set_features(features)
@@ -129,8 +128,8 @@ class CountDiff(nn.Module):
         t = t.masked_fill(last, c.T)
         eps = torch.randn(condition.shape, generator=generator, device=target.device)
         x_t = q_sample(embedding[target].detach(), t, eps, schedule=self.schedule)
-        past, ages = _prefixes(batch, known)
-        evidence = [self._others_counts(batch, known), *self._likeness(past, ages)]
+        past, ages = prefixes(batch, known)
+        evidence = [others_followers(self.counts, batch, known, discount=self.discount), *self._alike(past, ages)]
         logits = self._logits(self.denoiser(x_t, t, condition), condition, evidence, embedding, bias)
         if c.unseen_only:
             logits.detach().scatter_(1, past.masked_fill(past == target.unsqueeze(1), PAD), -torch.inf)
@@ -170,6 +169,20 @@ class CountDiff(nn.Module):
         with evaluating(self):
             return self._items()[0]
 
+    def with_items(self, features: Tensor, *, neighbours: Transitions | None = None) -> "CountDiff":
+        """Return a copy that also ranks new items with features (m, f), as n+1..n+m, though nothing followed them yet.
+
+        `neighbours` of all n+m items, where this model has some. Raises: ConfigError.
+        """
+        m, state = len(features), grow(self.state_dict(), features)
+        for name in ("counts.starts", "neighbours.starts"):
+            state[name] = torch.cat([state[name], state[name][-1:].expand(m)])
+        model = CountDiff(replace(self.config, n_items=self.n_items + m))
+        model.load_state_dict(state)
+        if neighbours is not None:
+            model.set_neighbours(neighbours)
+        return model.to(self.null.device)
+
     def _items(self, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Embeddings (n+1, d) of norm √d and biases (n+1,)."""
         embedding, bias = self.table(generator=generator)
@@ -181,7 +194,7 @@ class CountDiff(nn.Module):
         real = history != PAD
         condition = torch.where(real[:, -1:], self.encoder.last(items[0][history], real), self.null)
         ages = torch.arange(history.shape[1] - 1, -1, -1, device=history.device).expand_as(history)
-        evidence = [self._counts_of(history), *self._likeness(history, ages)]
+        evidence = [followers(self.counts, history, discount=self.discount), *self._alike(history, ages)]
         evidence = [seen.repeat_interleave(draws, dim=0) for seen in evidence]
         condition = condition.repeat_interleave(draws, dim=0)
         return last_answer(
@@ -197,67 +210,16 @@ class CountDiff(nn.Module):
         logits = torch.addmm(bias, query * self.config.d**-0.5, embedding.T)
         trust, kappa = F.softplus(self.trust(condition)), self.log_kappa.exp()
         for k, seen in enumerate(evidence):
-            logits = _add_evidence(logits, seen, trust[:, k], kappa[k])
+            logits = add_evidence(logits, seen, trust=trust[:, k], kappa=kappa[k])
         logits.detach()[:, PAD] = -torch.inf  # its gradient is 0 after a softmax
         return logits
 
-    def _counts_of(self, history: Tensor) -> Tensor:
-        """Discounted counts (B, n+1) of what followed the recent items of history (B, L), all users counted."""
-        c, table = self.config, self.counts.table()
-        recent = history[:, -c.window :]
-        age = torch.arange(recent.shape[1] - 1, -1, -1, device=recent.device)
-        factors = c.decay**age * (recent != PAD) / _power(self.counts.degrees[recent], c.degree_power)
-        return table.spread(recent, factors, out=torch.zeros(len(recent), self.n_items + 1, device=recent.device))
-
-    def _likeness(self, items: Tensor, ages: Tensor) -> list[Tensor]:
-        """Discounted likeness (N, n+1) to items (N, L) of `ages` (N, L), < 0 for none; [] without neighbours."""
-        c = self.config
+    def _alike(self, items: Tensor, ages: Tensor) -> list[Tensor]:
+        """Likeness (N, n+1) to items (N, L) of `ages` (N, L); [] for a model without neighbours."""
         if not self.neighbours.filled:
             return []
-        near = (items != PAD) & (ages >= 0) & (ages < c.window)
-        factors = torch.where(near, c.likeness_decay ** ages.clamp(min=0).float(), 0.0)
-        out = torch.zeros(len(items), self.n_items + 1, device=items.device)
-        return [self.neighbours.table().spread(items, factors, out=out)]
-
-    @torch.no_grad()
-    def _others_counts(self, batch: Batch, known: Tensor) -> Tensor:
-        """The same at every known position (N, n+1), without the transitions of the row's own sequence."""
-        c, table = self.config, self.counts.table()
-        piece = torch.cat([batch.history, batch.target[:, -1:]], dim=1)  # (B, L+1)
-        length = piece.shape[1]
-        place = torch.arange(length, device=piece.device)
-        gap = place - place.unsqueeze(1)  # gap[a, b] = b - a
-        near = (gap >= 1) & (gap <= c.window)
-        own = torch.where(near, c.decay ** (gap - 1).clamp(min=0).float(), 0.0)
-        own = own * ((piece != PAD).unsqueeze(2) & (piece != PAD).unsqueeze(1))  # (B, L+1, L+1)
-        degree = (self.counts.degrees[piece] - own.sum(2)).clamp(min=0)
-        age = place[:-1].unsqueeze(1) - place[:-1]  # age[l, a] = l - a
-        recent = torch.where((age >= 0) & (age < c.window), c.decay ** age.clamp(min=0).float(), 0.0)
-        factors = recent * ((batch.history != PAD) / _power(degree[:, :-1], c.degree_power)).unsqueeze(1)  # (B, L, L)
-        rows, at = known.nonzero(as_tuple=True)
-        out = torch.zeros(len(rows), self.n_items + 1, device=piece.device)
-        out = table.spread(batch.history[rows], factors[rows, at], out=out)
-        mine = torch.bmm(factors, own[:, :-1])[rows, at]  # (N, L+1): what the row itself added, by place
-        return out.scatter_add_(1, piece[rows], -mine).clamp_(min=0)
-
-
-def _prefixes(batch: Batch, known: Tensor) -> tuple[Tensor, Tensor]:
-    """The items (N, L) up to every known position and their ages (N, L), 0 for the last; later ones are padding."""
-    rows, at = known.nonzero(as_tuple=True)
-    ages = at.unsqueeze(1) - torch.arange(known.shape[1], device=at.device)
-    return batch.history[rows].masked_fill(ages < 0, PAD), ages
-
-
-def _add_evidence(logits: Tensor, seen: Tensor, trust: Tensor, kappa: Tensor) -> Tensor:
-    """logits + trust·log(1 + kappa·seen), in place and from the cells alone where something was seen, if few."""
-    rows, items = seen.nonzero(as_tuple=True)
-    if len(rows) > SPARSE * seen.numel():
-        return logits + trust.unsqueeze(1) * torch.log1p(seen * kappa)
-    return logits.index_put_((rows, items), trust[rows] * torch.log1p(seen[rows, items] * kappa), accumulate=True)
-
-
-def _power(degree: Tensor, power: float) -> Tensor:
-    return degree.clamp(min=1.0) ** power
+        discount = Discount(self.config.likeness_decay, self.config.window)
+        return [likeness(self.neighbours, items, ages, discount=discount)]
 
 
 def _mean(logits: Tensor, embedding: Tensor) -> Tensor:

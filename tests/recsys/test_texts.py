@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from recsys.errors import ConfigError, DataError
-from recsys.texts import text_features
+from recsys.texts import text_features, text_neighbours
 
 TEXTS = ["", "Red nail lacquer", "red nail polish", "nail lacquer RED!", "coconut hair oil", "argan hair oil", "zzz"]
 
@@ -20,6 +20,15 @@ def test_padding_and_texts_without_common_words_are_zero_and_the_scale_is_one():
     features = text_features(TEXTS, dimensions=3)
     assert not features[0].any() and not features[6].any()
     assert float(features[1:6].square().mean()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_neighbours_share_words_and_nobody_is_its_own():
+    found = text_neighbours(TEXTS, count=2)
+    rows = [set(found.follows[a:b].tolist()) for a, b in zip(found.starts[:-1], found.starts[1:], strict=True)]
+    assert rows[0] == rows[6] == set() and rows[1] == {2, 3} and rows[4] == {5}
+    assert (found.weights > 0).all() and (found.weights <= 1).all()
+    with pytest.raises(ConfigError, match="count is 6; 6 items allow 1 to 5"):
+        text_neighbours(TEXTS, count=6)
 
 
 def test_the_global_generator_is_left_alone_and_does_not_matter():
