@@ -22,7 +22,8 @@ from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure
 from recsys.models import MODELS
-from recsys.texts import text_features
+from recsys.texts import text_features, text_neighbours
+from recsys.transitions import Transitions, nearest
 from recsys.types import Recommender
 
 from .checked import checked
@@ -32,7 +33,7 @@ from .signals import Patience
 
 ON_THE_SPOT = 200_000  # interactions; more deserve `recommend train`
 WITH_FEATURES = {"items": "both"}
-TEXT_DIMENSIONS = 64
+TEXT_DIMENSIONS, NEIGHBOURS = 64, 50
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,18 @@ def build(name: str, data: Data, settings: dict[str, Any], *, seed: int) -> Any:
     config = checked(config_class, known | settings, "settings")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return cls(config) if features is None else cls(config, features=features)
+        model = cls(config) if features is None else cls(config, features=features)
+    if features is not None and hasattr(model, "set_neighbours"):
+        model.set_neighbours(_neighbours(data, features))
+    return model
+
+
+def _neighbours(data: Data, features: Tensor) -> Transitions:
+    """Find the items that are alike, by the features given or else by the words of their names."""
+    count = min(NEIGHBOURS, data.split.n_items - 1)
+    if data.features is None:
+        return text_neighbours(data.split.item_names or (), count=count)
+    return nearest(torch.nn.functional.normalize(features, dim=1), count=count)
 
 
 def learnt(name: str) -> bool:

@@ -27,7 +27,15 @@ import torch
 
 from recsys import datasets
 from recsys.data import Split, pad
-from recsys.evaluate import Report, difference, evaluate, intervals
+from recsys.evaluate import (
+    Report,
+    difference,
+    evaluate,
+    intervals,
+    intra_list_distance,
+    novelty,
+    rank_cases,
+)
 from recsys.models import MODELS
 from recsys.models.dreamrec import DreamRecConfig
 from recsys.texts import text_features, text_neighbours
@@ -36,7 +44,7 @@ from recsys.train import TrainConfig, train
 HERE = Path(__file__).resolve().parent
 CUTOFFS = (5, 10, 20)
 CHOSEN_BY = "ndcg@10"
-TEXT_DIMENSIONS = 64
+TEXT_DIMENSIONS, BEYOND = 64, 10
 PAPER = {key: value for key, value in asdict(DreamRecConfig.paper(1)).items() if key != "n_items"}
 
 
@@ -221,8 +229,12 @@ def _seed(
     for exclude_seen in (True, False):
         draws = torch.Generator().manual_seed(seed)
         reports.append(evaluate(model, split.test, at=CUTOFFS, exclude_seen=exclude_seen, resamples=0, generator=draws))
+    draws = torch.Generator().manual_seed(seed)
+    lists = rank_cases(model, split.test, BEYOND, generator=draws)
     result = {
         "seed": seed,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad) if row.train is not None else 0,
+        "beyond_accuracy": _beyond(lists, split),
         "train_cpu_s": round(spent, 2),
         "decode_cpu_s_per_1000": _decoding(model, split, seed),
         "masked": reports[0].metrics,
@@ -230,6 +242,16 @@ def _seed(
         "seen_targets": reports[0].seen_targets,
     }
     return result, (reports[0], reports[1])
+
+
+def _beyond(lists: np.ndarray, split: Split) -> dict[str, float]:
+    """How novel and how varied the lists (C, 10) are; variety by the items' texts, where these have words."""
+    counts = np.bincount(np.concatenate(split.train), minlength=split.n_items + 1)
+    found = {f"novelty_bits@{BEYOND}": novelty(lists, counts)}
+    if split.item_names is not None:
+        features = text_features(split.item_names, dimensions=min(TEXT_DIMENSIONS, split.n_items)).numpy()
+        found[f"intra_list_distance@{BEYOND}"] = intra_list_distance(lists, features)
+    return found
 
 
 def _trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: Path) -> tuple[Any, float]:

@@ -119,6 +119,33 @@ def score(ranked: np.ndarray, targets: Sequence[np.ndarray], *, at: Sequence[int
     return result
 
 
+def novelty(ranked: np.ndarray, counts: np.ndarray) -> float:
+    """Average the surprise -log2 p(i) of recommended items in bits; p is an item's share of all interactions.
+
+    ranked (C, k), 0 for none; counts (n+1,) of the training interactions, one added to each so that unseen items have a
+    share too (Zhou et al., PNAS 2010).
+    """
+    share = (counts + 1.0) / (counts[1:] + 1.0).sum()
+    return float(-np.log2(share[ranked[ranked > 0]]).mean())
+
+
+def intra_list_distance(ranked: np.ndarray, features: np.ndarray) -> float:
+    """Average 1 - cosine over all pairs within lists: 0 for lists of one thing (Ziegler et al., WWW 2005).
+
+    ranked (C, k) with k >= 2, 0 for none; features (n+1, f). Items without features count as unlike all others.
+    """
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    unit = features / np.maximum(norms, 1e-9)
+    total, pairs = 0.0, 0
+    for items in ranked:
+        rows = unit[items[items > 0]]
+        n = len(rows)
+        if n > 1:
+            total += n * (n - 1) / 2 - float((np.square(rows.sum(0)).sum() - np.square(rows).sum()) / 2)
+            pairs += n * (n - 1) // 2
+    return total / pairs if pairs else 0.0
+
+
 def intervals(
     per_case: dict[str, np.ndarray], *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, tuple[float, float]]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import ConfigError, DataError
-from .transitions import Transitions
+from .transitions import Transitions, nearest
 
 WORD = re.compile(r"[^\W_]+")
 
@@ -40,22 +40,9 @@ def text_neighbours(texts: Sequence[str], *, count: int = 50, min_count: int = 2
     """Find the `count` items most like each, itself left out: row i holds them, weights their cosine in (0, 1].
 
     texts[0] belongs to padding and has none. Items that share no word are no neighbours.
-    Raises: ConfigError for a count outside 1 to the number of items less one; DataError when no word is common.
+    Raises: ConfigError as `nearest`; DataError when no word is common.
     """
-    n = len(texts) - 1
-    if not 1 <= count < n:
-        raise ConfigError(f"count is {count}; {n} items allow 1 to {n - 1} neighbours.")
-    matrix = _tf_idf(_words(texts), min_count).coalesce()
-    likes, items = [], []
-    for rows in torch.arange(n + 1).split(512):
-        cosine = torch.mm(matrix, matrix.index_select(0, rows).to_dense().T).T  # (512, n+1)
-        cosine[torch.arange(len(rows)), rows] = 0
-        like, item = cosine.topk(count, dim=1)
-        likes.append(like)
-        items.append(item)
-    like, item = torch.cat(likes), torch.cat(items)
-    starts = torch.cat([torch.zeros(1, dtype=torch.int64), (like > 0).sum(1).cumsum(0)])
-    return Transitions(starts, item[like > 0], like[like > 0].clamp(max=1.0))
+    return nearest(_tf_idf(_words(texts), min_count), count=count)
 
 
 def _words(texts: Sequence[str]) -> list[list[str]]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import ModelError
+from .errors import ConfigError, ModelError
 
 DENSE = 0.02  # from this share of filled entries on, whole rows are added: fewer steps for more numbers
 
@@ -76,6 +76,28 @@ def count_transitions(items: Tensor, owners: Tensor, n_items: int, *, decay: flo
         weights = torch.zeros(len(codes), dtype=torch.float64).index_add_(0, inverse, torch.cat([weights, discount]))
     rows = torch.bincount(codes // width, minlength=width)
     return Transitions(torch.cat([torch.zeros(1, dtype=torch.int64), rows.cumsum(0)]), codes % width, weights)
+
+
+def nearest(features: Tensor, *, count: int = 50) -> Transitions:
+    """Find the `count` items most like each, itself left out: row i holds them, weights the inner product in (0, 1].
+
+    features (n+1, f), dense or sparse, rows of unit norm or zero; row 0 is padding, which has and is no neighbour.
+    Raises: ConfigError for a count outside 1 to the number of items less one.
+    """
+    n = len(features) - 1
+    if not 1 <= count < n:
+        raise ConfigError(f"count is {count}; {n} items allow 1 to {n - 1} neighbours.")
+    likes, items = [], []
+    for rows in torch.arange(n + 1, device=features.device).split(512):
+        chosen = features.index_select(0, rows)
+        cosine = torch.mm(features, (chosen.to_dense() if chosen.is_sparse else chosen).T).T  # (512, n+1)
+        cosine[torch.arange(len(rows)), rows] = 0
+        like, item = cosine.topk(count, dim=1)
+        likes.append(like)
+        items.append(item)
+    like, item = torch.cat(likes), torch.cat(items)
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), (like > 0).sum(1).cumsum(0)])
+    return Transitions(starts, item[like > 0], like[like > 0].clamp(max=1.0))
 
 
 class TransitionTable(nn.Module):

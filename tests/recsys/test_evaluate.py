@@ -9,7 +9,16 @@ import torch
 
 from recsys.data import Cases
 from recsys.errors import ConfigError, DataError
-from recsys.evaluate import difference, evaluate, intervals, rank_cases, score, sign_flip_test
+from recsys.evaluate import (
+    difference,
+    evaluate,
+    intervals,
+    intra_list_distance,
+    novelty,
+    rank_cases,
+    score,
+    sign_flip_test,
+)
 from recsys.ranking import top_k
 from recsys.types import Ranking
 
@@ -148,6 +157,19 @@ def test_the_sign_flip_test_is_right_as_often_as_it_says():
     rng = np.random.default_rng(0)
     found = [sign_flip_test(rng.random(60), rng.random(60), resamples=400, seed=i) < 0.1 for i in range(200)]
     assert 8 <= sum(found) <= 33  # 10 % of 200, and what 200 trials allow
+
+
+def test_novelty_is_the_mean_surprise_in_bits():
+    counts = np.array([0, 3, 0, 3, 6])  # one more each: shares 4, 1, 4, 7 of 16
+    assert novelty(np.array([[1, 3], [2, 0]]), counts) == pytest.approx((2 + 2 + 4) / 3)
+
+
+def test_distance_within_lists_is_that_of_all_pairs():
+    features = np.array([[0, 0], [1, 0], [0, 2], [3, 3], [0, 0]], float)
+    ranked = np.array([[1, 2, 3], [1, 4, 0], [2, 0, 0]])
+    pairs = [1.0, 1 - 0.5**0.5, 1 - 0.5**0.5, 1.0]
+    assert intra_list_distance(ranked, features) == pytest.approx(np.mean(pairs))
+    assert intra_list_distance(np.array([[1, 1]]), features) == pytest.approx(0.0)
 
 
 def test_refuses_what_cannot_be_measured():
