@@ -119,7 +119,8 @@ def train(
 ) -> Generator[Step, None, None]:
     """Train `model` (a Recommender with `loss(batch, generator=)`) on split.train; yield a Step after each update.
 
-    A model with `prepare(sequences)` is given split.train first, for what it counts or clusters.
+    A model with `prepare(sequences)` is given split.train first, for what it counts or clusters; one with `tune(score)`
+    may choose how it ranks before each validation, by config.metric on the validation cases.
 
     At the end of an epoch the step carries the metrics on split.valid. Training stops after config.patience validations
     without improvement. However the loop ends (the end, `break`, `close()`), the model then holds the weights that were
@@ -254,8 +255,15 @@ def _validate(run: _Run) -> dict[str, float] | None:
     if len(run.valid) == 0 or (run.epoch % config.validate_every and run.epoch < config.epochs):
         return None
     cutoff = int(config.metric.partition("@")[2])
-    draws = _generator(config.seed, 4, 0, device=run.accelerator.device)
-    metrics = evaluate(_On(run), run.valid, at=(cutoff,), resamples=0, generator=draws).metrics
+
+    def measure() -> dict[str, float]:
+        draws = _generator(config.seed, 4, 0, device=run.accelerator.device)
+        return evaluate(_On(run), run.valid, at=(cutoff,), resamples=0, generator=draws).metrics
+
+    tune = getattr(run.model, "tune", None)
+    if tune is not None:
+        tune(lambda: measure()[config.metric])
+    metrics = measure()
     if metrics[config.metric] > run.best:
         run.best, run.stale = metrics[config.metric], 0
         run.best_weights = {name: value.detach().clone() for name, value in run.model.state_dict().items()}

@@ -12,11 +12,16 @@ x0_hat = sum_i p(i | x_t, history) e_i, so everything that is known of Gaussian 
 ranks by the prior itself, several steps sample items (`generate`), calibrated and different.
 
 Training: cross-entropy of the next item at every position, a share `terminal` of them at t = T, where ranking starts.
+The network fits its own training sequences better than new ones, the counts, below, do not; so ranking (not `generate`)
+multiplies g by a weight that validation chooses (`tune`).
+
 A sequence may not find its own transitions in the counts, or it would learn to trust them blindly: each is taken out of
-the counts for its own rows (leave one out), which the counts over all others make exact for items taken once.
+the counts for its own rows (leave one out), which the counts over all others make exact for items taken once. Where
+no training sequence holds an item twice, training chooses among items that the history does not hold, as ranking does.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,13 +44,15 @@ from ..transitions import Transitions, TransitionTable, count_transitions
 from ..types import PAD, Batch, Ranking
 from .counting import flatten
 
+WEIGHTS = (1.0, 0.5, 1.5, 2.0, 3.0)
+Items = tuple[Tensor, Tensor]
+
 
 @dataclass(frozen=True)
 class CountDiffConfig:
     """`decay`, `window` and `degree_power` are those of the counts (markov.py); the others are as in DreamRecConfig.
 
-    `likeness_decay` discounts the neighbours of older items. `unseen_only` trains the choice among items that the
-    history does not hold: right where nobody takes an item twice and seen items are not ranked.
+    `likeness_decay` discounts the neighbours of older items.
     """
 
     n_items: int
@@ -61,7 +68,6 @@ class CountDiffConfig:
     window: int = 10
     degree_power: float = 0.5
     likeness_decay: float = 0.3
-    unseen_only: bool = False
     T: int = 100
     schedule: str = "sqrt"
     terminal: float = 0.8
@@ -103,11 +109,16 @@ class CountDiff(nn.Module):
         self.dropout = nn.Dropout(c.dropout)
         self.denoiser = PosteriorDenoiser(c.d, schedule=self.schedule)
         self.trust = nn.Linear(c.d, 2)
-        self.log_kappa = nn.Parameter(torch.full((2,), 3.0))
+        self.log_kappa = nn.Parameter(torch.full((2,), 4.0))
+        self.once: Tensor
+        self.weight: Tensor
+        self.register_buffer("once", torch.zeros(1, dtype=torch.bool))
+        self.register_buffer("weight", torch.ones(1))
 
     def prepare(self, sequences: list[np.ndarray]) -> None:
         """Count the transitions of the training sequences. Raises: DataError for none, or ids outside 1..n_items."""
         c = self.config
+        self.once.fill_(all(len(np.unique(sequence)) == len(sequence) for sequence in sequences))
         items, owners = flatten(sequences, c.n_items)
         self.counts.set(count_transitions(items, owners, c.n_items, decay=c.decay, window=c.window))
 
@@ -130,10 +141,18 @@ class CountDiff(nn.Module):
         x_t = q_sample(embedding[target].detach(), t, eps, schedule=self.schedule)
         past, ages = prefixes(batch, known)
         evidence = [others_followers(self.counts, batch, known, discount=self.discount), *self._alike(past, ages)]
-        logits = self._logits(self.denoiser(x_t, t, condition), condition, evidence, embedding, bias)
-        if c.unseen_only:
+        logits = self._logits(self.denoiser(x_t, t, condition), condition, evidence, (embedding, bias), 1.0)
+        if self.once:
             logits.detach().scatter_(1, past.masked_fill(past == target.unsqueeze(1), PAD), -torch.inf)
         return {"loss": F.cross_entropy(logits, target)}
+
+    def tune(self, score: Callable[[], float]) -> None:
+        """Choose the weight of what was counted, for ranking alone, by the highest score() of this model's rankings."""
+        scores = []
+        for weight in WEIGHTS:
+            self.weight.fill_(weight)
+            scores.append(score())
+        self.weight.fill_(WEIGHTS[int(np.argmax(scores))])
 
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
@@ -149,7 +168,8 @@ class CountDiff(nn.Module):
             items = self._items()
 
             def score(history: Tensor, rows: Tensor) -> Tensor:
-                logs = self._walk(history, seeds[rows], items, c.draws, c.steps).log_softmax(1)
+                logits = self._walk(history, seeds[rows], items, c.draws, c.steps, float(self.weight))
+                logs = logits.log_softmax(1)
                 return logs if c.draws == 1 else logs.unflatten(0, (-1, c.draws)).logsumexp(1) - math.log(c.draws)
 
             return rank_in_chunks(score, history, k, exclude_seen=exclude_seen)
@@ -161,7 +181,7 @@ class CountDiff(nn.Module):
         with evaluating(self):
             items = self._items()
             seeds = user_seeds(history, generator=generator)
-            logits = self._walk(history, seeds, items, draws, self.config.sample_steps)
+            logits = self._walk(history, seeds, items, draws, self.config.sample_steps, 1.0)
             return _mean(logits, items[0]).view(len(history), draws, -1)
 
     def item_embeddings(self) -> Tensor:
@@ -183,12 +203,12 @@ class CountDiff(nn.Module):
             model.set_neighbours(neighbours)
         return model.to(self.null.device)
 
-    def _items(self, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def _items(self, generator: torch.Generator | None = None) -> Items:
         """Embeddings (n+1, d) of norm √d and biases (n+1,)."""
         embedding, bias = self.table(generator=generator)
         return F.normalize(embedding, dim=1) * self.config.d**0.5, bias
 
-    def _walk(self, history: Tensor, seeds: Tensor, items: tuple[Tensor, Tensor], draws: int, steps: int) -> Tensor:
+    def _walk(self, history: Tensor, seeds: Tensor, items: Items, draws: int, steps: int, weight: float) -> Tensor:
         """Walk from noise to the last step and return the logits there, (B·draws, n+1)."""
         history = history[:, -self.config.max_len :]
         real = history != PAD
@@ -198,17 +218,15 @@ class CountDiff(nn.Module):
         evidence = [seen.repeat_interleave(draws, dim=0) for seen in evidence]
         condition = condition.repeat_interleave(draws, dim=0)
         return last_answer(
-            lambda x, t: self._logits(self.denoiser(x, t, condition), condition, evidence, *items), seeds,
+            lambda x, t: self._logits(self.denoiser(x, t, condition), condition, evidence, items, weight), seeds,
             clean=lambda logits: _mean(logits, items[0]), d=self.config.d, draws=draws, schedule=self.schedule,
             steps=steps, eta=0.0,
         )  # fmt: skip
 
-    def _logits(
-        self, query: Tensor, condition: Tensor, evidence: list[Tensor], embedding: Tensor, bias: Tensor
-    ) -> Tensor:
+    def _logits(self, query: Tensor, condition: Tensor, evidence: list[Tensor], items: Items, weight: float) -> Tensor:
         """(N, n+1) logits of the query (N, d), the condition (N, d) and what was counted, (N, n+1) each."""
-        logits = torch.addmm(bias, query * self.config.d**-0.5, embedding.T)
-        trust, kappa = F.softplus(self.trust(condition)), self.log_kappa.exp()
+        logits = torch.addmm(items[1], query * self.config.d**-0.5, items[0].T)
+        trust, kappa = F.softplus(self.trust(condition)) * weight, self.log_kappa.exp()
         for k, seen in enumerate(evidence):
             logits = add_evidence(logits, seen, trust=trust[:, k], kappa=kappa[k])
         logits.detach()[:, PAD] = -torch.inf  # its gradient is 0 after a softmax

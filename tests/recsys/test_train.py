@@ -235,3 +235,21 @@ def test_two_processes_do_what_one_does(tmp_path):
 def test_settings_out_of_range(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
         TrainConfig(**bad)
+
+
+def test_a_model_may_choose_how_it_ranks_before_each_validation(split):
+    class Tuned(Tiny):
+        sign = 1.0
+
+        def recommend(self, history, k, *, exclude_seen=True, generator=None):
+            return top_k(self.sign * self.table.detach()[history[:, -1]], history, k, exclude_seen=exclude_seen)
+
+        def tune(self, score):
+            found = {}
+            for self.sign in (1.0, -1.0):
+                found[self.sign] = score()
+            self.sign = min(found, key=lambda sign: found[sign])  # the worse one, so that it shows
+
+    config = dataclasses.replace(CONFIG, epochs=4)
+    best, worst = (measured(list(train(model, split, config))) for model in (Tiny(), Tuned()))
+    assert best[-1] > 0.5 > worst[-1]
