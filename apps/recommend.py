@@ -33,7 +33,7 @@ from .signals import Patience
 
 ON_THE_SPOT = 200_000  # interactions; more deserve `recommend train`
 WITH_FEATURES = {"items": "both"}
-TEXT_DIMENSIONS, NEIGHBOURS = 64, 50
+TEXT_DIMENSIONS, NEIGHBOURS = 256, 50
 
 
 @dataclass(frozen=True)

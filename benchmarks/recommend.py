@@ -44,7 +44,7 @@ from recsys.train import TrainConfig, train
 HERE = Path(__file__).resolve().parent
 CUTOFFS = (5, 10, 20)
 CHOSEN_BY = "ndcg@10"
-TEXT_DIMENSIONS, BEYOND = 64, 10
+TEXT_DIMENSIONS, BEYOND = 256, 10
 PAPER = {key: value for key, value in asdict(DreamRecConfig.paper(1)).items() if key != "n_items"}
 
 
@@ -108,6 +108,7 @@ ROWS = {
     ),
     "dreamrec": Row("dreamrec", tuple({"dropout": dropout, "terminal": 0.8} for dropout in (0.3, 0.2, 0.1)), NEURAL),
     "countdiff": Row("countdiff", tuple({"dropout": dropout} for dropout in (0.3, 0.2)), NEURAL),
+    "countdiff-text": Row("countdiff", tuple({"dropout": dropout} for dropout in (0.3, 0.2)), NEURAL, texts=True),
     "diffrec-paper": Row("diffrec", ({},), ROW_WISE | {"batch_size": 400, "learning_rate": 1e-3, "epochs": 50}),
     "diffrec": Row("diffrec", ({},), ROW_WISE, LATER),
     "tdiffrec": Row("diffrec", ({"w_min": 0.1}, {"w_min": 0.5}), ROW_WISE, LATER),
@@ -119,11 +120,17 @@ ROWS = {
 }
 LARGE = {"epochs": 15, "batch_size": 256, "learning_rate": 3e-3, "patience": 3, "validate_cases": 3000}
 SMALLER = {"layers": 1, "max_softmax": 2000}
+BRIEF = LARGE | {"epochs": 5, "batch_size": 128, "learning_rate": 1e-3, "patience": 1}  # an exact softmax: dearer
+SPARSE = {
+    "sasrec": Row("sasrec", ({"dropout": 0.3},), LARGE, SMALLER),
+    "countdiff": Row("countdiff", ({"dropout": 0.5},), BRIEF, {"layers": 1}),
+    "countdiff-text": Row("countdiff", ({"dropout": 0.5},), BRIEF, {"layers": 1}, texts=True),
+}
 FEWER = {  # less to choose from and smaller networks where the catalogue is large, so that a seed takes minutes
-    "amazon-beauty": {
+    "amazon-beauty": SPARSE
+    | {
         "ease": Row("ease", ({"ridge": 200.0},)),
         "ease-recency": Row("ease", ({"recency": "geometric", "decay": 0.7, "ridge": 50.0},)),
-        "sasrec": Row("sasrec", ({"dropout": 0.3},), LARGE, SMALLER),
         "dreamrec": Row("dreamrec", ({"dropout": 0.1, "terminal": 0.8},), LARGE, SMALLER),
         "dreamrec-paper": Row(
             "dreamrec",
@@ -132,6 +139,7 @@ FEWER = {  # less to choose from and smaller networks where the catalogue is lar
             PAPER,
         ),
     },
+    "amazon-sports": SPARSE,
     "ml-1m-clean": {"tdiffrec": Row("diffrec", ({"w_min": 0.1},), ROW_WISE, LATER)},
 }
 

@@ -18,7 +18,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 ORDER = (
     "popularity", "markov-last", "markov", "ease", "ease-recency", "sasrec", "gru4rec", "diffrec-paper", "diffrec",
     "tdiffrec", "ldiffrec", "dreamrec-paper", "dreamrec", "preferdiff", "diffurec", "diqdiff", "ddsr", "maskedids",
-    "countdiff",
+    "countdiff", "countdiff-text",
 )  # fmt: skip
 METRICS = {"recall@10": "Recall@10", "ndcg@10": "NDCG@10", "mrr@10": "MRR@10", "coverage@10": "coverage@10"}
 MANY_TARGETS = {"recall@10": "Recall@10", "recall@20": "Recall@20", "ndcg@10": "NDCG@10", "ndcg@20": "NDCG@20"}

@@ -24,6 +24,20 @@ class Discount:
     power: float = 0.0
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What was counted for N histories: transitions (N, n+1), likeness (N, n+1), words (N, f); None: not looked at."""
+
+    counts: Tensor
+    alike: Tensor | None = None
+    words: Tensor | None = None
+
+    def repeat(self, times: int) -> "Evidence":
+        """Give each history's numbers `times` times, side by side."""
+        parts = (self.counts, self.alike, self.words)
+        return Evidence(*(part if part is None else part.repeat_interleave(times, dim=0) for part in parts))  # type: ignore
+
+
 def followers(table: TransitionTable, history: Tensor, *, discount: Discount) -> Tensor:
     """Score what followed the recent items of history (B, L) in all sequences: (B, n+1), 0 where nothing did."""
     counted, recent = table.table(), history[:, -discount.window :]
@@ -61,6 +75,13 @@ def likeness(table: TransitionTable, items: Tensor, ages: Tensor, *, discount: D
     near = (items != PAD) & (ages >= 0) & (ages < discount.window)
     factors = torch.where(near, discount.decay ** ages.clamp(min=0).float(), 0.0)
     return table.table().spread(items, factors, out=_nothing(items, table))
+
+
+def word_counts(features: Tensor, items: Tensor, ages: Tensor, *, discount: Discount) -> Tensor:
+    """Count the words of items (N, L) of `ages` (N, L), < 0 for none, by features (n+1, f) >= 0: (N, f)."""
+    near = (items != PAD) & (ages >= 0) & (ages < discount.window)
+    factors = torch.where(near, discount.decay ** ages.clamp(min=0).float(), 0.0)
+    return torch.einsum("nl,nlf->nf", factors, features[items])
 
 
 def prefixes(batch: Batch, known: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,9 @@ has to spend its capacity on learning them again. Here they are the prior that t
     log p(i | x_t, history) = the same + (alpha_t/sigma_t²) x_t·e_i - log Z_t            (docs/notation.md)
 
 with c from a causal transformer, |e_i| = √d, s_1i the discounted transition counts of the recent items and, where items
-have neighbours (by their texts, say), s_2i the discounted likeness to the recent items; g and kappa are learnt.
+have neighbours (by their texts, say), s_2i the discounted likeness to the recent items; g and kappa are learnt. Where
+items are described by words f_iw >= 0 (`words`), sum_w f_iw·g_3(c)·log(1 + kappa_3 u_w) joins in, with u_w how often w
+was in the history, discounted: what naive Bayes would say.
 x0_hat = sum_i p(i | x_t, history) e_i, so everything that is known of Gaussian diffusion holds: one step from noise
 ranks by the prior itself, several steps sample items (`generate`), calibrated and different.
 
@@ -31,8 +33,8 @@ from torch import Tensor, nn
 
 from ..denoiser import PosteriorDenoiser
 from ..encoder import TransformerEncoder
-from ..errors import check_range
-from ..evidence import Discount, add_evidence, followers, likeness, others_followers, prefixes
+from ..errors import ConfigError, check_range
+from ..evidence import Discount, Evidence, add_evidence, followers, likeness, others_followers, prefixes, word_counts
 from ..gaussian import q_sample, random_times
 from ..items import ItemTable, grow, with_first_items
 from ..mode import evaluating
@@ -52,7 +54,8 @@ Items = tuple[Tensor, Tensor]
 class CountDiffConfig:
     """`decay`, `window` and `degree_power` are those of the counts (markov.py); the others are as in DreamRecConfig.
 
-    `likeness_decay` discounts the neighbours of older items.
+    `likeness_decay` discounts the neighbours of older items. `words` says that features count words or attributes (none
+    is negative), and counts these in the history, too.
     """
 
     n_items: int
@@ -68,6 +71,7 @@ class CountDiffConfig:
     window: int = 10
     degree_power: float = 0.5
     likeness_decay: float = 0.3
+    words: bool = False
     T: int = 100
     schedule: str = "sqrt"
     terminal: float = 0.8
@@ -86,6 +90,8 @@ class CountDiffConfig:
         )
         check_range(dropout=(self.dropout, 0, 0.95), id_dropout=(self.id_dropout, 0, 1))
         check_range(decay=(self.decay, 0.01, 1), likeness_decay=(self.likeness_decay, 0, 1))
+        if self.words and self.items == "id":
+            raise ConfigError("words = True with items = 'id'; words are counted in features, so set items = 'both'")
         check_range(degree_power=(self.degree_power, 0, 1), terminal=(self.terminal, 0, 1))
         check_range(
             draws=(self.draws, 1, 1024), steps=(self.steps, 1, self.T), sample_steps=(self.sample_steps, 1, self.T)
@@ -108,8 +114,10 @@ class CountDiff(nn.Module):
         self.null = nn.Parameter(torch.randn(c.d) * 0.02)
         self.dropout = nn.Dropout(c.dropout)
         self.denoiser = PosteriorDenoiser(c.d, schedule=self.schedule)
-        self.trust = nn.Linear(c.d, 2)
-        self.log_kappa = nn.Parameter(torch.full((2,), 4.0))
+        self.trust = nn.Linear(c.d, 3)
+        self.log_kappa = nn.Parameter(torch.tensor([4.0, 4.0, 0.0]))
+        if c.words:
+            self.word_trust = nn.Parameter(torch.ones(c.n_features))
         self.once: Tensor
         self.weight: Tensor
         self.register_buffer("once", torch.zeros(1, dtype=torch.bool))
@@ -140,8 +148,8 @@ class CountDiff(nn.Module):
         eps = torch.randn(condition.shape, generator=generator, device=target.device)
         x_t = q_sample(embedding[target].detach(), t, eps, schedule=self.schedule)
         past, ages = prefixes(batch, known)
-        evidence = [others_followers(self.counts, batch, known, discount=self.discount), *self._alike(past, ages)]
-        logits = self._logits(self.denoiser(x_t, t, condition), condition, evidence, (embedding, bias), 1.0)
+        seen = self._evidence(others_followers(self.counts, batch, known, discount=self.discount), past, ages)
+        logits = self._logits(self.denoiser(x_t, t, condition), condition, seen, (embedding, bias), 1.0)
         if self.once:
             logits.detach().scatter_(1, past.masked_fill(past == target.unsqueeze(1), PAD), -torch.inf)
         return {"loss": F.cross_entropy(logits, target)}
@@ -214,30 +222,36 @@ class CountDiff(nn.Module):
         real = history != PAD
         condition = torch.where(real[:, -1:], self.encoder.last(items[0][history], real), self.null)
         ages = torch.arange(history.shape[1] - 1, -1, -1, device=history.device).expand_as(history)
-        evidence = [followers(self.counts, history, discount=self.discount), *self._alike(history, ages)]
-        evidence = [seen.repeat_interleave(draws, dim=0) for seen in evidence]
+        seen = self._evidence(followers(self.counts, history, discount=self.discount), history, ages).repeat(draws)
         condition = condition.repeat_interleave(draws, dim=0)
         return last_answer(
-            lambda x, t: self._logits(self.denoiser(x, t, condition), condition, evidence, items, weight), seeds,
+            lambda x, t: self._logits(self.denoiser(x, t, condition), condition, seen, items, weight), seeds,
             clean=lambda logits: _mean(logits, items[0]), d=self.config.d, draws=draws, schedule=self.schedule,
             steps=steps, eta=0.0,
         )  # fmt: skip
 
-    def _logits(self, query: Tensor, condition: Tensor, evidence: list[Tensor], items: Items, weight: float) -> Tensor:
-        """(N, n+1) logits of the query (N, d), the condition (N, d) and what was counted, (N, n+1) each."""
+    def _logits(self, query: Tensor, condition: Tensor, seen: Evidence, items: Items, weight: float) -> Tensor:
+        """(N, n+1) logits of the query (N, d), the condition (N, d) and what was counted."""
         logits = torch.addmm(items[1], query * self.config.d**-0.5, items[0].T)
         trust, kappa = F.softplus(self.trust(condition)) * weight, self.log_kappa.exp()
-        for k, seen in enumerate(evidence):
-            logits = add_evidence(logits, seen, trust=trust[:, k], kappa=kappa[k])
+        logits = add_evidence(logits, seen.counts, trust=trust[:, 0], kappa=kappa[0])
+        if seen.alike is not None:
+            logits = add_evidence(logits, seen.alike, trust=trust[:, 1], kappa=kappa[1])
+        if seen.words is not None:
+            said = trust[:, 2:] * self.word_trust * torch.log1p(seen.words * kappa[2])
+            logits = torch.addmm(logits, said, self.table.features.T)
         logits.detach()[:, PAD] = -torch.inf  # its gradient is 0 after a softmax
         return logits
 
-    def _alike(self, items: Tensor, ages: Tensor) -> list[Tensor]:
-        """Likeness (N, n+1) to items (N, L) of `ages` (N, L); [] for a model without neighbours."""
-        if not self.neighbours.filled:
-            return []
-        discount = Discount(self.config.likeness_decay, self.config.window)
-        return [likeness(self.neighbours, items, ages, discount=discount)]
+    def _evidence(self, counts: Tensor, items: Tensor, ages: Tensor) -> Evidence:
+        """Put counts (N, n+1) together with what texts say of items (N, L) of `ages` (N, L)."""
+        c = self.config
+        discount, alike, words = Discount(c.likeness_decay, c.window), None, None
+        if self.neighbours.filled:
+            alike = likeness(self.neighbours, items, ages, discount=discount)
+        if c.words:
+            words = word_counts(self.table.features, items, ages, discount=discount)
+        return Evidence(counts, alike, words)
 
 
 def _mean(logits: Tensor, embedding: Tensor) -> Tensor:

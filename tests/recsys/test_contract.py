@@ -29,6 +29,7 @@ VARIANTS = {
     ),
     "diffurec-noisy": ("diffurec", {"encoder": "gru", "delta": 1.0, "draws": 2}),
     "tdiffrec": ("diffrec", {"w_min": 0.1, "predict": "later", "objective": "softmax", "corrupt": 3, "steps": 2}),
+    "countdiff-words": ("countdiff", {"items": "both", "n_features": 6, "words": True, "steps": 3, "draws": 2}),
     "ldiffrec-later": ("ldiffrec", {"predict": "later", "corrupt": 3, "steps": 1}),
     "ddsr-fuzzy": ("ddsr", {"objective": "digits", "kernel": "absorbing", "rank_time": 5, "draws": 3}),
     "maskedids-narrow": ("maskedids", {"beams": 4, "quantiser": "residual"}),
@@ -51,7 +52,9 @@ def _build(variant: str) -> Any:
     known = {field.name for field in dataclasses.fields(config_class)}
     if changes is None:
         return cls(dataclasses.replace(DreamRecConfig.paper(N, T=12), d=16))
-    return cls(config_class(N, **{key: value for key, value in SMALL.items() if key in known}, **changes))
+    config = config_class(N, **{key: value for key, value in SMALL.items() if key in known}, **changes)
+    described = "n_features" in changes
+    return cls(config, features=torch.rand(N + 1, config.n_features)) if described else cls(config)
 
 
 def _batch() -> Batch:

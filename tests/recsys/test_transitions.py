@@ -6,7 +6,7 @@ import torch
 
 from recsys.data import pad
 from recsys.errors import ModelError
-from recsys.evidence import Discount, add_evidence, followers, likeness, others_followers, prefixes
+from recsys.evidence import Discount, add_evidence, followers, likeness, others_followers, prefixes, word_counts
 from recsys.models.countdiff import CountDiff, CountDiffConfig
 from recsys.models.counting import flatten
 from recsys.transitions import Transitions, TransitionTable, count_transitions
@@ -93,6 +93,10 @@ def test_likeness_to_recent_items_counts_them_by_age():
     assert items.tolist() == [[0, 0, 0, 0], [0, 3, 0, 0], [0, 3, 5, 0], [0, 3, 5, 2]]
     found = likeness(table, items, ages, discount=Discount(decay=0.5, window=2))
     expected = torch.stack([alike[0], alike[3], alike[5] + alike[3] / 2, alike[2] + alike[5] / 2])
+    torch.testing.assert_close(found, expected)
+    features = torch.rand(N + 1, 4, generator=generator)
+    found = word_counts(features, items, ages, discount=Discount(decay=0.5, window=2))
+    expected = torch.stack([0 * features[0], features[3], features[5] + features[3] / 2, features[2] + features[5] / 2])
     torch.testing.assert_close(found, expected)
 
 
