@@ -49,8 +49,8 @@ class StyleConfig:
 class TrainConfig:
     """Settings of `personagen recommend train`."""
 
-    model: str = "dreamrec"
-    """popularity, markov, ease, sasrec or dreamrec."""
+    model: str = "countdiff"
+    """A name in recsys/models/__init__.py: popularity, markov, ease, sasrec, dreamrec, countdiff, ..."""
     data: str = "atelier"
     """Name of a data set (atelier, ml-100k, amazon-beauty, ...), or a CSV or Parquet file."""
     root: str | None = None

@@ -221,6 +221,8 @@ def build(name: str, data: Data, settings: dict[str, Any], *, seed: int) -> Any:
     features = _features(data, settings) if "n_features" in {field.name for field in fields(config_class)} else None
     if features is not None:
         known |= {"n_features": features.shape[1], **WITH_FEATURES}
+        if "words" in {field.name for field in fields(config_class)}:
+            known["words"] = bool((features >= 0).all())
     config = checked(config_class, known | settings, "settings")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -277,7 +279,7 @@ def run_training(model: nn.Module, split: Split, config: training.TrainConfig, f
 
 
 def train_on_the_spot(sequences: Sequence[np.ndarray], features: Tensor, *, seed: int = 0) -> Recommender:
-    """Train a small DreamRec on sequences whose items have features (n+1, f); meant for up to 200,000 interactions.
+    """Train a small CountDiff on sequences whose items have features (n+1, f); meant for up to 200,000 interactions.
 
     Raises: ConfigError for more; DataError when no user has two items.
     """
@@ -289,7 +291,7 @@ def train_on_the_spot(sequences: Sequence[np.ndarray], features: Tensor, *, seed
         )
     split = leave_one_out(list(sequences), len(features) - 1)
     data = Data(split, features, [], lambda user: np.zeros(0, np.int64))
-    model = build("dreamrec", data, {"d": 32, "draws": 4}, seed=seed)
+    model = build("countdiff", data, {"d": 32, "layers": 1, "likeness_decay": 1.0, "window": 20}, seed=seed)
     config = training.TrainConfig(
         epochs=30, batch_size=128, patience=3, validate_cases=500, seed=seed, learning_rate=3e-3
     )

@@ -257,7 +257,7 @@ def _beyond(lists: np.ndarray, split: Split) -> dict[str, float]:
     counts = np.bincount(np.concatenate(split.train), minlength=split.n_items + 1)
     found = {f"novelty_bits@{BEYOND}": novelty(lists, counts)}
     if split.item_names is not None:
-        features = text_features(split.item_names, dimensions=min(TEXT_DIMENSIONS, split.n_items)).numpy()
+        features = text_features(split.item_names, dimensions=TEXT_DIMENSIONS).numpy()
         found[f"intra_list_distance@{BEYOND}"] = intra_list_distance(lists, features)
     return found
 
@@ -293,7 +293,7 @@ def _with_texts(build: Any, config: Any, split: Split, own: dict[str, Any]) -> A
     """Build a model that knows items by id and by text."""
     texts = split.item_names or ()
     features = text_features(texts, dimensions=TEXT_DIMENSIONS)
-    model = build(config(n_items=split.n_items, items="both", n_features=TEXT_DIMENSIONS, **own), features=features)
+    model = build(config(n_items=split.n_items, items="both", n_features=features.shape[1], **own), features=features)
     model.set_neighbours(text_neighbours(texts))
     return model
 

@@ -19,15 +19,16 @@ WORD = re.compile(r"[^\W_]+")
 
 
 def text_features(texts: Sequence[str], *, dimensions: int, min_count: int = 2, seed: int = 0) -> Tensor:
-    """Describe items by their texts: features (n+1, dimensions) float32, of mean square 1 over the items with words.
+    """Describe items by their texts: features (n+1, f) float32, of mean square 1 over the items with words.
 
-    texts[0] belongs to padding, and its row is zero, as are rows of items without a word that occurs in `min_count`
-    texts. Raises: ConfigError for more dimensions than items or words; DataError when no word is common.
+    f is `dimensions`, or the number of items or of words where that is smaller. texts[0] belongs to padding, and its
+    row is zero, as are rows of items without a word that occurs in `min_count` texts.
+    Raises: ConfigError for dimensions below 1; DataError when no word is common.
     """
+    if dimensions < 1:
+        raise ConfigError(f"dimensions is {dimensions}; it must be at least 1.")
     matrix = _tf_idf(_words(texts), min_count)
-    if not 1 <= dimensions <= min(matrix.shape):
-        raise ConfigError(f"dimensions is {dimensions}; {matrix.shape[0]} items with {matrix.shape[1]} words "
-                          f"allow 1 to {min(matrix.shape)}.")  # fmt: skip
+    dimensions = min(dimensions, *matrix.shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         left, values, _ = torch.svd_lowrank(matrix, q=min(dimensions + 16, min(matrix.shape)), niter=4)
