@@ -40,6 +40,7 @@ from recsys.models import MODELS
 from recsys.models.dreamrec import DreamRecConfig
 from recsys.texts import text_features, text_neighbours
 from recsys.train import TrainConfig, train
+from recsys.types import Step
 
 HERE = Path(__file__).resolve().parent
 CUTOFFS = (5, 10, 20)
@@ -282,11 +283,20 @@ def _trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: 
     for step in train(model, split, plan, folder=folder / "checkpoints", resume=True):
         if step.metrics:
             clock.write_text(str(before + time.process_time() - begin))
+            _note_epoch(folder / "curve.json", step)
             print(
                 f"  epoch {step.epoch:.0f} loss {step.losses['loss']:.4f} {CHOSEN_BY} {step.metrics[CHOSEN_BY]:.4f}",
                 flush=True,
             )
     return model, float(clock.read_text())
+
+
+def _note_epoch(path: Path, step: Step) -> None:
+    """Append an epoch's loss and validation figure to a run's training curve."""
+    curve = json.loads(path.read_text()) if path.exists() else []
+    kept = [point for point in curve if point["step"] < step.step]  # a resumed run may come by again
+    figure = (step.metrics or {})[CHOSEN_BY]
+    _write(path, [*kept, {"step": step.step, "epoch": step.epoch, "loss": step.losses["loss"], CHOSEN_BY: figure}])
 
 
 def _with_texts(build: Any, config: Any, split: Split, own: dict[str, Any]) -> Any:
