@@ -80,22 +80,16 @@ class CountDiffConfig:
     sample_steps: int = 20
 
     def __post_init__(self):
-        check_range(
-            n_items=(self.n_items, 1, 10**9),
-            d=(self.d, 2, 4096),
-            max_len=(self.max_len, 1, 4096),
-            layers=(self.layers, 1, 64),
-            window=(self.window, 1, 4096),
-            T=(self.T, 1, 10_000),
-        )
-        check_range(dropout=(self.dropout, 0, 0.95), id_dropout=(self.id_dropout, 0, 1))
-        check_range(decay=(self.decay, 0.01, 1), likeness_decay=(self.likeness_decay, 0, 1))
-        if self.words and self.items == "id":
+        c = self
+        if c.words and c.items == "id":
             raise ConfigError("words = True with items = 'id'; words are counted in features, so set items = 'both'")
-        check_range(degree_power=(self.degree_power, 0, 1), terminal=(self.terminal, 0, 1))
         check_range(
-            draws=(self.draws, 1, 1024), steps=(self.steps, 1, self.T), sample_steps=(self.sample_steps, 1, self.T)
-        )
+            n_items=(c.n_items, 1, 10**9), d=(c.d, 2, 4096), max_len=(c.max_len, 1, 4096), layers=(c.layers, 1, 64),
+            window=(c.window, 1, 4096), T=(c.T, 1, 10_000), dropout=(c.dropout, 0, 0.95),
+            id_dropout=(c.id_dropout, 0, 1), decay=(c.decay, 0.01, 1), likeness_decay=(c.likeness_decay, 0, 1),
+            degree_power=(c.degree_power, 0, 1), terminal=(c.terminal, 0, 1), draws=(c.draws, 1, 1024),
+            steps=(c.steps, 1, c.T), sample_steps=(c.sample_steps, 1, c.T),
+        )  # fmt: skip
 
 
 class CountDiff(nn.Module):
@@ -183,13 +177,18 @@ class CountDiff(nn.Module):
             return rank_in_chunks(score, history, k, exclude_seen=exclude_seen)
 
     def generate(self, history: Tensor, *, draws: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Sample embeddings (B, draws, d) of possible next items, on the scale of `item_embeddings`."""
+        """Sample embeddings (B, draws, d) of possible next items, on the scale of `item_embeddings`.
+
+        Where nobody took an item twice in training, nobody gets a seen one here.
+        """
         check_history(history, self.n_items)
         check_range(draws=(draws, 1, 4096))
+        left = (history != PAD).sum(1, keepdim=True) < self.n_items
+        banned = history * left if self.once else None
         with evaluating(self):
             items = self._items()
             seeds = user_seeds(history, generator=generator)
-            logits = self._walk(history, seeds, items, draws, self.config.sample_steps, 1.0)
+            logits = self._walk(history, seeds, items, draws, self.config.sample_steps, 1.0, banned)
             return _mean(logits, items[0]).view(len(history), draws, -1)
 
     def item_embeddings(self) -> Tensor:
@@ -216,7 +215,10 @@ class CountDiff(nn.Module):
         embedding, bias = self.table(generator=generator)
         return F.normalize(embedding, dim=1) * self.config.d**0.5, bias
 
-    def _walk(self, history: Tensor, seeds: Tensor, items: Items, draws: int, steps: int, weight: float) -> Tensor:
+    def _walk(
+        self, history: Tensor, seeds: Tensor, items: Items, draws: int, steps: int, weight: float,
+        banned: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Walk from noise to the last step and return the logits there, (B·draws, n+1)."""
         history = history[:, -self.config.max_len :]
         real = history != PAD
@@ -224,10 +226,15 @@ class CountDiff(nn.Module):
         ages = torch.arange(history.shape[1] - 1, -1, -1, device=history.device).expand_as(history)
         seen = self._evidence(followers(self.counts, history, discount=self.discount), history, ages).repeat(draws)
         condition = condition.repeat_interleave(draws, dim=0)
+        banned = None if banned is None else banned.repeat_interleave(draws, dim=0)
+
+        def ask(x: Tensor, t: Tensor) -> Tensor:
+            logits = self._logits(self.denoiser(x, t, condition), condition, seen, items, weight)
+            return logits if banned is None else logits.scatter_(1, banned, -torch.inf)
+
         return last_answer(
-            lambda x, t: self._logits(self.denoiser(x, t, condition), condition, seen, items, weight), seeds,
-            clean=lambda logits: _mean(logits, items[0]), d=self.config.d, draws=draws, schedule=self.schedule,
-            steps=steps, eta=0.0,
+            ask, seeds, clean=lambda logits: _mean(logits, items[0]), d=self.config.d, draws=draws,
+            schedule=self.schedule, steps=steps, eta=0.0,
         )  # fmt: skip
 
     def _logits(self, query: Tensor, condition: Tensor, seen: Evidence, items: Items, weight: float) -> Tensor:

@@ -129,3 +129,14 @@ def test_a_new_item_is_ranked_by_its_text_though_nothing_followed_it():
     ranked = model.with_items(features[7:8], neighbours=likes).recommend(history, N + 1, exclude_seen=False)
     place = (found.items[0] == N + 1).nonzero(), (ranked.items[0] == N + 1).nonzero()
     assert place[1] < place[0] or place[1] == 0
+
+
+def test_what_is_generated_was_not_seen_before():
+    model = _model(_sequences())
+    history = torch.tensor([[3, 5, 7], [0, 0, 2]])
+    generator = torch.Generator().manual_seed(0)
+    drawn = (model.generate(history, draws=50, generator=generator) @ model.item_embeddings().T)[..., 1:].argmax(-1) + 1
+    for seen, items in zip(history.tolist(), drawn.tolist(), strict=True):
+        assert not set(seen) & set(items)
+    everything = torch.arange(1, N + 1).unsqueeze(0)
+    assert model.generate(everything, generator=generator).isfinite().all()
