@@ -85,8 +85,10 @@ class Adapter:
         return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
-def attach(pipe: Any, lora: Lora, *, text_encoder: bool = False, seed: int = 0, name: str = "default") -> None:
-    """Add a fresh, trainable adapter in float32 to the UNet and, if asked, to the text encoders; the rest is frozen.
+def attach(
+    pipe: Any, lora: Lora, *, unet: bool = True, text_encoder: bool = False, seed: int = 0, name: str = "default"
+) -> None:
+    """Add a fresh, trainable adapter in float32 to UNet and text encoders, as asked; the rest of them is frozen.
 
     It changes nothing until trained: lora_B is zero. The same seed gives the same lora_A.
     """
@@ -100,7 +102,7 @@ def attach(pipe: Any, lora: Lora, *, text_encoder: bool = False, seed: int = 0, 
     layers = [*ATTENTION, *(FEED_FORWARD if lora.feed_forward else ())]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for part in PARTS if text_encoder else PARTS[:1]:
+        for part in [*(PARTS[:1] if unet else ()), *(PARTS[1:] if text_encoder else ())]:
             module = getattr(pipe, part, None)
             if module is None:
                 continue
