@@ -68,7 +68,9 @@ def _text2image_class(folder: Path | None) -> Any:
     try:
         name = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"The model in {folder} cannot be loaded: its model_index.json is damaged ({error}).") from error
+        raise ModelError(
+            f"The model in {folder} cannot be loaded: its model_index.json is damaged ({error})."
+        ) from error
     if name not in ("StableDiffusionPipeline", "StableDiffusionXLPipeline"):
         raise ModelError(f"The model in {folder} is a {name}; give a Stable Diffusion 1.x, 2.x or XL.")
     return getattr(diffusers, name)

@@ -125,7 +125,12 @@ class SubjectConfig:
 
 
 def resolve(config: SubjectConfig) -> SubjectConfig:
-    """Fill in what the preset decides, and the prompts. What was given stays."""
+    """Fill in what the preset decides, and the prompts. What was given stays.
+
+    Raises ConfigError for a person who has not agreed.
+    """
+    if config.preset == "person" and not config.consent:
+        raise ConfigError("preset person needs consent: true, by which you confirm that the person agreed to this.")
     words = {"token": placeholder(config), "name": config.name}
     instance, of_class = (text.format(**words) for text in PROMPTS[config.preset])
     values: dict[str, Any] = {
@@ -136,7 +141,11 @@ def resolve(config: SubjectConfig) -> SubjectConfig:
     }
     values = {key: value for key, value in values.items() if getattr(config, key) is None}
     full = replace(config, **values)
-    derived = {"lora_alpha": full.rank, "text_encoder_lr": full.learning_rate, "validation_prompt": full.instance_prompt}
+    derived = {
+        "lora_alpha": full.rank,
+        "text_encoder_lr": full.learning_rate,
+        "validation_prompt": full.instance_prompt,
+    }
     return replace(full, **{key: value for key, value in derived.items() if getattr(full, key) is None})
 
 
@@ -161,9 +170,9 @@ def check_config(config: SubjectConfig) -> None:
 def _check_ranges(config: SubjectConfig) -> None:
     at_least_1 = ("repeats", "num_class_images", "train_batch_size", "gradient_accumulation_steps", "max_train_steps",
                   "rank", "checkpointing_steps", "validation_inference_steps")  # fmt: skip
-    limits: dict[str, tuple[float, float]] = {name: (1, 1_000_000) for name in at_least_1}
-    limits |= {name: (0, 1) for name in ("caption_dropout", "ema_decay")}
-    limits |= {name: (0, 1e6) for name in ("prior_loss_weight", "adam_weight_decay", "noise_offset", "guidance_scale")}
+    limits: dict[str, tuple[float, float]] = dict.fromkeys(at_least_1, (1, 1000000))
+    limits |= dict.fromkeys(("caption_dropout", "ema_decay"), (0, 1))
+    limits |= dict.fromkeys(("prior_loss_weight", "adam_weight_decay", "noise_offset", "guidance_scale"), (0, 1e6))
     limits |= {
         "resolution": (8, 4096),
         "lora_dropout": (0, 0.99),
@@ -189,8 +198,6 @@ def _check_ranges(config: SubjectConfig) -> None:
 def _check_combinations(config: SubjectConfig) -> None:
     if not config.name.strip():
         raise ConfigError("name is empty; say what the subject is, such as dog, backpack or person.")
-    if config.preset == "person" and not config.consent:
-        raise ConfigError("preset person needs consent: true, by which you confirm that the person agreed to this.")
     if config.train_unet == "none" and not config.train_text_encoder and not config.new_tokens:
         raise ConfigError("nothing would be trained; set train_unet to lora or full, train_text_encoder or new_tokens.")
     if config.train_unet == "full" and config.train_text_encoder:

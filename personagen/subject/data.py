@@ -44,11 +44,12 @@ class Picture:
     mask: Path | None = None
 
 
-def scan(folder: str | Path, *, resolution: int) -> tuple[list[Picture], list[Finding]]:
+def scan(folder: str | Path, *, resolution: int | None = None) -> tuple[list[Picture], list[Finding]]:
     """Read every file of a folder, and say of each what was decided; a stray file never stops it.
 
-    resolution: side in pixels of the training pictures, which tells what is too small. Sub-folders are named, not
-    entered; links that lead out of the folder are not followed. Raises DataError when the folder is not there.
+    resolution: side in pixels of the training pictures, which tells what is too small, where it is known. Sub-folders
+    are named, not entered; links that lead out of the folder are not followed. Raises DataError when the folder is not
+    there.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -69,7 +70,7 @@ def scan(folder: str | Path, *, resolution: int) -> tuple[list[Picture], list[Fi
     return pictures, findings
 
 
-def usable(folder: str | Path, *, resolution: int) -> tuple[list[Picture], list[Finding]]:
+def usable(folder: str | Path, *, resolution: int | None = None) -> tuple[list[Picture], list[Finding]]:
     """Scan a folder as `scan` does. Raises DataError, saying what was wrong with the files, when none can be used."""
     pictures, findings = scan(folder, resolution=resolution)
     if not pictures:
@@ -79,10 +80,14 @@ def usable(folder: str | Path, *, resolution: int) -> tuple[list[Picture], list[
 
 
 def _examine(
-    path: Path, folder: Path, rows: dict[str, tuple[str | None, Path | None]], hashes: dict[str, str], resolution: int
+    path: Path,
+    folder: Path,
+    rows: dict[str, tuple[str | None, Path | None]],
+    hashes: dict[str, str],
+    resolution: int | None,
 ) -> tuple[Finding, Picture | None]:
     name = path.name
-    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+    if path.is_symlink() and not _inside(path, folder):
         return Finding(name, "link leads out", "copy the picture into the folder"), None
     if not path.is_file():
         return Finding(name, "not a picture", "a folder" if path.is_dir() else "not a file"), None
@@ -95,14 +100,14 @@ def _examine(
         known = "not a picture" if "is not a JPEG" in str(error) else "damaged"
         return Finding(name, "too large" if "allowed" in str(error) else known, str(error)), None
     size = (image.height, image.width)
-    least = max(MIN_SIDE, round(MIN_SHARE * resolution)) if resolution >= 64 else 8
+    least = MIN_SIDE if resolution is None else max(8, round(MIN_SHARE * resolution))
     if min(size) < least:
         return Finding(name, "too small", f"{size[1]}x{size[0]}; sides of at least {least} are needed", size=size), None
     if digest in hashes:
         return Finding(name, "duplicate", f"the same picture as {hashes[digest]}", size=size), None
     hashes[digest] = name
     caption, mask = rows.get(name, (_sidecar(path), _mask_beside(path)))
-    note = f"{size[1]}x{size[0]}" + (", smaller than the training size" if min(size) < resolution else "")
+    note = f"{size[1]}x{size[0]}" + (", smaller than the training size" if min(size) < (resolution or 0) else "")
     return Finding(name, "used", note, caption, size), Picture(path, caption, size, digest, mask)
 
 
@@ -117,13 +122,18 @@ def _metadata(folder: Path) -> tuple[dict[str, tuple[str | None, Path | None]], 
             if row is None:
                 continue
             name, text, mask = row["file_name"], row.get("text", row.get("caption", row.get("prompt"))), row.get("mask")
-            inside = [Path(each).name == each for each in (name, mask) if each is not None]
-            if not isinstance(text, str | None) or not all(inside) or not (folder / name).is_file():
-                raise ValueError("it must name a file of this folder, and its text")
+            named = [each for each in (name, mask) if each is not None]
+            inside = all(Path(each).name == each and _inside(folder / each, folder) for each in named)
+            if not isinstance(text, str | None) or not inside:
+                raise ValueError("it must name files of this folder, and a text")
             rows[name] = (text, folder / mask if mask else None)
         except (ValueError, KeyError, TypeError) as error:
             findings.append(Finding(f"{METADATA}:{number}", "line not used", str(error)))
     return rows, findings
+
+
+def _inside(file: Path, folder: Path) -> bool:
+    return file.is_file() and file.resolve().is_relative_to(folder.resolve())
 
 
 def _sidecar(path: Path) -> str | None:
@@ -149,7 +159,7 @@ def bucket_size(size: tuple[int, int], *, resolution: int, multiple: int, bucket
 
 
 def cover(image: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
-    """Scale a picture to cover `size` (H, W) and cut the middle out; return it and the corner (top, left) of the cut."""
+    """Scale a picture to cover `size` (H, W) and cut the middle out; return it and the cut's corner (top, left)."""
     scale = max(size[0] / image.height, size[1] / image.width)
     width, height = max(size[1], round(image.width * scale)), max(size[0], round(image.height * scale))
     top, left = (height - size[0]) // 2, (width - size[1]) // 2

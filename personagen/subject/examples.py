@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-"""Everything that need not be computed twice: pictures as latents, prompts as embeddings; and which rows a step sees."""
+"""What need not be computed twice, pictures as latents and prompts as embeddings; and which rows a step sees."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

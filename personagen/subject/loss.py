@@ -1,8 +1,8 @@
 """The loss of one chunk of rows, pure: weighted squared error of the UNet's output.
 
 Prior preservation is a matter of weights: of B subject and B class rows, the former weigh 1/B, the latter
-prior_loss_weight/B, and the loss is the sum, equation 2 of DreamBooth (arXiv 2208.12242). Chunks of any size then add up
-to the same gradient.
+prior_loss_weight/B, and the loss is the sum, equation 2 of DreamBooth (arXiv 2208.12242). Chunks of any size then add
+up to the same gradient.
 """
 
 from dataclasses import dataclass

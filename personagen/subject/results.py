@@ -64,9 +64,7 @@ def prove(learner: Learner, *, size: tuple[int, int]) -> dict[str, float]:
     Everything is compared in float32. "reload": diffusers' own load_lora_weights; "reload_kohya": the kohya file.
     """
     config, pipe = learner.config, learner.pipe
-    for name in ("unet", *(encoder for encoder, _ in ENCODERS)):
-        if getattr(pipe, name, None) is not None:
-            getattr(pipe, name).float()
+    _in_float32(pipe)
     wanted = _one(pipe, config, size)
     metrics = {"reload": float(np.abs(_one(reloaded(config, "diffusers"), config, size) - wanted).max())}
     if pipe.get_list_adapters():
@@ -79,10 +77,7 @@ def reloaded(config: SubjectConfig, form: str) -> Any:
     folder, full = Path(config.output_dir), config.train_unet == "full"
     source = folder / MODEL if full else config.pretrained_model_name_or_path
     pipe = load_text2image(source, allow_download=config.allow_download, layout=config.single_file_layout)
-    for name in ("unet", *(encoder for encoder, _ in ENCODERS)):
-        module = getattr(pipe, name, None)
-        if module is not None and not full:
-            module.to(DTYPES[config.mixed_precision]).float()
+    _in_float32(pipe, by_way_of=torch.float32 if full else DTYPES[config.mixed_precision])
     use_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
     if config.new_tokens:
         load_tokens(pipe, folder / TOKENS_FILE, token_names(config))
@@ -93,6 +88,14 @@ def reloaded(config: SubjectConfig, form: str) -> Any:
         else:
             load_adapter(pipe, folder / kohya_name(config))
     return pipe
+
+
+def _in_float32(pipe: Any, *, by_way_of: torch.dtype = torch.float32) -> None:
+    """Bring UNet and text encoders to float32, rounded first to the precision that the base had in training."""
+    with quiet():
+        for name in ("unet", *(encoder for encoder, _ in ENCODERS)):
+            if getattr(pipe, name, None) is not None:
+                getattr(pipe, name).to(by_way_of).to(torch.float32)
 
 
 def _one(pipe: Any, config: SubjectConfig, size: tuple[int, int]) -> np.ndarray:

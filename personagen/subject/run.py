@@ -26,13 +26,11 @@ def run(config: SubjectConfig) -> Iterator[Step]:
     """See `train_subject`."""
     config = resolve(config)
     _refuse_a_second_start(config)
-    pictures, _ = usable(config.instance_data_dir, resolution=config.resolution or 0)
+    pictures, _ = usable(config.instance_data_dir, resolution=config.resolution)
     processes = Processes()
     pipe = load_base(config)
-    size, side = native_size(pipe), config.resolution
-    side = side or round((size[0] * size[1]) ** 0.5)
-    pictures, _ = usable(config.instance_data_dir, resolution=side)
-    size = class_size(size, pipe, config)
+    native = native_size(pipe)
+    side, size = config.resolution or round((native[0] * native[1]) ** 0.5), class_size(native, pipe, config)
     if config.with_prior_preservation:
         if processes.first:
             for share in paint_class(pipe, config, size=size):
@@ -78,7 +76,7 @@ def _encode(learner: Learner, pictures: list[Picture], side: int) -> Iterator[St
     config = learner.config
     of_class: list[Picture] = []
     if config.with_prior_preservation:
-        of_class, _ = usable(str(config.class_data_dir), resolution=0)
+        of_class, _ = usable(str(config.class_data_dir), resolution=side)
         of_class = of_class[: config.num_class_images]
     groups = (
         (learner.instance, pictures, str(config.instance_prompt), config.random_flip),
@@ -86,9 +84,7 @@ def _encode(learner: Learner, pictures: list[Picture], side: int) -> Iterator[St
     )
     total, done = len(pictures) + len(of_class), 0
     for examples, sources, caption, flip in groups:
-        for example in encode_pictures(
-            learner.pipe, sources, config, resolution=side, caption=caption, flip=flip
-        ):
+        for example in encode_pictures(learner.pipe, sources, config, resolution=side, caption=caption, flip=flip):
             examples.append(replace(example, caption=with_placeholder(example.caption, config)))
             done += 1
             yield _preparing("cached", done / total)

@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-"""Pictures to look at while a subject is learnt, always from the same seeds; the loss curve; and how far others drift."""
+"""Pictures to look at while a subject is learnt, from the same seeds; the loss curve; and how far others drift."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -136,7 +136,9 @@ def drift(pipe: Any, prompts: Sequence[str] = UNRELATED) -> float:
     def outputs() -> Tensor:
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             text, rows = encode_prompts(pipe, prompts), size.expand(len(prompts), 6)
-            found = [predict(pipe.unet, noise, torch.full((len(prompts),), t, device=device), text, rows) for t in times]
+            found = [
+                predict(pipe.unet, noise, torch.full((len(prompts),), t, device=device), text, rows) for t in times
+            ]
         return torch.cat(found).float()
 
     changed = outputs()
@@ -159,5 +161,7 @@ def write_curve(values: Sequence[float], path: Path, *, label: str, size: tuple[
     up = size[0] - margin - (smooth - low) / max(high - low, 1e-12) * (size[0] - 2 * margin)
     pen.line([(margin, margin), (margin, size[0] - margin), (size[1] - margin, size[0] - margin)], fill="#999999")
     pen.line(list(zip(across.tolist(), up.tolist())), fill="#b5532c", width=2)
-    pen.text((margin, 12), f"{label}: {low:.4g} to {high:.4g}, last {finite[-1]:.4g}, {len(finite)} steps", fill="#23211f")
+    pen.text(
+        (margin, 12), f"{label}: {low:.4g} to {high:.4g}, last {finite[-1]:.4g}, {len(finite)} steps", fill="#23211f"
+    )
     write_whole(path, lambda temporary: picture.save(temporary, format="PNG"))

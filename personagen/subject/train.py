@@ -22,6 +22,7 @@ from recsys.errors import ConfigError, ModelError, ResourceError
 from recsys.types import Step
 
 from ..adapters import Lora, attach
+from ..models.quiet import quiet
 from .base import ENCODERS, encode_prompts, noise_schedule
 from .config import SubjectConfig, placeholder, same_run, token_names
 from .examples import Example, PromptCache, Row, chunks, draw_rows
@@ -45,7 +46,8 @@ class Learner:
         self.losses: list[float] = []
         self.drift: list[tuple[int, float]] = []
         self.schedule = noise_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
-        self.tokens = _make_trainable(pipe, config)
+        with quiet():
+            self.tokens = _make_trainable(pipe, config)
         named = self._named_groups()
         self.names = [name for group in named.values() for name, _ in group]
         self.parameters = [parameter for group in named.values() for _, parameter in group]
@@ -157,9 +159,10 @@ class Learner:
             total += float(loss.detach())
         return total
 
-    def _loss(self, rows: list[Row]) -> Tensor:
-        device, half = self.device, DTYPES[self.config.mixed_precision]
-        chunk = Chunk(
+    def chunk(self, rows: list[Row]) -> Chunk:
+        """Stack rows of one size on the device and encode their prompts."""
+        device = self.device
+        return Chunk(
             x0=torch.stack([row.x0 for row in rows]).to(device),
             noise=torch.stack([row.noise for row in rows]).to(device),
             t=torch.stack([row.t for row in rows]).to(device),
@@ -168,7 +171,10 @@ class Learner:
             region=None if rows[0].region is None else torch.stack([row.region for row in rows]).to(device),
             time_ids=torch.stack([row.time_ids for row in rows]).to(device),
         )
-        with torch.autocast(device.type, dtype=half, enabled=half != torch.float32):
+
+    def _loss(self, rows: list[Row]) -> Tensor:
+        half, chunk = DTYPES[self.config.mixed_precision], self.chunk(rows)
+        with torch.autocast(self.device.type, dtype=half, enabled=half != torch.float32):
             return chunk_loss(self.pipe.unet, chunk, self.schedule, snr_gamma=self.config.snr_gamma)
 
     def encode(self, prompts: list[str]):
