@@ -1,4 +1,4 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalOperand=false
 """What training asks of a base model: its noise schedule, its size, its words, and that it is sound."""
 
 from collections.abc import Sequence

@@ -40,7 +40,7 @@ def publish(learner: Learner, pictures: Sequence[Picture], *, size: tuple[int, i
     config, folder = learner.config, learner.folder
     with at_rest(learner):
         if config.train_unet == "full":
-            _save_model(learner.pipe, folder / MODEL)
+            save_model(learner.pipe, folder / MODEL)
         if learner.pipe.get_list_adapters():
             adapter = collect(learner.pipe)
             save_adapter(adapter, folder)
@@ -103,10 +103,14 @@ def _one(pipe: Any, config: SubjectConfig, size: tuple[int, int]) -> np.ndarray:
     return paint(pipe.to("cpu"), str(config.validation_prompt), [config.seed], config, size=size, steps=steps)[0]
 
 
-def _save_model(pipe: Any, folder: Path) -> None:
-    """Write the whole pipeline beside its place, then move it there; an older one stays until that moment."""
+def save_model(pipe: Any, folder: Path) -> None:
+    """Write the whole pipeline beside its place, then move it there; an older one stays until that moment.
+
+    Raises ResourceError when the disk refuses.
+    """
     work, old = folder.with_name(f".{folder.name}-{os.getpid()}"), folder.with_name(f".{folder.name}-old")
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with quiet():
             pipe.save_pretrained(work, safe_serialization=True)
         index = work / "model_index.json"

@@ -161,7 +161,8 @@ def test_sigterm_saves_and_exits_143(place, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     code = (
         "import sys, personagen.subject.train as t\nplain = t.Learner.advance\n"
-        "def advance(self):\n    step = plain(self)\n    step.step == 2 and print('going', flush=True)\n    return step\n"
+        "def advance(self):\n    step = plain(self)\n    step.step == 2 and print('going', flush=True)\n"
+        "    return step\n"
         "t.Learner.advance = advance\nfrom apps.cli import main\nsys.exit(main(sys.argv[1:]))\n"
     )
     child = subprocess.Popen(
