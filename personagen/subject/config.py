@@ -14,6 +14,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "style": {"max_train_steps": 800, "rank": 16, "learning_rate": 1e-4, "train_text_encoder": False},
     "garment": {"max_train_steps": 400, "rank": 8, "learning_rate": 1e-4, "train_text_encoder": False},
 }
+EMBEDDED: dict[str, Any] = {"max_train_steps": 200, "rank": 16, "learning_rate": 1e-3}
+"""What the small embedded model takes in place of a preset's values, which are for Stable Diffusion."""
 PROMPTS = {
     "object": ("a photo of a {token} {name}", "a photo of a {name}"),
     "person": ("a photo of a {token} {name}", "a photo of a {name}"),
@@ -117,8 +119,6 @@ class SubjectConfig:
     """Paint the validation pictures every so many steps; 0: only at the end."""
     validation_inference_steps: int = 20
     guidance_scale: float = 5.0
-    report_to: Literal["none", "tensorboard"] = "none"
-    """tensorboard needs the package of that name."""
 
     def __post_init__(self) -> None:
         check_config(self)
@@ -135,6 +135,7 @@ def resolve(config: SubjectConfig) -> SubjectConfig:
     instance, of_class = (text.format(**words) for text in PROMPTS[config.preset])
     values: dict[str, Any] = {
         **PRESETS[config.preset],
+        **(EMBEDDED if config.pretrained_model_name_or_path == "embedded" else {}),
         "instance_prompt": instance,
         "class_prompt": of_class,
         "class_data_dir": f"{config.output_dir}/class",
@@ -208,7 +209,7 @@ def _check_combinations(config: SubjectConfig) -> None:
 
 def same_run(first: dict[str, Any], second: SubjectConfig) -> list[str]:
     """Name the settings in which a checkpoint's configuration differs in a way that would change the result."""
-    free = {"resume_from_checkpoint", "max_train_steps", "device", "report_to", "output_dir", "checkpointing_steps",
+    free = {"resume_from_checkpoint", "max_train_steps", "device", "output_dir", "checkpointing_steps",
             "checkpoints_total_limit", "validation_steps", "num_validation_images", "validation_prompt", "consent",
             "validation_inference_steps", "guidance_scale", "instance_data_dir", "class_data_dir",
             "pretrained_model_name_or_path", "single_file_layout", "allow_download"}  # fmt: skip
