@@ -77,6 +77,15 @@ def merged(subjects: Sequence[str | Path], *, weights: Sequence[float] = (), pip
     return adapters[0] if strengths == [1.0] else merge_adapters(adapters, strengths)
 
 
+def phrase(subject: str | Path) -> str:
+    """Return how a prompt names a subject that was trained here, such as "a sks dog". Raises ConfigError on others."""
+    run = read_run(subject)
+    if not run:
+        raise ConfigError(f"{subject} has no run.json; name the result folder of `personagen subject train`.")
+    words = "".join(f"<s{i}>" for i in range(run["new_tokens"])) or run["token"]
+    return f"a {words} {run['name']}"
+
+
 def fill_weights(subjects: Sequence[Any], weights: Sequence[float]) -> list[float]:
     """Return one weight a subject, 1 where none was given. Raises ConfigError when there are too many."""
     if len(weights) > len(subjects):
