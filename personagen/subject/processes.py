@@ -21,6 +21,12 @@ class Processes:
         """Whether this process writes files."""
         return self.rank == 0
 
+    def own(self, device: torch.device) -> torch.device:
+        """Return this process's GPU where the device is "a GPU", else the device."""
+        if device.type != "cuda" or device.index is not None or self.count == 1:
+            return device
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
     def mine(self, place: int) -> bool:
         """Whether the chunk at a place of the step is this process's."""
         return place % self.count == self.rank

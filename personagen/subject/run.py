@@ -28,7 +28,7 @@ def run(config: SubjectConfig) -> Iterator[Step]:
     _refuse_a_second_start(config)
     pictures, _ = usable(config.instance_data_dir, resolution=config.resolution)
     processes = Processes()
-    pipe = load_base(config)
+    pipe = load_base(config, processes)
     native = native_size(pipe)
     side, size = config.resolution or round((native[0] * native[1]) ** 0.5), class_size(native, pipe, config)
     if config.with_prior_preservation:
@@ -47,11 +47,11 @@ def run(config: SubjectConfig) -> Iterator[Step]:
     processes.wait()
 
 
-def load_base(config: SubjectConfig) -> Any:
+def load_base(config: SubjectConfig, processes: Processes) -> Any:
     """Load the base model in float32 onto the device, and check that it can be trained as asked."""
     pipe = load_text2image(
         config.pretrained_model_name_or_path,
-        device=choose_device(config.device),
+        device=processes.own(choose_device(config.device)),
         allow_download=config.allow_download,
         layout=config.single_file_layout,
     )
@@ -91,6 +91,7 @@ def _encode(learner: Learner, pictures: list[Picture], side: int) -> Iterator[St
     if not learner.words_are_trained:
         learner.prompts = PromptCache()
         learner.prompts.fill(learner.pipe, prompts_of(learner))
+    learner.park()
     learner.schedule = replace(learner.schedule, abar=learner.schedule.abar.to(learner.device))
 
 

@@ -25,8 +25,12 @@ UNRELATED = ("a person wearing a blue dress on a beach", "a product photo of a g
 
 @contextmanager
 def at_rest(learner: Learner) -> Iterator[None]:
-    """Hold averaged weights, if there are any, and evaluation mode inside; training goes on unchanged afterwards."""
+    """Hold averaged weights, if there are any, evaluation mode, and the whole pipeline on the device inside.
+
+    Training goes on unchanged afterwards.
+    """
     learner.train_mode(False)
+    learner.pipe.to(learner.device)
     if learner.ema is not None:
         learner.ema.store(learner.parameters)
         learner.ema.copy_to(learner.parameters)
@@ -35,6 +39,7 @@ def at_rest(learner: Learner) -> Iterator[None]:
     finally:
         if learner.ema is not None:
             learner.ema.restore(learner.parameters)
+        learner.park()
         learner.train_mode()
 
 

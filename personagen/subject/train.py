@@ -202,6 +202,13 @@ class Learner:
             if getattr(self.pipe, name, None) is not None:
                 getattr(self.pipe, name).train(on and bool(self.config.train_text_encoder))
 
+    def park(self) -> None:
+        """Move what training does not use to the CPU, so that a GPU has the room."""
+        names = ["vae", *([] if self.words_are_trained else [name for name, _ in ENCODERS])]
+        for module in [getattr(self.pipe, name, None) for name in names]:
+            if module is not None:
+                module.to("cpu")
+
     def save(self) -> None:
         """Write a checkpoint of the present step, unless it is written already; the first process alone does."""
         if self.saved == self.step or not self.processes.first:

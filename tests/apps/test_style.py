@@ -105,7 +105,16 @@ def test_scenes_show_a_subject(models, recommender, tmp_path):
     write_pictures(tmp_path / "me", count=2, size=(64, 48))
     base = models[models.index("--text2image") + 1]
     words = ["subject", "train", "--preset", "person", "--name", "person", "--instance_data_dir", str(tmp_path / "me")]
-    words += ["--consent", "true", "--max_train_steps", "1", "--validation_inference_steps", "1", "--device", "cpu"]
+    words += [
+        "--consent",
+        "true",
+        "--max_train_steps",
+        "1",
+        "--validation_inference_steps",
+        "1",
+        "--num_validation_images",
+        "0",
+    ]
     assert cli.main([*words, "--pretrained_model_name_or_path", base, "--output_dir", str(tmp_path / "run")]) == 0
     flags = ["--looks", "0", "--scenes", "1", "--subject", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
     assert cli.main(["style", *models, *recommender, *flags]) == 0

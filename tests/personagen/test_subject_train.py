@@ -1,4 +1,4 @@
-# pyright: reportArgumentType=false
+# pyright: reportArgumentType=false, reportOptionalMemberAccess=false
 """Training a subject end to end: resume bit by bit, survive kills and full disks, and prove what was saved."""
 
 import json
@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from personagen.adapters import FILE
+from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, train_subject
 from personagen.subject.tokens import load_tokens
 from recsys.checkpoint import load_latest
@@ -43,7 +44,7 @@ def settings(root: Path, out: Path, family: str = "sd1", **changes) -> SubjectCo
         "rank": 2,
         "lora_alpha": 3,
         "checkpointing_steps": 2,
-        "num_validation_images": 1,
+        "num_validation_images": 0,
         "validation_inference_steps": 2,
         "device": "cpu",
     }
@@ -87,8 +88,7 @@ def test_what_is_saved_paints_what_was_trained(variant, root, tmp_path):
     assert last.metrics["reload"] == 0.0 and last.metrics.get("reload_kohya", 0.0) <= 1e-5
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["steps"] == 4 and record["metrics"]["reload"] == 0.0
-    assert (tmp_path / "README.md").is_file() and (tmp_path / "samples" / "step-000004.png").is_file()
-    assert not list(tmp_path.glob(".*"))
+    assert (tmp_path / "README.md").is_file() and not list(tmp_path.glob(".*"))
 
 
 def test_something_is_learnt_and_plain_diffusers_loads_it(root, tmp_path):
@@ -124,6 +124,7 @@ def same_checkpoint(first: Path, second: Path) -> None:
 
 RUN = """
 import json, sys
+from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, train_subject
 for step in train_subject(SubjectConfig(**json.load(open(sys.argv[1])))):
     print(step.step, flush=True)
@@ -183,6 +184,18 @@ def test_a_second_run_does_not_overwrite_the_first(root, tmp_path):
         train(settings(root, tmp_path, rank=3, resume_from_checkpoint="latest"))
     with pytest.raises(ModelError, match="another base model"):
         train(settings(root, tmp_path, "sdxl", resume_from_checkpoint="latest"))
+
+
+def test_validation_paints_without_changing_the_training(root, tmp_path):
+    config = settings(root, tmp_path / "seen", num_validation_images=2, validation_steps=2, use_ema=True)
+    metrics = [step.metrics for step in train_subject(config) if step.step == 2]
+    assert metrics[0]["drift"] > 0
+    samples = tmp_path / "seen" / "samples"
+    assert {path.name for path in samples.iterdir()} == {f"step-00000{n}{end}" for n in (2, 4) for end in ("", ".png")}
+    assert read_png(samples / "step-000004" / "1.png").parameters.settings["Seed"] == "1"
+    assert (tmp_path / "seen" / "loss.png").is_file() and (tmp_path / "seen" / "drift.png").is_file()
+    train_to(settings(root, tmp_path / "unseen", use_ema=True), 4)
+    same_checkpoint(tmp_path / "seen", tmp_path / "unseen")
 
 
 def test_class_pictures_are_painted_once(root, tmp_path):
