@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from recsys.checkpoint import load_latest
@@ -31,6 +32,8 @@ def run(config: SubjectConfig) -> Iterator[Step]:
     pipe = load_base(config, processes)
     native = native_size(pipe)
     side, size = config.resolution or round((native[0] * native[1]) ** 0.5), class_size(native, pipe, config)
+    if config.preset == "person":  # what can paint a person is for its owner alone
+        Path(config.output_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
     if config.with_prior_preservation:
         if processes.first:
             for share in paint_class(pipe, config, size=size):

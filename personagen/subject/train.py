@@ -7,6 +7,7 @@ for any number of processes under torchrun, which share the chunks out.
 """
 
 import math
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -333,5 +334,5 @@ def steps_of(learner: Learner) -> Iterator[Step]:
 
 
 def with_placeholder(caption: str, config: SubjectConfig) -> str:
-    """Replace the words {token} and TOK of a caption by what stands for the subject."""
-    return caption.replace("{token}", placeholder(config)).replace("TOK", placeholder(config))
+    """Replace {token} and the word TOK of a caption by what stands for the subject."""
+    return re.sub(r"\{token\}|\bTOK\b", placeholder(config), caption)

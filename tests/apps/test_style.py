@@ -116,6 +116,7 @@ def test_scenes_show_a_subject(models, recommender, tmp_path):
         "0",
     ]
     assert cli.main([*words, "--pretrained_model_name_or_path", base, "--output_dir", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run").stat().st_mode & 0o077 == 0  # a person's model is for its owner alone
     flags = ["--looks", "0", "--scenes", "1", "--subject", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
     assert cli.main(["style", *models, *recommender, *flags]) == 0
     report = json.loads((tmp_path / "out" / "looks.json").read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from personagen.subject import SubjectConfig, resolve
 from personagen.subject.data import scan
 from personagen.subject.examples import PromptCache, encode_pictures
 from personagen.subject.loss import chunk_loss
-from personagen.subject.train import Learner, prompts_of
+from personagen.subject.train import Learner, prompts_of, with_placeholder
 from recsys.errors import ConfigError, ResourceError
 from tests.personagen.subject_parts import FAMILIES, pipeline, write_pictures
 
@@ -168,6 +168,11 @@ def test_min_snr_stays_finite_at_zero_terminal_snr(tmp_path):
 def test_zero_terminal_snr_needs_v_prediction(tmp_path):
     with pytest.raises(ConfigError, match="predicts v"):
         learner("sd1", tmp_path, rescale_betas_zero_snr=True)
+
+
+def test_words_for_the_subject_are_replaced_in_captions():
+    config = SubjectConfig(instance_data_dir="x", name="dog")
+    assert with_placeholder("{token} and TOK by a STOKER", config) == "sks and sks by a STOKER"
 
 
 def test_every_picture_comes_once_an_epoch(tmp_path):
