@@ -95,8 +95,8 @@ def test_cover_cuts_the_middle_out(tmp_path):
 
 
 def test_a_preset_fills_in_what_was_left_out():
-    base = {"pretrained_model_name_or_path": "models/sd15"}
-    config = resolve(SubjectConfig(instance_data_dir="x", name="dog", rank=4, **base))
+    base = "models/sd15"
+    config = resolve(SubjectConfig(instance_data_dir="x", name="dog", rank=4, pretrained_model_name_or_path=base))
     assert config.rank == config.lora_alpha == 4 and config.max_train_steps == 400
     assert config.instance_prompt == config.validation_prompt == "a photo of a sks dog"
     assert resolve(SubjectConfig(instance_data_dir="x", name="dog", new_tokens=2)).instance_prompt == (

@@ -1,4 +1,4 @@
-# pyright: reportArgumentType=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false, reportOptionalMemberAccess=false, reportOptionalSubscript=false
 """Training a subject end to end: resume bit by bit, survive kills and full disks, and prove what was saved."""
 
 import json
