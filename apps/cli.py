@@ -38,13 +38,46 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ),
     ("pretrain",): ("train the embedded image model", "personagen.pretrain:PretrainConfig", "apps.pretrain:run"),
     ("tryon", "wear"): ("put one garment on one person", "apps.config:WearConfig", "apps.wear:run"),
+    ("subject", "train"): (
+        "teach the image model a subject from a few pictures",
+        "personagen.subject:SubjectConfig",
+        "apps.subject:train",
+    ),
+    ("subject", "generate"): (
+        "paint with subjects",
+        "apps.subject_config:GenerateConfig",
+        "apps.subject:generate",
+    ),
+    ("subject", "export"): (
+        "write adapters for the web UIs or diffusers, merged if several",
+        "apps.subject_config:ExportConfig",
+        "apps.subject:export",
+    ),
+    ("subject", "doctor"): (
+        "say of every file in a folder whether it can be trained on",
+        "apps.subject_config:SubjectDoctorConfig",
+        "apps.subject:doctor",
+    ),
+    ("subject", "evaluate"): (
+        "measure whether a subject is recognised in new pictures",
+        "apps.subject_config:SubjectEvaluateConfig",
+        "apps.subject:evaluate",
+    ),
     ("demo",): ("open the page", "apps.config:DemoConfig", "apps.demo:run"),
     ("doctor",): ("say what this machine and installation can do", "apps.config:DoctorConfig", "apps.doctor:run"),
 }
 SUMMARY = "Personalised content generation: from what a person did to what that person sees."
-GROUPS = {"recommend": "train, rank, evaluate and compare recommenders", "tryon": "virtual try-on"}
+GROUPS = {
+    "recommend": "train, rank, evaluate and compare recommenders",
+    "tryon": "virtual try-on",
+    "subject": "teach the image model a subject, and paint it (DreamBooth, LoRA)",
+}
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EACCES)
-TAKES_CONFIG = {("pretrain",), ("recommend", "train")}  # a first bare word after these is the configuration file
+TAKES_CONFIG = {
+    ("pretrain",),
+    ("recommend", "train"),
+    ("subject", "train"),
+}  # a first bare word after these is the configuration file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -147,11 +180,19 @@ def _help_for(arguments: Sequence[str]) -> str:
 
 
 def _spell_out(words: tuple[str, ...], arguments: list[str]) -> list[str]:
-    """Turn `pretrain FILE ...` into `pretrain --config FILE ...`."""
+    """Turn `pretrain FILE ...` into `pretrain --config FILE ...`, and kohya's names of flags into ours."""
     rest = arguments[len(words) :]
+    if words == ("subject", "train"):
+        rest = [_rename(argument, _load("personagen.subject.config:ALIASES")) for argument in rest]
     if words in TAKES_CONFIG and rest and not rest[0].startswith("-"):
         rest = ["--config", *rest]
     return [*words, *rest]
+
+
+def _rename(argument: str, aliases: dict[str, str]) -> str:
+    name, mark, value = argument.removeprefix("--").partition("=")
+    known = argument.startswith("--") and name in aliases
+    return f"--{aliases[name]}{mark}{value}" if known else argument
 
 
 def _load(target: str) -> Any:

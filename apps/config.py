@@ -29,6 +29,8 @@ class StyleConfig:
     """Folder written by `personagen recommend train`; none: the embedded one, or one trained on the spot when small."""
     text2image: str = "embedded"
     """Model of the scenes: `embedded`, or a Stable Diffusion folder in diffusers' layout."""
+    subject: str | None = None
+    """Result folder of `personagen subject train` on that model: the scenes then show this subject."""
     tryon: str = "embedded"
     """Model of the try-on looks: `embedded`, or a folder in diffusers' layout."""
     looks: int = 4

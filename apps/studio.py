@@ -83,9 +83,10 @@ class Studio:
         tryon: str = "embedded",
         source: Source | None = None,
         recommender: str | None = None,
+        subject: str | None = None,
     ) -> None:
         self.models = {"text2image": text2image, "tryon": tryon}
-        self._source, self._folder = source, recommender
+        self._source, self._folder, self._subject = source, recommender, subject
         self.seconds: dict[str, float] = {}
 
     @cached_property
@@ -117,10 +118,13 @@ class Studio:
 
     @cached_property
     def text2image(self):
-        """The text-to-image pipeline."""
+        """The text-to-image pipeline, with the subject's adapter on it where there is one."""
         from personagen.models import load_text2image
+        from personagen.subject.loaded import load_subjects
 
-        return self._timed("text2image", load_text2image)
+        subject = self._subject
+        loader = load_text2image if subject is None else lambda base: load_subjects([subject], base=base, device="cpu")
+        return self._timed("text2image", loader)
 
     def _timed(self, name: str, loader: Callable[[str], Any]) -> Any:
         start = time.perf_counter()

@@ -1,5 +1,7 @@
 """`personagen style`: the main job on the command line."""
 
+from typing import Any
+
 from recsys.errors import ConfigError
 
 from .config import StyleConfig
@@ -19,6 +21,7 @@ def run(settings: StyleConfig) -> int:
         tryon=settings.tryon,
         source=open_source(settings),
         recommender=settings.recommender,
+        subject=settings.subject,
     )
     user = choose_user(settings, studio)
     order = Order(
@@ -28,7 +31,7 @@ def run(settings: StyleConfig) -> int:
         scenes=settings.scenes,
         seed=settings.seed,
         steps=settings.steps,
-        stylist=settings.stylist,
+        stylist=settings.stylist if settings.subject is None else _about(settings.subject, settings.stylist),
         metadata=settings.metadata,
     )
     if settings.looks and (text := studio.source.sitter(user).note):
@@ -42,6 +45,13 @@ def run(settings: StyleConfig) -> int:
     patience.end(f"{made} finished pictures are in {settings.out}" if made else "no picture was finished")
     print(f"{made} pictures, looks.json and sheet.png are in {settings.out}/")
     return 0
+
+
+def _about(subject: str, stylist: dict[str, Any]) -> dict[str, Any]:
+    """Let the scenes speak of a subject, unless the settings name somebody themselves."""
+    from personagen.subject.loaded import phrase
+
+    return {"scene_person": phrase(subject), **stylist}
 
 
 def open_source(settings: StyleConfig) -> Folder | None:

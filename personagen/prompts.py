@@ -147,12 +147,14 @@ def write_prompt(
     *,
     companion: Mapping[str, str] | None = None,
     scene: str | None = None,
+    person: str = "a person",
 ) -> Prompt:
     """Write what this taste would like to see: "a person wearing a red striped t-shirt and blue trousers on a beach".
 
     anchor: words of the item to show; a kind that cannot be worn here gives way to the taste's best. companion: words
     of a garment for the other half of the body; left out, it is composed from the taste. scene: left out, `scene_for`
-    chooses. Raises `ConfigError` for a scene that is not known.
+    chooses. person: who wears it, such as "a sks person" where the model has learnt that subject.
+    Raises `ConfigError` for a scene that is not known.
     """
     scene = scene_for(anchor, taste) if scene is None else scene
     if scene not in SCENES:
@@ -161,15 +163,15 @@ def write_prompt(
     kind = kind if kind in REGION else _best(taste, "kind", KINDS, default=KINDS[0])
     first = _filled({**anchor, "kind": kind}, taste)
     if REGION[kind] == "dress":
-        return _prompt((first,), scene)
+        return _prompt((first,), scene, person)
     if companion is None or REGION.get(companion.get("kind", "")) != _COUNTERPART[REGION[kind]]:
         companion = _compose(_COUNTERPART[REGION[kind]], scene, taste, avoid=first.get("colour", ""))
     both = (first, _filled(companion, taste))
-    return _prompt(both if REGION[kind] == "upper" else both[::-1], scene)
+    return _prompt(both if REGION[kind] == "upper" else both[::-1], scene, person)
 
 
-def _prompt(garments: tuple[dict[str, str], ...], scene: str) -> Prompt:
-    text = f"a person wearing {' and '.join(garment_phrase(words) for words in garments)} {SCENE_PHRASE[scene]}"
+def _prompt(garments: tuple[dict[str, str], ...], scene: str, person: str) -> Prompt:
+    text = f"{person} wearing {' and '.join(garment_phrase(words) for words in garments)} {SCENE_PHRASE[scene]}"
     return Prompt(text, garments, scene)
 
 

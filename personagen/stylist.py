@@ -46,7 +46,7 @@ class StyleConfig:
     pool: how many ranked items are considered. draws: how many embeddings are generated to read the taste. diversity
     0..1: 0 takes the best scores, 1 the most different items. batch_size: try-ons painted at once after the first,
     which comes alone. Steps, guidance and negative prompt go to the two pipelines; `scene_size` (H, W) overrides the
-    text-to-image model's own.
+    text-to-image model's own. scene_person: who the scenes show, such as "a sks person", a subject that model knows.
     """
 
     pool: int = 60
@@ -60,6 +60,7 @@ class StyleConfig:
     scene_guidance: float = 2.0
     negative_prompt: str = ""
     scene_size: tuple[int, int] | None = None
+    scene_person: str = "a person"
 
     def __post_init__(self) -> None:
         for name in ("pool", "draws", "batch_size", "tryon_steps", "scene_steps"):
@@ -294,7 +295,8 @@ class Stylist:
             scene = scene_for(words, taste, variant=variant)
             pair = next((item for item in free if completes(self.catalog.words(item), words, scene)), None)
             free = [item for item in free if item not in (items[at], pair)]
-            prompt = write_prompt(words, taste, companion=self.catalog.words(pair) if pair else None, scene=scene)
+            other = self.catalog.words(pair) if pair else None
+            prompt = write_prompt(words, taste, companion=other, scene=scene, person=config.scene_person)
             chosen = self._chosen(items[at], scores[at], history, taste)
             yield replace(chosen, reasons=(*with_scene(chosen.reasons, scene, taste), *self._worn_with(pair))), prompt
 

@@ -1,5 +1,6 @@
 """The embedded models, and how a base model is loaded by name or by path; offline unless asked otherwise."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from .quiet import quiet
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
     from ..tryon import TryOnPipeline
 
@@ -34,9 +35,12 @@ def load_text2image(
     dtype: "torch.dtype | None" = None,
     device: "torch.device | str" = "cpu",
     allow_download: bool = False,
-) -> "StableDiffusionPipeline":
-    """Load a text-to-image pipeline: the embedded one, or any Stable Diffusion in diffusers' layout by path.
+    layout: str | Path | None = None,
+) -> "StableDiffusionPipeline | StableDiffusionXLPipeline":
+    """Load a text-to-image pipeline: the embedded one, or any Stable Diffusion 1.x, 2.x or XL by path.
 
+    A path is a folder in diffusers' layout, or a single .safetensors file; of the latter, `layout` is a folder in
+    diffusers' layout with the configurations and tokenizers of its family, which the file itself does not hold.
     dtype: of the weights in memory, float32 when left out (half precision is slow on a CPU). allow_download: take a
     name such as "owner/model" from the hub when no folder of that name is there; without it nothing outside is asked.
     Raises ModelError that names the folder and the missing files.
@@ -44,13 +48,50 @@ def load_text2image(
     import torch
 
     with quiet():
-        from diffusers import StableDiffusionPipeline
-
-        source = _resolve(name_or_path, "text2image", TEXT2IMAGE_FILES, allow_download=allow_download)
-        offline = source.is_dir()
-        pipe = _read(StableDiffusionPipeline, source, dtype=dtype or torch.float32, local_files_only=offline)
+        if Path(name_or_path).suffix == ".safetensors":
+            pipe = _read_single(Path(name_or_path), layout, dtype=dtype or torch.float32)
+        else:
+            source = _resolve(name_or_path, "text2image", TEXT2IMAGE_FILES, allow_download=allow_download)
+            offline = source.is_dir()
+            kind = _text2image_class(source if offline else None)
+            pipe = _read(kind, source, dtype=dtype or torch.float32, local_files_only=offline)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)
+
+
+def _text2image_class(folder: Path | None) -> Any:
+    """Name the class that a folder's model_index.json asks for; of a hub name diffusers finds it out itself."""
+    import diffusers
+
+    if folder is None:
+        return diffusers.AutoPipelineForText2Image
+    try:
+        name = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"The model in {folder} cannot be loaded: its model_index.json is damaged ({error})."
+        ) from error
+    if name not in ("StableDiffusionPipeline", "StableDiffusionXLPipeline"):
+        raise ModelError(f"The model in {folder} is a {name}; give a Stable Diffusion 1.x, 2.x or XL.")
+    return getattr(diffusers, name)
+
+
+def _read_single(file: Path, layout: str | Path | None, *, dtype: "torch.dtype") -> Any:
+    if not file.is_file():
+        raise ModelError(f"There is no model at {file}; give the path of a .safetensors file or of a folder.")
+    if layout is None:
+        raise ModelError(
+            f"{file} holds weights alone; name a folder in diffusers' layout of the same family (its model_index.json, "
+            "configurations and tokenizers) as well."
+        )
+    kind = _text2image_class(_resolve(layout, "text2image", ("model_index.json",)))
+    try:
+        return kind.from_single_file(str(file), config=str(layout), dtype=dtype, local_files_only=True)
+    except Exception as error:  # diffusers and safetensors each have errors of their own
+        raise ModelError(
+            f"{file} cannot be loaded as a {kind.__name__} ({type(error).__name__}: {error}); name the folder of its "
+            "own family, or fetch it again."
+        ) from error
 
 
 def load_tryon(

@@ -13,6 +13,7 @@ from PIL import Image
 from apps import cli
 from personagen.provenance import read_png
 from recsys import pretrained
+from tests.personagen.subject_parts import write_pictures
 
 from .tiny import SIZE, pipelines
 
@@ -97,6 +98,29 @@ def test_metadata_can_be_left_out(models, recommender, tmp_path):
     assert cli.main(["style", *models, *recommender, *flags]) == 0
     chunk = read_png(next((tmp_path / "out").glob("*scene*.png")))
     assert chunk.parameters is None and chunk.record is None
+
+
+def test_scenes_show_a_subject(models, recommender, tmp_path):
+    """A subject that was learnt on the text-to-image model is painted in the prompts that the recommender writes."""
+    write_pictures(tmp_path / "me", count=2, size=(64, 48))
+    base = models[models.index("--text2image") + 1]
+    words = ["subject", "train", "--preset", "person", "--name", "person", "--instance_data_dir", str(tmp_path / "me")]
+    words += [
+        "--consent",
+        "true",
+        "--max_train_steps",
+        "1",
+        "--validation_inference_steps",
+        "1",
+        "--num_validation_images",
+        "0",
+    ]
+    assert cli.main([*words, "--pretrained_model_name_or_path", base, "--output_dir", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run").stat().st_mode & 0o077 == 0  # a person's model is for its owner alone
+    flags = ["--looks", "0", "--scenes", "1", "--subject", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
+    assert cli.main(["style", *models, *recommender, *flags]) == 0
+    report = json.loads((tmp_path / "out" / "looks.json").read_text(encoding="utf-8"))
+    assert report["looks"][0]["prompt"].startswith("a sks person wearing")
 
 
 def test_real_input_trained_on_the_spot(models, shop, tmp_path, capsys):

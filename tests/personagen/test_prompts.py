@@ -123,6 +123,8 @@ def test_prompt_is_the_grammar_of_the_captions():
 
 
 def test_prompt_takes_from_the_taste_what_the_item_lacks():
+    known = write_prompt({"kind": "dress"}, TASTE, person="a sks person").text
+    assert known == "a sks person wearing a red dress in the snow"
     assert write_prompt({"kind": "dress"}, TASTE).text == "a person wearing a red dress in the snow"
     assert write_prompt({"kind": "hat", "colour": "green"}, TASTE).garments[1]["kind"] == "skirt"
     assert write_prompt({"kind": "dress"}, ()).text == "a person wearing a dress in a studio"

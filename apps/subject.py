@@ -1,0 +1,172 @@
+"""`personagen subject train|generate|export|doctor|evaluate`: teach the model a subject, and use what it learnt."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from personagen.subject import SubjectConfig, resolve, train_subject
+from recsys.errors import ConfigError, DataError, check_range
+
+from .progress import bar, first_process, note
+from .signals import Patience
+from .subject_config import ExportConfig, GenerateConfig, SubjectDoctorConfig, SubjectEvaluateConfig
+
+
+def train(settings: SubjectConfig) -> int:
+    """Train the subject of `settings` to its end, with a bar. Returns 0.
+
+    Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with a checkpoint written.
+    """
+    total = resolve(settings).max_train_steps
+    steps, last = train_subject(settings), {}
+    with Patience() as patience, bar(None, total=total, label=settings.name, unit="step") as progress:
+        for step in steps:
+            if step.step and not progress.n:
+                progress.initial = step.step - 1
+            progress.n = step.step
+            if "loss" in step.losses:
+                progress.set_postfix_str(f"loss {step.losses['loss']:.4f}", refresh=False)
+            progress.update(0)
+            if step.metrics:
+                last = step.metrics
+                note(f"step {step.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in step.metrics.items()))
+            if patience.asked:
+                steps.close()  # type: ignore[attr-defined]
+                break
+    patience.end(
+        f"a checkpoint is in {settings.output_dir}/checkpoints; add --resume_from_checkpoint latest to go on from it"
+    )
+    if first_process():
+        _tell_result(settings, last)
+    return 0
+
+
+def _tell_result(settings: SubjectConfig, metrics: dict[str, float]) -> None:
+    """Print where the result lies, and the proof; raises ModelError when what was saved paints something else."""
+    from recsys.errors import ModelError
+
+    print(f"the result is in {settings.output_dir}; say: {resolve(settings).instance_prompt}")
+    limits = {"reload": 0.0, "reload_kohya": 1e-5}
+    for name, limit in limits.items():
+        if name not in metrics:
+            continue
+        print(f"{name}: largest pixel difference {metrics[name]:.3g} (allowed {limit:g})")
+        if not metrics[name] <= limit:
+            raise ModelError(f"the saved files paint something else than was trained ({name} {metrics[name]:.3g}); "
+                             "please report this with run.json")  # fmt: skip
+
+
+def generate(settings: GenerateConfig) -> int:
+    """Paint pictures with subjects into `settings.out`. Returns 0. Raises: ConfigError, ModelError."""
+    check_range(
+        count=(settings.count, 1, 64),
+        steps=(settings.steps, 1, 1000),
+        guidance=(settings.guidance, 1, 30),
+        seed=(settings.seed, 0, 2**62),
+    )
+    from personagen.provenance import Parameters, versions, write_png
+    from personagen.subject.loaded import load_subjects
+
+    pipe = load_subjects(settings.subjects, weights=settings.weights, base=settings.base)
+    out = Path(settings.out)
+    out.mkdir(parents=True, exist_ok=True)
+    for i in bar(range(settings.count), total=settings.count, label="painting", unit="picture"):
+        seed = settings.seed + i
+        image = _paint(pipe, settings, settings.prompt, seed)
+        told = {"Steps": str(settings.steps), "CFG scale": f"{settings.guidance:g}", "Seed": str(seed),
+                "Size": f"{image.width}x{image.height}"}  # fmt: skip
+        names = [Path(subject).name for subject in settings.subjects]
+        record = {"kind": "subject", "subjects": names, "weights": settings.weights, "versions": versions()}
+        parameters = Parameters(settings.prompt, settings.negative_prompt, told)
+        write_png(image, out / f"{seed:05d}.png", parameters=parameters, record=record)
+    print(f"{settings.count} pictures are in {out}/")
+    return 0
+
+
+def _paint(pipe: Any, settings: GenerateConfig | SubjectEvaluateConfig, prompt: str, seed: int) -> Any:
+    import torch
+
+    sizes = {"height": settings.height, "width": settings.width} if isinstance(settings, GenerateConfig) else {}
+    negative = settings.negative_prompt or None if isinstance(settings, GenerateConfig) else None
+    return pipe(
+        prompt,
+        negative_prompt=negative,
+        num_inference_steps=settings.steps,
+        guidance_scale=settings.guidance,
+        generator=torch.Generator().manual_seed(seed),
+        **sizes,
+    ).images[0]
+
+
+def export(settings: ExportConfig) -> int:
+    """Write adapters, merged if several, in another form. Returns 0. Raises: ConfigError, ModelError, ResourceError."""
+    from personagen.adapters import load_adapter, save_adapter, save_kohya
+    from personagen.models import load_text2image
+    from personagen.models.quiet import quiet
+    from personagen.subject.loaded import base_of, merged
+    from personagen.subject.results import save_model
+
+    out = Path(settings.out)
+    if settings.to == "pipeline":
+        if out.exists() and (out.is_file() or any(out.iterdir())):
+            raise ConfigError(f"{out} is there already; name a new folder for the pipeline")
+    elif out.suffix != ".safetensors":
+        raise ConfigError(f"out is {out}; name a file that ends in .safetensors")
+    pipe = load_text2image(base_of(settings.subjects, settings.base))
+    adapter = merged(settings.subjects, weights=settings.weights, pipe=pipe)
+    if settings.to == "kohya":
+        save_kohya(adapter, out)
+    elif settings.to == "diffusers":
+        save_adapter(adapter, out)
+    else:
+        load_adapter(pipe, adapter)
+        with quiet():
+            pipe.fuse_lora(components=list(adapter.configs))
+            pipe.unload_lora_weights()
+        save_model(pipe, out)
+    print(f"wrote {out}")
+    return 0
+
+
+def doctor(settings: SubjectDoctorConfig) -> int:
+    """List every file of a folder with its decision. Returns 0 when something can be trained on, else 3."""
+    from personagen.subject.data import scan
+
+    check_range(resolution=(settings.resolution, 8, 4096))
+    pictures, findings = scan(settings.instance_data_dir, resolution=settings.resolution)
+    if settings.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        width = max([len(finding.file) for finding in findings], default=0)
+        for finding in findings:
+            caption = f'  "{finding.caption}"' if finding.caption else ""
+            print(f"{finding.file:{width}}  {finding.decision:14}  {finding.detail}{caption}")
+        print(f"{len(pictures)} of {len(findings)} files can be used")
+    if not pictures:
+        raise DataError(f"no picture in {settings.instance_data_dir} can be used; give at least one JPEG, PNG or WebP")
+    return 0
+
+
+def evaluate(settings: SubjectEvaluateConfig) -> int:
+    """Paint the subject and measure whether it is recognised, and how far other prompts drifted. Returns 0."""
+    check_range(count=(settings.count, 1, 64), steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30))
+    from personagen.files import write_text
+    from personagen.subject.evaluate import recognised
+    from personagen.subject.loaded import load_subjects, read_run
+    from personagen.subject.samples import drift
+
+    run = read_run(settings.subject)
+    prompts = settings.prompts or [run.get("instance_prompt") or ""]
+    if not all(prompts):
+        raise ConfigError("prompts is empty and the subject has no run.json; name at least one prompt")
+    pipe = load_subjects([settings.subject])
+    made = [_paint(pipe, settings, prompt, settings.seed + i) for prompt in prompts for i in range(settings.count)]
+    figures: dict[str, Any] = recognised(made, settings.pictures, settings.others)
+    if pipe.get_list_adapters():
+        figures["drift"] = drift(pipe)
+    text = json.dumps({"prompts": prompts, "pictures": len(made), **figures}, indent=1)
+    if settings.out:
+        write_text(Path(settings.out), text + "\n")
+    print(text)
+    return 0

@@ -1,0 +1,86 @@
+"""The settings of `personagen subject generate|export|doctor|evaluate`; those of training are `SubjectConfig`."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """Settings of `personagen subject generate`."""
+
+    prompt: str
+    """What to paint, with the word that stands for the subject, such as sks."""
+    subjects: list[str] = field(default_factory=list)
+    """Result folders of training, or adapter files (diffusers or kohya); several are stacked."""
+    weights: list[float] = field(default_factory=list)
+    """Strength of each, 1 where left out."""
+    base: str | None = None
+    """Base model; none: the one that the first result folder was trained on, or the embedded one."""
+    out: str = "subject"
+    """Folder for the PNG files."""
+    count: int = 4
+    """Number of pictures, 1 to 64."""
+    steps: int = 20
+    """Denoising steps, 1 to 1000."""
+    guidance: float = 5.0
+    """Strength of guidance, 1 and more; 1 is none."""
+    negative_prompt: str = ""
+    """What to stay away from."""
+    height: int | None = None
+    """Height in pixels; none: the base model's own."""
+    width: int | None = None
+    """Width in pixels; none: the base model's own."""
+    seed: int = 0
+    """Seed of the first picture; the next ones count on."""
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Settings of `personagen subject export`."""
+
+    subjects: list[str]
+    """Adapter files or result folders; several are merged, as the weights say."""
+    to: Literal["kohya", "diffusers", "pipeline"] = "kohya"
+    """One file for the web UIs, one for diffusers, or a whole pipeline with the adapter added into its weights."""
+    out: str = "exported.safetensors"
+    """File to write; for a pipeline a folder."""
+    weights: list[float] = field(default_factory=list)
+    """Weight of each adapter, 1 where left out."""
+    base: str | None = None
+    """Base model, which kohya files and pipelines need; none: the one of the first result folder."""
+
+
+@dataclass(frozen=True)
+class SubjectDoctorConfig:
+    """Settings of `personagen subject doctor`."""
+
+    instance_data_dir: str
+    """Folder to look at."""
+    resolution: int = 512
+    """Side in pixels of the training pictures; what is far smaller is named too small."""
+    json: bool = False
+    """Print JSON instead of lines for people."""
+
+
+@dataclass(frozen=True)
+class SubjectEvaluateConfig:
+    """Settings of `personagen subject evaluate`."""
+
+    subject: str
+    """Result folder of training."""
+    pictures: str
+    """Folder with pictures of the subject, best ones it was not trained on."""
+    others: list[str] = field(default_factory=list)
+    """Folders with pictures of other subjects, among which it has to be recognised."""
+    prompts: list[str] = field(default_factory=list)
+    """Prompts to paint; none: the one it was trained on."""
+    count: int = 4
+    """Pictures a prompt, 1 to 64."""
+    steps: int = 20
+    """Denoising steps, 1 to 1000."""
+    guidance: float = 5.0
+    """Strength of guidance, 1 and more."""
+    seed: int = 0
+    """Seed of the pictures."""
+    out: str | None = None
+    """JSON file for the figures; none: printed."""

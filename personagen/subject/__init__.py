@@ -1,0 +1,27 @@
+"""Teach a text-to-image model a subject from a few pictures: DreamBooth (arXiv 2208.12242) as LoRA, tokens or whole."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .config import PRESETS, SubjectConfig, check_config, resolve
+
+if TYPE_CHECKING:
+    from recsys.types import Step
+
+__all__ = ["PRESETS", "SubjectConfig", "check_config", "resolve", "train_subject"]
+
+
+def train_subject(config: SubjectConfig) -> "Iterator[Step]":
+    """Learn a subject, yielding a Step after each training step; stop when you like, resume later exactly there.
+
+    While class pictures are painted and pictures are encoded, Steps 0 with metrics {"class_images": share} and
+    {"cached": share} come first. The last Step carries {"reload": ..., "reload_kohya": ..., "drift": ...}: the largest
+    pixel difference between what was trained and what the saved files paint in a fresh pipeline.
+    In `output_dir`: `pytorch_lora_weights.safetensors` (any diffusers pipeline), NAME.safetensors (web UIs),
+    `learned_embeds.safetensors`, `model/`, README.md, run.json, samples/, loss.png, checkpoints/.
+    Raises ConfigError on settings, DataError on pictures, ModelError on the base model, ResourceError on memory, disk
+    or gradients that stay non-finite.
+    """
+    from .run import run
+
+    return run(config)

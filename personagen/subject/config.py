@@ -1,0 +1,217 @@
+"""Settings of subject training; no heavy import, so that `personagen subject train --help` is quick.
+
+Flags carry the names that users of diffusers' training scripts know. A setting that is null takes the preset's value.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from recsys.errors import ConfigError
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "object": {"max_train_steps": 400, "rank": 8, "learning_rate": 1e-4, "train_text_encoder": False},
+    "person": {"max_train_steps": 800, "rank": 16, "learning_rate": 1e-4, "train_text_encoder": True},
+    "style": {"max_train_steps": 800, "rank": 16, "learning_rate": 1e-4, "train_text_encoder": False},
+    "garment": {"max_train_steps": 400, "rank": 8, "learning_rate": 1e-4, "train_text_encoder": False},
+}
+EMBEDDED: dict[str, Any] = {"max_train_steps": 200, "rank": 16, "learning_rate": 1e-3}
+"""What the small embedded model takes in place of a preset's values, which are for Stable Diffusion."""
+PROMPTS = {
+    "object": ("a photo of a {token} {name}", "a photo of a {name}"),
+    "person": ("a photo of a {token} {name}", "a photo of a {name}"),
+    "style": ("a picture in the style of {token}", "a picture"),
+    "garment": ("a product photo of a {token} {name}", "a product photo of a {name}"),
+}
+ALIASES = {"network_dim": "rank", "network_alpha": "lora_alpha", "min_snr_gamma": "snr_gamma"}
+"""kohya's names of settings, which the command line also takes."""
+
+
+@dataclass(frozen=True)
+class SubjectConfig:
+    """What to learn, from which pictures, on which model, and how."""
+
+    instance_data_dir: str
+    """Folder with 1 to a few dozen pictures of the subject; captions: NAME.txt beside NAME.jpg, or metadata.jsonl."""
+    name: str
+    """What the subject is, as one would say it in a prompt: dog, backpack, person, jacket."""
+    preset: Literal["object", "person", "style", "garment"] = "object"
+    """Fills in what is left null: steps, rank, learning rate, text encoder, and the wording of the prompts."""
+    output_dir: str = "runs/subject"
+    pretrained_model_name_or_path: str = "embedded"
+    """`embedded`, a folder in diffusers' layout, a single .safetensors file, or, with allow_download, a hub name."""
+    single_file_layout: str | None = None
+    """Of a single file: a folder in diffusers' layout of its family, with its configurations and tokenizers."""
+    allow_download: bool = False
+    token: str = "sks"
+    """The rare word that comes to mean this subject; with new_tokens it is replaced by <s0><s1>..."""
+    instance_prompt: str | None = None
+    """Prompt of pictures without a caption of their own; null: the preset's words with token and name."""
+    class_prompt: str | None = None
+    """Prompt of the class pictures; null: the preset's words with name."""
+    consent: bool = False
+    """With preset person: the person agreed to be learnt, and to have pictures made of them."""
+
+    resolution: int | None = None
+    """Side in pixels of a square of as many pixels as the training pictures get; null: the base model's own size."""
+    buckets: bool = True
+    """Train every picture at the size nearest to its own proportions; false: crop all to one size."""
+    repeats: int = 1
+    """How often a picture comes in an epoch."""
+    random_flip: bool = False
+    """Mirror pictures at random. Not for faces with a parting, nor for things with writing."""
+    caption_dropout: float = 0.0
+    """Share of the rows that are trained with an empty prompt."""
+
+    with_prior_preservation: bool = False
+    """Train on pictures of the class as well, so that the class is not overwritten by the subject."""
+    class_data_dir: str | None = None
+    """Folder of class pictures; null: output_dir/class. What is missing to num_class_images is generated into it."""
+    num_class_images: int = 32
+    prior_loss_weight: float = 1.0
+
+    train_unet: Literal["lora", "full", "none"] = "lora"
+    """An adapter; the whole UNet (DreamBooth as first published); or nothing but text encoder or new tokens."""
+    train_text_encoder: bool | None = None
+    rank: int | None = None
+    lora_alpha: float | None = None
+    """Strength of the adapter: it is scaled by lora_alpha / rank. Null: as the rank."""
+    lora_dropout: float = 0.0
+    lora_feed_forward: bool = False
+    """Adapt the feed-forward layers besides attention."""
+    use_rslora: bool = False
+    use_dora: bool = False
+    new_tokens: int = 0
+    """New words <s0>, <s1>, ... whose embeddings are learnt (textual inversion; with an adapter: pivotal tuning)."""
+
+    train_batch_size: int = 1
+    """Pictures of the subject put through the model at once; it is halved when memory runs out."""
+    gradient_accumulation_steps: int = 1
+    gradient_checkpointing: bool = False
+    max_train_steps: int | None = None
+    learning_rate: float | None = None
+    text_encoder_lr: float | None = None
+    """Null: as learning_rate."""
+    token_lr: float = 1e-3
+    lr_scheduler: Literal["constant", "linear", "cosine"] = "constant"
+    lr_warmup_steps: int = 0
+    optimizer: Literal["adamw", "adamw8bit", "prodigy"] = "adamw"
+    adam_weight_decay: float = 1e-2
+    max_grad_norm: float = 1.0
+    snr_gamma: float | None = None
+    """Weight errors by min(SNR, gamma) as in arXiv 2303.09556; 5 is usual; null: all noise levels alike."""
+    noise_offset: float = 0.0
+    rescale_betas_zero_snr: bool | None = None
+    """Train with zero terminal SNR (v-prediction only); null: as the base model's scheduler says."""
+    use_ema: bool = False
+    ema_decay: float = 0.99
+    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    device: str = "auto"
+    seed: int = 0
+
+    checkpointing_steps: int = 100
+    checkpoints_total_limit: int = 2
+    resume_from_checkpoint: str | None = None
+    """`latest` goes on from the newest sound checkpoint in output_dir; null refuses a folder that holds one."""
+    validation_prompt: str | None = None
+    """Null: the instance prompt."""
+    num_validation_images: int = 4
+    validation_steps: int = 0
+    """Paint the validation pictures every so many steps; 0: only at the end."""
+    validation_inference_steps: int = 20
+    guidance_scale: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_config(self)
+
+
+def resolve(config: SubjectConfig) -> SubjectConfig:
+    """Fill in what the preset decides, and the prompts. What was given stays.
+
+    Raises ConfigError for a person who has not agreed.
+    """
+    if config.preset == "person" and not config.consent:
+        raise ConfigError("preset person needs consent: true, by which you confirm that the person agreed to this.")
+    words = {"token": placeholder(config), "name": config.name}
+    instance, of_class = (text.format(**words) for text in PROMPTS[config.preset])
+    values: dict[str, Any] = {
+        **PRESETS[config.preset],
+        **(EMBEDDED if config.pretrained_model_name_or_path == "embedded" else {}),
+        "instance_prompt": instance,
+        "class_prompt": of_class,
+        "class_data_dir": f"{config.output_dir}/class",
+    }
+    values = {key: value for key, value in values.items() if getattr(config, key) is None}
+    full = replace(config, **values)
+    derived = {
+        "lora_alpha": full.rank,
+        "text_encoder_lr": full.learning_rate,
+        "validation_prompt": full.instance_prompt,
+    }
+    return replace(full, **{key: value for key, value in derived.items() if getattr(full, key) is None})
+
+
+def placeholder(config: SubjectConfig) -> str:
+    """Return what stands for the subject in a prompt: the rare word, or the new ones in a row."""
+    return "".join(token_names(config)) or config.token
+
+
+def token_names(config: SubjectConfig) -> list[str]:
+    """Name the new tokens: <s0>, <s1>, ..."""
+    return [f"<s{i}>" for i in range(config.new_tokens)]
+
+
+def check_config(config: SubjectConfig) -> None:
+    """Raise ConfigError, naming value and range, where a setting cannot work."""
+    if config.preset not in PRESETS:
+        raise ConfigError(f"preset {config.preset!r} is unknown; use one of {', '.join(PRESETS)}.")
+    _check_ranges(config)
+    _check_combinations(config)
+
+
+def _check_ranges(config: SubjectConfig) -> None:
+    at_least_1 = ("repeats", "num_class_images", "train_batch_size", "gradient_accumulation_steps", "max_train_steps",
+                  "rank", "checkpointing_steps", "validation_inference_steps")  # fmt: skip
+    limits: dict[str, tuple[float, float]] = dict.fromkeys(at_least_1, (1, 1000000))
+    limits |= dict.fromkeys(("caption_dropout", "ema_decay"), (0, 1))
+    limits |= dict.fromkeys(("prior_loss_weight", "adam_weight_decay", "noise_offset", "guidance_scale"), (0, 1e6))
+    limits |= {
+        "resolution": (8, 4096),
+        "lora_dropout": (0, 0.99),
+        "learning_rate": (0, 10),
+        "text_encoder_lr": (0, 10),
+        "token_lr": (0, 10),
+        "new_tokens": (0, 16),
+        "max_grad_norm": (1e-6, 1e6),
+        "snr_gamma": (1e-6, 1e6),
+        "lora_alpha": (1e-6, 1e6),
+        "lr_warmup_steps": (0, 1_000_000),
+        "checkpoints_total_limit": (2, 1000),
+        "num_validation_images": (0, 64),
+        "validation_steps": (0, 1_000_000),
+        "seed": (0, 2**31 - 1),
+    }
+    for name, (low, high) in limits.items():
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            raise ConfigError(f"{name} is {value}; allowed are {low:g} to {high:g}.")
+
+
+def _check_combinations(config: SubjectConfig) -> None:
+    if not config.name.strip():
+        raise ConfigError("name is empty; say what the subject is, such as dog, backpack or person.")
+    if config.train_unet == "none" and not config.train_text_encoder and not config.new_tokens:
+        raise ConfigError("nothing would be trained; set train_unet to lora or full, train_text_encoder or new_tokens.")
+    if config.train_unet == "full" and config.train_text_encoder:
+        raise ConfigError("train_unet full cannot be combined with train_text_encoder; use train_unet lora.")
+    if config.resume_from_checkpoint not in (None, "latest"):
+        raise ConfigError(f"resume_from_checkpoint is {config.resume_from_checkpoint!r}; use latest, or leave it out.")
+
+
+def same_run(first: dict[str, Any], second: SubjectConfig) -> list[str]:
+    """Name the settings in which a checkpoint's configuration differs in a way that would change the result."""
+    free = {"resume_from_checkpoint", "max_train_steps", "device", "output_dir", "checkpointing_steps",
+            "checkpoints_total_limit", "validation_steps", "num_validation_images", "validation_prompt", "consent",
+            "validation_inference_steps", "guidance_scale", "instance_data_dir", "class_data_dir",
+            "pretrained_model_name_or_path", "single_file_layout", "allow_download"}  # fmt: skip
+    names = [field.name for field in fields(second) if field.name not in free]
+    return [name for name in names if first.get(name) != getattr(second, name)]

@@ -1,0 +1,173 @@
+"""Look at a folder of pictures, decide about every file, and pair the good ones with captions and training sizes."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from recsys.errors import DataError
+
+from ..images import load_gray, load_image
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+METADATA = "metadata.jsonl"
+MIN_SIDE = 32
+MIN_SHARE = 0.25
+"""A picture with a side below this share of the training size is too small to learn from."""
+MAX_FILES = 100_000
+MAX_ASPECT = 3.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was decided about one file: "used", or why not, and a word more."""
+
+    file: str
+    decision: str
+    detail: str = ""
+    caption: str | None = None
+    size: tuple[int, int] | None = None
+    """(H, W) of a readable picture, upright."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to train on: file, its caption (none: the instance prompt), size (H, W), fingerprint, and a mask."""
+
+    path: Path
+    caption: str | None
+    size: tuple[int, int]
+    sha256: str
+    mask: Path | None = None
+
+
+def scan(folder: str | Path, *, resolution: int | None = None) -> tuple[list[Picture], list[Finding]]:
+    """Read every file of a folder, and say of each what was decided; a stray file never stops it.
+
+    resolution: side in pixels of the training pictures, which tells what is too small, where it is known. Sub-folders
+    are named, not entered; links that lead out of the folder are not followed. Raises DataError when the folder is not
+    there.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; give a folder with pictures of the subject.")
+    rows, findings = _metadata(folder)
+    pictures: list[Picture] = []
+    hashes: dict[str, str] = {}
+    files = sorted(folder.iterdir())
+    if len(files) > MAX_FILES:
+        raise DataError(f"{folder} holds {len(files):,} files, more than {MAX_FILES:,}; give a folder of one subject.")
+    masks = {path for path in files if path.stem.endswith(".mask")} | {row[1] for row in rows.values() if row[1]}
+    for path in files:
+        if path.name == METADATA or path.suffix == ".txt" or path in masks:
+            continue
+        finding, picture = _examine(path, folder, rows, hashes, resolution)
+        findings.append(finding)
+        pictures += [picture] if picture else []
+    return pictures, findings
+
+
+def usable(folder: str | Path, *, resolution: int | None = None) -> tuple[list[Picture], list[Finding]]:
+    """Scan a folder as `scan` does. Raises DataError, saying what was wrong with the files, when none can be used."""
+    pictures, findings = scan(folder, resolution=resolution)
+    if not pictures:
+        reasons = "; ".join(f"{f.file}: {f.decision}" for f in findings[:5]) or "it is empty"
+        raise DataError(f"No picture in {folder} can be used ({reasons}); give at least one JPEG, PNG or WebP picture.")
+    return pictures, findings
+
+
+def _examine(
+    path: Path,
+    folder: Path,
+    rows: dict[str, tuple[str | None, Path | None]],
+    hashes: dict[str, str],
+    resolution: int | None,
+) -> tuple[Finding, Picture | None]:
+    name = path.name
+    if path.is_symlink() and not _inside(path, folder):
+        return Finding(name, "link leads out", "copy the picture into the folder"), None
+    if not path.is_file():
+        return Finding(name, "not a picture", "a folder" if path.is_dir() else "not a file"), None
+    if path.suffix.lower() not in PICTURES:
+        return Finding(name, "not a picture", "JPEG, PNG and WebP are read"), None
+    try:
+        image = load_image(path)
+        digest = hashlib.sha256(np.asarray(image).tobytes() + repr(image.size).encode()).hexdigest()
+    except (DataError, OSError, MemoryError) as error:
+        known = "not a picture" if "is not a JPEG" in str(error) else "damaged"
+        return Finding(name, "too large" if "allowed" in str(error) else known, str(error)), None
+    size = (image.height, image.width)
+    least = MIN_SIDE if resolution is None else max(8, round(MIN_SHARE * resolution))
+    if min(size) < least:
+        return Finding(name, "too small", f"{size[1]}x{size[0]}; sides of at least {least} are needed", size=size), None
+    if digest in hashes:
+        return Finding(name, "duplicate", f"the same picture as {hashes[digest]}", size=size), None
+    hashes[digest] = name
+    caption, mask = rows.get(name, (_sidecar(path), _mask_beside(path)))
+    note = f"{size[1]}x{size[0]}" + (", smaller than the training size" if min(size) < (resolution or 0) else "")
+    return Finding(name, "used", note, caption, size), Picture(path, caption, size, digest, mask)
+
+
+def _metadata(folder: Path) -> tuple[dict[str, tuple[str | None, Path | None]], list[Finding]]:
+    """Read metadata.jsonl: {"file_name": ..., "text": ..., "mask": ...} a line. Lines that cannot be used are told."""
+    file, rows, findings = folder / METADATA, {}, []
+    if not file.is_file():
+        return rows, findings
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        try:
+            row = json.loads(line) if line.strip() else None
+            if row is None:
+                continue
+            name, text, mask = row["file_name"], row.get("text", row.get("caption", row.get("prompt"))), row.get("mask")
+            named = [each for each in (name, mask) if each is not None]
+            inside = all(Path(each).name == each and _inside(folder / each, folder) for each in named)
+            if not isinstance(text, str | None) or not inside:
+                raise ValueError("it must name files of this folder, and a text")
+            rows[name] = (text, folder / mask if mask else None)
+        except (ValueError, KeyError, TypeError) as error:
+            findings.append(Finding(f"{METADATA}:{number}", "line not used", str(error)))
+    return rows, findings
+
+
+def _inside(file: Path, folder: Path) -> bool:
+    return file.is_file() and file.resolve().is_relative_to(folder.resolve())
+
+
+def _sidecar(path: Path) -> str | None:
+    file = path.with_suffix(".txt")
+    if not file.is_file() or file.is_symlink() or file.stat().st_size > 20_000:
+        return None
+    return " ".join(file.read_text(encoding="utf-8", errors="replace").split()) or None
+
+
+def _mask_beside(path: Path) -> Path | None:
+    file = path.with_suffix(".mask.png")
+    return file if file.is_file() and not file.is_symlink() else None
+
+
+def bucket_size(size: tuple[int, int], *, resolution: int, multiple: int, buckets: bool = True) -> tuple[int, int]:
+    """Choose the training size (H, W) of a picture: about resolution² pixels, sides multiples, proportions kept.
+
+    Proportions beyond 3:1 are cut to that; without buckets every picture gets a square.
+    """
+    aspect = min(MAX_ASPECT, max(1 / MAX_ASPECT, size[1] / size[0])) if buckets else 1.0
+    step = lambda value: max(multiple, round(value / multiple) * multiple)
+    return step(resolution / aspect**0.5), step(resolution * aspect**0.5)
+
+
+def cover(image: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
+    """Scale a picture to cover `size` (H, W) and cut the middle out; return it and the cut's corner (top, left)."""
+    scale = max(size[0] / image.height, size[1] / image.width)
+    width, height = max(size[1], round(image.width * scale)), max(size[0], round(image.height * scale))
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    scaled = image.resize((width, height), Image.Resampling.LANCZOS)
+    return scaled.crop((left, top, left + size[1], top + size[0])), (top, left)
+
+
+def read_region(mask: Path, size: tuple[int, int]) -> np.ndarray:
+    """Read a mask, white where the subject is, covered to `size` (H, W), as floats (H, W) in [0, 1]."""
+    image, _ = cover(load_gray(mask), size)
+    return np.asarray(image, dtype=np.float32) / 255

@@ -1,0 +1,180 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+"""What a finished run leaves: adapter (diffusers and kohya), embeddings or whole model, model card, run.json, proof."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recsys.errors import ResourceError
+
+from ..adapters import FILE, Adapter, collect, load_adapter, save_adapter, save_kohya
+from ..files import write_text
+from ..models import load_text2image
+from ..models.quiet import quiet
+from ..provenance import versions
+from .base import ENCODERS, use_schedule
+from .config import SubjectConfig, token_names
+from .data import Picture
+from .samples import at_rest, paint
+from .tokens import FILE as TOKENS_FILE
+from .tokens import load_tokens
+from .train import DTYPES, Learner
+
+PROOF_STEPS = 6
+MODEL = "model"
+
+
+def publish(learner: Learner, pictures: Sequence[Picture], *, size: tuple[int, int]) -> dict[str, float]:
+    """Write the results, load them into a fresh pipeline, and return how far its picture differs (reload, ...).
+
+    Raises ResourceError when a file cannot be written.
+    """
+    config, folder = learner.config, learner.folder
+    with at_rest(learner):
+        if config.train_unet == "full":
+            save_model(learner.pipe, folder / MODEL)
+        if learner.pipe.get_list_adapters():
+            adapter = collect(learner.pipe)
+            save_adapter(adapter, folder)
+            save_kohya(adapter, folder / kohya_name(config), metadata=_facts(config, adapter))
+        if learner.tokens is not None:
+            learner.tokens.save(folder / TOKENS_FILE)
+        metrics = prove(learner, size=size)
+    write_text(folder / "README.md", model_card(learner, metrics))
+    write_text(folder / "run.json", json.dumps(_record(learner, pictures, metrics), indent=1) + "\n")
+    return metrics
+
+
+def kohya_name(config: SubjectConfig) -> str:
+    """Name the web UIs' file after the subject."""
+    return "".join(letter if letter.isalnum() else "-" for letter in config.name.lower()) + ".safetensors"
+
+
+def prove(learner: Learner, *, size: tuple[int, int]) -> dict[str, float]:
+    """Load the saved files into fresh pipelines, paint one seed, and return the largest difference of a pixel.
+
+    Everything is compared in float32. "reload": diffusers' own load_lora_weights; "reload_kohya": the kohya file.
+    """
+    config, pipe = learner.config, learner.pipe
+    _in_float32(pipe)
+    wanted = _one(pipe, config, size)
+    metrics = {"reload": float(np.abs(_one(reloaded(config, "diffusers"), config, size) - wanted).max())}
+    if pipe.get_list_adapters():
+        metrics["reload_kohya"] = float(np.abs(_one(reloaded(config, "kohya"), config, size) - wanted).max())
+    return metrics
+
+
+def reloaded(config: SubjectConfig, form: str) -> Any:
+    """Load a run's result from disk, in float32: the base as it was trained on, then adapter and new tokens."""
+    folder, full = Path(config.output_dir), config.train_unet == "full"
+    source = folder / MODEL if full else config.pretrained_model_name_or_path
+    pipe = load_text2image(source, allow_download=config.allow_download, layout=config.single_file_layout)
+    _in_float32(pipe, by_way_of=torch.float32 if full else DTYPES[config.mixed_precision])
+    use_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
+    if config.new_tokens:
+        load_tokens(pipe, folder / TOKENS_FILE, token_names(config))
+    if (folder / FILE).is_file() and (config.train_unet == "lora" or config.train_text_encoder):
+        if form == "diffusers":
+            with quiet():
+                pipe.load_lora_weights(folder, weight_name=FILE)
+        else:
+            load_adapter(pipe, folder / kohya_name(config))
+    return pipe
+
+
+def _in_float32(pipe: Any, *, by_way_of: torch.dtype = torch.float32) -> None:
+    """Bring UNet and text encoders to float32, rounded first to the precision that the base had in training."""
+    with quiet():
+        for name in ("unet", *(encoder for encoder, _ in ENCODERS)):
+            if getattr(pipe, name, None) is not None:
+                getattr(pipe, name).to(by_way_of).to(torch.float32)
+
+
+def _one(pipe: Any, config: SubjectConfig, size: tuple[int, int]) -> np.ndarray:
+    steps = min(PROOF_STEPS, config.validation_inference_steps)
+    return paint(pipe.to("cpu"), str(config.validation_prompt), [config.seed], config, size=size, steps=steps)[0]
+
+
+def save_model(pipe: Any, folder: Path) -> None:
+    """Write the whole pipeline beside its place, then move it there; an older one stays until that moment.
+
+    Raises ResourceError when the disk refuses.
+    """
+    work, old = folder.with_name(f".{folder.name}-{os.getpid()}"), folder.with_name(f".{folder.name}-old")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with quiet():
+            pipe.save_pretrained(work, safe_serialization=True)
+        index = work / "model_index.json"
+        index.write_text(index.read_text(encoding="utf-8").replace("ImageProcessorPil", "ImageProcessor"), "utf-8")
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(work, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except Exception as error:
+        shutil.rmtree(work, ignore_errors=True)
+        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
+            raise ResourceError(f"cannot write {folder}: {error}; free disk space and run again.") from error
+        raise
+
+
+def _facts(config: SubjectConfig, adapter: Adapter) -> dict[str, str]:
+    """What the kohya file says of itself: nothing about the pictures or the person."""
+    return {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(config.rank),
+        "ss_network_alpha": str(config.lora_alpha),
+        "modelspec.title": config.name,
+        "modelspec.trigger_phrase": str(config.instance_prompt),
+        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora"
+        if "text_encoder_2" in adapter.configs or config.resolution == 1024
+        else "stable-diffusion-v1/lora",
+    }
+
+
+def model_card(learner: Learner, metrics: dict[str, float]) -> str:
+    """Write the README.md of a result: what it is, how to load it, samples, settings."""
+    config = learner.config
+    base = config.pretrained_model_name_or_path
+    shown = base if base.count("/") == 1 and not Path(base).exists() else Path(base).name
+    samples = f"samples/step-{learner.step:06d}.png"
+    lines = [
+        f"# {config.name}",
+        "",
+        f"Say `{config.instance_prompt}`. Learnt on `{shown}` from {len(learner.instance)} pictures in "
+        f"{learner.step} steps.",
+        "",
+    ]
+    if (learner.folder / samples).is_file():
+        lines += [f"![the base model above, with this subject below]({samples})", ""]
+    load = "pipe.load_lora_weights(FOLDER)" if config.train_unet != "full" else "load_text2image(FOLDER / 'model')"
+    chosen = ("rank", "lora_alpha", "learning_rate", "resolution", "train_unet", "train_text_encoder", "new_tokens",
+              "with_prior_preservation", "snr_gamma", "seed")  # fmt: skip
+    settings = asdict(config)
+    lines += ["```python", load, "```", "", "| setting | value |", "|---|---|"]
+    lines += [f"| {name} | {settings[name]} |" for name in chosen]
+    lines += [f"| {name} | {value:.3g} |" for name, value in metrics.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _record(learner: Learner, pictures: Sequence[Picture], metrics: dict[str, float]) -> dict[str, Any]:
+    fingerprint = hashlib.sha256("".join(sorted(picture.sha256 for picture in pictures)).encode()).hexdigest()
+    return {
+        "config": asdict(learner.config),
+        "versions": versions(),
+        "torch_device": torch.cuda.get_device_name() if learner.device.type == "cuda" else "cpu",
+        "pictures": len(pictures),
+        "data_sha256": fingerprint,
+        "steps": learner.step,
+        "final_loss": learner.losses[-1] if learner.losses else None,
+        "drift": learner.drift,
+        "metrics": metrics,
+    }

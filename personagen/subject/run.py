@@ -1,0 +1,116 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+"""One subject from settings to results, as an iterator of steps."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from recsys.checkpoint import load_latest
+from recsys.errors import ConfigError
+from recsys.types import Step
+
+from ..models import load_text2image
+from ..pretrain.loop import choose_device
+from .base import check_finite, native_size, noise_schedule, use_schedule
+from .config import SubjectConfig, resolve
+from .data import Picture, usable
+from .examples import PromptCache, encode_pictures
+from .prior import class_size, paint_class
+from .processes import Processes
+from .results import publish
+from .samples import validate
+from .train import Learner, prompts_of, steps_of, with_placeholder
+
+
+def run(config: SubjectConfig) -> Iterator[Step]:
+    """See `train_subject`."""
+    config = resolve(config)
+    _refuse_a_second_start(config)
+    pictures, _ = usable(config.instance_data_dir, resolution=config.resolution)
+    processes = Processes()
+    pipe = load_base(config, processes)
+    native = native_size(pipe)
+    side, size = config.resolution or round((native[0] * native[1]) ** 0.5), class_size(native, pipe, config)
+    if config.preset == "person":  # what can paint a person is for its owner alone
+        Path(config.output_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
+    if config.with_prior_preservation:
+        if processes.first:
+            for share in paint_class(pipe, config, size=size):
+                yield _preparing("class_images", share)
+        processes.wait()
+    learner = Learner(pipe, config, processes=processes)
+    learner.resume()
+    yield from _encode(learner, pictures, side)
+    yield from _learn(learner, size)
+    if processes.first:
+        metrics = validate(learner, size=size)
+        metrics |= publish(learner, pictures, size=size)
+        yield Step(learner.step, 0.0, {}, metrics, 0.0)
+    processes.wait()
+
+
+def load_base(config: SubjectConfig, processes: Processes) -> Any:
+    """Load the base model in float32 onto the device, and check that it can be trained as asked."""
+    pipe = load_text2image(
+        config.pretrained_model_name_or_path,
+        device=processes.own(choose_device(config.device)),
+        allow_download=config.allow_download,
+        layout=config.single_file_layout,
+    )
+    check_finite(pipe)
+    noise_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
+    use_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
+    return pipe
+
+
+def _refuse_a_second_start(config: SubjectConfig) -> None:
+    """Find out before any work that the folder holds a run that was not asked to go on."""
+    folder = f"{config.output_dir}/checkpoints"
+    if config.resume_from_checkpoint is None and load_latest(folder) is not None:
+        raise ConfigError(
+            f"{folder} holds a run already; set resume_from_checkpoint to latest to go on with it, or name another "
+            "output_dir."
+        )
+
+
+def _encode(learner: Learner, pictures: list[Picture], side: int) -> Iterator[Step]:
+    """Put pictures and prompts through autoencoder and text encoder once."""
+    config = learner.config
+    of_class: list[Picture] = []
+    if config.with_prior_preservation:
+        of_class, _ = usable(str(config.class_data_dir), resolution=side)
+        of_class = of_class[: config.num_class_images]
+    groups = (
+        (learner.instance, pictures, str(config.instance_prompt), config.random_flip),
+        (learner.of_class, of_class, str(config.class_prompt), False),
+    )
+    total, done = len(pictures) + len(of_class), 0
+    for examples, sources, caption, flip in groups:
+        for example in encode_pictures(learner.pipe, sources, config, resolution=side, caption=caption, flip=flip):
+            examples.append(replace(example, caption=with_placeholder(example.caption, config)))
+            done += 1
+            yield _preparing("cached", done / total)
+    if not learner.words_are_trained:
+        learner.prompts = PromptCache()
+        learner.prompts.fill(learner.pipe, prompts_of(learner))
+    learner.park()
+    learner.schedule = replace(learner.schedule, abar=learner.schedule.abar.to(learner.device))
+
+
+def _learn(learner: Learner, size: tuple[int, int]) -> Iterator[Step]:
+    """Train; every validation_steps, paint."""
+    every = learner.config.validation_steps
+    steps = steps_of(learner)
+    try:
+        for step in steps:
+            due = every and step.step % every == 0 and step.step < int(learner.config.max_train_steps or 0)
+            if due and learner.processes.first:
+                step = replace(step, metrics=validate(learner, size=size))
+            yield step
+    finally:
+        steps.close()  # type: ignore[attr-defined]
+
+
+def _preparing(what: str, share: float) -> Step:
+    return Step(0, 0.0, {}, {what: share}, 0.0)

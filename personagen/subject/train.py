@@ -1,0 +1,338 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+"""The training of one subject: exact resume, crash-safe checkpoints, smaller chunks when memory runs out.
+
+All randomness of a step comes from (seed, step), so a checkpoint holds no generator state. A step's rows are drawn
+first and then put through the model in chunks, whose losses add up: the gradient is the same for any size of chunk, and
+for any number of processes under torchrun, which share the chunks out.
+"""
+
+import math
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+
+from recsys.checkpoint import load_latest, load_optimizer_tensors, optimizer_tensors, save_checkpoint
+from recsys.errors import ConfigError, ModelError, ResourceError
+from recsys.types import Step
+
+from ..adapters import Lora, attach
+from ..models.quiet import quiet
+from .base import ENCODERS, encode_prompts, noise_schedule
+from .config import SubjectConfig, placeholder, same_run, token_names
+from .examples import Example, PromptCache, Row, chunks, draw_rows
+from .loss import Chunk, chunk_loss
+from .optimizer import build_optimizer, rate_factor, settings_of
+from .processes import Processes
+from .tokens import NewTokens
+
+PATIENCE = 5  # non-finite gradients in a row before the run stops
+DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class Learner:
+    """Base model, what is trained of it, optimiser and position. A class because all are saved together."""
+
+    def __init__(self, pipe: Any, config: SubjectConfig, *, processes: Processes | None = None) -> None:
+        """config: resolved. The pipeline is changed: an adapter or new tokens are added, and the rest is frozen."""
+        self.pipe, self.config, self.processes = pipe, config, processes or Processes()
+        self.folder, self.step, self.saved, self.failures = Path(config.output_dir), 0, -1, 0
+        self.micro = config.train_batch_size
+        self.losses: list[float] = []
+        self.drift: list[tuple[int, float]] = []
+        self.schedule = noise_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
+        with quiet():
+            self.tokens = _make_trainable(pipe, config)
+        named = self._named_groups()
+        self.names = [name for group in named.values() for name, _ in group]
+        self.parameters = [parameter for group in named.values() for _, parameter in group]
+        if not self.parameters:
+            raise ConfigError("nothing would be trained; set train_unet to lora or full, or ask for new_tokens.")
+        self.base_rates = {"unet": config.learning_rate, "text": config.text_encoder_lr, "tokens": config.token_lr}
+        self.optimizer = build_optimizer(
+            config, {name: [p for _, p in group] for name, group in named.items() if group}, self.base_rates
+        )
+        self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=True) if config.use_ema else None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.mixed_precision == "fp16")
+        self.instance: list[Example] = []
+        self.of_class: list[Example] = []
+        self.prompts: PromptCache | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the UNet is."""
+        return self.pipe.unet.device
+
+    @property
+    def words_are_trained(self) -> bool:
+        """Whether embeddings of prompts change, so that they cannot be made once and kept."""
+        return bool(self.config.train_text_encoder) or self.tokens is not None
+
+    def _named_groups(self) -> dict[str, list[tuple[str, nn.Parameter]]]:
+        parts = {"unet": [("unet", self.pipe.unet)], "text": [], "tokens": []}
+        parts["text"] = [(name, getattr(self.pipe, name)) for name, _ in ENCODERS if hasattr(self.pipe, name)]
+        if self.tokens is not None:
+            parts["tokens"] = [("tokens", self.tokens)]
+        return {
+            group: [
+                (f"{part}.{name}", parameter)
+                for part, module in members
+                if module is not None
+                for name, parameter in module.named_parameters()
+                if parameter.requires_grad
+            ]
+            for group, members in parts.items()
+        }
+
+    def advance(self) -> Step:
+        """Do one training step; save when it is due. Raises ResourceError when gradients stay non-finite."""
+        begun, config = time.perf_counter(), self.config
+        factor = rate_factor(self.step, config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        loss = self.gradients(self.rows(self.step))
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
+        sound = bool(norm.isfinite()) and math.isfinite(loss)
+        if sound:
+            self.scaler.step(self.optimizer)
+            if self.ema is not None:
+                self.ema.step(self.parameters)
+        self.scaler.update()
+        self._count_failure(sound)
+        self.step += 1
+        self.losses.append(loss)
+        if self.step % config.checkpointing_steps == 0:
+            self.save()
+        rows = config.train_batch_size * config.gradient_accumulation_steps
+        epoch = self.step * rows / (len(self.instance) * config.repeats)
+        values = {"loss": loss, "grad_norm": float(norm), "micro_batch": float(self.micro)}
+        return Step(self.step, epoch, values, None, time.perf_counter() - begun)
+
+    def rows(self, step: int) -> list[Row]:
+        """Draw the subject's rows of a step and, with prior preservation, as many of the class."""
+        n_steps, weight = len(self.schedule.abar), self.config.prior_loss_weight
+        rows = draw_rows(step, self.instance, self.config, n_steps=n_steps, share=1.0)
+        if self.config.with_prior_preservation:
+            rows += draw_rows(step, self.of_class, self.config, n_steps=n_steps, share=weight, stream=1)
+        return rows
+
+    def gradients(self, rows: list[Row]) -> float:
+        """Leave the gradient of the rows' loss in the parameters, and return that loss.
+
+        When memory runs out the chunks are halved, for the rest of the run, and the step begins again. Raises
+        ResourceError when not even one row fits.
+        """
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                total = self._accumulate(rows)
+                break
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                if self.micro == 1:
+                    raise ResourceError(
+                        "Memory ran out with a single picture at once; set gradient_checkpointing to true, "
+                        "mixed_precision to bf16, or lower resolution."
+                    ) from error
+            self.micro = max(1, self.micro // 2)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return self.processes.add_up(self.parameters, total)
+
+    def _accumulate(self, rows: list[Row]) -> float:
+        per_picture, total = 2 if self.config.with_prior_preservation else 1, 0.0
+        for place, part in enumerate(chunks(rows, self.micro * per_picture)):
+            if not self.processes.mine(place):
+                continue
+            with torch.random.fork_rng(enabled=self.config.lora_dropout > 0):
+                if self.config.lora_dropout > 0:
+                    torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 997 + place)
+                loss = self._loss(part)
+            self.scaler.scale(loss).backward()
+            total += float(loss.detach())
+        return total
+
+    def chunk(self, rows: list[Row]) -> Chunk:
+        """Stack rows of one size on the device and encode their prompts."""
+        device = self.device
+        return Chunk(
+            x0=torch.stack([row.x0 for row in rows]).to(device),
+            noise=torch.stack([row.noise for row in rows]).to(device),
+            t=torch.stack([row.t for row in rows]).to(device),
+            text=self.encode([row.prompt for row in rows]),
+            share=torch.tensor([row.share for row in rows], device=device),
+            region=None if rows[0].region is None else torch.stack([row.region for row in rows]).to(device),
+            time_ids=torch.stack([row.time_ids for row in rows]).to(device),
+        )
+
+    def _loss(self, rows: list[Row]) -> Tensor:
+        half, chunk = DTYPES[self.config.mixed_precision], self.chunk(rows)
+        with torch.autocast(self.device.type, dtype=half, enabled=half != torch.float32):
+            return chunk_loss(self.pipe.unet, chunk, self.schedule, snr_gamma=self.config.snr_gamma)
+
+    def encode(self, prompts: list[str]):
+        """Return the embeddings of prompts: kept ones, or, where words are trained, fresh ones with gradients."""
+        if self.prompts is not None:
+            return self.prompts.stack(prompts).to(self.device)
+        half = DTYPES[self.config.mixed_precision]
+        with torch.autocast(self.device.type, dtype=half, enabled=half != torch.float32):
+            return encode_prompts(self.pipe, prompts)
+
+    def _count_failure(self, sound: bool) -> None:
+        overflow = self.scaler.is_enabled() and self.scaler.get_scale() > 1  # fp16 finds its scale by overflowing
+        self.failures = 0 if sound or overflow else self.failures + 1
+        if self.failures >= PATIENCE:
+            raise ResourceError(
+                f"The gradient was not finite in {PATIENCE} steps in a row, up to step {self.step + 1}; lower "
+                f"learning_rate {self.config.learning_rate} or set mixed_precision to no, then resume from the latest "
+                "checkpoint."
+            )
+
+    def train_mode(self, on: bool = True) -> None:
+        """Switch what is trained between training and evaluation."""
+        self.pipe.unet.train(on)
+        for name, _ in ENCODERS:
+            if getattr(self.pipe, name, None) is not None:
+                getattr(self.pipe, name).train(on and bool(self.config.train_text_encoder))
+
+    def park(self) -> None:
+        """Move what training does not use to the CPU, so that a GPU has the room."""
+        names = ["vae", *([] if self.words_are_trained else [name for name, _ in ENCODERS])]
+        for module in [getattr(self.pipe, name, None) for name in names]:
+            if module is not None:
+                module.to("cpu")
+
+    def save(self) -> None:
+        """Write a checkpoint of the present step, unless it is written already; the first process alone does."""
+        if self.saved == self.step or not self.processes.first:
+            return
+        tensors = {
+            "model": dict(zip(self.names, self.parameters)),
+            "optimizer": optimizer_tensors(self.optimizer),
+        }
+        if self.ema is not None:
+            tensors["ema"] = dict(zip(self.names, self.ema.shadow_params))
+        state = {
+            "config": asdict(self.config),
+            "losses": self.losses,
+            "drift": self.drift,
+            "failures": self.failures,
+            "micro": self.micro,
+            "ema_step": self.ema.optimization_step if self.ema is not None else 0,
+            "scaler": self.scaler.state_dict(),
+            "groups": settings_of(self.optimizer),
+        }
+        save_checkpoint(
+            self.folder / "checkpoints", self.step, tensors, state, keep=self.config.checkpoints_total_limit
+        )
+        self.saved = self.step
+
+    def resume(self) -> None:
+        """Go on from the newest sound checkpoint, as resume_from_checkpoint says.
+
+        Raises ConfigError when one is there and was not asked for, or was made with other settings; ModelError when it
+        is of another model.
+        """
+        folder = self.folder / "checkpoints"
+        found = load_latest(folder)
+        if found is None:
+            return
+        if self.config.resume_from_checkpoint is None:
+            raise ConfigError(
+                f"{folder} holds a run of {found.step} steps; set resume_from_checkpoint to latest to go on with it, "
+                "or name another output_dir."
+            )
+        if changed := same_run(found.state["config"], self.config):
+            raise ConfigError(f"{found.path} was made with another {', '.join(changed)}; resume with its settings.")
+        shapes = {name: tuple(parameter.shape) for name, parameter in zip(self.names, self.parameters)}
+        if {name: tuple(value.shape) for name, value in found.tensors["model"].items()} != shapes:
+            raise ModelError(f"{found.path} was made on another base model; use that one, or another output_dir.")
+        self._restore(found.tensors, found.state)
+        self.step = self.saved = found.step
+
+    @torch.no_grad()
+    def _restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+        for name, parameter in zip(self.names, self.parameters):
+            parameter.copy_(tensors["model"][name])
+        if self.ema is not None:
+            for name, shadow in zip(self.names, self.ema.shadow_params):
+                shadow.copy_(tensors["ema"][name])
+            self.ema.optimization_step = state["ema_step"]
+        load_optimizer_tensors(self.optimizer, tensors["optimizer"])
+        for group, settings in zip(self.optimizer.param_groups, state["groups"]):
+            group.update(settings)
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+        self.losses, self.failures, self.micro = state["losses"], state["failures"], state["micro"]
+        self.drift = [tuple(pair) for pair in state["drift"]]
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, on a GPU or on the CPU."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def _make_trainable(pipe: Any, config: SubjectConfig) -> NewTokens | None:
+    """Freeze the base, bring it to its precision, and add what is trained in float32; return the new tokens."""
+    half = DTYPES[config.mixed_precision]
+    for name in ("vae", "unet", *(encoder for encoder, _ in ENCODERS)):
+        module = getattr(pipe, name, None)
+        if module is not None:
+            module.requires_grad_(False).eval()
+            module.to(torch.float32 if name == "vae" or (name == "unet" and config.train_unet == "full") else half)
+    tokens = None
+    if config.new_tokens:
+        tokens = NewTokens(pipe, token_names(config), like=config.name, seed=config.seed).to(pipe.unet.device)
+    if config.train_unet == "full":
+        pipe.unet.requires_grad_(True)
+    else:
+        lora = Lora(
+            rank=int(config.rank or 1),
+            alpha=config.lora_alpha,
+            dropout=config.lora_dropout,
+            feed_forward=config.lora_feed_forward,
+            use_rslora=config.use_rslora,
+            use_dora=config.use_dora,
+        )
+        parts = (["unet"] if config.train_unet == "lora" else []) + (["text"] if config.train_text_encoder else [])
+        if parts:
+            attach(pipe, lora, unet="unet" in parts, text_encoder="text" in parts, seed=config.seed)
+    if config.gradient_checkpointing:
+        pipe.unet.enable_gradient_checkpointing()
+        if config.train_text_encoder:
+            for name, _ in ENCODERS:
+                if getattr(pipe, name, None) is not None:
+                    getattr(pipe, name).gradient_checkpointing_enable()
+    return tokens
+
+
+def prompts_of(learner: Learner) -> list[str]:
+    """List every prompt that training can ask for."""
+    captions = [example.caption for example in learner.instance + learner.of_class]
+    return list(dict.fromkeys([*captions, *([""] if learner.config.caption_dropout else [])]))
+
+
+def steps_of(learner: Learner) -> Iterator[Step]:
+    """Train to the last step; a checkpoint is written when the caller stops in between."""
+    learner.train_mode()
+    try:
+        while learner.step < int(learner.config.max_train_steps or 0):
+            yield learner.advance()
+    except GeneratorExit:
+        learner.save()
+        raise
+    learner.save()
+
+
+def with_placeholder(caption: str, config: SubjectConfig) -> str:
+    """Replace {token} and the word TOK of a caption by what stands for the subject."""
+    return re.sub(r"\{token\}|\bTOK\b", placeholder(config), caption)

@@ -1,0 +1,177 @@
+"""`personagen subject`: train, generate, export, doctor and evaluate, and what they say to bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from apps import cli
+from personagen.adapters import FILE
+from personagen.provenance import read_png
+from personagen.subject import SubjectConfig
+from tests.personagen import subject_parts
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A base model, pictures, and a finished run."""
+    folder = tmp_path_factory.mktemp("subject")
+    subject_parts.save("sd1", folder / "sd1")
+    subject_parts.save("sdxl", folder / "sdxl")
+    subject_parts.write_pictures(folder / "pictures", count=3)
+    assert cli.main(train_words(folder, folder / "run")) == 0
+    return folder
+
+
+def train_words(folder: Path, out: Path, *more: str) -> list[str]:
+    settings = {
+        "instance_data_dir": folder / "pictures",
+        "name": "dog",
+        "output_dir": out,
+        "pretrained_model_name_or_path": folder / "sd1",
+        "max_train_steps": 2,
+        "network_dim": 2,
+        "network_alpha": 3,
+        "learning_rate": 0.01,
+        "num_validation_images": 1,
+        "validation_inference_steps": 2,
+        "device": "cpu",
+    }
+    return ["subject", "train", *(f"--{key}={value}" for key, value in settings.items()), *more]
+
+
+def refused(words: list[str], code: int, says: str, capsys) -> None:
+    capsys.readouterr()
+    assert cli.main(words) == code
+    error = capsys.readouterr().err.strip().splitlines()
+    assert error and error[-1].startswith("personagen: ") and says in error[-1], error
+
+
+def test_kohyas_names_are_taken():
+    _, settings = cli.parse(
+        ["subject", "train", "--instance_data_dir", "x", "--name", "dog", "--network_dim", "4", "--min_snr_gamma=5"]
+    )
+    assert isinstance(settings, SubjectConfig) and settings.rank == 4 and settings.snr_gamma == 5
+
+
+def test_training_tells_the_proof(place, tmp_path, capsys):
+    assert cli.main(train_words(place, tmp_path / "run")) == 0
+    said = capsys.readouterr().out
+    assert "say: a photo of a sks dog" in said and "reload: largest pixel difference 0 " in said
+
+
+def test_generate_stacks_subjects_and_keeps_the_record(place, tmp_path):
+    words = [
+        "subject",
+        "generate",
+        "--prompt",
+        "a sks dog",
+        "--count",
+        "2",
+        "--steps",
+        "2",
+        "--out",
+        str(tmp_path / "a"),
+    ]
+    subjects = json.dumps([str(place / "run"), str(place / "run" / "dog.safetensors")])
+    assert cli.main([*words, "--subjects", subjects, "--weights", "[0.5, 0.5]"]) == 0
+    files = sorted((tmp_path / "a").iterdir())
+    assert [file.name for file in files] == ["00000.png", "00001.png"]
+    told = read_png(files[0])
+    assert told.parameters is not None and told.parameters.prompt == "a sks dog"
+    assert told.record is not None and told.record["weights"] == [0.5, 0.5]
+
+
+def test_export_and_back(place, tmp_path):
+    one = ["subject", "export", "--subjects", json.dumps([str(place / "run")])]
+    assert cli.main([*one, "--out", str(tmp_path / "k.safetensors")]) == 0
+    back = [
+        "subject",
+        "export",
+        "--subjects",
+        json.dumps([str(tmp_path / "k.safetensors")]),
+        "--base",
+        str(place / "sd1"),
+    ]
+    assert cli.main([*back, "--to", "diffusers", "--out", str(tmp_path / "d.safetensors")]) == 0
+    ours, again = load_file(place / "run" / FILE), load_file(tmp_path / "d.safetensors")
+    assert ours.keys() == again.keys() and all((ours[key] == again[key]).all() for key in ours)
+    assert cli.main([*one, "--to", "pipeline", "--out", str(tmp_path / "whole")]) == 0
+    assert (tmp_path / "whole" / "model_index.json").is_file()
+
+
+def test_doctor_lists_every_file(place, tmp_path, capsys):
+    subject_parts.write_pictures(tmp_path / "p", count=1)
+    (tmp_path / "p" / "x.txt.pdf").write_bytes(b"?")
+    assert cli.main(["subject", "doctor", "--instance_data_dir", str(tmp_path / "p"), "--resolution", "64"]) == 0
+    said = capsys.readouterr().out
+    assert "00.png" in said and "not a picture" in said and "1 of 2 files" in said
+    assert cli.main(["subject", "doctor", "--instance_data_dir", str(tmp_path / "p"), "--json", "true"]) == 3
+    assert {row["decision"] for row in json.loads(capsys.readouterr().out)} == {"too small", "not a picture"}
+
+
+def test_evaluate_measures(place, tmp_path, capsys):
+    others = subject_parts.write_pictures(tmp_path / "other", count=2, seed=5)
+    words = ["subject", "evaluate", "--subject", str(place / "run"), "--pictures", str(place / "pictures")]
+    words += ["--others", json.dumps([str(others)]), "--count", "2", "--steps", "2"]
+    assert cli.main([*words, "--out", str(tmp_path / "figures.json")]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["pictures"] == 2 and figures["among"] == 2 and 0 <= figures["recognised"] <= 1
+    assert figures["drift"] > 0
+
+
+def test_bad_input_has_a_remedy_and_its_exit_code(place, tmp_path, capsys):
+    out = tmp_path / "out"
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "dots").mkdir()
+    Image.new("RGB", (1, 1)).save(tmp_path / "dots" / "dot.png")
+    train = lambda *more: train_words(place, out, *more)
+    refused(train("--instance_data_dir", str(tmp_path / "empty")), 3, "give at least one", capsys)
+    refused(train("--instance_data_dir", str(tmp_path / "dots")), 3, "too small", capsys)
+    refused(train("--instance_data_dir", str(tmp_path / "none")), 3, "no folder", capsys)
+    refused(train("--learning_rats", "1"), 2, "--learning_rats", capsys)
+    refused(train("--rank", "0"), 2, "rank is 0", capsys)
+    refused(train("--preset", "person"), 2, "consent", capsys)
+    refused(train("--pretrained_model_name_or_path", str(tmp_path / "none")), 4, "There is no model", capsys)
+    refused(train("--optimizer", "prodigy"), 2, "pip install prodigyopt", capsys)
+    assert not out.exists()
+
+
+def test_an_adapter_for_another_base_is_refused(place, tmp_path, capsys):
+    words = ["subject", "generate", "--prompt", "x", "--out", str(tmp_path / "o"), "--base", str(place / "sdxl")]
+    refused([*words, "--subjects", json.dumps([str(place / "run")])], 4, "another base model", capsys)
+    bad = tmp_path / "bad.safetensors"
+    tensors = load_file(place / "run" / FILE)
+    save_file({key: value * float("inf") for key, value in tensors.items()}, bad)
+    refused([*words[:-1], str(place / "sd1"), "--subjects", json.dumps([str(bad)])], 4, "not finite", capsys)
+    refused([*words, "--subjects", json.dumps([str(tmp_path / "none")])], 4, "no adapter", capsys)
+    assert not (tmp_path / "o").exists()
+
+
+def test_sigterm_saves_and_exits_143(place, tmp_path):
+    words = train_words(place, tmp_path / "run", "--max_train_steps=100000", "--checkpointing_steps=100000")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    code = (
+        "import sys, personagen.subject.train as t\nplain = t.Learner.advance\n"
+        "def advance(self):\n    step = plain(self)\n    step.step == 2 and print('going', flush=True)\n"
+        "    return step\n"
+        "t.Learner.advance = advance\nfrom apps.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env=environment,
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.readline() == "going\n"
+    child.send_signal(signal.SIGTERM)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 143 and "resume_from_checkpoint latest" in errors.splitlines()[-1]
+    assert len(list((tmp_path / "run" / "checkpoints").glob("step-*"))) == 1

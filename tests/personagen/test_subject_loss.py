@@ -1,0 +1,194 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+"""One step's loss and gradients against the plain loop that diffusers' users would write."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from diffusers import DDPMScheduler
+from diffusers.training_utils import compute_snr
+
+from personagen.images import load_image, to_tensor
+from personagen.subject import SubjectConfig, resolve
+from personagen.subject.data import scan
+from personagen.subject.examples import PromptCache, encode_pictures
+from personagen.subject.loss import chunk_loss
+from personagen.subject.train import Learner, prompts_of, with_placeholder
+from recsys.errors import ConfigError, ResourceError
+from tests.personagen.subject_parts import FAMILIES, pipeline, write_pictures
+
+
+def learner(family, folder, **changes) -> Learner:
+    settings = {
+        "instance_data_dir": str(folder),
+        "name": "dog",
+        "output_dir": str(folder / "out"),
+        "train_batch_size": 2,
+        "gradient_accumulation_steps": 2,
+        "rank": 2,
+        "lora_alpha": 3,
+        "learning_rate": 1e-2,
+        "device": "cpu",
+    }
+    made = Learner(pipeline(family), resolve(SubjectConfig(**{**settings, **changes})))
+    pictures, _ = scan(write_pictures(folder, count=3, size=(16, 16)), resolution=16)
+    arguments = {"resolution": 16, "flip": False}
+    made.instance += encode_pictures(made.pipe, pictures, made.config, caption="a photo of a sks dog", **arguments)
+    made.of_class += encode_pictures(made.pipe, pictures[::-1], made.config, caption="a photo of a dog", **arguments)
+    if not made.words_are_trained:
+        made.prompts = PromptCache()
+        made.prompts.fill(made.pipe, prompts_of(made))
+    made.train_mode()
+    for parameter in made.parameters:  # away from the start, where lora_B = 0 hides half of the gradients
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    return made
+
+
+def gradients_of(made: Learner) -> list[torch.Tensor]:
+    """Copy the gradients; SDXL does not use the last layer of its first encoder, which gets none."""
+    return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in made.parameters]
+
+
+def reference(made: Learner, rows) -> torch.Tensor:
+    """The loss of diffusers' example scripts, written with diffusers' own calls; gradients are left in the model."""
+    pipe, config = made.pipe, made.config
+    scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
+    latents, noise = torch.stack([row.x0 for row in rows]), torch.stack([row.noise for row in rows])
+    t, prompts = torch.stack([row.t for row in rows]), [row.prompt for row in rows]
+    ids = lambda tokenizer: (
+        tokenizer(
+            prompts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        ).input_ids
+    )
+    added = None
+    if hasattr(pipe, "text_encoder_2"):
+        one = pipe.text_encoder(ids(pipe.tokenizer), output_hidden_states=True)
+        two = pipe.text_encoder_2(ids(pipe.tokenizer_2), output_hidden_states=True)
+        context = torch.cat([one.hidden_states[-2], two.hidden_states[-2]], dim=-1)
+        added = {"text_embeds": two.text_embeds, "time_ids": torch.tensor([[16.0, 16, 0, 0, 16, 16]] * len(rows))}
+    else:
+        context = pipe.text_encoder(ids(pipe.tokenizer)).last_hidden_state
+    noisy = scheduler.add_noise(latents, noise, t)
+    output = pipe.unet(noisy, t, encoder_hidden_states=context, added_cond_kwargs=added).sample
+    v = scheduler.config.prediction_type == "v_prediction"
+    target = scheduler.get_velocity(latents, noise, t) if v else noise
+    error = F.mse_loss(output, target, reduction="none").mean(dim=(1, 2, 3))
+    if config.snr_gamma is not None:
+        snr = compute_snr(scheduler, t)
+        error = error * snr.clamp(max=config.snr_gamma) / (snr + 1 if v else snr)
+    if not config.with_prior_preservation:
+        return error.mean()
+    instance, prior = error.chunk(2)
+    return instance.mean() + config.prior_loss_weight * prior.mean()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("prior", "gamma"), [(False, None), (True, None), (False, 5.0), (True, 5.0)])
+def test_a_step_equals_plain_diffusers(family, prior, gamma, tmp_path):
+    settings = {"with_prior_preservation": prior, "snr_gamma": gamma, "prior_loss_weight": 0.7}
+    made = learner(family, tmp_path, train_text_encoder=True, **settings)
+    rows = made.rows(5)
+    loss = made.gradients(rows)
+    ours = gradients_of(made)
+    made.optimizer.zero_grad()
+    wanted = reference(made, rows)
+    wanted.backward()
+    assert loss == pytest.approx(float(wanted.detach()), rel=1e-5)
+    theirs = gradients_of(made)
+    largest = max(float(gradient.abs().max()) for gradient in theirs)
+    assert largest > 1e-4
+    for got, gradient in zip(ours, theirs):
+        assert torch.allclose(got, gradient, rtol=1e-3, atol=1e-5 * largest)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_kept_embeddings_give_the_same_step(family, tmp_path):
+    made = learner(family, tmp_path)
+    rows = made.rows(0)
+    loss, kept = made.gradients(rows), [parameter.grad.clone() for parameter in made.parameters]
+    made.prompts = None
+    assert made.gradients(rows) == pytest.approx(loss, rel=1e-6)
+    assert all(torch.allclose(a, p.grad, rtol=1e-4, atol=1e-7) for a, p in zip(kept, made.parameters))
+
+
+def test_latents_are_those_of_the_autoencoder(tmp_path):
+    made = learner("sd1", tmp_path)
+    pixels = to_tensor(load_image(tmp_path / "00.png")) * 2 - 1
+    with torch.no_grad():
+        posterior = made.pipe.vae.encode(pixels).latent_dist
+    scale = made.pipe.vae.config.scaling_factor
+    assert torch.allclose(made.instance[0].mean, posterior.mean[0] * scale, atol=1e-6)
+    assert torch.allclose(made.instance[0].deviation, posterior.std[0] * scale, atol=1e-6)
+
+
+def test_out_of_memory_halves_the_chunks_and_changes_no_gradient(tmp_path, monkeypatch):
+    made = learner("sd1", tmp_path, train_batch_size=4, gradient_accumulation_steps=1)
+    rows = made.rows(0)
+    loss, whole = made.gradients(rows), [parameter.grad.clone() for parameter in made.parameters]
+    limit, plain = 1, Learner._loss
+
+    def hungry(self, part):
+        if len(part) > limit:
+            raise torch.OutOfMemoryError("out of memory")
+        return plain(self, part)
+
+    monkeypatch.setattr(Learner, "_loss", hungry)
+    assert made.gradients(rows) == pytest.approx(loss, rel=1e-6) and made.micro == 1
+    largest = max(float(gradient.abs().max()) for gradient in whole)
+    assert all(torch.allclose(a, p.grad, rtol=1e-3, atol=1e-5 * largest) for a, p in zip(whole, made.parameters))
+    limit = 0
+    with pytest.raises(ResourceError, match="gradient_checkpointing"):
+        made.gradients(rows)
+
+
+def test_masked_rows_learn_inside_the_mask_alone(tmp_path):
+    made = learner("sd1", tmp_path)
+    region = torch.zeros(1, 8, 8)
+    region[:, :4] = 1
+    rows = [replace(row, region=region) for row in made.rows(0)]
+    chunk = made.chunk(rows)
+    output = torch.randn(chunk.x0.shape, generator=torch.Generator().manual_seed(0))
+    spoilt = torch.where(region > 0, output, output + 9)
+    losses = [
+        chunk_loss(lambda *a, said=said, **k: (said,), chunk, made.schedule, snr_gamma=None)
+        for said in (output, spoilt)
+    ]
+    assert torch.equal(*losses) and losses[0] > 0
+
+
+def test_min_snr_stays_finite_at_zero_terminal_snr(tmp_path):
+    made = learner("sd2-v", tmp_path, snr_gamma=5.0)
+    last = torch.tensor(len(made.schedule.abar) - 1)
+    assert made.schedule.abar[-1] == 0
+    rows = [replace(row, t=last) for row in made.rows(0)]
+    assert made.gradients(rows) == 0.0 and all(p.grad.isfinite().all() for p in made.parameters)
+
+
+def test_zero_terminal_snr_needs_v_prediction(tmp_path):
+    with pytest.raises(ConfigError, match="predicts v"):
+        learner("sd1", tmp_path, rescale_betas_zero_snr=True)
+
+
+def test_words_for_the_subject_are_replaced_in_captions():
+    config = SubjectConfig(instance_data_dir="x", name="dog")
+    assert with_placeholder("{token} and TOK by a STOKER", config) == "sks and sks by a STOKER"
+
+
+def test_every_picture_comes_once_an_epoch(tmp_path):
+    made = learner("sd1", tmp_path, train_batch_size=1, gradient_accumulation_steps=1)
+    keyed = {tuple(example.mean.flatten()[:3].tolist()): i for i, example in enumerate(made.instance)}
+    for example in made.instance:
+        example.deviation.zero_()
+    order = [keyed[tuple(made.rows(step)[0].x0.flatten()[:3].tolist())] for step in range(9)]
+    assert all(sorted(order[start : start + 3]) == [0, 1, 2] for start in (0, 3, 6))
+
+
+def test_gradients_that_stay_non_finite_stop_the_run(tmp_path):
+    made = learner("sd1", tmp_path)
+    made.parameters[0].data.fill_(float("nan"))
+    kept = made.parameters[1].detach().clone()
+    with pytest.raises(ResourceError, match="5 steps in a row"):
+        for _ in range(9):
+            made.advance()
+    assert torch.equal(made.parameters[1], kept)
