@@ -96,7 +96,7 @@ def test_a_folder_and_a_single_file_give_the_same_pipeline(base, tmp_path):
     tensors = load_file(file)
     tensors.pop("model.diffusion_model.out.2.bias")
     save_file(tensors, file)
-    with pytest.raises(ModelError, match="lacks 1 tensors|out.2.bias|conv_out.bias"):
+    with pytest.raises(ModelError, match="lacks some of the model's tensors"):
         load_tryon_base(replace(config, base=str(file)))
 
 
