@@ -37,7 +37,8 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
         "apps.recommend:compare",
     ),
     ("pretrain",): ("train the embedded image model", "personagen.pretrain:PretrainConfig", "apps.pretrain:run"),
-    ("tryon", "wear"): ("put one garment on one person", "apps.config:WearConfig", "apps.wear:run"),
+    ("tryon", "wear"): ("put a garment or an outfit on a person", "apps.config:WearConfig", "apps.wear:run"),
+    ("tryon", "mask"): ("find what to repaint in a photo", "apps.config:MaskConfig", "apps.mask:run"),
     ("demo",): ("open the page", "apps.config:DemoConfig", "apps.demo:run"),
     ("doctor",): ("say what this machine and installation can do", "apps.config:DoctorConfig", "apps.doctor:run"),
 }

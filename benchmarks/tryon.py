@@ -54,7 +54,7 @@ def base(*, seed: int = 0) -> tuple[Any, Any, Any]:
 
 
 def _restated(pipe: Any, person: Tensor, garment: Tensor, mask: Tensor, variant: str, seed: int) -> list[Tensor]:
-    """The algorithm in words of one formula each; DDIM (Song et al. 2021, eq. 12 and 16) with eta 1, noise predicted."""
+    """The algorithm, a formula a line; DDIM (Song et al. 2021, eq. 12 and 16) with eta 1, noise predicted."""
     encode = lambda pixels: pipe.vae.encode(pixels).latent_dist.mode() * 0.18215
     z_m, z_g = encode((2 * person - 1) * (1 - mask)), encode(2 * garment - 1)
     rows, m = z_m.shape[2], mask[:, :, ::8, ::8]
@@ -82,7 +82,7 @@ def _restated(pipe: Any, person: Tensor, garment: Tensor, mask: Tensor, variant:
 
 @torch.no_grad()
 def equality(args: argparse.Namespace) -> dict:
-    """Largest difference of latents between pipeline and restatement, relative to 1, and the attention loader's checks."""
+    """Largest difference of latents between pipeline and restatement in each step; the attention loader's checks."""
     height, width = args.height, args.width
     unet, vae, scheduler = base()
     pipe: Any = TryOnPipeline(vae, unet, scheduler, cross_attention="identity", height=height, width=width, eta=1.0)
@@ -163,7 +163,8 @@ def speed(args: argparse.Namespace) -> dict:
 
 
 MODES = {"plain": None, "guide_half": FastMode(0, 0.5, 1), "refresh_2": FastMode(0, 1, 2), "fast": FastMode(),
-         "guide_60": FastMode(0, 0.6, 2), "refresh_3": FastMode(0, 0.5, 3), "guide_late": FastMode(0.5, 1, 2)}  # fmt: skip
+         "guide_60": FastMode(0, 0.6, 2), "refresh_3": FastMode(0, 0.5, 3),
+         "guide_late": FastMode(0.5, 1, 2)}  # fmt: skip
 
 
 @torch.no_grad()

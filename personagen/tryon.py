@@ -193,6 +193,7 @@ class TryOnPipeline(DiffusionPipeline):
         width: int | None = None,
         variant: str | None = None,
         fast: FastMode | None = None,
+        zoom: bool = False,
         repaint: bool = True,
         generator: torch.Generator | list[torch.Generator] | None = None,
         output_type: str = "pil",
@@ -205,7 +206,7 @@ class TryOnPipeline(DiffusionPipeline):
         repainted. One person or mask serves several garments, and the reverse. Each photo is fitted to the model's
         size by padding and cropped back. guidance_scale 1 switches guidance off; eta 0 is DDIM, 1 adds noise as DDPM
         (DDIM scheduler only; left out, the pipeline's own). fast: leaves work out (`FastMode`; its refresh above 1 is
-        for the corrected variant).
+        for the corrected variant). zoom: work on the surroundings of the mask, where the person is small in the photo.
         repaint: outside the mask the photo's pixels come back exactly. output_type: "pil", "np" (H, W, 3) in [0, 1],
         "pt" (both need photos of one size), or "latent" (B, C, h, w).
         callback_on_step_end(pipeline, step, timestep, {"latents": latents}) may return replaced latents; what it
@@ -221,7 +222,7 @@ class TryOnPipeline(DiffusionPipeline):
         self._check_fast(fast, variant, size)
 
         # 2. Fit photos, garments and masks to the model's size
-        inputs = prepare(person, garment, mask, size=size)
+        inputs = prepare(person, garment, mask, size=size, zoom=zoom)
 
         # 3. Encode the masked person and the garment
         known = self._encode_all(inputs)
