@@ -1,13 +1,19 @@
 """Try-on on the command line, with tiny real models: masks, garments, outfits, and how bad pictures are refused."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from apps import cli
+from personagen.atelier.agnostic import agnostic_mask
+from personagen.atelier.corpus import HELDOUT_SEED, random_sitting
+from personagen.atelier.render import render_garment, render_person
 from personagen.parser import ParserSizes, PersonParser, save_parser
 from personagen.provenance import read_png
 
@@ -128,3 +134,39 @@ def test_garment_and_outfit_exclude_each_other(models, shop):
     assert wear(models, shop, "--garment", shop["top"], "--outfit", "{'upper': 'x.png'}", "--mask", shop["mask"]) == 2
     assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"], "--base.nothing", "1") == 2
     assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"], "--base.base", "/nowhere") == 4
+
+
+def test_a_phone_photo_comes_back_upright_at_its_size_within_two_gib(tmp_path):
+    sitting = random_sitting(HELDOUT_SEED + 3)
+    render = render_person(sitting.body, sitting.outfit, sitting.scene, size=(252, 189), camera=sitting.camera, seed=1)
+    mask = agnostic_mask(render, sitting.outfit[0].region, body=sitting.body, camera=sitting.camera)
+    upright, exif = Image.fromarray(render.image).resize((3024, 4032)), Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a camera"
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "phone.jpg", exif=exif, quality=90)
+    Image.fromarray(mask).convert("L").resize((3024, 4032), Image.Resampling.NEAREST).save(tmp_path / "mask.png")
+    Image.fromarray(render_garment(sitting.outfit[0], size=(256, 192))).save(tmp_path / "garment.png")
+    code = (
+        "import resource, sys; from apps import cli; code = cli.main(sys.argv[1:]);"
+        "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    flags = [
+        "--person",
+        "phone.jpg",
+        "--garment",
+        "garment.png",
+        "--mask",
+        "mask.png",
+        "--steps",
+        "1",
+        "--out",
+        "w.png",
+    ]
+    done = subprocess.run([sys.executable, "-c", code, "tryon", "wear", *flags], cwd=tmp_path, text=True,
+                          capture_output=True, check=True, env=os.environ | {"PYTHONPATH": os.getcwd()})  # fmt: skip
+    code, peak = map(int, done.stdout.split()[-2:])
+    assert code == 0 and peak < 2 * 2**20, done.stderr
+    worn, marked = Image.open(tmp_path / "w.png"), np.asarray(Image.open(tmp_path / "mask.png")) > 0
+    before = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "phone.jpg")))
+    assert worn.size == (3024, 4032) and not worn.getexif()
+    after = np.asarray(worn)
+    assert np.array_equal(after[~marked], before[~marked]) and (after[marked] != before[marked]).mean() > 0.5
