@@ -39,6 +39,16 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("pretrain",): ("train the embedded image model", "personagen.pretrain:PretrainConfig", "apps.pretrain:run"),
     ("tryon", "wear"): ("put a garment or an outfit on a person", "apps.config:WearConfig", "apps.wear:run"),
     ("tryon", "mask"): ("find what to repaint in a photo", "apps.config:MaskConfig", "apps.mask:run"),
+    ("tryon", "train"): (
+        "train try-on on pairs of person and garment",
+        "personagen.tryon_config:TryOnTrainConfig",
+        "apps.tryon:train",
+    ),
+    ("tryon", "evaluate"): (
+        "measure try-on on pairs",
+        "personagen.tryon_config:TryOnEvaluateConfig",
+        "apps.tryon:evaluate",
+    ),
     ("demo",): ("open the page", "apps.config:DemoConfig", "apps.demo:run"),
     ("doctor",): ("say what this machine and installation can do", "apps.config:DoctorConfig", "apps.doctor:run"),
 }

@@ -76,7 +76,8 @@ def _masker(settings: WearConfig) -> AutoMasker:
 def _pipeline(settings: WearConfig) -> Any:
     if not settings.base:
         return load_tryon(settings.model)
-    from personagen.models.base import BaseConfig, load_tryon_base
+    from personagen.models.base import load_tryon_base
+    from personagen.tryon_config import BaseConfig
 
     return load_tryon_base(checked(BaseConfig, settings.base, "base"))
 

@@ -4,9 +4,8 @@
 
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -17,37 +16,11 @@ from recsys.errors import ModelError
 
 from ..tryon import TryOnPipeline, build_scheduler
 from ..tryon_attention import load_attention
+from ..tryon_config import BaseConfig
 from .quiet import quiet
 
 LDM_UNET, LDM_VAE = "model.diffusion_model.", "first_stage_model."
 """Prefixes of a single file's tensors in the layout that Stable Diffusion was published in."""
-
-
-@dataclass(frozen=True)
-class BaseConfig:
-    """A try-on model that is put together: what from, and how its weights were trained.
-
-    The defaults are those of the weights published for the concatenation method.
-    """
-
-    base: str
-    """Inpainting model: a folder in diffusers' layout, a single .safetensors file, or a hub id such as owner/model."""
-    attention: str | None = None
-    """Published self-attention weights (`load_attention`); null keeps the base's own."""
-    lora: str | None = None
-    """LoRA of the UNet, a .safetensors file or its folder, laid over all."""
-    vae: str | None = None
-    """Another autoencoder, folder or hub id; null takes the base's."""
-    variant: Literal["corrected", "plain"] = "plain"
-    cross_attention: Literal["zero", "identity"] = "identity"
-    scheduler: Literal["ddim", "dpm", "unipc"] = "ddim"
-    eta: float = 1.0
-    height: int = 1024
-    width: int = 768
-    safety_checker: bool = False
-    """Look at results with the base's safety checker."""
-    allow_download: bool = False
-    """Ask the hub for what is not on this machine."""
 
 
 def load_tryon_base(

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from personagen.models.base import BaseConfig, load_tryon_base
+from personagen.models.base import load_tryon_base
 from personagen.tryon_attention import set_cross_attention
+from personagen.tryon_config import BaseConfig
 from personagen.tryon_fast import FastMode, GarmentMemory, plan_steps
 from recsys.errors import ConfigError
 from tests.personagen.sd15 import tiny_unet, write_base
