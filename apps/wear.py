@@ -43,7 +43,7 @@ def run(settings: WearConfig) -> int:
         pipeline,
         person,
         pieces,
-        lambda photo, kind: masks[kind],
+        lambda person, kind: masks[kind],
         num_inference_steps=settings.steps,
         guidance_scale=settings.guidance,
         fast=FastMode() if settings.fast else None,

@@ -16,6 +16,7 @@ from personagen.atelier.corpus import HELDOUT_SEED, random_sitting
 from personagen.atelier.render import render_garment, render_person
 from personagen.parser import ParserSizes, PersonParser, save_parser
 from personagen.provenance import read_png
+from tests.personagen.test_tryon_train import viton
 
 from .tiny import pipelines
 
@@ -28,7 +29,7 @@ def models(tmp_path_factory) -> dict[str, str]:
     parser = PersonParser(ParserSizes((8, 16), 32, 24, 4))
     with torch.no_grad():
         parser.head.weight.zero_()
-        parser.head.bias.copy_(torch.eye(10)[3] * 9)
+        parser.head.bias = torch.nn.Parameter(torch.eye(10)[3] * 9)
     return {"model": str(folder / "tryon"), "parser": str(save_parser(parser, folder / "parser"))}
 
 
@@ -170,3 +171,21 @@ def test_a_phone_photo_comes_back_upright_at_its_size_within_two_gib(tmp_path):
     assert worn.size == (3024, 4032) and not worn.getexif()
     after = np.asarray(worn)
     assert np.array_equal(after[~marked], before[~marked]) and (after[marked] != before[marked]).mean() > 0.5
+
+
+def test_training_and_measuring_from_the_command_line(models, tmp_path, capsys):
+    root = viton(viton(tmp_path / "data", count=4), split="test", count=3)
+    flags = ["--root", str(root), "--model", models["model"]]
+    loop = "--steps 2 --batch_size 2 --height 64 --width 48 --device cpu --bf16 false --ema_decay 0 --preview_steps 1"
+    out = str(tmp_path / "run")
+    assert cli.main(["tryon", "train", *flags, *loop.split(), "--output_dir", out]) == 0
+    assert cli.main(["tryon", "train", *flags, "--train", "lora", "--output_dir", out]) == 2
+    figures = tmp_path / "figures"
+    measured = ["--root", str(root), "--model", f"{out}/tryon", "--steps", "1", "--out", str(figures)]
+    assert cli.main(["tryon", "evaluate", *measured]) == 0 and "ssim" in capsys.readouterr().out
+    told = json.loads((figures / "figures.json").read_text())
+    assert told["figures"]["identity"]["mean"] == 1 and told["figures"]["ssim"]["n"] == 3
+    assert (figures / "sheet.png").is_file() and len((figures / "cases.csv").read_text().splitlines()) == 4
+    assert cli.main(["tryon", "evaluate", *measured, "--paired", "false", "--limit", "1"]) == 0
+    assert cli.main(["tryon", "evaluate", *measured, "--ids", str(tmp_path / "none.txt")]) == 3
+    assert cli.main(["tryon", "evaluate", *measured, "--limit", "0"]) == 2

@@ -128,7 +128,7 @@ def test_a_segformer_folder_is_read_and_another_refused(tmp_path):
     def write(folder, labels):
         torch.manual_seed(0)
         SegformerForSemanticSegmentation(SegformerConfig(
-            num_labels=18, hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], num_attention_heads=[1, 1, 1, 1],
+            hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], num_attention_heads=[1, 1, 1, 1],
             decoder_hidden_size=8, id2label=dict(enumerate(labels)), label2id={v: k for k, v in enumerate(labels)},
         )).save_pretrained(folder)  # fmt: skip
 

@@ -24,11 +24,11 @@ SIZE = (64, 64)
 COLOURS = ((200, 30, 30), (30, 30, 200), (30, 160, 60), (230, 200, 40))
 
 
-def worn(colour, labels: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+def worn(colour, labels: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """A person (64, 48, 3) in a garment of one colour, and the parsing with hair and that garment marked."""
     photo, parsing = np.full((64, 48, 3), 210, np.uint8), np.zeros((64, 48), np.uint8)
-    photo[4:12, 18:30], parsing[4:12, 18:30] = (60, 40, 20), int(labels[0])
-    photo[14:44, 12:36], parsing[14:44, 12:36] = colour, int(labels[1])
+    photo[4:12, 18:30], parsing[4:12, 18:30] = (60, 40, 20), labels[0]
+    photo[14:44, 12:36], parsing[14:44, 12:36] = colour, labels[1]
     return photo, parsing
 
 
@@ -49,7 +49,7 @@ def save(array: np.ndarray, path: Path, *, palette: bool = False) -> None:
 def viton(root: Path, *, split: str = "train", count: int = 6) -> Path:
     names = [f"{i:05d}_00" for i in range(count)]
     for i, name in enumerate(names):
-        photo, parsing = worn(COLOURS[i % 4], (str(LIP.index("hair")), str(LIP.index("upper"))))
+        photo, parsing = worn(COLOURS[i % 4], (LIP.index("hair"), LIP.index("upper")))
         save(photo, root / split / "image" / f"{name}.jpg")
         save(cloth(COLOURS[i % 4]), root / split / "cloth" / f"{name}.jpg")
         save(parsing, root / split / "image-parse-v3" / f"{name}.png", palette=True)
@@ -63,9 +63,9 @@ def viton(root: Path, *, split: str = "train", count: int = 6) -> Path:
 
 
 def dresscode(root: Path) -> Path:
-    for category, label in (("upper_body", "upper"), ("lower_body", "skirt"), ("dresses", "dress")):
+    for category, label in (("upper_body", 4), ("lower_body", 5), ("dresses", 7)):
         for i in range(2):
-            photo, parsing = worn(COLOURS[i], (str(DRESSCODE.index("hair")), str(DRESSCODE.index(label))))
+            photo, parsing = worn(COLOURS[i], (DRESSCODE.index("hair"), label))
             save(photo, root / category / "images" / f"{i:06d}_0.jpg")
             save(cloth(COLOURS[i]), root / category / "images" / f"{i:06d}_1.jpg")
             save(parsing, root / category / "label_maps" / f"{i:06d}_4.png", palette=True)
@@ -149,7 +149,7 @@ def trained(config: TryOnTrainConfig) -> list:
 
 def latents(base: BaseConfig) -> torch.Tensor:
     pipe: Any = load_tryon_base(base)
-    picture = Image.fromarray(worn(COLOURS[0], ("1", "2"))[0])
+    picture = Image.fromarray(worn(COLOURS[0], (1, 2))[0])
     mask = np.zeros((64, 48), bool)
     mask[14:44, 12:36] = True
     out = pipe(
