@@ -2,6 +2,7 @@
 # small settings are spread over typed fields
 """Weights published for other systems: laid over a Stable Diffusion 1.5 inpainting base, strictly, from any layout."""
 
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -165,3 +166,26 @@ def test_bases_that_are_not_there_are_named(base, tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match="lacks"):
         load_tryon_base(BaseConfig(str(tmp_path / "other.safetensors"), **SMALL))
+
+
+def test_the_safety_checker_of_a_base_is_asked_where_it_is_wanted(base, tmp_path):
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from transformers import CLIPConfig, CLIPImageProcessor
+
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "image_size": 32, "patch_size": 16}  # fmt: skip
+    checker: Any = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=8))
+    shutil.copytree(base, tmp_path / "base")
+    sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    CLIPImageProcessor(**sizes).save_pretrained(tmp_path / "base" / "feature_extractor")
+    config = BaseConfig(str(tmp_path / "base"), safety_checker=True, **SMALL)
+    for threshold, flagged in ((1.5, False), (-1.5, True)):
+        checker.concept_embeds_weights.data.fill_(threshold)
+        checker.special_care_embeds_weights.data.fill_(threshold)
+        checker.save_pretrained(tmp_path / "base" / "safety_checker")
+        pipe = load_tryon_base(config)
+        if flagged:
+            with pytest.raises(ModelError, match="safety checker refused picture 0"):
+                pipe(picture(), picture(1), mask(), num_inference_steps=1)
+        else:
+            assert len(pipe(picture(), picture(1), mask(), num_inference_steps=1).images) == 1
