@@ -91,7 +91,7 @@ def equality(args: argparse.Namespace) -> dict:
     person, garment = (torch.rand((1, 3, height, width), generator=rng) for _ in range(2))
     mask = torch.zeros(1, 1, height, width)
     mask[..., height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 1
-    found: dict[str, Any] = {"parameters": sum(p.numel() for p in unet.parameters())}
+    found: dict[str, Any] = {"size": [height, width], "parameters": sum(p.numel() for p in unet.parameters())}
     for variant in ("plain", "corrected"):
         got: list[Tensor] = []
         keep = lambda pipe, i, t, values, got=got: got.append(values["latents"]) or values
@@ -173,7 +173,7 @@ MODES = {"plain": None, "guide_half": FastMode(0, 0.5, 1), "refresh_2": FastMode
 
 @torch.no_grad()
 def fidelity(args: argparse.Namespace) -> dict:
-    """SSIM of each mode to the plain one's pictures, whole and in the mask's box, and to the true photo; CPU seconds."""
+    """SSIM of each mode to the plain one's pictures, whole and in the mask's box, and to the true photo."""
     pipe: Any = load_tryon(args.model)
     pipe.set_progress_bar_config(disable=True)
     meta = [json.loads(line) for line in (args.corpus / "meta.jsonl").read_text().splitlines()]
@@ -187,8 +187,8 @@ def fidelity(args: argparse.Namespace) -> dict:
         for name in args.modes:
             start = time.process_time()
             pictures[name] = pipe(
-                Image.fromarray(image[row]), Image.fromarray(garment[row]), masks[row] > 0, fast=MODES[name], output_type="pt",
-                num_inference_steps=args.steps, guidance_scale=args.guidance,
+                Image.fromarray(image[row]), Image.fromarray(garment[row]), masks[row] > 0, fast=MODES[name],
+                output_type="pt", num_inference_steps=args.steps, guidance_scale=args.guidance,
                 generator=torch.Generator().manual_seed(row),
             ).images  # fmt: skip
             found[name]["seconds"].append(time.process_time() - start)
