@@ -37,7 +37,18 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
         "apps.recommend:compare",
     ),
     ("pretrain",): ("train the embedded image model", "personagen.pretrain:PretrainConfig", "apps.pretrain:run"),
-    ("tryon", "wear"): ("put one garment on one person", "apps.config:WearConfig", "apps.wear:run"),
+    ("tryon", "wear"): ("put a garment or an outfit on a person", "apps.config:WearConfig", "apps.wear:run"),
+    ("tryon", "mask"): ("find what to repaint in a photo", "apps.config:MaskConfig", "apps.mask:run"),
+    ("tryon", "train"): (
+        "train try-on on pairs of person and garment",
+        "personagen.tryon_config:TryOnTrainConfig",
+        "apps.tryon:train",
+    ),
+    ("tryon", "evaluate"): (
+        "measure try-on on pairs",
+        "personagen.tryon_config:TryOnEvaluateConfig",
+        "apps.tryon:evaluate",
+    ),
     ("subject", "train"): (
         "teach the image model a subject from a few pictures",
         "personagen.subject:SubjectConfig",

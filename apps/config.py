@@ -132,19 +132,51 @@ class CompareConfig:
 
 
 @dataclass(frozen=True)
+class MaskConfig:
+    """Settings of `personagen tryon mask`."""
+
+    person: str
+    """Photo of the person (JPEG, PNG or WebP)."""
+    kind: str = "upper"
+    """What is to be put on: upper, lower, dress, outer, or a kind such as t-shirt or trousers."""
+    out: str = "mask.png"
+    """PNG to write, of the photo's size, white where it may be repainted; paint on it as you like."""
+    parser: str = "embedded"
+    """Parser of body parts: `embedded`, a folder of the parser stage, or of a SegFormer for clothes."""
+    mask_expand: float = 1.0
+    """How far the mask goes beyond the old garment, 0 to 4."""
+
+
+@dataclass(frozen=True)
 class WearConfig:
     """Settings of `personagen tryon wear`."""
 
     person: str
     """Photo of the person (JPEG, PNG or WebP)."""
-    garment: str
+    garment: str | None = None
     """Photo of the garment, best on a plain ground."""
-    mask: str
-    """Picture of the person photo's size, white where it may be repainted."""
+    outfit: dict[str, str] = field(default_factory=dict)
+    """Several garments instead, kind to photo, as in --outfit '{"upper": "top.jpg", "lower": "skirt.jpg"}'."""
+    mask: str | None = None
+    """Picture of the person photo's size, white where it may be repainted; none: found by the parser."""
+    kind: str = "upper"
+    """What the garment is, for a mask that is found: upper, lower, dress, outer, or a kind such as t-shirt."""
+    parser: str = "embedded"
+    """Parser of body parts: `embedded`, a folder of the parser stage, or of a SegFormer for clothes."""
+    mask_expand: float = 1.0
+    """How far a mask that is found goes beyond the old garment, 0 to 4."""
+    cut_out: bool = False
+    """Cut garments out of flat-lay or hanger photos first, where that can be trusted."""
     out: str = "worn.png"
     """PNG to write."""
     model: str = "embedded"
     """Try-on model: `embedded`, or a folder in diffusers' layout."""
+    base: dict[str, Any] = field(default_factory=dict)
+    """Instead of --model, an inpainting base and what lies over it, as in --base.base FOLDER --base.attention FILE."""
+    fast: bool = False
+    """Leave work out that changes the picture little."""
+    zoom: bool = False
+    """Work on the surroundings of the mask, where the person is small in the photo."""
     steps: int = 8
     """Denoising steps, 1 to 1000."""
     guidance: float = 1.5

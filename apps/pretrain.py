@@ -1,6 +1,9 @@
 """`personagen pretrain CONFIG`: train one stage of the embedded models, with a bar; stop it and it goes on later."""
 
+from collections.abc import Iterator
+
 from personagen.pretrain import PretrainConfig, pretrain
+from recsys.types import Step
 
 from .progress import bar, note
 from .signals import Patience
@@ -15,7 +18,18 @@ def run(settings: PretrainConfig) -> int:
     rendering = settings.stage == "corpus"
     total = settings.corpus.rows + settings.corpus.heldout_rows if rendering else settings.steps
     unit = "row" if rendering else "step"
-    with Patience() as patience, bar(None, total=total, label=settings.stage, unit=unit) as progress:
+    kept = settings.output_dir if rendering else f"a checkpoint is in {settings.output_dir}/checkpoints"
+    follow(steps, total=total, label=settings.stage, unit=unit, kept=kept)
+    print(f"the {settings.stage} stage is done; its result is in {settings.output_dir}")
+    return 0
+
+
+def follow(steps: Iterator[Step], *, total: int, label: str, unit: str, kept: str) -> None:
+    """Walk training steps with a bar and notes of what they measure. kept: where a stopped run is, for the message.
+
+    Raises: Stopped after a signal, once the step is finished and saved.
+    """
+    with Patience() as patience, bar(None, total=total, label=label, unit=unit) as progress:
         for step in steps:
             if step.step and not progress.n:
                 progress.initial = step.step - 1  # a run that goes on: rate and time left count from here
@@ -29,7 +43,4 @@ def run(settings: PretrainConfig) -> int:
             if patience.asked:
                 steps.close()  # type: ignore[attr-defined]
                 break
-    kept = settings.output_dir if rendering else f"a checkpoint is in {settings.output_dir}/checkpoints"
     patience.end(f"{kept}; the same command goes on from it")
-    print(f"the {settings.stage} stage is done; its result is in {settings.output_dir}")
-    return 0

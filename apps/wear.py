@@ -1,44 +1,92 @@
-"""`personagen tryon wear`: one garment on one person."""
+"""`personagen tryon wear`: a garment, or an outfit, on one person."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from PIL import Image
 
+from personagen.cutout import garment_on_white
 from personagen.images import load_image
-from personagen.masks import mask_from_file
+from personagen.masks import AutoMasker, FileMasker, region_of
 from personagen.models import load_tryon
+from personagen.outfit import Piece, in_order, wear_outfit
+from personagen.parser import ParserMasker, load_parser
 from personagen.provenance import Parameters, versions, write_png
+from personagen.tryon_fast import FastMode
 from recsys.errors import ConfigError, check_range
 
+from .checked import checked
 from .config import WearConfig
+from .mask import png_path
 
 
 def run(settings: WearConfig) -> int:
-    """Write the person's photo with the garment on to `settings.out`, with its settings in the PNG. Returns 0.
+    """Write the person's photo with the garments on to `settings.out`, with its settings in the PNG. Returns 0.
 
     Raises: ConfigError, DataError for pictures and masks, ModelError.
     """
     check_range(
-        steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**63 - 1)
-    )
-    out = Path(settings.out)
-    if out.suffix.lower() != ".png" or out.is_dir():
-        raise ConfigError(f"out is {out}; name a file that ends in .png")
-    person, garment = load_image(settings.person), load_image(settings.garment)
-    mask = mask_from_file(settings.mask, size=(person.height, person.width))
-    pipeline = load_tryon(settings.model)
-    image = pipeline(
+        steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**63 - 1),
+        mask_expand=(settings.mask_expand, 0, 4),
+    )  # fmt: skip
+    out, files = png_path(settings.out), _garments(settings)
+    person = load_image(settings.person)
+    pieces = in_order([Piece(load_image(file), kind) for kind, file in files.items()])
+    masker = _masker(settings)
+    masks = {piece.kind: masker(person, piece.kind) for piece in pieces}  # refuse bad masks before the model is loaded
+    pipeline = _pipeline(settings)
+    if settings.cut_out:
+        size = (int(pipeline.config["height"]), int(pipeline.config["width"]))
+        pieces = [Piece(garment_on_white(piece.image, size=size)[0], piece.kind) for piece in pieces]
+    image = wear_outfit(
+        pipeline,
         person,
-        garment,
-        mask,
+        pieces,
+        lambda person, kind: masks[kind],
         num_inference_steps=settings.steps,
         guidance_scale=settings.guidance,
+        fast=FastMode() if settings.fast else None,
+        zoom=settings.zoom,
         generator=torch.Generator().manual_seed(settings.seed),
-    ).images[0]
-    told = {"Steps": str(settings.steps), "CFG scale": f"{settings.guidance:g}", "Seed": str(settings.seed),
-            "Size": f"{image.width}x{image.height}", "Model": Path(settings.model).name}  # fmt: skip
-    out.parent.mkdir(parents=True, exist_ok=True)
-    record = {"kind": "tryon", "garment": Path(settings.garment).name, "seed": settings.seed, "versions": versions()}
-    write_png(image, out, parameters=Parameters("a person wearing a garment", settings=told), record=record)
+    )
+    _write(settings, image, out, [Path(file).name for file in files.values()])
     print(f"wrote {out}")
     return 0
+
+
+def _garments(settings: WearConfig) -> dict[str, str]:
+    """Kind -> photo, one or several. Raises: ConfigError."""
+    if (settings.garment is None) == (not settings.outfit):
+        raise ConfigError("give --garment, or --outfit for several, not both")
+    if settings.outfit and settings.mask and len(settings.outfit) > 1:
+        raise ConfigError("mask belongs to one garment; leave it out for an outfit")
+    files = settings.outfit or {settings.kind: str(settings.garment)}
+    for kind in files:
+        region_of(kind)
+    return files
+
+
+def _masker(settings: WearConfig) -> AutoMasker:
+    if settings.mask is not None:
+        return FileMasker(settings.mask)
+    return ParserMasker(load_parser(settings.parser), settings.mask_expand)
+
+
+def _pipeline(settings: WearConfig) -> Any:
+    if not settings.base:
+        return load_tryon(settings.model)
+    from personagen.models.base import load_tryon_base
+    from personagen.tryon_config import BaseConfig
+
+    return load_tryon_base(checked(BaseConfig, settings.base, "base"))
+
+
+def _write(settings: WearConfig, image: Image.Image, out: Path, garments: list[str]) -> None:
+    model = str(settings.base.get("base", settings.model))
+    told = {"Steps": str(settings.steps), "CFG scale": f"{settings.guidance:g}", "Seed": str(settings.seed),
+            "Size": f"{image.width}x{image.height}", "Model": Path(model).name}  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    worn = {"garment": garments[0]} if len(garments) == 1 else {"outfit": garments}
+    record = {"kind": "tryon", **worn, "seed": settings.seed, "versions": versions()}
+    write_png(image, out, parameters=Parameters("a person wearing a garment", settings=told), record=record)

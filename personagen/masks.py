@@ -19,6 +19,16 @@ from recsys.errors import ConfigError, DataError
 from .atelier.vocabulary import REGION
 from .images import dilate, erode, load_gray
 
+REGIONS = ("upper", "lower", "dress", "outer")
+"""What a mask can be for: a top, trousers or a skirt, both, or a coat, which hangs over the hips."""
+
+
+def region_of(kind: str) -> str:
+    """Return the region of a garment's kind, or of a region's own name. Raises ConfigError for another word."""
+    if kind not in REGION and kind not in REGIONS:
+        raise ConfigError(f"kind {kind!r} is unknown; use one of {sorted({*REGIONS, *REGION})}.")
+    return REGION.get(kind, kind)
+
 
 class AutoMasker(Protocol):
     """Finds the pixels of a photo to repaint for a garment of `kind`; returns bool (H, W), 1 = repaint."""
@@ -107,25 +117,37 @@ def agnostic_mask(layers: Layers, *, mask_expand: float = 1.0) -> np.ndarray:
 def layers_from_parts(parts: np.ndarray, *, kind: str) -> Layers:
     """Sort the body parts (H, W) of one person into the layers for repainting a garment of `kind`.
 
-    Skin is told apart by place: above the collar it is the head, beyond the hem it is a leg, otherwise an arm whose far
-    end is a hand. Raises ConfigError for an unknown kind.
+    kind: a garment's, or a region (`REGIONS`); what is worn may be of another one (a dress, when a top is wanted).
+    Skin is told apart by place: above the collar it is the head, beyond the hem it is a leg that ends in a foot,
+    otherwise an arm that ends in a hand. Raises ConfigError for an unknown kind.
     """
-    if kind not in REGION:
-        raise ConfigError(f"kind {kind!r} is unknown; use one of {sorted(REGION)}.")
-    region = REGION[kind]
+    region = region_of(kind)
     upper = np.isin(parts, (Part.UPPER, Part.OUTER))
     lower, dress = parts == Part.LOWER, parts == Part.DRESS
     bust = _above_waist(dress)
     arms, hands, legs, head = split_skin(parts)
     legs = legs | (parts == Part.LEGWEAR)
-    garment = {"upper": upper | bust, "lower": lower | (dress & ~bust), "dress": upper | lower | dress}[region]
-    limbs = {"upper": arms, "lower": legs, "dress": arms | legs}[region]
+    top = upper | bust
+    hips = _below(top) & (lower | dress) if region == "outer" else np.zeros_like(top)
+    garment = {"upper": top, "outer": top | hips, "lower": lower | (dress & ~bust), "dress": upper | lower | dress}[
+        region
+    ]
+    limbs = {"upper": arms, "outer": arms, "lower": legs, "dress": arms | legs}[region]
     identity = head | np.isin(parts, (Part.HEAD, Part.SHOES, Part.CARRIED)) | hands
-    if region == "upper":
+    if region in ("upper", "outer"):
         identity = identity | legs
     if region == "lower":
         identity = identity | arms
     return Layers(garment, limbs, identity, (upper | lower | dress) & ~garment)
+
+
+def _below(top: np.ndarray) -> np.ndarray:
+    """The band below a top, half as high as it is, where a coat hangs."""
+    rows = np.flatnonzero(top.any(1))
+    band = np.zeros_like(top)
+    if rows.size:
+        band[rows[-1] : rows[-1] + (rows[-1] - rows[0] + 1) // 2] = True
+    return band
 
 
 def _above_waist(dress: np.ndarray) -> np.ndarray:
@@ -140,7 +162,10 @@ def _above_waist(dress: np.ndarray) -> np.ndarray:
 
 
 def split_skin(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Tell (arms, hands, legs, head) apart in the skin of one standing person; bool (H, W) each, disjoint."""
+    """Tell (arms, hands, legs, head) apart in the skin of one standing person; bool (H, W) each, disjoint.
+
+    Bare feet, which are never repainted either, are among the hands.
+    """
     height = parts.shape[0]
     skin, person = parts == Part.SKIN, parts != Part.BACKGROUND
     clothes = np.isin(parts, (Part.UPPER, Part.OUTER, Part.DRESS))
@@ -149,12 +174,15 @@ def split_skin(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     head = skin & (row < collar)
     arms, hands, legs = np.zeros_like(skin), np.zeros_like(skin), np.zeros_like(skin)
     tall = max(1, np.count_nonzero(person.any(1)))
+    lowest = np.flatnonzero(person.any(1)).max(initial=0)
     columns = np.flatnonzero(clothes.any(0))
     middle = columns.mean() if columns.size else parts.shape[1] / 2
     for piece in components(skin & ~head):
         rows, cols = np.nonzero(piece)
         if rows.mean() > hem:
-            legs |= piece
+            feet = rows > lowest - 0.045 * tall
+            hands[rows[feet], cols[feet]] = True
+            legs[rows[~feet], cols[~feet]] = True
             continue
         reach = np.hypot(rows - min(collar, height), cols - middle)
         far = reach > reach.max() - 0.055 * tall

@@ -7,27 +7,53 @@ denoised. Written from the papers' descriptions; no code of either is used.
 
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    SchedulerMixin,
+    UNet2DConditionModel,
+    UniPCMultistepScheduler,
+)
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
+from transformers.image_processing_base import ImageProcessingMixin
 
-from recsys.errors import ConfigError, DataError, ModelError
+from recsys.errors import ConfigError, ModelError
 
 from .drape import drape
-from .images import Placement, fit, picture_list, soft_inside, to_pil, to_tensor, unfit
-from .masks import mask_list
+from .tryon_attention import set_cross_attention
+from .tryon_fast import FastMode, GarmentMemory, plan_steps
+from .tryon_pictures import Prepared, as_type, finish, prepare
 
 VARIANTS = ("corrected", "plain")
 PREFILLS = ("grey", "garment")
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+SCHEDULERS = {"ddim": DDIMScheduler, "dpm": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
+
+
+def build_scheduler(name: str, config: dict[str, Any]) -> SchedulerMixin:
+    """Return the sampler `name` ("ddim", "dpm": DPM-Solver++, "unipc") for the noise schedule of another's config.
+
+    Latents are never clipped. Raises ConfigError for another name.
+    """
+    if name not in SCHEDULERS:
+        raise ConfigError(f"scheduler {name!r} is unknown; use one of {sorted(SCHEDULERS)}.")
+    given = {
+        key: value for key, value in config.items() if key != "_use_default_values"
+    }  # which would undo what is set
+    return SCHEDULERS[name].from_config({**given, "clip_sample": False, "thresholding": False})
 
 
 def unet_input(
@@ -69,47 +95,6 @@ def latent_mask(mask: Tensor, *, size: tuple[int, int]) -> Tensor:
     return F.interpolate(mask, size=size, mode="nearest")
 
 
-class ZeroAttention:
-    """Cross-attention that adds nothing: the block continues with h. For models trained here (no text)."""
-
-    def __call__(self, attn, hidden_states: Tensor, encoder_hidden_states=None, attention_mask=None) -> Tensor:
-        return torch.zeros_like(hidden_states)
-
-
-class IdentityAttention:
-    """Cross-attention that returns its input: the block continues with h + norm2(h), which published weights expect."""
-
-    def __call__(self, attn, hidden_states: Tensor, encoder_hidden_states=None, attention_mask=None) -> Tensor:
-        return hidden_states
-
-
-CROSS_ATTENTION = {"zero": ZeroAttention, "identity": IdentityAttention}
-
-
-def set_cross_attention(unet, kind: str) -> None:
-    """Replace every cross-attention (`attn2`) of a UNet so that it can be called with encoder_hidden_states=None.
-
-    kind: "zero" for models trained here, "identity" for weights published for CatVTON and Leffa. Self-attention is
-    kept.
-    Raises ConfigError for another kind.
-    """
-    if kind not in CROSS_ATTENTION:
-        raise ConfigError(f"cross-attention {kind!r} is unknown; use one of {sorted(CROSS_ATTENTION)}.")
-    for name, module in unet.named_modules():
-        if name.rsplit(".", 1)[-1] == "attn2":
-            module.set_processor(CROSS_ATTENTION[kind]())
-
-
-def repaint_pictures(person: Tensor, result: Tensor, mask: Tensor, *, kernel: int) -> Tensor:
-    """Put the result inside the mask and leave the person outside it exactly as given.
-
-    person, result (B, 3, H, W); mask (B, 1, H, W), 0 or 1; kernel: odd width in pixels of the blurred edge, which lies
-    inside the mask. Returns (B, 3, H, W).
-    """
-    weight = soft_inside(mask, kernel=kernel)
-    return torch.where(weight > 0, person + weight * (result - person), person)
-
-
 def spawn_generators(generator: torch.Generator | list[torch.Generator] | None, *, count: int) -> list[torch.Generator]:
     """Return one generator a picture, so that its noise does not depend on the batch it is made in.
 
@@ -126,24 +111,27 @@ def spawn_generators(generator: torch.Generator | list[torch.Generator] | None, 
 
 
 @dataclass(frozen=True)
-class _Inputs:
-    """Everything the steps need, at the model's size: pictures in [0, 1], mask 0/1, and how to get back."""
+class _Known:
+    """What the UNet is told in every step, latents (B, C, h, w) and cells (B, 1, h, w).
 
-    photos: list[Image.Image]
-    masks: list[np.ndarray]
-    places: list[Placement]
-    person: Tensor
-    garment: Tensor
-    mask: Tensor
+    masked: the person without the masked part, for unguided rows; shown: the same with the garment laid over, or not;
+    worn: the garment; cells: the mask.
+    """
+
+    masked: Tensor
+    shown: Tensor
+    worn: Tensor
+    cells: Tensor
 
 
 class TryOnPipeline(DiffusionPipeline):
     """Dress a photographed person in a given garment: repaint inside a mask, leave everything else as it is.
 
-    vae, unet (2C+1 input channels), scheduler: diffusers' own classes. variant: "corrected" (default) or "plain", as
-    the weights were trained. cross_attention: "zero" for models trained here, "identity" for published CatVTON
-    weights; it is set on the UNet. height, width: the size in pixels the model works at. prefill: what the UNet is
-    shown inside the mask, "grey" as published, or the "garment" laid over it (`drape`). All five are saved with the
+    vae, unet (2C+1 input channels), scheduler: diffusers' own classes. safety_checker, feature_extractor: Stable
+    Diffusion's own, or none. variant: "corrected" (default) or "plain", as the weights were trained. cross_attention:
+    "zero" for models trained here, "identity" for published CatVTON weights; it is set on the UNet. height, width: the
+    size in pixels the model works at. prefill: what the UNet is shown inside the mask, "grey" as published, or the
+    "garment" laid over it (`drape`). eta: noise added in each step, 0 DDIM to 1 DDPM. All six are saved with the
     pipeline.
     Raises ConfigError on an unknown variant, cross-attention or prefill, and ModelError when UNet and VAE do not fit
     together.
@@ -151,6 +139,8 @@ class TryOnPipeline(DiffusionPipeline):
 
     model_cpu_offload_seq = "vae->unet->vae"
     _callback_tensor_inputs = ["latents"]
+    _optional_components = ["safety_checker", "feature_extractor"]
+    _exclude_from_cpu_offload = ["safety_checker"]
 
     def __init__(
         self,
@@ -162,6 +152,9 @@ class TryOnPipeline(DiffusionPipeline):
         height: int = 256,
         width: int = 192,
         prefill: str = "grey",
+        eta: float = 0.0,
+        safety_checker: StableDiffusionSafetyChecker | None = None,
+        feature_extractor: ImageProcessingMixin | None = None,
     ) -> None:
         super().__init__()
         _check_variant(variant)
@@ -174,9 +167,11 @@ class TryOnPipeline(DiffusionPipeline):
                 f"of {channels} channels; try-on needs {2 * channels + 1} and {channels}."
             )
         set_cross_attention(unet, cross_attention)
-        self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
+        self.register_modules(
+            vae=vae, unet=unet, scheduler=scheduler, safety_checker=safety_checker, feature_extractor=feature_extractor
+        )
         self.register_to_config(
-            variant=variant, cross_attention=cross_attention, height=height, width=width, prefill=prefill
+            variant=variant, cross_attention=cross_attention, height=height, width=width, prefill=prefill, eta=eta
         )
 
     @property
@@ -193,10 +188,12 @@ class TryOnPipeline(DiffusionPipeline):
         *,
         num_inference_steps: int = 20,
         guidance_scale: float = 2.5,
-        eta: float = 0.0,
+        eta: float | None = None,
         height: int | None = None,
         width: int | None = None,
         variant: str | None = None,
+        fast: FastMode | None = None,
+        zoom: bool = False,
         repaint: bool = True,
         generator: torch.Generator | list[torch.Generator] | None = None,
         output_type: str = "pil",
@@ -207,95 +204,102 @@ class TryOnPipeline(DiffusionPipeline):
         person, garment: a PIL image, a uint8 array (H, W, 3), a float tensor (B, 3, H, W) in [0, 1], or lists;
         mask: a PIL image, a bool or uint8 array (H, W), a tensor (H, W) or (B, 1, H, W), or a list; >= 0.5 (128) is
         repainted. One person or mask serves several garments, and the reverse. Each photo is fitted to the model's
-        size by padding and cropped back. guidance_scale 1 switches guidance off; eta 0 is DDIM, 1 adds noise as DDPM.
+        size by padding and cropped back. guidance_scale 1 switches guidance off; eta 0 is DDIM, 1 adds noise as DDPM
+        (DDIM scheduler only; left out, the pipeline's own). fast: leaves work out (`FastMode`; its refresh above 1 is
+        for the corrected variant). zoom: work on the surroundings of the mask, where the person is small in the photo.
         repaint: outside the mask the photo's pixels come back exactly. output_type: "pil", "np" (H, W, 3) in [0, 1],
         "pt" (both need photos of one size), or "latent" (B, C, h, w).
         callback_on_step_end(pipeline, step, timestep, {"latents": latents}) may return replaced latents; what it
         raises stops the run.
         Raises ConfigError on settings, DataError on pictures and masks, ModelError when the model yields non-finite
-        latents.
+        latents or its safety checker refuses a picture.
         """
         # 1. Check the settings
         variant = variant or str(self.config["variant"])
         size = (height or int(self.config["height"]), width or int(self.config["width"]))
         _check_variant(variant)
         self._check_settings(num_inference_steps, guidance_scale, eta, size, output_type)
+        self._check_fast(fast, variant, size)
 
         # 2. Fit photos, garments and masks to the model's size
-        inputs = _prepare(person, garment, mask, size=size)
+        inputs = prepare(person, garment, mask, size=size, zoom=zoom)
 
         # 3. Encode the masked person and the garment
+        known = self._encode_all(inputs)
+
+        # 4. Step from noise, one generator a picture, to latents
+        generators = spawn_generators(generator, count=len(known.masked))
+        self.scheduler.set_timesteps(num_inference_steps, device=known.masked.device)
+        settings = self._step_settings(float(self.config["eta"]) if eta is None else eta, generators)
+        latents = self._start(known, variant, generators)
+        latents = self._denoise(latents, known, guidance_scale, fast, settings, callback_on_step_end)
+
+        # 5. Decode, repaint and crop back
+        if output_type == "latent":
+            return ImagePipelineOutput(images=cast(Any, latents))
+        pictures = self._decode(latents)
+        results = [finish(picture, inputs, i, repaint=repaint) for i, picture in enumerate(pictures)]
+
+        # 6. Hand over in the type asked for
+        self._check_safety(results)
+        return ImagePipelineOutput(images=cast(Any, as_type(results, output_type)))
+
+    def _encode_all(self, inputs: Prepared) -> _Known:
         masked = self._encode(paint_out(inputs.person, inputs.mask))
         worn = self._encode(inputs.garment * 2 - 1)
         shown = masked
         if self.config["prefill"] == "garment":
             shown = self._encode(drape(inputs.person * 2 - 1, inputs.mask, inputs.garment * 2 - 1))
         cells = latent_mask(inputs.mask, size=(masked.shape[2], masked.shape[3])).to(masked)
+        return _Known(masked, shown, worn, cells)
 
-        # 4. Step from noise, one generator a picture, to latents
-        generators = spawn_generators(generator, count=len(masked))
-        self.scheduler.set_timesteps(num_inference_steps, device=masked.device)
-        latents = self._denoise(
-            masked, shown, worn, cells, variant, guidance_scale, self._step_settings(eta, generators), generators,
-            callback_on_step_end,
-        )  # fmt: skip
-
-        # 5. Decode, repaint and crop back
-        if output_type == "latent":
-            return ImagePipelineOutput(images=cast(Any, latents))
-        pictures = self._decode(latents)
-        results = [_finish(picture, inputs, i, repaint=repaint) for i, picture in enumerate(pictures)]
-
-        # 6. Hand over in the type asked for
-        return ImagePipelineOutput(images=cast(Any, _as_type(results, output_type)))
+    def _start(self, known: _Known, variant: str, generators: list[torch.Generator]) -> Tensor:
+        """Draw the noise to step from: the person half (B, C, h, w), or both halves (B, C, 2h, w) if plain."""
+        count, channels, rows, columns = known.masked.shape
+        shape = (count, channels, (2 if variant == "plain" else 1) * rows, columns)
+        like = known.masked
+        return randn_tensor(shape, generator=generators, device=like.device, dtype=like.dtype) * float(
+            self.scheduler.init_noise_sigma
+        )
 
     def _denoise(
         self,
-        masked: Tensor,
-        shown: Tensor,
-        worn: Tensor,
-        cells: Tensor,
-        variant: str,
+        latents: Tensor,
+        known: _Known,
         guidance_scale: float,
+        fast: FastMode | None,
         step_settings: dict,
-        generators: list[torch.Generator],
         callback: Callable[..., dict] | None,
     ) -> Tensor:
         """Run the scheduler's timesteps from noise; return the person half of the latents (B, C, h, w)."""
-        halves = 2 if variant == "plain" else 1
-        shape = (masked.shape[1], halves * masked.shape[2], masked.shape[3])
-        latents = randn_tensor((len(masked), *shape), generator=generators, device=masked.device, dtype=masked.dtype)
-        latents = latents * self.scheduler.init_noise_sigma
-        for i, t in enumerate(self.scheduler.timesteps):
-            sample = self.scheduler.scale_model_input(latents, t)
-            output = self._predict(sample, t, masked, shown, worn, cells, guidance_scale)
-            latents = self.scheduler.step(output, t, latents, **step_settings).prev_sample
-            if callback is not None:
-                latents = (callback(self, i, t, {"latents": latents}) or {}).pop("latents", latents)
-        latents = latents[:, :, : masked.shape[2]]
+        plan = plan_steps(len(self.scheduler.timesteps), fast, guided=guidance_scale != 1)
+        with GarmentMemory(self.unet) if any(step.reuse for step in plan) else nullcontext() as memory:
+            for i, (t, step) in enumerate(zip(self.scheduler.timesteps, plan, strict=True)):
+                sample = self.scheduler.scale_model_input(latents, t)
+                if memory is not None:
+                    memory.mode = "reuse" if step.reuse else "record"
+                output = self._predict(sample, t, known, guidance_scale if step.guided else 1.0, alone=step.reuse)
+                latents = self.scheduler.step(output, t, latents, **step_settings).prev_sample
+                if callback is not None:
+                    latents = (callback(self, i, t, {"latents": latents}) or {}).pop("latents", latents)
+        latents = latents[:, :, : known.masked.shape[2]]
         if not latents.isfinite().all():
             raise ModelError(f"The model gave non-finite values in {latents.dtype}; use float32 or sounder weights.")
         return latents
 
-    def _predict(
-        self,
-        sample: Tensor,
-        t: Tensor,
-        masked: Tensor,
-        shown: Tensor,
-        worn: Tensor,
-        cells: Tensor,
-        guidance_scale: float,
-    ) -> Tensor:
+    def _predict(self, sample: Tensor, t: Tensor, known: _Known, guidance_scale: float, *, alone: bool) -> Tensor:
         """Run the UNet, guided: u + g (c - u). sample (B, C, h, w), or (B, C, 2h, w) if plain; returns its shape.
 
-        masked: latents of the person without a garment, for u; shown: those for c, with the garment laid over or not.
+        alone: give the UNet the person half only (within `GarmentMemory`).
         """
-        rows = masked.shape[2]
+        rows, cells = known.masked.shape[2], known.cells
         top, below = sample[:, :, :rows], sample[:, :, rows:] if sample.shape[2] > rows else None
-        inputs = unet_input(top, shown, worn, cells, garment_sample=below)
+        inputs = unet_input(top, known.shown, known.worn, cells, garment_sample=below)
         if guidance_scale != 1:
-            inputs = torch.cat([unet_input(top, masked, torch.zeros_like(worn), cells, garment_sample=below), inputs])
+            nothing = torch.zeros_like(known.worn)
+            inputs = torch.cat([unet_input(top, known.masked, nothing, cells, garment_sample=below), inputs])
+        if alone:
+            inputs = inputs[:, :, :rows]
         output = self.unet(inputs, t, encoder_hidden_states=None).sample[:, :, : sample.shape[2]]
         if guidance_scale == 1:
             return output
@@ -319,7 +323,7 @@ class TryOnPipeline(DiffusionPipeline):
         return {name: value for name, value in (("eta", eta), ("generator", generators)) if name in known}
 
     def _check_settings(
-        self, steps: int, guidance_scale: float, eta: float, size: tuple[int, int], output_type: str
+        self, steps: int, guidance_scale: float, eta: float | None, size: tuple[int, int], output_type: str
     ) -> None:
         trained = self.scheduler.config.num_train_timesteps
         if not 1 <= steps <= trained:
@@ -328,61 +332,45 @@ class TryOnPipeline(DiffusionPipeline):
             raise ConfigError(
                 f"guidance_scale {guidance_scale} must lie in 1..30; 1 switches guidance off, 2.5 is usual."
             )
-        if not 0 <= eta <= 1:
+        if eta is not None and not 0 <= eta <= 1:
             raise ConfigError(f"eta {eta} must lie in 0..1; 0 is DDIM, 1 adds noise as DDPM.")
-        step = self.vae_scale_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        if eta and "eta" not in inspect.signature(self.scheduler.step).parameters:
+            raise ConfigError(
+                f"eta {eta} is not possible with {type(self.scheduler).__name__}; use DDIM, or leave it out."
+            )
+        step = self._coarsest
         if min(size) < step or size[0] % self.vae_scale_factor or size[1] % self.vae_scale_factor:
             raise ConfigError(f"height, width {size} must be multiples of {self.vae_scale_factor} and at least {step}.")
         if output_type not in OUTPUT_TYPES:
             raise ConfigError(f"output_type {output_type!r} is unknown; use one of {OUTPUT_TYPES}.")
 
+    @property
+    def _coarsest(self) -> int:
+        """Pixels that a cell of the UNet's coarsest level covers."""
+        return self.vae_scale_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+
+    def _check_fast(self, fast: FastMode | None, variant: str, size: tuple[int, int]) -> None:
+        if fast is None or fast.refresh == 1:
+            return
+        if variant == "plain":
+            raise ConfigError(f"refresh {fast.refresh} is for the corrected variant; give 1 with the plain one.")
+        if size[0] % self._coarsest:
+            raise ConfigError(
+                f"height {size[0]} must be a multiple of {self._coarsest} for refresh {fast.refresh}; or give 1."
+            )
+
+    def _check_safety(self, results: list[Image.Image]) -> None:
+        """Let the base model's safety checker, where there is one, look at the finished pictures."""
+        if self.safety_checker is None or self.feature_extractor is None:
+            return
+        seen = self.feature_extractor(results, return_tensors="pt").pixel_values
+        device = next(self.safety_checker.parameters()).device
+        arrays = [np.asarray(picture) / 255 for picture in results]
+        flagged = self.safety_checker(images=arrays, clip_input=seen.to(device, self.safety_checker.dtype))[1]
+        if any(flagged):
+            raise ModelError(f"The safety checker refused picture {flagged.index(True)}; use other pictures.")
+
 
 def _check_variant(variant: str) -> None:
     if variant not in VARIANTS:
         raise ConfigError(f"variant {variant!r} is unknown; use one of {VARIANTS}.")
-
-
-def _prepare(person, garment, mask, *, size: tuple[int, int]) -> _Inputs:
-    """Fit everything to `size`: the photo with its edge repeated, the garment on white, the mask's padding unmarked."""
-    photos, garments, masks = picture_list(person), picture_list(garment), mask_list(mask)
-    count = max(len(photos), len(garments), len(masks))
-    if any(len(several) not in (1, count) for several in (photos, garments, masks)):
-        raise DataError(
-            f"{len(photos)} persons, {len(garments)} garments, {len(masks)} masks do not pair up; give 1 or {count}."
-        )
-    photos, masks = photos * (count // len(photos)), masks * (count // len(masks))
-    garments = garments * (count // len(garments))
-    for photo, marked in zip(photos, masks, strict=True):
-        if marked.shape != (photo.height, photo.width):
-            raise DataError(
-                f"A mask of {marked.shape} is not of a photo of {photo.height, photo.width}; draw it on that photo."
-            )
-        if not marked.any():
-            raise DataError("A mask marks nothing, so there is nothing to repaint; mark the old garment and the limbs.")
-    fitted = [fit(photo, size=size, fill="edge") for photo in photos]
-    small = [
-        fit(Image.fromarray(marked).convert("L"), size=size, fill=0, resample=Image.Resampling.NEAREST)[0]
-        for marked in masks
-    ]
-    cells = torch.stack([torch.from_numpy(np.asarray(m) >= 128) for m in small]).unsqueeze(1).float()
-    worn = to_tensor([fit(picture, size=size)[0] for picture in garments])
-    return _Inputs(
-        photos, masks, [place for _, place in fitted], to_tensor([photo for photo, _ in fitted]), worn, cells
-    )
-
-
-def _finish(picture: Tensor, inputs: _Inputs, i: int, *, repaint: bool) -> Image.Image:
-    """Crop one decoded picture (3, H, W) back to its photo's size and aspect, and repaint there, at full resolution."""
-    result = unfit(to_pil(picture[None])[0], inputs.places[i])
-    if not repaint:
-        return result
-    photo, mask = inputs.photos[i], torch.from_numpy(inputs.masks[i])[None, None].float()
-    kernel = max(3, photo.height // 50) // 2 * 2 + 1
-    return to_pil(repaint_pictures(to_tensor(photo), to_tensor(result), mask, kernel=kernel))[0]
-
-
-def _as_type(images: list[Image.Image], output_type: str) -> list[Image.Image] | np.ndarray | Tensor:
-    if output_type == "pil":
-        return images
-    pictures = to_tensor(images)
-    return pictures if output_type == "pt" else pictures.permute(0, 2, 3, 1).numpy()

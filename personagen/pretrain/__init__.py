@@ -1,14 +1,32 @@
-"""Make corpora and train the embedded models on them: autoencoder, text encoder, text-to-image, try-on."""
+"""Make corpora and train the embedded models on them: autoencoder, text encoder, text-to-image, try-on, parser."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .config import CorpusConfig, PretrainConfig, Text2ImageConfig, TextConfig, TryOnConfig, VaeConfig, check_config
+from .config import (
+    CorpusConfig,
+    ParserConfig,
+    PretrainConfig,
+    Text2ImageConfig,
+    TextConfig,
+    TryOnConfig,
+    VaeConfig,
+    check_config,
+)
 
 if TYPE_CHECKING:
     from recsys.types import Step
 
-__all__ = ["CorpusConfig", "PretrainConfig", "Text2ImageConfig", "TextConfig", "TryOnConfig", "VaeConfig", "pretrain"]
+__all__ = [
+    "CorpusConfig",
+    "ParserConfig",
+    "PretrainConfig",
+    "Text2ImageConfig",
+    "TextConfig",
+    "TryOnConfig",
+    "VaeConfig",
+    "pretrain",
+]
 
 
 def pretrain(config: PretrainConfig) -> "Iterator[Step]":
@@ -16,10 +34,10 @@ def pretrain(config: PretrainConfig) -> "Iterator[Step]":
     there.
 
     Checkpoints are written to `output_dir/checkpoints`, at intervals and when the iterator is closed; the finished
-    model to `output_dir/vae`, `output_dir/text`, `output_dir/embedded` (a StableDiffusionPipeline) or
-    `output_dir/tryon`; pictures to look at to `output_dir/previews`. A run that is stopped and called again with the
-    same settings ends with the same weights, bit by bit. While latents are cached, before the first step, a Step 0
-    with metrics {"cached": share} is yielded.
+    model to `output_dir/vae`, `output_dir/text`, `output_dir/embedded` (a StableDiffusionPipeline), `output_dir/tryon`
+    or `output_dir/parser`; pictures to look at to `output_dir/previews`. A run that is stopped and called again with
+    the same settings ends with the same weights, bit by bit. While latents or photos are cached, before the first step,
+    a Step 0 with metrics {"cached": share} is yielded.
     Raises ConfigError on settings, DataError on corpora, ModelError on unusable weights, ResourceError when losses stay
     non-finite.
     """
@@ -32,6 +50,8 @@ def pretrain(config: PretrainConfig) -> "Iterator[Step]":
         from .text import train_text as train
     elif config.stage == "text2image":
         from .text2image import train_text2image as train
+    elif config.stage == "parser":
+        from .parser import train_parser as train
     else:
         from .tryon import train_tryon as train
     return train(config)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from recsys.errors import ConfigError
 
-STAGES = ("corpus", "vae", "text", "text2image", "tryon")
+STAGES = ("corpus", "vae", "text", "text2image", "tryon", "parser")
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,21 @@ class TryOnConfig:
 
 
 @dataclass(frozen=True)
+class ParserConfig:
+    """The parser of body parts, which finds what to repaint."""
+
+    images_root: str = "../shared/data/images"
+    """Folder with `people`: parsed street photos."""
+    widths: tuple[int, ...] = (16, 32, 64, 112, 160)
+    """Widths from half resolution down."""
+    groups: int = 8
+
+
+@dataclass(frozen=True)
 class PretrainConfig:
     """One stage of pretraining: what to train, on what, for how long, and where to put it."""
 
-    stage: Literal["corpus", "vae", "text", "text2image", "tryon"] = "vae"
+    stage: Literal["corpus", "vae", "text", "text2image", "tryon", "parser"] = "vae"
     output_dir: str = "runs/pretrain/vae"
     start_from: str | None = None
     """Folder of a finished model (`vae`, `unet`) whose weights a new run starts with."""
@@ -150,6 +161,7 @@ class PretrainConfig:
     text: TextConfig = field(default_factory=TextConfig)
     text2image: Text2ImageConfig = field(default_factory=Text2ImageConfig)
     tryon: TryOnConfig = field(default_factory=TryOnConfig)
+    parser: ParserConfig = field(default_factory=ParserConfig)
 
 
 def check_config(config: PretrainConfig) -> None:
@@ -158,10 +170,12 @@ def check_config(config: PretrainConfig) -> None:
         raise ConfigError(f"stage {config.stage!r} is unknown; use one of {STAGES}.")
     if config.stage == "corpus":
         return
-    if not config.corpora:
-        raise ConfigError("corpora is empty; name at least one corpus folder with its weight, e.g. {runs/corpus: 1}.")
-    if min(config.corpora.values()) < 0 or not any(config.corpora.values()):
-        raise ConfigError(f"corpora weights {config.corpora} must be 0 or more, and one above 0.")
+    if config.stage != "parser":
+        _check_corpora(config)
+    elif any(width % config.parser.groups for width in config.parser.widths) or len(config.parser.widths) < 2:
+        raise ConfigError(
+            f"parser.widths {config.parser.widths} must be two or more multiples of groups {config.parser.groups}."
+        )
     counts = ("steps", "batch_size", "evaluate_every", "preview_every", "checkpoint_every", "heldout_rows")
     for name in counts:
         if getattr(config, name) < 1:
@@ -187,3 +201,10 @@ def check_config(config: PretrainConfig) -> None:
             "prediction_type epsilon cannot be combined with rescale_betas_zero_snr: at zero SNR the noise "
             "says nothing about the picture. Use v_prediction, or set rescale_betas_zero_snr to false."
         )
+
+
+def _check_corpora(config: PretrainConfig) -> None:
+    if not config.corpora:
+        raise ConfigError("corpora is empty; name at least one corpus folder with its weight, e.g. {runs/corpus: 1}.")
+    if min(config.corpora.values()) < 0 or not any(config.corpora.values()):
+        raise ConfigError(f"corpora weights {config.corpora} must be 0 or more, and one above 0.")

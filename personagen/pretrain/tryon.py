@@ -22,7 +22,8 @@ from ..drape import drape
 from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
 from ..models.quiet import quiet
 from ..objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
-from ..tryon import TryOnPipeline, set_cross_attention, unet_input
+from ..tryon import TryOnPipeline, unet_input
+from ..tryon_attention import set_cross_attention
 from .config import PretrainConfig
 from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .latents import Encoder, cache_latents, drape_over, load_encoder, paint_over, vary

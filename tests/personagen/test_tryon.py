@@ -10,7 +10,8 @@ from diffusers.models.attention import BasicTransformerBlock
 from PIL import Image
 
 from personagen.drape import drape
-from personagen.tryon import TryOnPipeline, latent_mask, paint_out, set_cross_attention, spawn_generators, unet_input
+from personagen.tryon import TryOnPipeline, latent_mask, paint_out, spawn_generators, unet_input
+from personagen.tryon_attention import set_cross_attention
 from recsys.errors import ConfigError, DataError, ModelError
 
 SIZE = (32, 24)

@@ -1,0 +1,85 @@
+"""`personagen tryon train` and `personagen tryon evaluate`."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from personagen.models import load_tryon
+from personagen.pairs import read_pairs
+from personagen.provenance import versions
+from personagen.tryon_config import TryOnEvaluateConfig, TryOnTrainConfig
+from personagen.tryon_evaluate import Case, contact_sheet, evaluate_tryon, summarise
+from personagen.tryon_train import train_tryon_pairs
+from recsys.errors import check_range
+
+from .pretrain import follow
+from .progress import bar
+from .signals import Patience
+
+
+def train(settings: TryOnTrainConfig) -> int:
+    """Train to the end; the same command goes on from the newest checkpoint. Returns 0.
+
+    Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with a checkpoint written.
+    """
+    kept = f"a checkpoint is in {settings.output_dir}/checkpoints"
+    follow(train_tryon_pairs(settings), total=settings.steps, label="tryon", unit="step", kept=kept)
+    print(f"training is done; its result is in {settings.output_dir}")
+    return 0
+
+
+def evaluate(settings: TryOnEvaluateConfig) -> int:
+    """Write figures.json, cases.csv and sheet.png to `settings.out`. Returns 0.
+
+    Raises: ConfigError, DataError for the pairs, ModelError; Stopped after a signal, with nothing written.
+    """
+    check_range(steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**31))
+    check_range(limit=(1 if settings.limit is None else settings.limit, 1, 10**9))
+    pairs = read_pairs(
+        settings.root, settings.layout, split="test", paired=settings.paired, ids=settings.ids
+    )[: settings.limit]  # fmt: skip
+    pipeline, cases = _pipeline(settings), []
+    with Patience() as patience, bar(None, total=len(pairs), label="tryon", unit="pair") as progress:
+        for case in evaluate_tryon(
+            pipeline, pairs, paired=settings.paired, num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance, repaint=settings.repaint, seed=settings.seed,
+        ):  # fmt: skip
+            cases.append(case)
+            progress.update(1)
+            if patience.asked:
+                break
+    patience.end("nothing is written")
+    _write(settings, cases)
+    return 0
+
+
+def _pipeline(settings: TryOnEvaluateConfig) -> Any:
+    if settings.base is None:
+        pipeline = load_tryon(settings.model)
+    else:
+        from personagen.models.base import load_tryon_base
+
+        pipeline = load_tryon_base(settings.base)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _write(settings: TryOnEvaluateConfig, cases: list[Case]) -> None:
+    out, summary = Path(settings.out), summarise(cases)
+    out.mkdir(parents=True, exist_ok=True)
+    by = "ssim" if settings.paired else "swap_margin"
+    if by in summary:
+        contact_sheet(cases, by=by).save(out / "sheet.png")
+    names = sorted(summary)
+    with (out / "cases.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["pair", *names])
+        table.writerows([case.key, *(case.figures.get(name, "") for name in names)] for case in cases)
+    told = {"layout": settings.layout, "paired": settings.paired, "steps": settings.steps, "seed": settings.seed,
+            "guidance": settings.guidance, "repaint": settings.repaint, "model": Path(settings.model).name}  # fmt: skip
+    (out / "figures.json").write_text(json.dumps({**told, "figures": summary, "versions": versions()}, indent=1) + "\n")
+    for name, value in summary.items():
+        low, high = value["interval"]
+        print(f"{name:14} {value['mean']:8.4f}  ({low:.4f} to {high:.4f}, {value['n']} pairs)")
+    print(f"wrote {out}/figures.json, cases.csv" + (" and sheet.png" if by in summary else ""))

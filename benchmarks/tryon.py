@@ -1,0 +1,248 @@
+"""Try-on at Stable Diffusion 1.5 size, random weights: equality with a plain restatement, and what the fast mode saves.
+
+    python benchmarks/tryon.py equality                 # 512x384, float32, 4 steps, both variants: some 6 GiB
+    python benchmarks/tryon.py speed --device cuda      # seconds of each kind of step, plain and fast in one run
+    python benchmarks/tryon.py fidelity --corpus FOLDER # the embedded model on held-out people: fast against plain
+
+Each writes ``benchmarks/results/tryon-NAME.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+from personagen.evaluate import bootstrap_interval, ssim, ssim_in_box
+from personagen.models import load_tryon
+from personagen.tryon import TryOnPipeline
+from personagen.tryon_attention import attention_tensors, load_attention, self_attentions, set_cross_attention
+from personagen.tryon_fast import FastMode, GarmentMemory, plan_steps
+from recsys.errors import ModelError
+
+RESULTS = Path(__file__).parent / "results"
+STEPS = 4
+
+
+def base(*, seed: int = 0) -> tuple[Any, Any, Any]:
+    """UNet, autoencoder and DDIM schedule of Stable Diffusion 1.5 inpainting, with random weights."""
+    torch.manual_seed(seed)
+    unet: Any = UNet2DConditionModel(in_channels=9, out_channels=4, cross_attention_dim=768, attention_head_dim=8)
+    vae: Any = AutoencoderKL.from_config({
+        "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4,
+        "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "scaling_factor": 0.18215,
+    })  # fmt: skip
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
+                              set_alpha_to_one=False, steps_offset=1)  # fmt: skip
+    return unet.eval(), vae.eval(), scheduler
+
+
+def _restated(pipe: Any, person: Tensor, garment: Tensor, mask: Tensor, variant: str, seed: int) -> list[Tensor]:
+    """The algorithm, a formula a line; DDIM (Song et al. 2021, eq. 12 and 16) with eta 1, noise predicted."""
+    encode = lambda pixels: pipe.vae.encode(pixels).latent_dist.mode() * 0.18215
+    z_m, z_g = encode((2 * person - 1) * (1 - mask)), encode(2 * garment - 1)
+    rows, m = z_m.shape[2], mask[:, :, ::8, ::8]
+    mcat = torch.cat([m, torch.zeros_like(m)], 2)
+    own = torch.Generator().manual_seed(int(torch.randint(2**62, (1,), generator=torch.Generator().manual_seed(seed))))
+    x = torch.randn((1, 4, rows * (2 if variant == "plain" else 1), z_m.shape[3]), generator=own)
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    abar, span, trace = (1 - betas).cumprod(0), 1000 // STEPS, []
+    for t in [span * i + 1 for i in reversed(range(STEPS))]:
+
+        def run(g: Tensor, x: Tensor = x, t: int = t) -> Tensor:
+            sample = x if variant == "plain" else torch.cat([x, g], 2)
+            return pipe.unet(torch.cat([sample, mcat, torch.cat([z_m, g], 2)], 1), t, encoder_hidden_states=None).sample
+
+        without = run(torch.zeros_like(z_g))
+        eps = (without + 2.5 * (run(z_g) - without))[:, :, : x.shape[2]]
+        a, b = abar[t], abar[t - span] if t >= span else abar[0]
+        x0 = (x - (1 - a).sqrt() * eps) / a.sqrt()
+        sigma = ((1 - b) / (1 - a) * (1 - a / b)).sqrt()
+        x = b.sqrt() * x0 + (1 - b - sigma**2).sqrt() * eps
+        x = x + sigma * torch.randn(x.shape, generator=own)
+        trace.append(x)
+    return trace
+
+
+@torch.no_grad()
+def equality(args: argparse.Namespace) -> dict:
+    """Largest difference of latents between pipeline and restatement in each step; the attention loader's checks."""
+    height, width = args.height, args.width
+    unet, vae, scheduler = base()
+    pipe: Any = TryOnPipeline(vae, unet, scheduler, cross_attention="identity", height=height, width=width, eta=1.0)
+    pipe.set_progress_bar_config(disable=True)
+    rng = torch.Generator().manual_seed(1)
+    # of 256 levels, as the pipeline reads every picture
+    person, garment = (torch.randint(256, (1, 3, height, width), generator=rng) / 255 for _ in range(2))
+    mask = torch.zeros(1, 1, height, width)
+    mask[..., height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 1
+    found: dict[str, Any] = {"size": [height, width], "parameters": sum(p.numel() for p in unet.parameters())}
+    for variant in ("plain", "corrected"):
+        got: list[Tensor] = []
+        keep = lambda pipe, i, t, values, got=got: got.append(values["latents"]) or values
+        pipe(person, garment, mask, variant=variant, num_inference_steps=STEPS, output_type="latent",
+             generator=torch.Generator().manual_seed(3), callback_on_step_end=keep)  # fmt: skip
+        wanted = _restated(pipe, person, garment, mask, variant, 3)
+        found[variant] = [float((a - b).abs().max()) for a, b in zip(got, wanted, strict=True)]
+        print(variant, found[variant], file=sys.stderr, flush=True)
+    return found | _attention_checks(unet)
+
+
+def _attention_checks(unet: Any) -> dict[str, Any]:
+    x, found = torch.randn(1, 9, 16, 8), {}
+    wanted = unet(x, 10, encoder_hidden_states=None).sample
+    with tempfile.TemporaryDirectory() as folder:
+        for stride in (8, 7):
+            tensors, file = attention_tensors(unet, stride=stride), Path(folder) / "model.safetensors"
+            save_file(tensors, file)
+            originals = attention_tensors(unet)
+            for layer in self_attentions(unet).values():
+                for parameter in layer.parameters():
+                    parameter.zero_()
+            changed = not torch.equal(unet(x, 10, encoder_hidden_states=None).sample, wanted)
+            load_attention(unet, file)
+            again = torch.equal(unet(x, 10, encoder_hidden_states=None).sample, wanted)
+            found[f"stride_{stride}"] = {"tensors": len(tensors), "numbers": sum(t.numel() for t in tensors.values()),
+                                         "exact": again and changed and len(originals) == len(tensors)}  # fmt: skip
+            tensors.pop(f"{stride}.to_k.weight")
+            save_file(tensors, file)
+            try:
+                load_attention(unet, file)
+            except ModelError:
+                found[f"stride_{stride}"]["one_missing_refused"] = True
+    return found
+
+
+@torch.no_grad()
+def speed(args: argparse.Namespace) -> dict:
+    """Seconds of each kind of step, and of a whole run of 20 under the plain and the fast plan."""
+    device, dtype = torch.device(args.device), getattr(torch, args.dtype)
+    unet = base()[0].to(device, dtype)
+    set_cross_attention(unet, "zero")
+    rows, columns = args.height // 8, args.width // 8
+    kinds: dict[str, list[float]] = {name: [] for name in KINDS}
+
+    def timed(batch: int, height: int) -> float:
+        x = torch.randn(batch, 9, height, columns, device=device, dtype=dtype)
+        start = time.perf_counter() if device.type == "cuda" else time.process_time()
+        unet(x, 500, encoder_hidden_states=None)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return (time.perf_counter() if device.type == "cuda" else time.process_time()) - start
+
+    for _ in range(args.repeats):
+        kinds["guided"].append(timed(2, 2 * rows))
+        kinds["alone"].append(timed(1, 2 * rows))
+        with GarmentMemory(unet) as memory:
+            kinds["alone_record"].append(timed(1, 2 * rows))
+            kinds["guided_record"].append(timed(2, 2 * rows))
+            memory.mode = "reuse"
+            kinds["guided_reuse"].append(timed(2, rows))
+            kinds["alone_reuse"].append(timed(1, rows))
+    middle = {name: statistics.median(values) for name, values in kinds.items()}
+    name = lambda step, whole: ("guided" if step.guided else "alone") + ("_reuse" if step.reuse else whole)
+    cost = lambda mode, whole: sum(middle[name(step, whole)] for step in plan_steps(20, mode, guided=True))
+    plain, fast = cost(None, ""), cost(FastMode(), "_record")
+    memory_used = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
+    return {"seconds_a_step": {k: round(v, 3) for k, v in middle.items()}, "seconds_plain_20": round(plain, 2),
+            "seconds_fast_20": round(fast, 2), "times_faster": round(plain / fast, 3), "gpu_gib": memory_used,
+            "size": [args.height, args.width], "dtype": args.dtype, "device": _device(device)}  # fmt: skip
+
+
+MEASURES = ("to_plain", "to_plain_in_box", "to_truth_in_box", "closer_than_plain", "seconds")
+KINDS = ("guided", "guided_record", "guided_reuse", "alone", "alone_record", "alone_reuse")
+MODES = {"plain": None, "guide_half": FastMode(0, 0.5, 1), "refresh_2": FastMode(0, 1, 2), "fast": FastMode(),
+         "guide_60": FastMode(0, 0.6, 2), "refresh_3": FastMode(0, 0.5, 3),
+         "guide_late": FastMode(0.5, 1, 2)}  # fmt: skip
+
+
+@torch.no_grad()
+def fidelity(args: argparse.Namespace) -> dict:
+    """SSIM of each mode to the plain one's pictures, whole and in the mask's box, and to the true photo."""
+    pipe: Any = load_tryon(args.model)
+    pipe.set_progress_bar_config(disable=True)
+    meta = [json.loads(line) for line in (args.corpus / "meta.jsonl").read_text().splitlines()]
+    image, garment, masks = (np.load(args.corpus / f"{n}.npy", mmap_mode="r") for n in ("image", "garment", "mask"))
+    rows = [i for i, row in enumerate(meta) if row["split"] == "heldout"][: args.n]
+    found: dict[str, dict[str, list[float]]] = {m: {key: [] for key in MEASURES} for m in args.modes}
+    for row in rows:
+        pictures: dict[str, Tensor] = {}
+        truth = torch.from_numpy(np.array(image[row])).permute(2, 0, 1)[None] / 255
+        mask = torch.from_numpy(np.array(masks[row]) > 0)[None, None].float()
+        for name in args.modes:
+            start = time.process_time()
+            pictures[name] = pipe(
+                Image.fromarray(image[row]), Image.fromarray(garment[row]), masks[row] > 0, fast=MODES[name],
+                output_type="pt", num_inference_steps=args.steps, guidance_scale=args.guidance,
+                generator=torch.Generator().manual_seed(row),
+            ).images  # fmt: skip
+            found[name]["seconds"].append(time.process_time() - start)
+            found[name]["to_plain"].append(float(ssim(pictures[name], pictures["plain"])))
+            found[name]["to_plain_in_box"].append(float(ssim_in_box(pictures[name], pictures["plain"], mask)))
+            found[name]["to_truth_in_box"].append(float(ssim_in_box(pictures[name], truth, mask)))
+            ahead = found[name]["to_truth_in_box"][-1] - found["plain"]["to_truth_in_box"][-1]
+            found[name]["closer_than_plain"].append(ahead)
+    return {"n": len(rows), "steps": args.steps, "guidance": args.guidance,
+            "modes": {name: {k: _mean(v) for k, v in values.items()} for name, values in found.items()}}  # fmt: skip
+
+
+def _mean(values: list[float]) -> dict[str, Any]:
+    low, high = bootstrap_interval(np.array(values), generator=torch.Generator().manual_seed(0))
+    return {"mean": round(float(np.mean(values)), 4), "interval": [round(low, 4), round(high, 4)]}
+
+
+def _device(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"one core of {platform.machine()}"
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], dict]] = {
+    "equality": equality, "speed": speed, "fidelity": fidelity,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=COMMANDS)
+    parser.add_argument("--height", type=int, default=512)
+    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--corpus", type=Path)
+    parser.add_argument("--n", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--guidance", type=float, default=1.5)
+    parser.add_argument("--modes", nargs="+", default=list(MODES), choices=MODES)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    start = time.process_time()
+    result = COMMANDS[args.what](args)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    report = {"command": "python benchmarks/tryon.py " + " ".join(w.rsplit("/", 1)[-1] for w in sys.argv[1:]),
+              "commit": commit, **result, "cpu_seconds": round(time.process_time() - start),
+              "torch": torch.__version__, "machine": platform.machine()}  # fmt: skip
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / f"tryon-{args.what}.json").write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Cut a garment out of a flat-lay or hanger photo and put it on white, or say that this cannot be done well.
+
+Two sets of colours, of the picture's border and of its middle, are fitted in turn with what is nearer to which (the
+iteration of GrabCut, Rother et al., SIGGRAPH 2004, without its graph cut; a blur of the evidence stands for it).
+"""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .colours import to_lab
+from .images import blur, fit
+from .masks import components
+from .photos import cut_out
+
+SIDE = 160
+ROUNDS, COLOURS = 6, 5
+UNLIKE = 8.0
+"""Distance in Lab from every colour of the ground beyond which a pixel may tell what the garment looks like."""
+AREA = (0.05, 0.9)
+BORDER = 0.3
+"""Largest share of the picture's border that a garment may touch."""
+
+
+def garment_mask(photo: Image.Image) -> np.ndarray | None:
+    """Find the garment in a product photo, bool (H, W), or None where the result is not to be trusted.
+
+    Trusted is an area of 5-90 % that keeps off most of the picture's border and is mostly in one piece.
+    """
+    small, where = fit(photo.convert("RGB"), size=(SIDE, SIDE), fill="edge")
+    lab = to_lab(np.asarray(small)) * np.array([0.6, 1.0, 1.0])  # light changes with folds and shade
+    inner = (slice(where.top, where.top + where.height), slice(where.left, where.left + where.width))
+    inside = _separate(lab[inner])
+    if inside is None or not _trusted(inside):
+        return None
+    mask = Image.fromarray(_whole(inside)).convert("L").resize(photo.size, Image.Resampling.BILINEAR)
+    return np.asarray(mask) >= 128
+
+
+def garment_on_white(photo: Image.Image, *, size: tuple[int, int]) -> tuple[Image.Image, bool]:
+    """Return the garment on white, fitted to `size` (H, W), and whether it was cut out; otherwise the photo, padded."""
+    mask = garment_mask(photo)
+    if mask is None:
+        return fit(photo.convert("RGB"), size=size)[0], False
+    return cut_out(photo.convert("RGB"), mask, size=size), True
+
+
+def _separate(lab: np.ndarray) -> np.ndarray | None:
+    """Tell garment from ground in Lab (h, w, 3): bool (h, w), or None where one of them vanishes."""
+    height, width = lab.shape[:2]
+    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
+    prior = 6 * (0.75 - np.maximum(np.abs(y), np.abs(x)))  # in Lab units: the middle is garment, the border ground
+    edge = np.maximum(np.abs(y), np.abs(x)) > 0.92
+    inside = ~edge
+    for _ in range(ROUNDS):
+        far = _distance(lab, _palette(lab[~inside | edge]))
+        own = inside & (far > UNLIKE)
+        if own.mean() < 0.01:
+            return None
+        near = _distance(lab, _palette(lab[own]))
+        evidence = torch.from_numpy((far - near + prior).clip(-25, 25))[None, None].float()
+        inside = (blur(evidence, kernel=7)[0, 0] > 0).numpy()
+    return inside
+
+
+def _palette(pixels: np.ndarray) -> np.ndarray:
+    """A few colours (k, 3) that stand for the pixels (n, 3): k-means from spread quantiles of lightness."""
+    order = pixels[np.argsort(pixels[:, 0])]
+    centres = order[np.linspace(0, len(order) - 1, COLOURS + 2).astype(int)[1:-1]]
+    for _ in range(5):
+        nearest = ((pixels[:, None] - centres) ** 2).sum(-1).argmin(1)
+        centres = np.stack([pixels[nearest == i].mean(0) if (nearest == i).any() else c for i, c in enumerate(centres)])
+    return centres
+
+
+def _distance(lab: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    return np.sqrt(((lab[:, :, None] - centres) ** 2).sum(-1).min(2))
+
+
+def _trusted(inside: np.ndarray) -> bool:
+    rim = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
+    whole = _whole(inside)
+    return AREA[0] <= whole.mean() <= AREA[1] and rim.mean() <= BORDER and (whole & inside).sum() > 0.7 * inside.sum()
+
+
+def _whole(inside: np.ndarray) -> np.ndarray:
+    """The largest piece and those of a tenth of its size, with their holes below 2 % of the picture filled."""
+    pieces = components(inside)
+    kept = np.logical_or.reduce([piece for piece in pieces if piece.sum() > 0.1 * pieces[0].sum()])
+    holes = [hole for hole in components(~kept) if hole.sum() < 0.02 * hole.size]
+    return np.logical_or.reduce([kept, *holes])

@@ -1,0 +1,187 @@
+"""Read pairs of a photographed person and the garment worn, from the published layouts of try-on data sets.
+
+VITON-HD (Choi et al., CVPR 2021): `train_pairs.txt`, and in `train/` the folders `image`, `cloth`, `image-parse-v3` and
+perhaps `agnostic-mask`. DressCode (Morelli et al., ECCV 2022): `upper_body`, `lower_body` and `dresses`, each with
+`train_pairs.txt`, `images` and `label_maps`. Parsed street photos: `personagen.photos`.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from recsys.errors import ConfigError, DataError
+
+from .images import fit, load_image
+from .masks import Part, agnostic_mask, layers_from_parts, mask_from_file
+from .photos import is_heldout
+
+LIP = (
+    "background hat hair glove sunglasses upper dress coat socks pants neck scarf skirt face left-arm right-arm "
+    "left-leg right-leg left-shoe right-shoe"
+).split()
+"""Labels of VITON-HD's parsings, by value."""
+DRESSCODE = (
+    "background hat hair sunglasses upper skirt pants dress belt left-shoe right-shoe face left-leg right-leg left-arm "
+    "right-arm bag scarf"
+).split()
+_PARTS = {
+    Part.HEAD: "hat hair sunglasses",
+    Part.SKIN: "neck face left-arm right-arm left-leg right-leg",
+    Part.UPPER: "upper",
+    Part.LOWER: "pants skirt belt",
+    Part.DRESS: "dress",
+    Part.OUTER: "coat",
+    Part.LEGWEAR: "socks",
+    Part.SHOES: "left-shoe right-shoe",
+    Part.CARRIED: "glove scarf bag",
+}
+PART_OF = {name: part for part, names in _PARTS.items() for name in names.split()}
+CATEGORIES = {"upper_body": "upper", "lower_body": "lower", "dresses": "dress"}
+LAYOUTS = ("viton-hd", "dresscode")
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class WornPair:
+    """One line of a list of pairs, and where its pictures are; `labels` names the values of the parsing."""
+
+    key: str
+    person: Path
+    garment: Path
+    kind: str
+    parsing: Path
+    mask: Path | None
+    labels: Sequence[str]
+
+
+def read_pairs(
+    root: str | Path, layout: str, *, split: str = "train", paired: bool = True, ids: str | Path | None = None
+) -> list[WornPair]:
+    """List the pairs of a data set; nothing but the lists is read.
+
+    split: "train" or "test". paired: whether a person comes with the garment worn; unpaired test lists come with
+    another. ids: a file of lines `person garment` to take instead of the data set's own list, so that a measurement can
+    be repeated on exactly these (DressCode: `category/person garment`).
+    Raises ConfigError for an unknown layout or split, DataError when a list or a picture that it names is missing.
+    """
+    if layout not in LAYOUTS or split not in SPLITS:
+        raise ConfigError(f"layout {layout!r} must be one of {LAYOUTS}, and split {split!r} one of {SPLITS}.")
+    lines = _viton_lines if layout == "viton-hd" else _dresscode_lines
+    pairs = list(lines(Path(root), split, paired, Path(ids) if ids is not None else None))
+    missing = [file for pair in pairs for file in (pair.person, pair.garment) if not file.is_file()]
+    missing += [pair.parsing for pair in pairs if pair.mask is None and not pair.parsing.is_file()]
+    if missing or not pairs:
+        raise DataError(
+            f"{len(missing)} of the pictures of {len(pairs)} pairs in {root} are missing, such as "
+            f"{missing[0] if missing else 'all'}; copy the data set whole, or list other pairs."
+        )
+    return pairs
+
+
+def _lines(file: Path) -> Iterator[list[str]]:
+    if not file.is_file():
+        raise DataError(f"There is no list of pairs at {file}; give the folder that holds it.")
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        inside = not any(word.startswith("/") or ".." in word for word in words[:2])
+        if len(words) < 2 or not inside:
+            raise DataError(f"Line {number} of {file} is {line!r}; expected `person.jpg garment.jpg`.")
+        yield words
+
+
+def _viton_lines(root: Path, split: str, paired: bool, ids: Path | None) -> Iterator[WornPair]:
+    folder = root / split
+    for person, garment, *_ in _lines(ids or root / f"{split}_pairs.txt"):
+        if paired and ids is None:
+            garment = person  # test_pairs.txt is the unpaired list; the garment worn has the person's name
+        stem, masked = Path(person).stem, folder / "agnostic-mask"
+        mask = next((file for end in ("_mask", "") if (file := masked / f"{stem}{end}.png").is_file()), None)
+        parsing = folder / "image-parse-v3" / f"{stem}.png"
+        cloth = folder / "cloth" / garment
+        yield WornPair(f"{stem}+{cloth.stem}", folder / "image" / person, cloth, "upper", parsing, mask, LIP)
+
+
+def _dresscode_lines(root: Path, split: str, paired: bool, ids: Path | None) -> Iterator[WornPair]:
+    name = "train_pairs.txt" if split == "train" else f"test_pairs_{'paired' if paired else 'unpaired'}.txt"
+    if ids is not None:
+        entries = [(*words[0].split("/", 1), words[1]) for words in _lines(ids) if "/" in words[0]]
+    else:
+        found = [category for category in CATEGORIES if (root / category / name).is_file()]
+        if not found:
+            raise DataError(f"There is no {name} in any of {', '.join(CATEGORIES)} of {root}; give that folder.")
+        entries = [(category, words[0], words[1]) for category in found for words in _lines(root / category / name)]
+    for category, person, garment in entries:
+        if category not in CATEGORIES:
+            raise DataError(f"Category {category!r} of pair {person} is unknown; use one of {list(CATEGORIES)}.")
+        folder, stem = root / category, Path(person).stem
+        parsing = folder / "label_maps" / f"{stem.removesuffix('_0')}_4.png"
+        yield WornPair(
+            f"{category}/{stem}+{Path(garment).stem}", folder / "images" / person, folder / "images" / garment,
+            CATEGORIES[category], parsing, None, DRESSCODE,
+        )  # fmt: skip
+
+
+def load_pair(pair: WornPair) -> tuple[Image.Image, Image.Image, np.ndarray]:
+    """Read one pair: person, garment, and the mask (H, W), the data set's own or made from its parsing.
+
+    Raises DataError when a picture is damaged or nothing is to be repainted.
+    """
+    person, garment = load_image(pair.person), load_image(pair.garment)
+    if pair.mask is not None:
+        return person, garment, mask_from_file(pair.mask, size=(person.height, person.width))
+    values = _labels(pair.parsing, (person.width, person.height))
+    table = np.zeros(256, np.uint8)
+    table[: len(pair.labels)] = [PART_OF.get(name, Part.BACKGROUND) for name in pair.labels]
+    mask = agnostic_mask(layers_from_parts(table[values], kind=pair.kind))
+    if not mask.any():
+        raise DataError(
+            f"The parsing {pair.parsing} marks no garment of kind {pair.kind!r}; leave pair {pair.key} out."
+        )
+    return person, garment, mask
+
+
+def _labels(file: Path, size: tuple[int, int]) -> np.ndarray:
+    """Read a label map (H, W) uint8, palette or grey, at the photo's `size` (width, height)."""
+    try:
+        with Image.open(file, formats=("PNG",)) as image:
+            if image.mode not in ("P", "L"):
+                raise DataError(f"{file} is of mode {image.mode}; a label map has one value a pixel (P or L).")
+            return np.asarray(image.resize(size, Image.Resampling.NEAREST))
+    except OSError as error:
+        raise DataError(f"The label map {file} cannot be read ({error}); copy it again.") from error
+
+
+def write_pairs_corpus(pairs: Sequence[WornPair], out: str | Path, *, size: tuple[int, int]) -> Iterator[float]:
+    """Write pairs as a corpus for training, in the form of `personagen.photos`; yield the share done.
+
+    A fixed fifth, by a hash of the person's name, is held out. Written row by row, the table last. Raises DataError.
+    """
+    folder, shapes = Path(out), {"image": (*size, 3), "garment": (*size, 3), "mask": size}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "meta.jsonl").unlink(missing_ok=True)
+    arrays = {
+        name: np.lib.format.open_memmap(folder / f".{name}.npy", mode="w+", dtype=np.uint8, shape=(len(pairs), *shape))
+        for name, shape in shapes.items()
+    }
+    rows = []
+    for i, pair in enumerate(pairs):
+        person, garment, mask = load_pair(pair)
+        arrays["image"][i] = np.asarray(fit(person, size=size, fill="edge")[0])
+        arrays["garment"][i] = np.asarray(fit(garment, size=size)[0])
+        grey = Image.fromarray(mask).convert("L")
+        arrays["mask"][i] = np.asarray(fit(grey, size=size, fill=0, resample=Image.Resampling.NEAREST)[0]) > 127
+        held = is_heldout(pair.person.name)
+        rows.append({"kind": pair.kind, "source": pair.key, "split": "heldout" if held else "train"})
+        yield (i + 1) / len(pairs)
+    for name, array in arrays.items():
+        array.flush()
+        os.replace(folder / f".{name}.npy", folder / f"{name}.npy")
+    (folder / ".meta.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    os.replace(folder / ".meta.jsonl", folder / "meta.jsonl")

@@ -1,0 +1,137 @@
+"""What surrounds the steps of try-on: photos, garments and masks are fitted to the model, results put into photos."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from recsys.errors import DataError
+
+from .images import Placement, fit, picture_list, soft_inside, to_pil, to_tensor, unfit
+from .masks import mask_list
+
+STRIP = 256
+"""Rows of a photo that are repainted at a time."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything the steps need, at the model's size: pictures in [0, 1], mask 0/1, and how to get back."""
+
+    photos: list[Image.Image]
+    masks: list[np.ndarray]
+    frames: list[tuple[int, int, int, int]]
+    places: list[Placement]
+    person: Tensor
+    garment: Tensor
+    mask: Tensor
+
+
+def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False) -> Prepared:
+    """Fit everything to `size`: the photo with its edge repeated, the garment on white, the mask's padding unmarked.
+
+    zoom: show the model the surroundings of the mask (`frame`) instead of the whole photo.
+    Raises DataError when lists do not pair up, a mask is not of its photo's size, or marks nothing.
+    """
+    photos, garments, masks = picture_list(person), picture_list(garment), mask_list(mask)
+    count = max(len(photos), len(garments), len(masks))
+    if any(len(several) not in (1, count) for several in (photos, garments, masks)):
+        raise DataError(
+            f"{len(photos)} persons, {len(garments)} garments, {len(masks)} masks do not pair up; give 1 or {count}."
+        )
+    photos, masks = photos * (count // len(photos)), masks * (count // len(masks))
+    garments = garments * (count // len(garments))
+    for photo, marked in zip(photos, masks, strict=True):
+        if marked.shape != (photo.height, photo.width):
+            raise DataError(
+                f"A mask of {marked.shape} is not of a photo of {photo.height, photo.width}; draw it on that photo."
+            )
+        if not marked.any():
+            raise DataError("A mask marks nothing, so there is nothing to repaint; mark the old garment and the limbs.")
+    frames = [frame(m, size=size) if zoom else (0, 0, m.shape[1], m.shape[0]) for m in masks]
+    fitted = [fit(photo.crop(box), size=size, fill="edge") for photo, box in zip(photos, frames)]
+    small = [
+        fit(Image.fromarray(marked).convert("L").crop(box), size=size, fill=0, resample=Image.Resampling.NEAREST)[0]
+        for marked, box in zip(masks, frames)
+    ]
+    cells = torch.stack([torch.from_numpy(np.asarray(m) >= 128) for m in small]).unsqueeze(1).float()
+    worn = to_tensor([fit(picture, size=size)[0] for picture in garments])
+    return Prepared(
+        photos, masks, frames, [place for _, place in fitted], to_tensor([photo for photo, _ in fitted]), worn, cells
+    )
+
+
+def frame(mask: np.ndarray, *, size: tuple[int, int], share: float = 0.5) -> tuple[int, int, int, int]:
+    """Box (left, top, right, bottom) of the aspect of `size` (H, W) around a mask, of whose height it takes `share`.
+
+    It lies within the picture as far as that is large enough, and always holds the whole mask.
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    aspect = size[1] / size[0]
+    tall = max((rows[-1] - rows[0] + 1) / share, (columns[-1] - columns[0] + 1) / (share * aspect))
+    sides = []
+    for marked, length, whole in ((columns, tall * aspect, mask.shape[1]), (rows, tall, mask.shape[0])):
+        length = min(round(length), whole)
+        first = round((marked[0] + marked[-1] + 1 - length) / 2)
+        first = max(0, min(first, whole - length))
+        sides.append((first, first + length))
+    (left, right), (top, bottom) = sides
+    return left, top, right, bottom
+
+
+def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image.Image:
+    """Bring one decoded picture (3, H, W) back to its photo's size and aspect, and repaint there, at full resolution.
+
+    Only the mask's box is worked on, in strips: a photo of 12 megapixels takes some 200 MB.
+    """
+    left, top, right, bottom = inputs.frames[i]
+    result = unfit(to_pil(picture[None])[0], inputs.places[i])
+    canvas = inputs.photos[i].copy()
+    if not repaint:
+        canvas.paste(result, (left, top))
+        return canvas
+    mask = inputs.masks[i]
+    kernel = max(3, (bottom - top) // 50) // 2 * 2 + 1
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    first, last, here, there = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    for start in range(first, last, STRIP):
+        stop = min(start + STRIP, last)
+        box = (here, start, there, stop)
+        marked = _with_border(mask, box, kernel // 2)
+        old, new = (
+            to_tensor(canvas.crop(box)),
+            to_tensor(result.crop((here - left, start - top, there - left, stop - top))),
+        )
+        canvas.paste(to_pil(repaint_pictures(old, new, marked, kernel=kernel))[0], box[:2])
+    return canvas
+
+
+def _with_border(mask: np.ndarray, box: tuple[int, int, int, int], border: int) -> Tensor:
+    """A part of a mask (1, 1, h + 2 border, w + 2 border); beyond the picture its edge is repeated."""
+    left, top, right, bottom = box
+    rows = np.arange(top - border, bottom + border).clip(0, mask.shape[0] - 1)
+    columns = np.arange(left - border, right + border).clip(0, mask.shape[1] - 1)
+    return torch.from_numpy(mask[np.ix_(rows, columns)])[None, None].float()
+
+
+def repaint_pictures(person: Tensor, result: Tensor, mask: Tensor, *, kernel: int) -> Tensor:
+    """Put the result inside the mask and leave the person outside it exactly as given.
+
+    person, result (B, 3, H, W); mask (B, 1, H + kernel - 1, W + kernel - 1), 0 or 1, with half a kernel of surroundings
+    on each side; kernel: odd width in pixels of the blurred edge, which lies inside the mask. Returns (B, 3, H, W).
+    """
+    border = kernel // 2
+    weight = soft_inside(mask, kernel=kernel)[
+        :, :, border : border + person.shape[2], border : border + person.shape[3]
+    ]
+    return torch.where(weight > 0, person + weight * (result - person), person)
+
+
+def as_type(images: list[Image.Image], output_type: str) -> list[Image.Image] | np.ndarray | Tensor:
+    """Hand pictures over as "pil", "np" (B, H, W, 3) or "pt" (B, 3, H, W), in [0, 1]."""
+    if output_type == "pil":
+        return images
+    pictures = to_tensor(images)
+    return pictures if output_type == "pt" else pictures.permute(0, 2, 3, 1).numpy()

@@ -1,0 +1,249 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
+"""Train try-on on pairs of person and garment: self-attention, a LoRA on it, or the whole UNet of a given model.
+
+Losses: "corrected" as in personagen.pretrain.tryon (Re-CatVTON, arXiv 2511.18775); "plain" noises person and garment
+and learns both (CatVTON, arXiv 2407.15886), a dropped garment being zero in the condition only.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from recsys.errors import ConfigError
+from recsys.types import Step
+
+from .models import load_tryon
+from .models.quiet import quiet
+from .objective import add_noise, prediction_target, stratified_timesteps, weighted_error
+from .pairs import read_pairs, write_pairs_corpus
+from .photos import write_people_corpus
+from .pretrain.config import PretrainConfig
+from .pretrain.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
+from .pretrain.latents import Encoder, cache_latents, paint_over, vary
+from .pretrain.loop import choose_device, run
+from .pretrain.preview import write_grid
+from .tryon import TryOnPipeline, unet_input
+from .tryon_attention import attention_tensors, self_attentions
+from .tryon_config import TryOnTrainConfig
+
+NEEDS = ("image", "garment", "mask")
+
+
+def train_tryon_pairs(config: TryOnTrainConfig) -> Iterator[Step]:
+    """Write the corpus and its latents, then train; yield a Step after each training step, and go on where it stopped.
+
+    The result lies in `output_dir`: `attention/model.safetensors` in the published layout, `lora/`, or `tryon/`, a
+    whole pipeline (also where no base is given). Step 0 with {"cached": share} comes while corpus and latents are
+    written. Raises ConfigError, DataError for the pairs, ModelError for the weights, ResourceError.
+    """
+    pipe = _start(config)
+    corpora = dict(config.corpora)
+    if config.root is not None:
+        folder = Path(config.output_dir) / "corpus"
+        if not (folder / "meta.jsonl").is_file():
+            for share in _write_corpus(config, folder):
+                yield Step(0, 0.0, {}, {"cached": share}, 0.0)
+        corpora[str(folder)] = 1.0
+    encoder = Encoder(pipe.vae, fingerprint(pipe.vae), config.bf16)
+    opened = open_corpora(corpora, size=(config.height, config.width), needs=NEEDS)
+    latents: list[dict[str, np.ndarray]] = []
+    for number, (corpus, _) in enumerate(opened):
+        base = Path(config.output_dir) / "latents" / f"{number}-{corpus.folder.name}"
+        jobs = [("person", "image", None), ("masked", "image", paint_over(corpus))]
+        copies = range(1, config.garment_variants + 1) if config.garment_variants else [0]
+        jobs += [(f"garment-{k}", "garment", vary(k) if k else None) for k in copies]
+        for label, name, prepare in jobs:
+            file = base.with_name(f"{base.name}-{label}.npy")
+            for share in cache_latents(encoder, corpus, name, file, prepare=prepare, batch_size=4):
+                yield Step(0, 0.0, {}, {"cached": share}, 0.0)
+        read = lambda label, base=base: np.load(base.with_name(f"{base.name}-{label}.npy"), mmap_mode="r")
+        latents.append({label: read(label) for label, _, _ in jobs})
+    yield from run(PairsStage(config, pipe, opened, latents), _loop_settings(config))
+
+
+def _write_corpus(config: TryOnTrainConfig, folder: Path) -> Iterator[float]:
+    size = (config.height, config.width)
+    if config.layout == "parsed":
+        write_people_corpus(str(config.root), folder, size=size)
+        yield 1.0
+    else:
+        yield from write_pairs_corpus(read_pairs(str(config.root), config.layout), folder, size=size)
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Hash a model's weights, so that what was made with it can be told from what another one made."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode() + value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _start(config: TryOnTrainConfig) -> TryOnPipeline:
+    """Load the model to start from, freeze it, and free what is trained."""
+    device = choose_device(config.device)
+    if config.base is not None:
+        from .models.base import load_tryon_base
+
+        pipe = load_tryon_base(config.base, device=device)
+    else:
+        pipe = load_tryon(config.model, device=device)
+    if pipe.config["prefill"] != "grey":
+        pipe.register_to_config(prefill="grey")  # the pairs' latents show the mask grey, as published weights expect
+    pipe.register_to_config(variant=config.variant, height=config.height, width=config.width)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.vae.requires_grad_(False)
+    pipe.unet.requires_grad_(False)
+    torch.manual_seed(config.seed)
+    free_parameters(pipe.unet, config.train, rank=config.rank)
+    if config.gradient_checkpointing:
+        pipe.unet.enable_gradient_checkpointing()
+    return pipe
+
+
+def free_parameters(unet: Any, train: str, *, rank: int) -> None:
+    """Let only `train` have gradients: "attn1", "lora" (added here, on attn1), or "unet" without cross-attention."""
+    if train == "lora":
+        from peft import LoraConfig
+
+        unet.add_adapter(
+            LoraConfig(r=rank, lora_alpha=rank, target_modules=r".*attn1\.to_(q|k|v|out\.0)", init_lora_weights=True)
+        )
+    elif train == "attn1":
+        for layer in self_attentions(unet).values():
+            layer.requires_grad_(True)
+    elif train == "unet":
+        for name, parameter in unet.named_parameters():
+            parameter.requires_grad_(".attn2." not in name)
+    else:
+        raise ConfigError(f"train {train!r} must be attn1, lora or unet.")
+
+
+def _loop_settings(config: TryOnTrainConfig) -> PretrainConfig:
+    return PretrainConfig(
+        stage="tryon", output_dir=config.output_dir, steps=config.steps, batch_size=config.batch_size,
+        learning_rate=config.learning_rate, warmup_steps=config.warmup_steps, decay_fraction=config.decay_fraction,
+        weight_decay=config.weight_decay, ema_decay=config.ema_decay, bf16=config.bf16, device=config.device,
+        seed=config.seed, evaluate_every=config.evaluate_every, preview_every=config.evaluate_every,
+        checkpoint_every=config.checkpoint_every,
+    )  # fmt: skip
+
+
+class PairsStage:
+    """The pipeline that is trained and the latents it learns from."""
+
+    def __init__(
+        self,
+        config: TryOnTrainConfig,
+        pipe: TryOnPipeline,
+        corpora: list[tuple[Corpus, float]],
+        latents: list[dict[str, np.ndarray]],
+    ) -> None:
+        self.config, self.pipe, self.corpora, self.latents = config, pipe, corpora, latents
+        self.unet, self.device = pipe.unet, next(pipe.unet.parameters()).device
+        self.modules: dict[str, nn.Module] = {"unet": self.unet}
+        self.abar = pipe.scheduler.alphas_cumprod.to(self.device)
+        self.prediction = pipe.scheduler.config.prediction_type
+        self.factor = config.height // latents[0]["person"].shape[2]
+        self.sources = [
+            Source(part["person"], corpus.rows["train"], weight) for part, (corpus, weight) in zip(latents, corpora)
+        ]
+        self.heldout = heldout(corpora, config.heldout_rows)
+        self.rows = sum(len(source.rows) for source in self.sources)
+
+    def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the error of the configured variant over one random batch."""
+        drawn = draw(self.sources, self.config.batch_size, generator=generator)
+        shares = torch.rand(len(drawn), generator=generator).tolist()
+        person, masked, garment, mask = self._gather(drawn, shares)
+        dropped = torch.rand(len(drawn), generator=generator) < self.config.garment_dropout
+        condition = torch.where(dropped.to(self.device)[:, None, None, None], torch.zeros_like(garment), garment)
+        return {"loss": self._error(person, masked, garment, condition, mask, generator)}
+
+    def _gather(self, drawn: list[tuple[int, int]], shares: list[float]) -> tuple[Tensor, ...]:
+        """Read latents of person, masked person and garment (B, C, h, w) and the mask (B, 1, h, w)."""
+        columns: list[list[np.ndarray]] = [[], [], [], []]
+        for (i, row), share in zip(drawn, shares):
+            part = self.latents[i]
+            variants = [label for label in part if label.startswith("garment-")]
+            for column, label in zip(columns, ("person", "masked", variants[int(share * len(variants))])):
+                column.append(part[label][row])
+            columns[3].append(self.corpora[i][0].arrays["mask"][row][None, :: self.factor, :: self.factor])
+        return tuple(torch.from_numpy(np.stack(column).astype(np.float32)).to(self.device) for column in columns)
+
+    def _error(
+        self,
+        person: Tensor,
+        masked: Tensor,
+        garment: Tensor,
+        condition: Tensor,
+        mask: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """condition: the garment as the UNet is told, zeros where dropped. Plain: both halves are noised and learnt."""
+        plain = self.config.variant == "plain"
+        x0 = torch.cat([person, garment], dim=2) if plain else person
+        t = stratified_timesteps(len(x0), n_steps=len(self.abar), generator=generator).to(self.device)
+        noise = torch.randn(x0.shape, generator=generator).to(self.device)
+        noisy, rows = add_noise(x0, noise, self.abar[t]), person.shape[2]
+        below = noisy[:, :, rows:] if plain else None
+        inputs = unet_input(noisy[:, :, :rows], masked, condition, mask, garment_sample=below)
+        output = self.unet(inputs, t, encoder_hidden_states=None).sample[:, :, : x0.shape[2]]
+        target = prediction_target(x0, noise, self.abar[t], prediction=self.prediction)
+        outside = self.config.outside_weight
+        return weighted_error(output, target, region=None if plain else outside + (1 - outside) * mask)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Return held-out errors with the right and with the next row's garment: the second should stay larger."""
+        columns = self._gather(self.heldout, [0.0] * len(self.heldout))
+        found = {}
+        for name, garments in (("heldout_mse", columns[2]), ("swapped_garment_mse", columns[2].roll(1, dims=0))):
+            generator, total = torch.Generator().manual_seed(0), 0.0
+            for at in range(0, len(self.heldout), 4):
+                person, masked, garment, mask = (
+                    part[at : at + 4] for part in (columns[0], columns[1], garments, columns[3])
+                )
+                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+                    error = self._error(person, masked, garment, garment, mask, generator)
+                total += float(error) * len(person) / len(self.heldout)
+            found[name] = total
+        return found
+
+    @torch.no_grad()
+    def preview(self, path: Path) -> None:
+        """Write held-out try-ons, one a line: agnostic person, garment, result, truth."""
+        chosen = self.heldout[: self.config.preview_rows]
+        read = lambda name: np.stack([self.corpora[i][0].arrays[name][row] for i, row in chosen])
+        person, garment, mask = read("image"), read("garment"), read("mask")
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+            result = self.pipe(
+                person, garment, list(mask > 0), num_inference_steps=self.config.preview_steps, output_type="pt",
+                guidance_scale=self.config.guidance, repaint=False, generator=torch.Generator().manual_seed(1),
+            ).images  # fmt: skip
+        truth, marked = pictures(list(person)), torch.from_numpy(mask)[:, None].float()
+        columns = (truth * (1 - marked), pictures(list(garment)), result.float() * 2 - 1, truth)
+        write_grid([torch.stack(line) for line in zip(*columns)], path)
+
+    def export(self, folder: Path) -> Path:
+        """Write what was trained: published layout of self-attention, a LoRA, or the whole pipeline."""
+        if self.config.train == "lora":
+            with quiet():
+                self.unet.save_lora_adapter(folder / "lora")
+            return folder / "lora"
+        if self.config.train == "attn1" and self.config.base is not None:
+            out = folder / "attention"
+            out.mkdir(parents=True, exist_ok=True)
+            save_file({name: value.cpu() for name, value in attention_tensors(self.unet).items()}, out / "part")
+            (out / "part").chmod(0o644)
+            (out / "part").replace(out / "model.safetensors")
+            return out
+        with quiet():
+            self.pipe.save_pretrained(folder / "tryon", safe_serialization=True)
+        return folder / "tryon"

@@ -1,0 +1,191 @@
+"""Try-on on the command line, with tiny real models: masks, garments, outfits, and how bad pictures are refused."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from apps import cli
+from personagen.atelier.agnostic import agnostic_mask
+from personagen.atelier.corpus import HELDOUT_SEED, random_sitting
+from personagen.atelier.render import render_garment, render_person
+from personagen.parser import ParserSizes, PersonParser, save_parser
+from personagen.provenance import read_png
+from tests.personagen.test_tryon_train import viton
+
+from .tiny import pipelines
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, str]:
+    """A tiny try-on model, and a parser that takes every photo for a top."""
+    folder = tmp_path_factory.mktemp("models")
+    pipelines()[0].save_pretrained(folder / "tryon")
+    parser = PersonParser(ParserSizes((8, 16), 32, 24, 4))
+    with torch.no_grad():
+        parser.head.weight.zero_()
+        parser.head.bias = torch.nn.Parameter(torch.eye(10)[3] * 9)
+    return {"model": str(folder / "tryon"), "parser": str(save_parser(parser, folder / "parser"))}
+
+
+@pytest.fixture
+def shop(tmp_path) -> dict[str, str]:
+    rng = np.random.default_rng(0)
+    for name, size in (("me.jpg", (160, 120)), ("top.png", (90, 90)), ("skirt.png", (50, 70))):
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(tmp_path / name)
+    mask = np.zeros((160, 120), np.uint8)
+    mask[30:90, 30:90] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    return {name: str(tmp_path / f"{name}.{end}") for name, end in
+            (("me", "jpg"), ("top", "png"), ("skirt", "png"), ("mask", "png"))} | {"folder": str(tmp_path)}  # fmt: skip
+
+
+def wear(models, shop, *rest: str) -> int:
+    flags = ["--person", shop["me"], "--model", models["model"], "--steps", "1", "--out", f"{shop['folder']}/worn.png"]
+    return cli.main(["tryon", "wear", *flags, *rest])
+
+
+def test_a_mask_is_found_written_and_can_be_worn(models, shop, tmp_path, capsys):
+    out = tmp_path / "found.png"
+    flags = ["--person", shop["me"], "--parser", models["parser"], "--kind", "t-shirt", "--out", str(out)]
+    assert cli.main(["tryon", "mask", *flags]) == 0 and "100%" in capsys.readouterr().out
+    assert Image.open(out).size == (120, 160) and Image.open(out).mode == "L"
+    assert wear(models, shop, "--garment", shop["top"], "--mask", str(out), "--fast", "true", "--zoom", "true") == 0
+    assert cli.main(["tryon", "mask", *flags[:-1], str(tmp_path), "--kind", "hat"]) == 2
+    assert cli.main(["tryon", "mask", *flags, "--mask_expand", "9"]) == 2
+    assert cli.main(["tryon", "mask", *flags, "--kind", "lower"]) == 3
+    assert cli.main(["tryon", "mask", *flags, "--parser", str(tmp_path)]) == 4
+
+
+def test_only_the_mask_changes_and_the_png_says_so(models, shop, tmp_path):
+    assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"], "--cut_out", "true") == 0
+    worn, before = np.asarray(Image.open(tmp_path / "worn.png")), np.asarray(Image.open(shop["me"]))
+    mask = np.asarray(Image.open(shop["mask"])) > 0
+    assert np.array_equal(worn[~mask], before[~mask]) and not np.array_equal(worn[mask], before[mask])
+    record = read_png(tmp_path / "worn.png").record
+    assert record is not None and record["garment"] == "top.png"
+
+
+def test_an_outfit_takes_found_masks(models, shop, tmp_path):
+    outfit = json.dumps({"upper": shop["top"], "dress": shop["skirt"]})
+    assert wear(models, shop, "--outfit", outfit, "--parser", models["parser"]) == 2
+    assert wear(models, shop, "--outfit", json.dumps({"outer": shop["top"], "upper": shop["skirt"]}), "--parser",
+                models["parser"]) == 0  # fmt: skip
+    record = read_png(tmp_path / "worn.png").record
+    assert record is not None and record["outfit"] == ["top.png", "skirt.png"]
+
+
+def spoil(kind: str, shop: dict[str, str], tmp_path) -> None:
+    """Put something unusable in the place of one of the files."""
+    mask = np.zeros((160, 120), np.uint8)
+    if kind == "damaged":
+        whole = (tmp_path / "me.jpg").read_bytes()
+        (tmp_path / "me.jpg").write_bytes(whole[: len(whole) // 2])
+    elif kind == "huge":
+        Image.new("1", (9000, 9000)).save(tmp_path / "top.png")
+    elif kind == "animated text":
+        (tmp_path / "top.png").write_text("GIF89a")
+    elif kind == "other size":
+        Image.fromarray(np.full((120, 160), 255, np.uint8)).save(tmp_path / "mask.png")
+    elif kind == "empty":
+        Image.fromarray(mask).save(tmp_path / "mask.png")
+    elif kind == "gif":
+        Image.new("P", (20, 20)).save(tmp_path / "me.jpg", format="GIF")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("damaged", "damaged"), ("huge", "pixels allowed"), ("animated text", "not a JPEG"), ("other size", "draw it"),
+     ("empty", "marks nothing"), ("gif", "not a JPEG")],
+)  # fmt: skip
+def test_bad_pictures_are_refused_and_nothing_is_written(kind, words, models, shop, tmp_path, capsys):
+    spoil(kind, shop, tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"]) == 3
+    told = capsys.readouterr().err
+    assert words in told and len(told.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "LA", "I;16", "CMYK"])
+def test_pictures_of_every_mode_are_worn(mode, models, shop, tmp_path):
+    name = "garment.jpg" if mode == "CMYK" else "garment.png"
+    Image.new("L" if mode == "I;16" else mode, (30, 40)).save(tmp_path / name)
+    if mode == "I;16":
+        Image.fromarray(np.full((40, 30), 40_000, np.uint16)).save(tmp_path / name)
+    assert wear(models, shop, "--garment", str(tmp_path / name), "--mask", shop["mask"]) == 0
+
+
+def test_tiny_animated_and_all_covering_pictures_are_worn(models, shop, tmp_path):
+    frames = [Image.new("RGB", (12, 12), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
+    Image.new("L", (120, 160), 255).save(tmp_path / "mask.png")
+    assert wear(models, shop, "--garment", str(tmp_path / "moving.webp"), "--mask", shop["mask"]) == 0
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    assert wear(models, shop, "--garment", str(tmp_path / "dot.png"), "--mask", shop["mask"]) == 0
+
+
+def test_garment_and_outfit_exclude_each_other(models, shop):
+    assert wear(models, shop, "--mask", shop["mask"]) == 2
+    assert wear(models, shop, "--garment", shop["top"], "--outfit", "{'upper': 'x.png'}", "--mask", shop["mask"]) == 2
+    assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"], "--base.nothing", "1") == 2
+    assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"], "--base.base", "/nowhere") == 4
+
+
+def test_a_phone_photo_comes_back_upright_at_its_size_within_two_gib(tmp_path):
+    sitting = random_sitting(HELDOUT_SEED + 3)
+    render = render_person(sitting.body, sitting.outfit, sitting.scene, size=(252, 189), camera=sitting.camera, seed=1)
+    mask = agnostic_mask(render, sitting.outfit[0].region, body=sitting.body, camera=sitting.camera)
+    upright, exif = Image.fromarray(render.image).resize((3024, 4032)), Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a camera"
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "phone.jpg", exif=exif, quality=90)
+    Image.fromarray(mask).convert("L").resize((3024, 4032), Image.Resampling.NEAREST).save(tmp_path / "mask.png")
+    Image.fromarray(render_garment(sitting.outfit[0], size=(256, 192))).save(tmp_path / "garment.png")
+    code = (
+        "import resource, sys; from apps import cli; code = cli.main(sys.argv[1:]);"
+        "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    flags = [
+        "--person",
+        "phone.jpg",
+        "--garment",
+        "garment.png",
+        "--mask",
+        "mask.png",
+        "--steps",
+        "1",
+        "--out",
+        "w.png",
+    ]
+    done = subprocess.run([sys.executable, "-c", code, "tryon", "wear", *flags], cwd=tmp_path, text=True,
+                          capture_output=True, check=True, env=os.environ | {"PYTHONPATH": os.getcwd()})  # fmt: skip
+    code, peak = map(int, done.stdout.split()[-2:])
+    assert code == 0 and peak < 2 * 2**20, done.stderr
+    worn, marked = Image.open(tmp_path / "w.png"), np.asarray(Image.open(tmp_path / "mask.png")) > 0
+    before = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "phone.jpg")))
+    assert worn.size == (3024, 4032) and not worn.getexif()
+    after = np.asarray(worn)
+    assert np.array_equal(after[~marked], before[~marked]) and (after[marked] != before[marked]).mean() > 0.5
+
+
+def test_training_and_measuring_from_the_command_line(models, tmp_path, capsys):
+    root = viton(viton(tmp_path / "data", count=4), split="test", count=3)
+    flags = ["--root", str(root), "--model", models["model"]]
+    loop = "--steps 2 --batch_size 2 --height 64 --width 48 --device cpu --bf16 false --ema_decay 0 --preview_steps 1"
+    out = str(tmp_path / "run")
+    assert cli.main(["tryon", "train", *flags, *loop.split(), "--output_dir", out]) == 0
+    assert cli.main(["tryon", "train", *flags, "--train", "lora", "--output_dir", out]) == 2
+    figures = tmp_path / "figures"
+    measured = ["--root", str(root), "--model", f"{out}/tryon", "--steps", "1", "--out", str(figures)]
+    assert cli.main(["tryon", "evaluate", *measured]) == 0 and "ssim" in capsys.readouterr().out
+    told = json.loads((figures / "figures.json").read_text())
+    assert told["figures"]["identity"]["mean"] == 1 and told["figures"]["ssim"]["n"] == 3
+    assert (figures / "sheet.png").is_file() and len((figures / "cases.csv").read_text().splitlines()) == 4
+    assert cli.main(["tryon", "evaluate", *measured, "--paired", "false", "--limit", "1"]) == 0
+    assert cli.main(["tryon", "evaluate", *measured, "--ids", str(tmp_path / "none.txt")]) == 3
+    assert cli.main(["tryon", "evaluate", *measured, "--limit", "0"]) == 2

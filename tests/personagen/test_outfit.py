@@ -1,0 +1,104 @@
+"""Large photos, zoom, outfits and garment cut-outs: what comes back is the photo, changed where the mask says."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from personagen.cutout import garment_mask, garment_on_white
+from personagen.outfit import Piece, in_order, wear_outfit
+from personagen.tryon_pictures import finish, frame, prepare
+from recsys.errors import ConfigError
+from tests.apps.tiny import SIZE, pipelines
+
+from .test_tryon import picture, seeded
+
+
+def scene(height: int = 400, width: int = 300) -> tuple[Image.Image, np.ndarray]:
+    mask = np.zeros((height, width), bool)
+    mask[height // 2 : height // 2 + height // 8, width // 2 : width // 2 + width // 6] = True
+    return picture(height, width), mask
+
+
+def test_the_feathered_edge_is_the_same_in_strips_as_in_one_piece(monkeypatch):
+    photo, mask = picture(120, 90), np.zeros((120, 90), bool)
+    mask[10:110, 0:60] = True
+    inputs = prepare(photo, photo, mask, size=(40, 30))
+    result = inputs.person[0] * 0
+    whole = np.asarray(finish(result, inputs, 0, repaint=True))
+    monkeypatch.setattr("personagen.tryon_pictures.STRIP", 7)
+    assert np.array_equal(np.asarray(finish(result, inputs, 0, repaint=True)), whole)
+    before = np.asarray(photo)
+    assert np.array_equal(whole[~mask], before[~mask]) and (whole[30:90, 5:50] == 0).all()
+    assert 0 < whole[60, 59].mean() < 255 or not whole[60, 58].any()
+
+
+def test_a_frame_holds_the_mask_and_lies_in_the_photo():
+    _, mask = scene()
+    left, top, right, bottom = frame(mask, size=SIZE)
+    assert (bottom - top, right - left) == pytest.approx((2 * 50, 2 * 50 * 0.75), abs=34)
+    assert mask[top:bottom, left:right].sum() == mask.sum()
+    mask[:] = True
+    assert frame(mask, size=SIZE) == (0, 0, 300, 400)
+
+
+def test_zoomed_only_the_mask_changes():
+    pipe, _ = pipelines()
+    pipe.set_progress_bar_config(disable=True)
+    photo, mask = scene()
+    out: Any = pipe(photo, picture(50, 50, seed=1), mask, num_inference_steps=1, generator=seeded(), zoom=True)
+    before, after = np.asarray(photo), np.asarray(out.images[0])
+    assert after.shape == before.shape and np.array_equal(after[~mask], before[~mask])
+    assert (after[mask] != before[mask]).mean() > 0.5
+
+
+def test_an_outfit_is_put_on_from_below():
+    pieces = [Piece(picture(8, 8), kind) for kind in ("jacket", "skirt")]
+    assert [piece.kind for piece in in_order(pieces)] == ["skirt", "jacket"]
+    for wrong in ([], ["t-shirt", "upper"], ["dress", "skirt"]):
+        with pytest.raises(ConfigError, match="outfit"):
+            in_order([Piece(picture(8, 8), kind) for kind in wrong])
+    worn = []
+
+    def pipe(person, garment, mask, **settings):
+        worn.append((np.asarray(person), mask))
+        return SimpleNamespace(images=[Image.new("RGB", person.size, "red" if len(worn) == 1 else "blue")])
+
+    photo = picture(10, 8)
+    result = wear_outfit(pipe, photo, pieces, lambda person, kind: np.asarray(person)[..., 0] > 9)
+    assert np.array_equal(worn[0][1], worn[1][1]) and (worn[1][0] == (255, 0, 0)).all()
+    assert np.asarray(result)[0, 0].tolist() == [0, 0, 255]
+
+
+def flat_lay(*, ground: str = "#b08860", cloth: str = "#2040a0", noise: int = 12) -> tuple[Image.Image, np.ndarray]:
+    photo, truth = Image.new("RGB", (240, 320), ground), Image.new("1", (240, 320))
+    shape = [
+        (70, 60),
+        (170, 60),
+        (220, 130),
+        (190, 150),
+        (170, 120),
+        (170, 270),
+        (70, 270),
+        (70, 120),
+        (50, 150),
+        (20, 130),
+    ]
+    ImageDraw.Draw(photo).polygon(shape, fill=cloth)
+    ImageDraw.Draw(truth).polygon(shape, fill=1)
+    grain = np.random.default_rng(0).integers(-noise, noise + 1, (320, 240, 3))
+    return Image.fromarray((np.asarray(photo).astype(int) + grain).clip(0, 255).astype(np.uint8)), np.asarray(truth)
+
+
+def test_a_flat_lay_is_cut_out_and_an_unclear_one_left():
+    photo, truth = flat_lay()
+    mask = garment_mask(photo)
+    assert mask is not None and (mask & truth).sum() / (mask | truth).sum() > 0.9
+    cut, done = garment_on_white(photo, size=SIZE)
+    assert done and cut.size == SIZE[::-1] and np.asarray(cut)[0, 0].tolist() == [255, 255, 255]
+    noise = picture(100, 80)
+    kept, done = garment_on_white(noise, size=SIZE)
+    assert not done and kept.size == SIZE[::-1]
+    assert garment_mask(Image.new("RGB", (50, 60), "gray")) is None

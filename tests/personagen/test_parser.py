@@ -1,0 +1,157 @@
+"""The parser: it learns, is saved small, reads photos of any size, and SegFormer's labels are merged."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from personagen.masks import Part, layers_from_parts
+from personagen.parser import EMBEDDED, ParserMasker, ParserSizes, PersonParser, load_parser, save_parser
+from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
+from personagen.pretrain.parser import change
+from recsys.errors import ConfigError, DataError, ModelError
+
+LABELS = ["null", "hair", "skin", "t-shirt", "pants", "shoes"]
+PAINT = np.array([[230, 230, 230], [60, 30, 10], [240, 190, 150], [200, 20, 20], [20, 20, 200], [5, 5, 5]], np.uint8)
+
+
+def person(shift: int = 0) -> np.ndarray:
+    """Labels (96, 64) of a standing figure."""
+    values = np.zeros((96, 64), np.uint8)
+    left = 24 + shift
+    values[6:12, left + 3 : left + 13] = 1
+    values[12:20, left + 4 : left + 12] = 2
+    values[20:50, left : left + 16] = 3
+    values[50:84, left + 1 : left + 15] = 4
+    values[84:90, left : left + 16] = 5
+    return values
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    (root / "people" / "photos").mkdir(parents=True)
+    (root / "people" / "parsing").mkdir()
+    (root / "people" / "labels.json").write_text(json.dumps(LABELS))
+    for i in range(10):
+        values = person(shift=3 * (i % 5) - 6)
+        Image.fromarray(PAINT[values]).save(root / "people" / "photos" / f"{i:04d}.jpg", quality=95)
+        Image.fromarray(values).save(root / "people" / "parsing" / f"{i:04d}.png")
+    return root
+
+
+def settings(photos, out, **changes) -> PretrainConfig:
+    config = PretrainConfig(
+        stage="parser", output_dir=str(out), height=48, width=32, steps=40, batch_size=4, learning_rate=1e-2,
+        warmup_steps=2, ema_decay=0.8, bf16=False, device="cpu", evaluate_every=40, preview_every=40,
+        checkpoint_every=20, heldout_rows=4, parser=ParserConfig(str(photos), widths=(8, 16, 24), groups=4),
+    )  # fmt: skip
+    return replace(config, **changes)
+
+
+def test_the_stage_learns_goes_on_and_writes_a_parser(photos, tmp_path):
+    first = [step for step in pretrain(settings(photos, tmp_path / "whole")) if step.losses]
+    assert first[-1].losses["loss"] < 0.5 * first[0].losses["loss"]
+    assert first[-1].metrics is not None and first[-1].metrics["iou_ten"] > 0.5
+    halted = pretrain(settings(photos, tmp_path / "twice"))
+    for step in halted:
+        if step.step == 25:
+            halted.close()  # type: ignore[attr-defined]
+            break
+    assert len([step for step in pretrain(settings(photos, tmp_path / "twice")) if step.losses]) == 15
+    one, two = (load_file(tmp_path / run / "parser" / "model.safetensors") for run in ("whole", "twice"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    parse = load_parser(tmp_path / "whole" / "parser")
+    photo = Image.fromarray(PAINT[person()])
+    found = parse(photo)
+    assert found.shape == (96, 64) and found.dtype == np.uint8
+    assert (found[25:45, 28:36] == Part.UPPER).mean() > 0.9
+    mask = ParserMasker(parse)(photo, "upper")
+    assert mask[25:45, 28:36].all() and not mask[84:].any()
+
+
+def test_settings_and_data_are_refused(photos, tmp_path):
+    with pytest.raises(DataError, match="labels.json"):
+        list(pretrain(settings(tmp_path, tmp_path / "a")))
+    with pytest.raises(ConfigError, match="multiples"):
+        pretrain(settings(photos, tmp_path, parser=ParserConfig(str(photos), widths=(8, 15), groups=4)))
+
+
+def test_any_size_is_parsed_at_its_own_size():
+    torch.manual_seed(0)
+    model = PersonParser(ParserSizes((8, 16), 32, 24, 4)).eval()
+    for size in ((24, 32), (30, 90), (901, 1203)):
+        parts = model.parse(Image.new("RGB", size, "red"))
+        assert parts.shape == size[::-1] and parts.max() < len(Part)
+
+
+def test_saved_it_is_small_and_damage_is_named(tmp_path):
+    model = PersonParser(ParserSizes())
+    folder = save_parser(model, tmp_path / "parser")
+    assert (folder / "model.safetensors").stat().st_size < 6e6
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("head.bias")
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="head.bias"):
+        load_parser(folder)
+    with pytest.raises(ModelError, match="personagen pretrain"):
+        load_parser(tmp_path / "none")
+
+
+def test_the_masker_says_when_it_finds_nobody():
+    with pytest.raises(DataError, match="standing person"):
+        ParserMasker(lambda photo: np.zeros((photo.height, photo.width), np.uint8))(Image.new("RGB", (20, 30)), "upper")
+
+
+def test_labels_move_with_their_picture():
+    values = torch.from_numpy(person())[None].repeat(6, 1, 1).long()
+    x = values[:, None].float().repeat(1, 3, 1, 1) / 10
+    moved, labels = change(x, values, generator=torch.Generator().manual_seed(0))
+    assert labels.shape == values.shape and not torch.equal(labels, values)
+    assert moved.shape == x.shape and moved.abs().max() <= 1
+    bright = (moved - moved.amin((1, 2, 3), keepdim=True)).mean(1)
+    for i in range(6):
+        assert torch.corrcoef(torch.stack([bright[i].flatten(), labels[i].flatten().float()]))[0, 1] > 0.9
+
+
+def test_a_segformer_folder_is_read_and_another_refused(tmp_path):
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+    names = ["Background", "Hat", "Hair", "Sunglasses", "Upper-clothes", "Skirt", "Pants", "Dress", "Belt",
+             "Left-shoe", "Right-shoe", "Face", "Left-leg", "Right-leg", "Left-arm", "Right-arm", "Bag",
+             "Scarf"]  # fmt: skip
+
+    def write(folder, labels):
+        torch.manual_seed(0)
+        SegformerForSemanticSegmentation(SegformerConfig(
+            hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], num_attention_heads=[1, 1, 1, 1],
+            decoder_hidden_size=8, id2label=dict(enumerate(labels)), label2id={v: k for k, v in enumerate(labels)},
+        )).save_pretrained(folder)  # fmt: skip
+
+    write(tmp_path / "clothes", names)
+    parts = load_parser(tmp_path / "clothes")(Image.new("RGB", (40, 60), "blue"))
+    assert parts.shape == (60, 40) and parts.max() < len(Part)
+    write(tmp_path / "streets", [f"thing {i}" for i in range(18)])
+    with pytest.raises(ModelError, match="ATR"):
+        load_parser(tmp_path / "streets")
+
+
+@pytest.mark.skipif(not EMBEDDED.is_dir(), reason="the parser's weights are not in this checkout")
+def test_the_embedded_parser_loads():
+    assert load_parser()(Image.new("RGB", (30, 40))).shape == (40, 30)
+
+
+def test_a_coat_hangs_lower_than_a_top_and_bare_feet_are_spared():
+    parts = np.zeros((128, 96), np.uint8)
+    parts[8:20, 40:56] = Part.HEAD
+    parts[20:60, 36:60] = Part.UPPER
+    parts[60:90, 38:58] = Part.LOWER
+    parts[90:122, 40:46] = Part.SKIN
+    top, coat = layers_from_parts(parts, kind="upper"), layers_from_parts(parts, kind="outer")
+    assert not top.garment[60:].any() and coat.garment[60:79, 38:58].all() and not coat.others[60:79].any()
+    skirt = layers_from_parts(parts, kind="lower")
+    assert skirt.identity[118:122, 40:46].all() and skirt.limbs[95, 42] and not skirt.limbs[121, 42]
