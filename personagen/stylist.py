@@ -57,7 +57,7 @@ class StyleConfig:
     tryon_steps: int = 8
     tryon_guidance: float = 1.5
     scene_steps: int = 20
-    scene_guidance: float = 2.0
+    scene_guidance: float = 3.0
     negative_prompt: str = ""
     scene_size: tuple[int, int] | None = None
     scene_person: str = "a person"
