@@ -95,11 +95,6 @@ def weighted_error(
     return (rows if weights is None else rows * weights).mean()
 
 
-def with_prior(instance: Tensor, prior: Tensor, *, weight: float = 1.0) -> Tensor:
-    """Add DreamBooth's prior-preservation loss (arXiv 2208.12242, eq. 2) to the instance loss: both scalars."""
-    return instance + weight * prior
-
-
 def stratified_timesteps(
     count: int, *, n_steps: int, shift: float = 1.0, generator: torch.Generator | None = None
 ) -> Tensor:

@@ -16,7 +16,6 @@ from personagen.objective import (
     snr_weights,
     stratified_timesteps,
     weighted_error,
-    with_prior,
 )
 from recsys.errors import ConfigError
 
@@ -85,7 +84,6 @@ def test_the_region_is_normalised_within_each_row():
     assert weighted_error(output, target, region=torch.zeros(2, 1, 4, 4)).item() == 0
     weights = torch.tensor([0.0, 2.0])
     assert weighted_error(output, target, weights=weights, region=region).item() == pytest.approx(1.0)
-    assert with_prior(torch.tensor(1.0), torch.tensor(2.0), weight=0.5).item() == 2.0
 
 
 def test_timesteps_cover_all_levels_in_every_batch():
