@@ -98,10 +98,21 @@ def pictures() -> str:
     return _grid(["measure", "target", "measured (95 % interval)"], rows)
 
 
+def shoppers() -> str:
+    """One row a way to recommend to simulated shoppers."""
+    results = json.loads((RESULTS / "recsys-atelier.json").read_text())["results"]
+    names = list(next(iter(results.values())))
+    return _grid(
+        ["", *names], [[way, *(_bounded(figures[name]) for name in names)] for way, figures in results.items()]
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "ml-100k": lambda: recommenders("ml-100k"),
     "amazon-beauty": lambda: recommenders("amazon-beauty"),
+    "amazon-sports": lambda: recommenders("amazon-sports"),
     "ml-1m-clean": lambda: recommenders("ml-1m-clean", MANY_TARGETS), "pictures": pictures,
+    "atelier": shoppers,
 }  # fmt: skip
 
 

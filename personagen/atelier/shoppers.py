@@ -65,6 +65,11 @@ def _draw_taste(rng: np.random.Generator) -> dict[str, np.ndarray]:
     return {a: SHARPNESS[a] * rng.standard_normal(len(words)) / 2.0 for a, words in ASPECTS.items()}
 
 
+def base_popularity(n: int) -> np.ndarray:
+    """What everybody adds to the utility of each of ``n`` items, whatever their taste: (n,)."""
+    return 0.35 * np.random.default_rng(0).standard_normal(n)
+
+
 def purchase_odds(taste: dict[str, np.ndarray], index: dict[str, np.ndarray], popularity: np.ndarray) -> np.ndarray:
     """Probability (n,) of each item as the next purchase: softmax of taste plus popularity."""
     utility = popularity + sum(taste[a][index[a]] for a in ASPECTS)
@@ -80,7 +85,7 @@ def simulate(
     Tastes drift by a random walk. The last purchase is held out as ``target``. Popularity is the same for all seeds.
     """
     index = _one_hot(items)
-    popularity = 0.35 * np.random.default_rng(0).standard_normal(len(items))
+    popularity = base_popularity(len(items))
     out = []
     for user in range(n_users):
         rng = np.random.default_rng((seed, user))
