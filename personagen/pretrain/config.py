@@ -37,6 +37,10 @@ class VaeConfig:
     gradient_weight: float = 0.5
     ssim_weight: float = 0.1
     kl_weight: float = 1e-4
+    decoder_of: str | None = None
+    """A finished autoencoder whose decoder alone is trained on; its latents, and what was trained on them, stay."""
+    latent_noise: float = 0.0
+    """Up to this share of their deviation, noise is added to the latents, so that the decoder bears with some."""
     equivariance: float = 0.25
     """Share of the steps that decode halved latents to the halved picture (EQ-VAE, arXiv 2502.09509)."""
     statistics_rows: int = 1024

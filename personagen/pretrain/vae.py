@@ -1,4 +1,4 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Stage 1: train the autoencoder, on crops and then on full pictures.
 
@@ -7,11 +7,13 @@ needed. On a share of the steps latents and picture are both halved (EQ-VAE, arX
 latents smoother.
 """
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from recsys.types import Step
@@ -19,8 +21,10 @@ from recsys.types import Step
 from ..models.build import build_vae, decoder_sensitivity, latent_scale, transform_latents
 from .config import PretrainConfig
 from .corpus import Source, draw, heldout, open_corpora, pictures
+from .latents import load_encoder
 from .loop import choose_device, run
 from .preview import psnr, ssim, write_grid
+from .save import forget_paths, half_copy
 from .thumbnail import start_from_thumbnail
 
 
@@ -33,17 +37,9 @@ class VaeStage:
     """Autoencoder, its pictures and its loss."""
 
     def __init__(self, config: PretrainConfig) -> None:
-        size = config.vae
         self.config, self.device = config, choose_device(config.device)
         torch.manual_seed(config.seed)
-        self.vae = build_vae(
-            block_out_channels=size.block_out_channels,
-            latent_channels=size.latent_channels,
-            layers_per_block=size.layers_per_block,
-            norm_num_groups=size.norm_num_groups,
-            sample_size=config.height,
-        ).to(self.device)
-        start_from_thumbnail(self.vae)
+        self.vae = self._begin().to(self.device)
         self.modules: dict[str, nn.Module] = {"vae": self.vae}
         corpora = open_corpora(config.corpora, size=(config.height, config.width))
         self.sources, self.heldout = [], []
@@ -55,6 +51,24 @@ class VaeStage:
         self.heldout = self.heldout[: config.heldout_rows]
         self.rows = sum(len(source.rows) for source in self.sources)
 
+    def _begin(self) -> AutoencoderKL:
+        """Build a new autoencoder, or read a finished one and free its decoder."""
+        size = self.config.vae
+        if size.decoder_of is not None:
+            vae = load_encoder(size.decoder_of, device=self.device, bf16=self.config.bf16).vae
+            vae.decoder.requires_grad_(True)
+            vae.post_quant_conv.requires_grad_(True)
+            return vae.to(memory_format=torch.contiguous_format)
+        vae = build_vae(
+            block_out_channels=size.block_out_channels,
+            latent_channels=size.latent_channels,
+            layers_per_block=size.layers_per_block,
+            norm_num_groups=size.norm_num_groups,
+            sample_size=self.config.height,
+        )
+        start_from_thumbnail(vae)
+        return vae
+
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Return loss, l1, coarse (L1 of 8 x 8 means: colour comes sooner), gradient, 1 - ssim and kl of one batch."""
         settings = self.config.vae
@@ -62,6 +76,9 @@ class VaeStage:
         posterior = self.vae.encode(x).latent_dist
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         z = mean + (0.5 * logvar).exp() * torch.randn(mean.shape, generator=generator).to(mean)
+        if settings.latent_noise:
+            share = torch.rand(len(z), 1, 1, 1, generator=generator).to(z) * settings.latent_noise
+            z = z + share * z.std((0, 2, 3), keepdim=True) * torch.randn(z.shape, generator=generator).to(z)
         if torch.rand(1, generator=generator).item() < settings.equivariance:
             z, x = F.avg_pool2d(z, 2), F.avg_pool2d(x, 2)
         y = self.vae.decode(z).sample.float()
@@ -112,7 +129,12 @@ class VaeStage:
 
     @torch.no_grad()
     def export(self, folder: Path) -> Path:
-        """Scale the latents by what the decoder makes of them (`latent_scale`); save in diffusers' layout, float16."""
+        """Scale the latents by what the decoder makes of them (`latent_scale`); save in diffusers' layout, float16.
+
+        Where only the decoder was trained, the latents are left as they are.
+        """
+        if self.config.vae.decoder_of is not None:
+            return self._write(self.vae, folder)
         generator = torch.Generator().manual_seed(self.config.seed)
         drawn = draw(self.sources, self.config.vae.statistics_rows, generator=generator)
         latents = []
@@ -123,10 +145,13 @@ class VaeStage:
         cells = z.transpose(0, 1).flatten(1)
         sensitivity = decoder_sensitivity(self.vae, z[: self.config.vae.sensitivity_rows])
         matrix = latent_scale(torch.cov(cells), sensitivity, power=self.config.vae.sensitivity_power)
-        finished = type(self.vae).from_config(self.vae.config)
-        finished.load_state_dict(self.vae.state_dict())
+        finished = copy.deepcopy(self.vae)
         transform_latents(finished, mean=cells.mean(1).cpu(), matrix=matrix.cpu())
-        finished.half().save_pretrained(folder / "vae", safe_serialization=True)
+        return self._write(finished, folder)
+
+    def _write(self, vae: AutoencoderKL, folder: Path) -> Path:
+        half_copy(vae).save_pretrained(folder / "vae", safe_serialization=True)
+        forget_paths(folder / "vae")
         return folder / "vae"
 
     def _heldout_batches(self, *, limit: int | None = None) -> Iterator[Tensor]:

@@ -262,6 +262,16 @@ def test_an_autoencoder_starts_with_the_colours_of_its_pictures():
         )
 
 
+def test_a_decoder_can_be_trained_on_while_the_latents_stay(root, steps, tmp_path):
+    settings = tiny("vae", root, corpora={str(root / "corpus"): 1.0}, steps=3, output_dir=str(tmp_path))
+    vae = dataclasses.replace(settings.vae, decoder_of=str(root / "vae" / "vae"), latent_noise=0.3)
+    list(pretrain(dataclasses.replace(settings, vae=vae)))
+    before, after = (load_file(next((f / "vae").glob("*.safetensors"))) for f in (root / "vae", tmp_path))
+    changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
+    assert changed <= {"decoder", "post_quant_conv"} and "decoder" in changed
+    assert str(root) not in (tmp_path / "vae" / "config.json").read_text()
+
+
 @pytest.mark.parametrize(
     "stage, finished", [("vae", "vae"), ("text2image", "text2image/embedded"), ("tryon", "tryon/tryon")]
 )
