@@ -280,7 +280,7 @@ def main() -> None:
         "command": "python benchmarks/pictures.py " + " ".join(w.rsplit("/", 1)[-1] for w in sys.argv[1:]),
         "commit": commit,
         "steps": args.steps,
-        "guidance": args.guidance,
+        **({} if args.what == "personalisation" else {"guidance": args.guidance}),  # there the Stylist has its own
         **result,
         "cpu_seconds": round(time.process_time() - start),
         "torch": torch.__version__,

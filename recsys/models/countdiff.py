@@ -170,7 +170,8 @@ class CountDiff(nn.Module):
             items = self._items()
 
             def score(history: Tensor, rows: Tensor) -> Tensor:
-                logits = self._walk(history, seeds[rows], items, c.draws, c.steps, float(self.weight))
+                banned = self._banned(history) if exclude_seen else None
+                logits = self._walk(history, seeds[rows], items, c.draws, c.steps, float(self.weight), banned)
                 logs = logits.log_softmax(1)
                 return logs if c.draws == 1 else logs.unflatten(0, (-1, c.draws)).logsumexp(1) - math.log(c.draws)
 
@@ -183,13 +184,17 @@ class CountDiff(nn.Module):
         """
         check_history(history, self.n_items)
         check_range(draws=(draws, 1, 4096))
-        left = (history != PAD).sum(1, keepdim=True) < self.n_items
-        banned = history * left if self.once else None
+        banned = self._banned(history)
         with evaluating(self):
             items = self._items()
             seeds = user_seeds(history, generator=generator)
             logits = self._walk(history, seeds, items, draws, self.config.sample_steps, 1.0, banned)
             return _mean(logits, items[0]).view(len(history), draws, -1)
+
+    def _banned(self, history: Tensor) -> Tensor | None:
+        """What nobody takes again: the items seen, for users whom that leaves any."""
+        left = (history != PAD).sum(1, keepdim=True) < self.n_items
+        return history * left if self.once else None
 
     def item_embeddings(self) -> Tensor:
         """Return the embeddings (n+1, d) that generation lands on, row 0 padding."""
