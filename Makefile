@@ -39,7 +39,7 @@ install: .venv/.run
 	@touch $@
 
 .venv/.lint: .venv/.test
-	$(PIP) -e '.[test,lint]'
+	$(PIP) -e '.[test,lint,plot]'
 	@touch $@
 
 # The page's tests drive Debian's chromium; where it cannot be installed they skip and say so.

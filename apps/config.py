@@ -22,7 +22,7 @@ class StyleConfig:
     person: str | None = None
     """Photo of the user (JPEG, PNG or WebP); none: a person rendered by the atelier."""
     mask: str | None = None
-    """Picture of the photo's size, white where it may be repainted; none: guessed by proportion."""
+    """Picture of the photo's size, white where it may be repainted; none: found by the parser."""
     mask_region: str = "upper"
     """What the mask uncovers: upper, lower or dress; garments of the other regions are passed over."""
     recommender: str | None = None

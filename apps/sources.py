@@ -18,6 +18,7 @@ from personagen.atelier.trace import Camera
 from personagen.catalog import AtelierCatalog, Catalog, FolderCatalog
 from personagen.images import load_image
 from personagen.masks import REGION, mask_from_file
+from personagen.parser import ParserMasker, load_parser
 from recsys.datasets import read_interactions
 from recsys.errors import ConfigError, DataError
 
@@ -135,7 +136,8 @@ class Folder:
 def sitter_from_photo(person: str | Path, mask: str | Path | None, *, region: str = "upper") -> Sitter:
     """Read a photo and, where given, its mask, which serves the kinds of `region`: upper, lower or dress.
 
-    Without a mask the region is guessed by the proportions of one person standing upright in the middle.
+    Without a mask the embedded parser finds the region; where it finds no garment, the region is guessed by the
+    proportions of one person standing upright in the middle.
     Raises: ConfigError for another region; DataError for a missing or damaged file.
     """
     if region not in REGIONS:
@@ -145,8 +147,15 @@ def sitter_from_photo(person: str | Path, mask: str | Path | None, *, region: st
     if mask is not None:
         drawn = mask_from_file(mask, size=size)
         return Sitter(image, lambda kind: drawn if REGION.get(kind) == region else None)
-    note = f"no mask for {person}: guessed by the proportions of one person standing upright; --mask FILE is better"
-    return Sitter(image, lambda kind: guess_mask(size, REGION[kind]) if kind in REGION else None, note)
+    note = f"no mask for {person}: found by the parser, or guessed where it finds no garment; --mask FILE is better"
+    return Sitter(image, lambda kind: _found_mask(image, kind) if kind in REGION else None, note)
+
+
+def _found_mask(image: Image.Image, kind: str) -> np.ndarray:
+    try:
+        return ParserMasker(load_parser())(image, kind)
+    except DataError:
+        return guess_mask((image.height, image.width), REGION[kind])
 
 
 REGIONS = {"upper": (0.16, 0.53, 0.30), "lower": (0.46, 0.95, 0.24), "dress": (0.16, 0.80, 0.28)}

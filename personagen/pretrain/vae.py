@@ -1,4 +1,5 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportOptionalMemberAccess=false
 # diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Stage 1: train the autoencoder, on crops and then on full pictures.
 
