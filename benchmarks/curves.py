@@ -26,6 +26,7 @@ from recsys.evaluate import evaluate, intervals
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 PLOTS = recommend.HERE.parent / "docs" / "plots"
 CALLS = (1, 2, 4, 8, 16, 50, 500)
@@ -110,16 +111,20 @@ def _draw(found: dict[str, Any], kind: str, label: str, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(6, 3.6), dpi=120, layout="constrained")
     for name, points in curves.items():
         xs, ys = [point["x"] for point in points], [point["y"] for point in points]
-        (line,) = axes.plot(xs, ys, marker="o", markersize=3.5, linewidth=1.6, label=name)
+        colour = f"C{list(found).index(name)}"  # the same in all plots
+        axes.plot(xs, ys, marker="o", markersize=3.5, linewidth=1.6, label=name, color=colour)
         if "interval_95" in points[0]:
             low, high = zip(*(point["interval_95"] for point in points))
-            axes.fill_between(xs, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+            axes.fill_between(xs, low, high, color=colour, alpha=0.12, linewidth=0)
     if kind != "training":
         axes.set_xscale("log")
         ticks = sorted({point["x"] for points in curves.values() for point in points})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-    axes.set(xlabel=label, ylabel="NDCG@10", ylim=(0, None))
+        axes.set_ylim(bottom=0)
+    axes.set(xlabel=label, ylabel="NDCG@10" if kind != "training" else "NDCG@10 on validation")
+    if kind == "training":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
     axes.legend(frameon=False)
