@@ -148,14 +148,17 @@ def sitter_from_photo(person: str | Path, mask: str | Path | None, *, region: st
         drawn = mask_from_file(mask, size=size)
         return Sitter(image, lambda kind: drawn if REGION.get(kind) == region else None)
     note = f"no mask for {person}: found by the parser, or guessed where it finds no garment; --mask FILE is better"
-    return Sitter(image, lambda kind: _found_mask(image, kind) if kind in REGION else None, note)
+    parts = cache(lambda: load_parser()(image))  # once for all kinds, and only where a mask is wanted
 
+    def mask_for(kind: str) -> np.ndarray | None:
+        if kind not in REGION:
+            return None
+        try:
+            return ParserMasker(lambda _: parts())(image, kind)
+        except DataError:
+            return guess_mask(size, REGION[kind])
 
-def _found_mask(image: Image.Image, kind: str) -> np.ndarray:
-    try:
-        return ParserMasker(load_parser())(image, kind)
-    except DataError:
-        return guess_mask((image.height, image.width), REGION[kind])
+    return Sitter(image, mask_for, note)
 
 
 REGIONS = {"upper": (0.16, 0.53, 0.30), "lower": (0.46, 0.95, 0.24), "dress": (0.16, 0.80, 0.28)}
