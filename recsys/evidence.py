@@ -100,7 +100,7 @@ def add_evidence(logits: Tensor, seen: Tensor, *, trust: Tensor, kappa: Tensor) 
 
 
 def _nothing(rows: Tensor, table: TransitionTable) -> Tensor:
-    return torch.zeros(len(rows), len(table.degrees), device=rows.device)
+    return torch.zeros(len(rows), len(table.starts) - 1, device=rows.device)
 
 
 def _power(degree: Tensor, power: float) -> Tensor:

@@ -112,7 +112,13 @@ class TransitionTable(nn.Module):
         self.register_buffer("follows", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("weights", torch.zeros(0))
         self._table: Transitions | None = None
-        self.degrees = torch.zeros(n_items + 1)
+        self._degrees = torch.zeros(n_items + 1)
+
+    @property
+    def degrees(self) -> Tensor:
+        """Sum each item's row: (n+1,). Raises: ModelError as `table`."""
+        self.table()
+        return self._degrees
 
     @property
     def filled(self) -> bool:
@@ -131,7 +137,7 @@ class TransitionTable(nn.Module):
             raise ModelError("there are no counts; call prepare(sequences), or load saved weights, first.")
         if self._table is None or self._table.weights is not self.weights:
             self._table = Transitions(self.starts, self.follows, self.weights).with_dense()
-            self.degrees = self._table.degrees()
+            self._degrees = self._table.degrees()
         return self._table
 
     def _load_from_state_dict(self, state_dict, prefix, *rest):
