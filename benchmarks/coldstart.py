@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import recommend
 import torch
+from report import RESULTS, write_report
+from rows import BRIEF, LARGE
 from torch import Tensor
 
 from recsys import datasets
@@ -31,7 +33,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "countdiff": {"layers": 1, "dropout": 0.5},
     "sasrec": {"layers": 1, "dropout": 0.3, "id_dropout": 0.5, "max_softmax": 2000},
 }
-PLANS = {"countdiff": recommend.BRIEF, "sasrec": recommend.LARGE}
+PLANS = {"countdiff": BRIEF, "sasrec": LARGE}
 SHARE = 0.1
 
 
@@ -77,11 +79,10 @@ def main() -> int:
         grown = _trained(name, warm, features, neighbours, args.seed)
         found[name] = _figures(grown, cold, old, args.seed)
         print(name, found[name], flush=True)
-    recommend._write(
-        recommend.HERE / "results" / f"recsys-{args.data}-coldstart.json",
+    write_report(
+        RESULTS / f"recsys-{args.data}-coldstart.json",
         {
             "benchmark": "recsys-coldstart",
-            "command": f"python benchmarks/coldstart.py --data {args.data} --models {' '.join(args.models)}",
             "protocol": "a tenth of the items left out of training; full ranking of old and new items, seen masked",
             "items": n,
             "new_items": n - warm.n_items,

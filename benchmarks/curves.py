@@ -19,6 +19,8 @@ import matplotlib
 import numpy as np
 import recommend
 import torch
+from report import HERE, RESULTS, write_report
+from rows import ROWS, row_of
 
 from recsys import datasets
 from recsys.data import Split
@@ -28,7 +30,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
-PLOTS = recommend.HERE.parent / "docs" / "plots"
+PLOTS = HERE.parent / "docs" / "plots"
 CALLS = (1, 2, 4, 8, 16, 50, 500)
 EDGES = (3, 6, 10, 20, 50, 100, 1000)
 METRIC = "ndcg@10"
@@ -38,7 +40,7 @@ def main() -> int:
     """Measure and draw what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", default="ml-100k", choices=datasets.names())
-    parser.add_argument("--models", nargs="+", required=True, choices=list(recommend.ROWS))
+    parser.add_argument("--models", nargs="+", required=True, choices=list(ROWS))
     parser.add_argument("--cases", type=int, default=1000, help="test cases of the plot against calls")
     parser.add_argument("--root")
     parser.add_argument("--runs", default="runs/recsys")
@@ -47,7 +49,7 @@ def main() -> int:
     split, runs = datasets.load(args.data, root=args.root), Path(args.runs) / args.data
     found = {name: _measured(name, split, runs / name, args) for name in args.models}
     about = {"benchmark": "recsys-curves", "data": args.data, "metric": f"{METRIC}, test, seen items masked, seed 0"}
-    recommend._write(recommend.HERE / "results" / f"recsys-{args.data}-curves.json", about | {"models": found})
+    write_report(RESULTS / f"recsys-{args.data}-curves.json", about | {"models": found})
     PLOTS.mkdir(parents=True, exist_ok=True)
     for kind, label in (("calls", "network calls"), ("history", "items in the history"), ("training", "epoch")):
         _draw(found, kind, label, PLOTS / f"recsys-{args.data}-{kind}.png")
@@ -56,10 +58,11 @@ def main() -> int:
 
 def _measured(name: str, split: Split, runs: Path, args: argparse.Namespace) -> dict[str, Any]:
     """The three curves of one model: each a list of {x, y} and, where cases were averaged, an interval."""
-    row = recommend.FEWER.get(args.data, {}).get(name, recommend.ROWS[name])
-    report = json.loads((recommend.HERE / "results" / f"recsys-{args.data}-{name}.json").read_text())
-    model, _ = recommend._trained(row, report["settings"], split, 0, runs)
-    folder = recommend._folder(runs, report["settings"], 0)
+    row = row_of(args.data, name)
+    report = json.loads((RESULTS / f"recsys-{args.data}-{name}.json").read_text())
+    settings = row.base | report["settings"]  # a result that is older than a setting does not name it
+    model, _ = recommend.trained(row, settings, split, 0, runs)
+    folder = recommend.folder_of(runs, settings, 0)
     curve = folder / "curve.json"
     trained = json.loads(curve.read_text()) if curve.exists() else []
     values = dict(np.load(runs / "per_case.npz"))[METRIC]

@@ -31,7 +31,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from recommend import HERE, _cpu, _folder, _git, _write, _write_cases
+from recommend import folder_of, write_cases
+from report import RESULTS, cpu, git, write_json
 
 from recsys import datasets
 from recsys.augment import Augment, Augmented, augmented_split
@@ -76,7 +77,7 @@ class Place:
 
     def folder(self, name: str, settings: dict[str, Any]) -> Path:
         """Return the folder of what `settings` describes."""
-        return _folder(self.runs / name, settings, self.seed)
+        return folder_of(self.runs / name, settings, self.seed)
 
 
 def main() -> int:
@@ -89,9 +90,9 @@ def main() -> int:
     for arm in args.arms:
         done = runs / f"{arm}.json"
         if not done.exists() or not set(args.seeds) <= set(json.loads(done.read_text())["seeds"]):
-            _write(done, _measure(arm, data, args.seeds, runs))
+            write_json(done, _measure(arm, data, args.seeds, runs))
         print(f"{arm} done", flush=True)
-    _write(HERE / "results" / f"enhance-{name}.json", _result(name, data, runs, args))
+    write_json(RESULTS / f"enhance-{name}.json", _result(name, data, runs, args))
     return 0
 
 
@@ -140,7 +141,7 @@ def _measure(arm: str, data: Data, seeds: list[int], runs: Path) -> dict[str, An
         found["about"].append(about)
         print(arm, "seed", seed, {k: round(v, 4) for k, v in reports[-1].metrics.items()}, flush=True)
     cases = {name: np.mean([r.per_case[name] for r in reports], axis=0) for name in reports[0].per_case}
-    _write_cases(runs / arm / "per_case.npz", cases)
+    write_cases(runs / arm / "per_case.npz", cases)
     return found
 
 
@@ -299,9 +300,9 @@ def _about(args: argparse.Namespace) -> dict[str, Any]:
         "benchmark": "enhance",
         "command": f"python benchmarks/enhance.py {words} --seeds {' '.join(map(str, args.seeds))}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": _git("rev-parse", "HEAD"),
-        "changed_files": _git("status", "--porcelain", "--", "recsys", "benchmarks").splitlines(),
-        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "threads_used": args.threads},
+        "commit": git("rev-parse", "HEAD"),
+        "changed_files": git("status", "--porcelain", "--", "recsys", "benchmarks").splitlines(),
+        "hardware": {"cpu": cpu(), "cores": os.cpu_count(), "threads_used": args.threads},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
     }
 

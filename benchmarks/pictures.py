@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from report import RESULTS, write_report
 
 from personagen.atelier.agnostic import agnostic_mask
 from personagen.atelier.captions import person_caption
@@ -41,7 +39,6 @@ from personagen.evaluate import (
 )
 from personagen.models import load_text2image, load_tryon
 
-RESULTS = Path(__file__).parent / "results"
 SIZE = (192, 144)
 Case = tuple[Sitting, GarmentSpec, list[GarmentSpec]]
 
@@ -275,20 +272,9 @@ def main() -> None:
     torch.set_num_threads(1)
     start = time.process_time()
     result = COMMANDS[args.what](args)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    report = {
-        "command": "python benchmarks/pictures.py " + " ".join(w.rsplit("/", 1)[-1] for w in sys.argv[1:]),
-        "commit": commit,
-        "steps": args.steps,
-        **({} if args.what == "personalisation" else {"guidance": args.guidance}),  # there the Stylist has its own
-        **result,
-        "cpu_seconds": round(time.process_time() - start),
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"pictures-{args.what}.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps(report, indent=1))
+    guidance = {} if args.what == "personalisation" else {"guidance": args.guidance}  # there the Stylist has its own
+    report = {"steps": args.steps, **guidance, **result, "cpu_seconds": round(time.process_time() - start)}
+    print(write_report(args.out / f"pictures-{args.what}.json", report))
 
 
 if __name__ == "__main__":

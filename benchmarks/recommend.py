@@ -13,17 +13,18 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from report import RESULTS, cpu, git, write_json
+from rows import ROWS, Row, row_of
 
 from recsys import datasets
 from recsys.data import Split, pad
@@ -34,115 +35,15 @@ from recsys.evaluate import (
     intervals,
     intra_list_distance,
     novelty,
-    rank_cases,
 )
 from recsys.models import MODELS
-from recsys.models.dreamrec import DreamRecConfig
 from recsys.texts import text_features, text_neighbours
 from recsys.train import TrainConfig, train
 from recsys.types import Step
 
-HERE = Path(__file__).resolve().parent
 CUTOFFS = (5, 10, 20)
 CHOSEN_BY = "ndcg@10"
 TEXT_DIMENSIONS, BEYOND = 256, 10
-PAPER = {key: value for key, value in asdict(DreamRecConfig.paper(1)).items() if key != "n_items"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the table: a model, the settings to choose from, and how it is trained (None: it is only fitted).
-
-    A setting named "train.x" goes to the training configuration, the others to the model's.
-    """
-
-    model: str
-    candidates: tuple[dict[str, Any], ...] = ({},)
-    train: dict[str, Any] | None = None
-    base: dict[str, Any] = field(default_factory=dict)
-    texts: bool = False
-    """Whether the model also reads the items' texts, as features and as neighbours."""
-
-
-NEURAL = {"epochs": 40, "batch_size": 64, "learning_rate": 3e-3, "patience": 5}
-PREFIXES = NEURAL | {"epochs": 400, "batch_size": 256, "validate_every": 10, "validate_cases": 400}  # one a row a step
-SHORT = {"max_len": 20, "layers": 1, "sample_steps": 4}
-ROW_WISE = {"epochs": 25, "batch_size": 200, "max_length": 1000, "learning_rate": 3e-3, "validate_every": 5}
-ROW_WISE |= {"validate_cases": 1500}  # a row of training is a user's whole sequence
-LATER = {"predict": "later", "objective": "softmax", "hidden": [200], "steps": 1}
-LATENT = {"predict": "later", "latent": 50, "hidden": [100], "steps": 1}
-MASKED = {"validate_every": 4, "validate_cases": 400}  # beams cost more than training
-ROWS = {
-    "popularity": Row("popularity"),
-    "markov-last": Row("markov", ({"window": 1, "degree_power": 0.0},)),
-    "markov": Row(
-        "markov",
-        tuple(
-            {"decay": decay, "window": window, "degree_power": power}
-            for decay in (0.5, 0.7, 0.9)
-            for window in (10, 20)
-            for power in (0.5, 0.75)
-        ),
-    ),
-    "ease": Row("ease", tuple({"ridge": ridge} for ridge in (50.0, 500.0, 2000.0))),
-    "ease-recency": Row(
-        "ease",
-        (
-            {"recency": "linear", "ridge": 200.0},
-            {"recency": "linear", "ridge": 1000.0},
-            {"recency": "geometric", "decay": 0.7, "ridge": 200.0},
-            {"recency": "geometric", "decay": 0.9, "ridge": 50.0},
-            {"recency": "geometric", "decay": 0.9, "ridge": 200.0},
-            {"recency": "geometric", "decay": 0.9, "ridge": 500.0},
-        ),
-    ),
-    "sasrec": Row("sasrec", ({"dropout": 0.3},), NEURAL),
-    "gru4rec": Row("gru4rec", tuple({"dropout": dropout} for dropout in (0.3, 0.1)), NEURAL),
-    "preferdiff": Row("preferdiff", tuple({"weight": weight} for weight in (0.0, 2.0)), NEURAL),
-    "diffurec": Row("diffurec", tuple({"delta": delta} for delta in (0.001, 1.0)), PREFIXES, SHORT),
-    "diqdiff": Row("diqdiff", tuple({"contrast": contrast} for contrast in (1.0, 0.1)), PREFIXES, SHORT),
-    "dreamrec-paper": Row(
-        "dreamrec",
-        tuple({"train.learning_rate": rate} for rate in (1e-4, 1e-3, 1e-2)),
-        {"epochs": 150, "batch_size": 256, "patience": 10, "validate_every": 5, "validate_cases": 400},
-        PAPER,
-    ),
-    "dreamrec": Row("dreamrec", tuple({"dropout": dropout, "terminal": 0.8} for dropout in (0.3, 0.2, 0.1)), NEURAL),
-    "countdiff": Row("countdiff", tuple({"dropout": dropout} for dropout in (0.3, 0.2)), NEURAL),
-    "countdiff-text": Row("countdiff", tuple({"dropout": dropout} for dropout in (0.3, 0.2)), NEURAL, texts=True),
-    "diffrec-paper": Row("diffrec", ({},), ROW_WISE | {"batch_size": 400, "learning_rate": 1e-3, "epochs": 50}),
-    "diffrec": Row("diffrec", ({},), ROW_WISE, LATER),
-    "tdiffrec": Row("diffrec", ({"w_min": 0.1}, {"w_min": 0.5}), ROW_WISE, LATER),
-    "ldiffrec": Row("ldiffrec", ({},), ROW_WISE | {"epochs": 80}, LATENT),
-    "ddsr": Row("ddsr", tuple({"noise": noise} for noise in (0.05, 0.2)), NEURAL, {"layers": 1}),
-    "maskedids": Row(
-        "maskedids", tuple({"dropout": dropout} for dropout in (0.3, 0.1)), NEURAL | MASKED, {"layers": 1}
-    ),
-}
-LARGE = {"epochs": 15, "batch_size": 256, "learning_rate": 3e-3, "patience": 3, "validate_cases": 3000}
-SMALLER = {"layers": 1, "max_softmax": 2000}
-BRIEF = LARGE | {"epochs": 6, "batch_size": 128, "learning_rate": 1e-3, "patience": 2}  # an exact softmax: dearer
-SPARSE = {
-    "sasrec": Row("sasrec", ({"dropout": 0.3},), LARGE, SMALLER),
-    "countdiff": Row("countdiff", ({"dropout": 0.5},), BRIEF, {"layers": 1}),
-    "countdiff-text": Row("countdiff", ({"dropout": 0.5},), BRIEF, {"layers": 1}, texts=True),
-}
-FEWER = {  # less to choose from and smaller networks where the catalogue is large, so that a seed takes minutes
-    "amazon-beauty": SPARSE
-    | {
-        "ease": Row("ease", ({"ridge": 200.0},)),
-        "ease-recency": Row("ease", ({"recency": "geometric", "decay": 0.7, "ridge": 50.0},)),
-        "dreamrec": Row("dreamrec", ({"dropout": 0.1, "terminal": 0.8},), LARGE, SMALLER),
-        "dreamrec-paper": Row(
-            "dreamrec",
-            ({"train.learning_rate": 1e-3},),
-            {"epochs": 60, "batch_size": 256, "patience": 6, "validate_every": 5, "validate_cases": 400},
-            PAPER,
-        ),
-    },
-    "amazon-sports": SPARSE,
-    "ml-1m-clean": {"tdiffrec": Row("diffrec", ({"w_min": 0.1},), ROW_WISE, LATER)},
-}
 
 
 def main() -> int:
@@ -151,13 +52,13 @@ def main() -> int:
     torch.set_num_threads(args.threads)
     split = datasets.load(args.data, root=args.root)
     for name in args.models:
-        row = FEWER.get(args.data, {}).get(name, ROWS[name])
-        place = HERE / "results" / f"recsys-{args.data}-{name}.json"
+        row = row_of(args.data, name)
+        place = RESULTS / f"recsys-{args.data}-{name}.json"
         wanted = args.seeds if row.train is not None else [0]
         if place.exists() and set(wanted) <= {seed["seed"] for seed in json.loads(place.read_text())["seeds"]}:
             print(f"{place.name} is there already")
             continue
-        _write(place, _measure(name, row, split, wanted, args))
+        write_json(place, _measure(name, row, split, wanted, args))
         print(f"{place.name} written", flush=True)
     _compare(args.data, Path(args.runs) / args.data)
     return 0
@@ -195,7 +96,7 @@ def _measure(name: str, row: Row, split: Split, seeds: list[int], args: argparse
             {k: round(v, 4) for k, v in reports[0].metrics.items() if "10" in k},
             flush=True,
         )
-    _write_cases(runs / "per_case.npz", _mean_cases(masked))
+    write_cases(runs / "per_case.npz", _mean_cases(masked))
     return _about(name, args) | {
         "data": args.data,
         "model": name,
@@ -212,9 +113,9 @@ def _measure(name: str, row: Row, split: Split, seeds: list[int], args: argparse
 
 def _choice(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: Path) -> dict[str, Any]:
     """Measure one candidate on validation; it is cached beside its checkpoints."""
-    cache = _folder(runs, row.base | settings, seed) / "valid.json"
+    cache = folder_of(runs, row.base | settings, seed) / "valid.json"
     if not cache.exists():
-        model, spent = _trained(row, row.base | settings, split, seed, runs)
+        model, spent = trained(row, row.base | settings, split, seed, runs)
         begin = time.process_time()
         report = evaluate(model, split.valid, at=(10,), resamples=0, generator=torch.Generator().manual_seed(seed))
         found = {
@@ -223,7 +124,7 @@ def _choice(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: P
             "train_cpu_s": spent,
             "cpu_s": time.process_time() - begin,
         }
-        _write(cache, found)
+        write_json(cache, found)
     found = json.loads(cache.read_text())
     print("candidate", settings, round(found["valid"][CHOSEN_BY], 4), f"{found['train_cpu_s']:.1f} CPU-s", flush=True)
     return found
@@ -233,17 +134,15 @@ def _seed(
     row: Row, settings: dict[str, Any], split: Split, seed: int, runs: Path
 ) -> tuple[dict[str, Any], tuple[Report, Report]]:
     """Train (or take up) one seed and measure it on test, masked and unmasked."""
-    model, spent = _trained(row, settings, split, seed, runs)
+    model, spent = trained(row, settings, split, seed, runs)
     reports = []
     for exclude_seen in (True, False):
         draws = torch.Generator().manual_seed(seed)
         reports.append(evaluate(model, split.test, at=CUTOFFS, exclude_seen=exclude_seen, resamples=0, generator=draws))
-    draws = torch.Generator().manual_seed(seed)
-    lists = rank_cases(model, split.test, BEYOND, generator=draws)
     result = {
         "seed": seed,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad) if row.train is not None else 0,
-        "beyond_accuracy": _beyond(lists, split),
+        "beyond_accuracy": _beyond(reports[0].ranked[:, :BEYOND], split),
         "train_cpu_s": round(spent, 2),
         "decode_cpu_s_per_1000": _decoding(model, split, seed),
         "masked": reports[0].metrics,
@@ -258,12 +157,12 @@ def _beyond(lists: np.ndarray, split: Split) -> dict[str, float]:
     counts = np.bincount(np.concatenate(split.train), minlength=split.n_items + 1)
     found = {f"novelty_bits@{BEYOND}": novelty(lists, counts)}
     if split.item_names is not None:
-        features = text_features(split.item_names, dimensions=TEXT_DIMENSIONS).numpy()
-        found[f"intra_list_distance@{BEYOND}"] = intra_list_distance(lists, features)
+        features = _described(split.item_names)
+        found[f"intra_list_distance@{BEYOND}"] = intra_list_distance(lists, features.numpy())
     return found
 
 
-def _trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: Path) -> tuple[Any, float]:
+def trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: Path) -> tuple[Any, float]:
     """Build and train a model, or take up its checkpoints; return it and the CPU-seconds spent in all."""
     build, config = MODELS[row.model]
     own = {key: value for key, value in settings.items() if not key.startswith("train.")}
@@ -276,7 +175,7 @@ def _trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: 
     begin = time.process_time()
     if row.train is None:
         return model.fit(split.train), time.process_time() - begin
-    folder = _folder(runs, settings, seed)
+    folder = folder_of(runs, settings, seed)
     clock = folder / "cpu_s.txt"
     before = float(clock.read_text()) if clock.exists() else 0.0
     plan = TrainConfig(seed=seed, **(row.train | loop))
@@ -291,24 +190,30 @@ def _trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: 
     return model, float(clock.read_text())
 
 
+@cache
+def _described(texts: tuple[str, ...]) -> torch.Tensor:
+    """Features of the items' texts, the same for every seed and row."""
+    return text_features(texts, dimensions=TEXT_DIMENSIONS)
+
+
 def _note_epoch(path: Path, step: Step) -> None:
     """Append an epoch's loss and validation figure to a run's training curve."""
     curve = json.loads(path.read_text()) if path.exists() else []
     kept = [point for point in curve if point["step"] < step.step]  # a resumed run may come by again
     figure = (step.metrics or {})[CHOSEN_BY]
-    _write(path, [*kept, {"step": step.step, "epoch": step.epoch, "loss": step.losses["loss"], CHOSEN_BY: figure}])
+    write_json(path, [*kept, {"step": step.step, "epoch": step.epoch, "loss": step.losses["loss"], CHOSEN_BY: figure}])
 
 
 def _with_texts(build: Any, config: Any, split: Split, own: dict[str, Any]) -> Any:
     """Build a model that knows items by id and by text."""
     texts = split.item_names or ()
-    features = text_features(texts, dimensions=TEXT_DIMENSIONS)
+    features = _described(texts)
     model = build(config(n_items=split.n_items, items="both", n_features=features.shape[1], **own), features=features)
     model.set_neighbours(text_neighbours(texts))
     return model
 
 
-def _folder(runs: Path, settings: dict[str, Any], seed: int) -> Path:
+def folder_of(runs: Path, settings: dict[str, Any], seed: int) -> Path:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = runs / f"{digest}-seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -359,7 +264,7 @@ def _compare(data: str, runs: Path) -> None:
                     found[f"{name} - {other}, {metric}"] = {"mean": mean, "interval_95": [low, high]}
     if found:
         note = "test, masked, means over seeds; paired bootstrap over cases"
-        _write(HERE / "results" / f"recsys-{data}-differences.json", {"data": data, "what": note, "differences": found})
+        write_json(RESULTS / f"recsys-{data}-differences.json", {"data": data, "what": note, "differences": found})
 
 
 def _about(name: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -369,37 +274,18 @@ def _about(name: str, args: argparse.Namespace) -> dict[str, Any]:
         "benchmark": "recsys",
         "command": f"python benchmarks/recommend.py --data {args.data} --models {name} --seeds {seeds}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": _git("rev-parse", "HEAD"),
-        "changed_files": _git(
+        "commit": git("rev-parse", "HEAD"),
+        "changed_files": git(
             "status", "--porcelain", "--untracked-files=no", "--", "recsys", "benchmarks"
         ).splitlines(),
-        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "threads_used": args.threads},
+        "hardware": {"cpu": cpu(), "cores": os.cpu_count(), "threads_used": args.threads},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
     }
 
 
-def _write_cases(path: Path, cases: dict[str, np.ndarray]) -> None:
+def write_cases(path: Path, cases: dict[str, np.ndarray]) -> None:
     part = path.with_name("part.npz")
     np.savez(part, allow_pickle=False, **cases)
-    os.replace(part, path)
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _write(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     os.replace(part, path)
 
 

@@ -11,8 +11,8 @@ import sys
 from typing import Any
 
 import numpy as np
-import recommend
 import torch
+from report import RESULTS, write_report
 
 from personagen.atelier.shoppers import ASPECTS, base_popularity, catalogue, simulate
 from personagen.models import FOLDER
@@ -46,10 +46,7 @@ def main() -> int:
         "embedded recommender": _figures(ranked, targets, words),
         "true taste": _figures(_top(taste, histories), targets, words),
     }
-    recommend._write(
-        recommend.HERE / "results" / "recsys-atelier.json",
-        {"benchmark": "shoppers", "command": "python benchmarks/shoppers.py", "shoppers": SHOPPERS, "results": found},
-    )
+    write_report(RESULTS / "recsys-atelier.json", {"benchmark": "shoppers", "shoppers": SHOPPERS, "results": found})
     for name, figures in found.items():
         print(f"{name:36}", {key: round(value["mean"], 3) for key, value in figures.items()})
     return 0

@@ -12,10 +12,7 @@ subject-prior.json.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from report import RESULTS, write_report
 
 from personagen.evaluate import bootstrap_interval
 from personagen.images import load_image
@@ -32,7 +30,6 @@ from personagen.subject import SubjectConfig, train_subject
 from personagen.subject.evaluate import likeness
 from personagen.subject.loaded import load_subjects
 
-RESULTS = Path(__file__).parent / "results"
 SUBJECTS = ("backpack", "can", "rc_car", "duck_toy", "grey_sloth_plushie", "vase")
 PROMPTS = ("a photo of a sks {}", "a photo of a sks {} on a beach", "a photo of a sks {} in the snow",
            "a photo of a sks {} in a city at night")  # fmt: skip
@@ -126,19 +123,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as work:
         result = measure(args, Path(work))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    report = {
-        "command": "python benchmarks/subject.py " + " ".join(w.rsplit("/", 1)[-1] for w in sys.argv[1:]),
-        "commit": commit,
-        "seed": args.seed,
-        "steps": args.steps,
-        **result,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"subject{'-prior' if args.prior else ''}.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps(report, indent=1))
+    report = {"seed": args.seed, "steps": args.steps, **result}
+    print(write_report(args.out / f"subject{'-prior' if args.prior else ''}.json", report))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from report import RESULTS, write_report
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from personagen.adapters import Lora, attach
@@ -35,7 +36,6 @@ from personagen.subject.base import encode_prompts, noise_schedule, predict, sca
 from personagen.subject.examples import Example, PromptCache
 from personagen.subject.train import Learner, prompts_of
 
-RESULTS = Path(__file__).parent / "results"
 PROMPT = "a photo of a sks dog"
 
 
@@ -208,21 +208,15 @@ def main() -> None:
         if done.returncode:
             sys.exit(done.stderr)
         found[variant] = json.loads(done.stdout.strip().splitlines()[-1])
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     report = {
-        "command": "python benchmarks/subject_speed.py " + " ".join(sys.argv[1:]),
-        "commit": commit,
         **found,
         "speed": found["ours"]["steps_per_second"] / found["plain"]["steps_per_second"],
         "speed_cpu": found["ours"]["steps_per_cpu_second"] / found["plain"]["steps_per_cpu_second"],
         "memory": found["ours"]["peak_mib"] / found["plain"]["peak_mib"],
         "device": torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
     }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"subject-speed-{args.size}.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps(report, indent=1))
+    print(write_report(args.out / f"subject-speed-{args.size}.json", report))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import json
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
+from report import RESULTS, write_report
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -35,7 +35,6 @@ from personagen.tryon_attention import attention_tensors, load_attention, self_a
 from personagen.tryon_fast import FastMode, GarmentMemory, plan_steps
 from recsys.errors import ModelError
 
-RESULTS = Path(__file__).parent / "results"
 STEPS = 4
 
 
@@ -235,13 +234,8 @@ def main() -> None:
     torch.set_num_threads(1)
     start = time.process_time()
     result = COMMANDS[args.what](args)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    report = {"command": "python benchmarks/tryon.py " + " ".join(w.rsplit("/", 1)[-1] for w in sys.argv[1:]),
-              "commit": commit, **result, "cpu_seconds": round(time.process_time() - start),
-              "torch": torch.__version__, "machine": platform.machine()}  # fmt: skip
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"tryon-{args.what}.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps(report, indent=1))
+    report = {**result, "cpu_seconds": round(time.process_time() - start)}
+    print(write_report(args.out / f"tryon-{args.what}.json", report))
 
 
 if __name__ == "__main__":

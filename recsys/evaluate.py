@@ -29,6 +29,8 @@ class Report:
     exclude_seen: bool
     seen_targets: float
     """Share of targets that are in their own case's history; a masked evaluation can never find those."""
+    ranked: np.ndarray
+    """The rankings that were scored: items (C, K) int64 to the highest cut-off, 0 where a user has fewer left."""
 
 
 def evaluate(
@@ -74,6 +76,7 @@ def evaluate(
         len(cases),
         exclude_seen,
         float(np.concatenate(seen).mean()),
+        ranked,
     )
 
 

@@ -1,0 +1,49 @@
+"""What every result says of itself, and how it reaches the disk."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def write_report(path: Path, result: dict[str, Any]) -> str:
+    """Write a result with the command that made it (paths by their last part), commit and versions; return the JSON."""
+    words = [word.rsplit("/", 1)[-1] for word in sys.argv[1:]]
+    report = {
+        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words]),
+        "commit": git("rev-parse", "--short", "HEAD"),
+        **result,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+    write_json(path, report)
+    return path.read_text(encoding="utf-8")
+
+
+def git(*words: str) -> str:
+    """What git says of this checkout; nothing outside of one."""
+    done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def cpu() -> str:
+    """Name the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
