@@ -11,6 +11,8 @@ from .types import PAD, Batch
 
 SOURCES = ("id", "features", "both")
 
+CHUNKED = nn.LinearCrossEntropyOptions(batch_chunk_size=128)
+
 
 class ItemTable(nn.Module):
     """Row i is item i's embedding (d) and bias, row 0 padding; an item with features needs no training of its own.
@@ -118,7 +120,9 @@ def cross_entropy(
     """
     n = len(embedding) - 1
     if n <= limit:
-        return F.cross_entropy(torch.addmm(bias[1:], query * scale, embedding[1:].T), target - 1)
+        return F.linear_cross_entropy(
+            query * scale, embedding[1:], target - 1, linear_bias=bias[1:], options=CHUNKED
+        )  # never holds all (N, n) logits
     drawn = torch.randint(1, n + 1, (limit,), generator=generator, device=query.device)
     negative = torch.addmm(bias[drawn] + math.log(n / limit), query * scale, embedding[drawn].T)
     negative = negative.masked_fill(drawn == target.unsqueeze(1), -torch.inf)
