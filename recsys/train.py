@@ -119,8 +119,8 @@ def train(
 ) -> Generator[Step, None, None]:
     """Train `model` (a Recommender with `loss(batch, generator=)`) on split.train; yield a Step after each update.
 
-    A model with `prepare(sequences)` is given split.train first, for what it counts or clusters; one with `tune(score)`
-    may choose how it ranks before each validation, by config.metric on the validation cases.
+    A model with `prepare(sequences)` is given split.train first, for what it counts or clusters; one with `tune(cases)`
+    may fit how it ranks to all of split.valid when training has come to its end (not where the loop is left before).
 
     At the end of an epoch the step carries the metrics on split.valid. Training stops after config.patience validations
     without improvement. However the loop ends (the end, `break`, `close()`), the model then holds the weights that were
@@ -144,6 +144,8 @@ def train(
         raise
     _save(run, folder)
     _load_best(run)
+    if hasattr(model, "tune") and len(split.valid) > 0:
+        model.tune(split.valid)  # type: ignore[operator]
 
 
 def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: Accelerator) -> _Run:
@@ -256,14 +258,8 @@ def _validate(run: _Run) -> dict[str, float] | None:
         return None
     cutoff = int(config.metric.partition("@")[2])
 
-    def measure() -> dict[str, float]:
-        draws = _generator(config.seed, 4, 0, device=run.accelerator.device)
-        return evaluate(_On(run), run.valid, at=(cutoff,), resamples=0, generator=draws).metrics
-
-    tune = getattr(run.model, "tune", None)
-    if tune is not None:
-        tune(lambda: measure()[config.metric])
-    metrics = measure()
+    draws = _generator(config.seed, 4, 0, device=run.accelerator.device)
+    metrics = evaluate(_On(run), run.valid, at=(cutoff,), resamples=0, generator=draws).metrics
     if metrics[config.metric] > run.best:
         run.best, run.stale = metrics[config.metric], 0
         run.best_weights = {name: value.detach().clone() for name, value in run.model.state_dict().items()}

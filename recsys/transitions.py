@@ -74,8 +74,36 @@ def count_transitions(items: Tensor, owners: Tensor, n_items: int, *, decay: flo
         discount = torch.full((len(new),), decay ** (gap - 1), dtype=torch.float64)
         codes, inverse = torch.unique(torch.cat([codes, new]), return_inverse=True)
         weights = torch.zeros(len(codes), dtype=torch.float64).index_add_(0, inverse, torch.cat([weights, discount]))
-    rows = torch.bincount(codes // width, minlength=width)
-    return Transitions(torch.cat([torch.zeros(1, dtype=torch.int64), rows.cumsum(0)]), codes % width, weights)
+    return _by_row(codes, weights, width)
+
+
+def count_together(items: Tensor, owners: Tensor, n_items: int, *, window: int) -> Transitions:
+    """Count the pairs of items at most `window` places apart, in either order; arguments as in `count_transitions`."""
+    forth = count_transitions(items, owners, n_items, decay=1.0, window=window)
+    rows = torch.repeat_interleave(torch.arange(n_items + 1), forth.starts.diff())
+    codes = torch.cat([rows * (n_items + 1) + forth.follows, forth.follows * (n_items + 1) + rows])
+    codes, inverse = torch.unique(codes, return_inverse=True)
+    weights = torch.zeros(len(codes), dtype=torch.float64).index_add_(0, inverse, forth.weights.repeat(2))
+    return _by_row(codes, weights, n_items + 1)
+
+
+def thinned(counted: Transitions, *, keep: int) -> Transitions:
+    """Keep the largest `keep` entries of each row."""
+    n, every, codes, weights = len(counted.starts) - 1, counted.with_dense(), [], []
+    for rows in torch.arange(n, device=counted.follows.device).split(512):
+        blank = torch.zeros(len(rows), n, device=rows.device)
+        full = every.spread(rows.unsqueeze(1), torch.ones_like(blank[:, :1]), out=blank)
+        items = full.topk(min(keep, n), dim=1).indices.sort(dim=1).values
+        best = full.gather(1, items)
+        codes.append((rows.unsqueeze(1) * n + items)[best > 0])
+        weights.append(best[best > 0])
+    return _by_row(torch.cat(codes), torch.cat(weights), n)
+
+
+def _by_row(codes: Tensor, weights: Tensor, n: int) -> Transitions:
+    """Sort out entries by their codes row·n + column, which ascend."""
+    rows = torch.bincount(codes // n, minlength=n)
+    return Transitions(torch.cat([rows.new_zeros(1), rows.cumsum(0)]), codes % n, weights)
 
 
 def nearest(features: Tensor, *, count: int = 50) -> Transitions:

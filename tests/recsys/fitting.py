@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from recsys.data import Cases
 from recsys.types import Batch
 
 
@@ -13,7 +14,9 @@ def batch_of(sequences) -> Batch:
 
 
 def fit(model, sequences, *, epochs, lr=5e-3, seed=0):
-    """Train with Adam in batches of 64; return the model."""
+    """Train with Adam in batches of 64; return the model. One with `tune` is tuned on a sixth that is held out."""
+    held_out = sequences[: len(sequences) // 6] if hasattr(model, "tune") else []
+    sequences = sequences[len(held_out) :]
     if hasattr(model, "prepare"):
         model.prepare(sequences)
     batch, generator = batch_of(sequences), torch.Generator().manual_seed(seed)
@@ -23,4 +26,6 @@ def fit(model, sequences, *, epochs, lr=5e-3, seed=0):
             optimizer.zero_grad()
             model.loss(Batch(batch.history[rows], batch.target[rows]), generator=generator)["loss"].backward()
             optimizer.step()
+    if held_out:
+        model.tune(Cases([row[:-1] for row in held_out], [row[-1:] for row in held_out]))
     return model

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.data import pad
+from recsys.data import Cases, pad
 from recsys.errors import ModelError
-from recsys.evidence import Discount, add_evidence, followers, likeness, others_followers, prefixes, word_counts
+from recsys.evidence import Discount, spread_back, word_counts
 from recsys.models.countdiff import CountDiff, CountDiffConfig
 from recsys.models.counting import flatten
-from recsys.transitions import Transitions, TransitionTable, count_transitions
-from recsys.types import Batch
+from recsys.stacking import Counted, pseudospherical_loss
+from recsys.transitions import Transitions, TransitionTable, count_together, count_transitions, thinned
 
 N = 12
 DISCOUNT = Discount(decay=0.7, window=3, power=0.5)
@@ -58,18 +58,26 @@ def _model(sequences) -> CountDiff:
     return model
 
 
-def test_a_sequence_does_not_find_its_own_transitions():
-    """Leaving one out equals counting all others, at every position."""
-    sequences = _sequences()
-    model = _model(sequences)
-    batch = Batch(pad([s[:-1] for s in sequences]), pad([s[1:] for s in sequences]))
-    known = batch.target > 0
-    found = others_followers(model.counts, batch, known, discount=DISCOUNT)
-    rows, places = known.nonzero(as_tuple=True)
-    for row, place, counts in zip(rows.tolist(), places.tolist(), found, strict=True):
-        others = _model(sequences[:row] + sequences[row + 1 :])
-        history = batch.history[row : row + 1, : place + 1]
-        torch.testing.assert_close(counts, followers(others.counts, history, discount=DISCOUNT)[0])
+def test_what_was_taken_together_counts_in_either_order_and_the_largest_are_kept():
+    counted = count_together(*flatten(_sequences(), N), N, window=2)
+    truth = _by_hand(_sequences(), 1.0, 2)
+    truth = truth + truth.T
+    dense = counted.with_dense().dense
+    assert dense is not None
+    torch.testing.assert_close(dense, truth.float())
+    few = thinned(counted, keep=3)
+    assert int(few.starts.diff().max()) == 3
+    torch.testing.assert_close(few.degrees(), truth.float().topk(3, dim=1).values.sum(1))
+
+
+def test_recent_items_are_discounted_by_age_and_by_the_sum_of_their_row():
+    table, truth = TransitionTable(N), _by_hand(_sequences(), 0.7, 3)
+    table.set(_counted(_sequences()))
+    history = torch.tensor([[0, 3, 5, 2], [0, 0, 0, 0]])
+    rows = truth[[2, 5, 3]] / truth.sum(1)[[2, 5, 3], None].clamp(min=1) ** 0.5
+    found = spread_back(table, history, discount=DISCOUNT)
+    torch.testing.assert_close(found[0], (rows[0] + 0.7 * rows[1] + 0.49 * rows[2]).float())
+    assert not found[1].any()
 
 
 def test_counts_are_needed_and_are_saved_with_the_weights():
@@ -81,33 +89,21 @@ def test_counts_are_needed_and_are_saved_with_the_weights():
     assert torch.equal(empty.recommend(history, 4).items, model.recommend(history, 4).items)
 
 
-def test_likeness_to_recent_items_counts_them_by_age():
-    generator = torch.Generator().manual_seed(0)
-    alike = torch.rand(N + 1, N + 1, generator=generator) * (torch.rand(N + 1, N + 1, generator=generator) < 0.4)
-    alike[0] = 0
-    table = TransitionTable(N)
-    table.set(Transitions(torch.cat([torch.zeros(1), (alike > 0).sum(1).cumsum(0)]).long(),
-                          alike.nonzero()[:, 1], alike[alike > 0]))  # fmt: skip
-    batch = Batch(torch.tensor([[0, 3, 5, 2]]), torch.tensor([[3, 5, 2, 7]]))
-    items, ages = prefixes(batch, batch.target > 0)
-    assert items.tolist() == [[0, 0, 0, 0], [0, 3, 0, 0], [0, 3, 5, 0], [0, 3, 5, 2]]
-    found = likeness(table, items, ages, discount=Discount(decay=0.5, window=2))
-    expected = torch.stack([alike[0], alike[3], alike[5] + alike[3] / 2, alike[2] + alike[5] / 2])
-    torch.testing.assert_close(found, expected)
-    features = torch.rand(N + 1, 4, generator=generator)
-    found = word_counts(features, items, ages, discount=Discount(decay=0.5, window=2))
-    expected = torch.stack([0 * features[0], features[3], features[5] + features[3] / 2, features[2] + features[5] / 2])
-    torch.testing.assert_close(found, expected)
+def test_words_of_recent_items_are_counted_by_age():
+    features = torch.rand(N + 1, 4)
+    found = word_counts(features, torch.tensor([[3, 5, 2]]), discount=Discount(decay=0.5, window=2))
+    torch.testing.assert_close(found[0], features[2] + features[5] / 2)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.9])
-def test_evidence_adds_to_logits_with_the_right_gradients_whether_sparse_or_dense(share):
+def test_what_was_counted_adds_to_logits_with_the_right_gradients_whether_sparse_or_dense(share):
     generator = torch.Generator().manual_seed(0)
     seen = torch.rand(6, 200, generator=generator) * (torch.rand(6, 200, generator=generator) < share)
-    trust, kappa = torch.rand(6, generator=generator), torch.tensor(20.0)
-    leaves = [x.requires_grad_() for x in (torch.randn(6, 200, generator=generator), trust, kappa)]
-    plain = leaves[0] + leaves[1].unsqueeze(1) * torch.log1p(seen * leaves[2])
-    found = add_evidence(leaves[0] * 1, seen, trust=leaves[1], kappa=leaves[2])
+    leaves = [
+        x.requires_grad_() for x in (torch.randn(6, 200, generator=generator), torch.tensor(0.7), torch.tensor(20.0))
+    ]
+    plain = leaves[0] + leaves[1] * torch.log1p(seen * leaves[2])
+    found = Counted.of(seen).add_to(leaves[0] * 1, weight=leaves[1], kappa=leaves[2])
     torch.testing.assert_close(found, plain)
     weights = torch.randn(6, 200, generator=generator)
     wanted = torch.autograd.grad((plain * weights).sum(), leaves)
@@ -115,10 +111,44 @@ def test_evidence_adds_to_logits_with_the_right_gradients_whether_sparse_or_dens
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("order", [1.0, 1.5, 2.0, 4.0])
+def test_the_pseudospherical_score_is_proper_and_is_the_spherical_one_at_order_two(order):
+    """Its expectation is least where the probabilities are the true ones."""
+    truth = torch.tensor([0.5, 0.3, 0.15, 0.05])
+
+    def expected(logits):
+        losses = [pseudospherical_loss(logits.unsqueeze(0), torch.tensor([i]), order=order) for i in range(4)]
+        return torch.stack(losses) @ truth
+
+    start = truth.log().requires_grad_()
+    (gradient,) = torch.autograd.grad(expected(start), start)
+    assert gradient.abs().max() < 1e-6
+    assert expected(truth.log()) < expected(1.3 * truth.log()) and expected(truth.log()) < expected(0.7 * truth.log())
+    spherical = truth / truth.norm()
+    if order == 2.0:
+        torch.testing.assert_close(expected(truth.log()), 2 * (1 - (spherical * truth).sum()))
+
+
+def test_stacking_finds_whom_to_trust():
+    """Of a network that is wrong and counts that are right, the counts get the weight."""
+    sequences = [np.roll(np.arange(1, N + 1), -start)[:6] for start in range(N)] * 3
+    model = CountDiff(CountDiffConfig(N, d=8, max_len=10, layers=1, window=3))
+    model.prepare(sequences)
+    cases = Cases([row[:-1] for row in sequences], [row[-1:] for row in sequences])
+    model.tune(cases)
+    assert model.weights[2] > 3 * model.weights[0].abs()
+    top = model.recommend(pad(cases.histories), 1).items[:, 0]
+    assert torch.equal(top, torch.tensor([int(row[-1]) for row in sequences]))
+    before = model.state_dict()["weights"].clone()
+    model.tune(cases)
+    assert torch.equal(model.weights, before)
+
+
 def test_a_new_item_is_ranked_by_its_text_though_nothing_followed_it():
     features, sequences = torch.randn(N + 1, 4), _sequences()
     model = CountDiff(CountDiffConfig(N, d=8, layers=1, items="both", n_features=4), features=features)
     model.prepare(sequences)
+    model.weights.fill_(1.0)
     history = torch.tensor([[3, 5]])
     before = model.recommend(history, 10, exclude_seen=False)
     grown = model.with_items(features[7:8])
@@ -127,8 +157,7 @@ def test_a_new_item_is_ranked_by_its_text_though_nothing_followed_it():
     assert [i for i in found.items[0].tolist() if i != N + 1][:10] == before.items[0].tolist()
     likes = Transitions(torch.tensor([0] * 6 + [1] * (N - 3)), torch.tensor([N + 1]), torch.tensor([1.0]))  # 5 -> new
     ranked = model.with_items(features[7:8], neighbours=likes).recommend(history, N + 1, exclude_seen=False)
-    place = (found.items[0] == N + 1).nonzero(), (ranked.items[0] == N + 1).nonzero()
-    assert place[1] < place[0] or place[1] == 0
+    assert ranked.scores[ranked.items == N + 1] > found.scores[found.items == N + 1] + 0.5
 
 
 def test_what_is_generated_was_not_seen_before():
