@@ -80,12 +80,11 @@ ROWS = {
 }
 LARGE = {"epochs": 15, "batch_size": 256, "learning_rate": 3e-3, "patience": 3, "validate_cases": 3000}
 SMALLER = {"layers": 1, "max_softmax": 2000}
+STACKED = ({"dropout": 0.1},), LARGE | {"epochs": 20}, SMALLER
 SPARSE = {
-    "sasrec": Row(
-        "sasrec", ({"dropout": 0.3}, {"dropout": 0.5}), LARGE | {"epochs": 40, "batch_size": 128}, {"layers": 1}
-    ),
-    "countdiff": Row("countdiff", ({"dropout": 0.1},), LARGE | {"epochs": 20}, SMALLER),
-    "countdiff-text": Row("countdiff", ({"dropout": 0.3},), LARGE | {"epochs": 30}, SMALLER, texts=True),
+    "sasrec": Row("sasrec", ({"dropout": 0.3},), LARGE | {"epochs": 30}, SMALLER),
+    "countdiff": Row("countdiff", *STACKED),
+    "countdiff-text": Row("countdiff", *STACKED, texts=True),
 }
 FEWER = {  # less to choose from and smaller networks where the catalogue is large, so that a seed takes minutes
     "amazon-beauty": SPARSE
