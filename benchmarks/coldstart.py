@@ -14,14 +14,14 @@ import numpy as np
 import recommend
 import torch
 from report import RESULTS, write_report
-from rows import BRIEF, LARGE
+from rows import LARGE, STACKED
 from torch import Tensor
 
 from recsys import datasets
 from recsys.data import Cases, Split
 from recsys.errors import DataError
 from recsys.evaluate import Report, evaluate
-from recsys.evidence import Discount, likeness
+from recsys.evidence import Discount, spread_back
 from recsys.models import MODELS
 from recsys.ranking import rank_in_chunks
 from recsys.texts import text_features, text_neighbours
@@ -30,10 +30,10 @@ from recsys.transitions import Transitions, TransitionTable
 from recsys.types import PAD, Ranking
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "countdiff": {"layers": 1, "dropout": 0.5},
+    "countdiff": {"layers": 1, "dropout": 0.1, "id_dropout": 0.5, "max_softmax": 2000},
     "sasrec": {"layers": 1, "dropout": 0.3, "id_dropout": 0.5, "max_softmax": 2000},
 }
-PLANS = {"countdiff": BRIEF, "sasrec": LARGE}
+PLANS = {"countdiff": STACKED[1], "sasrec": LARGE}
 SHARE = 0.1
 
 
@@ -50,8 +50,7 @@ class Alike:
         """Rank by the discounted likeness to the last ten items."""
 
         def score(history: Tensor, rows: Tensor) -> Tensor:
-            ages = torch.arange(history.shape[1] - 1, -1, -1).expand_as(history)
-            scores = likeness(self.table, history, ages, discount=Discount(0.3, 10))
+            scores = spread_back(self.table, history, discount=Discount(0.3, 10))
             scores[:, PAD] = -torch.inf
             return scores
 

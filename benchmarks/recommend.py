@@ -179,7 +179,9 @@ def trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: P
     clock = folder / "cpu_s.txt"
     before = float(clock.read_text()) if clock.exists() else 0.0
     plan = TrainConfig(seed=seed, **(row.train | loop))
+    went_on = False
     for step in train(model, split, plan, folder=folder / "checkpoints", resume=True):
+        went_on = True
         if step.metrics:
             clock.write_text(str(before + time.process_time() - begin))
             _note_epoch(folder / "curve.json", step)
@@ -187,6 +189,8 @@ def trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: P
                 f"  epoch {step.epoch:.0f} loss {step.losses['loss']:.4f} {CHOSEN_BY} {step.metrics[CHOSEN_BY]:.4f}",
                 flush=True,
             )
+    if went_on:  # with what a model does at the end of training; a finished run that is taken up again spends it twice
+        clock.write_text(str(before + time.process_time() - begin))
     return model, float(clock.read_text())
 
 

@@ -23,12 +23,14 @@ x0_hat = sum_i p(i | x_t, history) e_i: one step from noise ranks by the prior i
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..data import Cases, pad
+from ..denoiser import PosteriorDenoiser
 from ..errors import ConfigError, check_range
 from ..evidence import Discount, spread_back, word_counts
 from ..items import grow
@@ -158,13 +160,10 @@ class CountDiff(nn.Module):
             logits = self._add(own * weights[0] + bias * weights[1], evidence, weights, log_kappa, word_weights)
             return pseudospherical_loss(_without(logits, banned), target, order=self.config.order)
 
-        start = (
-            self.weights.new_tensor(START),
-            self.log_kappa.new_tensor(KAPPA),
-            torch.full_like(self.word_weights, 0.5),
-        )
-        found = minimise(loss, start)
-        self.weights.copy_(found[0]), self.log_kappa.copy_(found[1]), self.word_weights.copy_(found[2])
+        numbers = (self.weights, self.log_kappa, self.word_weights)
+        start = [self.weights.new_tensor(START), self.log_kappa.new_tensor(KAPPA), torch.full_like(numbers[2], 0.5)]
+        for kept, found in zip(numbers, minimise(loss, start), strict=True):
+            kept.copy_(found)
 
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
@@ -245,8 +244,9 @@ class CountDiff(nn.Module):
 
     def _query(self, x: Tensor, t: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """The query of the network's prior and what x_t (N, d) says, both (N, d)."""
-        seen = self.net.denoiser.evidence[t].unsqueeze(-1) * x
-        return self.net.denoiser(x, t, condition) - seen, seen
+        denoiser = cast(PosteriorDenoiser, self.net.denoiser)
+        seen = denoiser.evidence[t].unsqueeze(-1) * x
+        return denoiser(x, t, condition) - seen, seen
 
     def _evidence(self, history: Tensor) -> tuple[list[Counted | None], Tensor | None]:
         """What every expert says of history (B, L), and the words (B, f) in it."""
