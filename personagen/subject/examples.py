@@ -104,7 +104,7 @@ def draw_rows(
     Pictures come in a new random order each epoch. share: weight of all rows together. stream: 0 for the subject, 1 for
     the class.
     """
-    batch = config.train_batch_size * config.gradient_accumulation_steps
+    batch = int(config.train_batch_size or 1) * config.gradient_accumulation_steps
     generator = torch.Generator().manual_seed((config.seed * 1_000_003 + step) * 2 + stream)
     times = stratified_timesteps(batch, n_steps=n_steps, generator=generator)
     rows = []

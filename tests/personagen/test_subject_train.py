@@ -10,8 +10,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from personagen.adapters import FILE
@@ -120,6 +122,35 @@ def same_checkpoint(first: Path, second: Path) -> None:
         for name, value in one.tensors[group].items():
             assert torch.equal(value, two.tensors[group][name]), f"{group}: {name}"
     assert one.state["losses"] == two.state["losses"]
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "rate"), [("prodigyopt", "prodigy", 1.0), ("bitsandbytes", "adamw8bit", 1e-2)]
+)
+def test_optimisers_of_other_packages_learn_and_resume(package, name, rate, root, tmp_path):
+    pytest.importorskip(package)
+    whole = settings(root, tmp_path / "whole", optimizer=name, learning_rate=rate, max_train_steps=9)
+    train_to(whole, 6)
+    parts = replace(whole, output_dir=str(tmp_path / "parts"))
+    train_to(parts, 3)
+    train_to(replace(parts, resume_from_checkpoint="latest"), 6)
+    same_checkpoint(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_thing_is_set_into_scenes(root, tmp_path):
+    photos = tmp_path / "photos"
+    write_pictures(photos, count=1)  # nothing stands out in it
+    y, x = np.mgrid[-1:1:80j, -1:1:60j]
+    disc = np.where((x**2 + (0.75 * y) ** 2 < 0.2)[..., None], (200, 30, 30), (150, 160, 150)).astype(np.uint8)
+    Image.fromarray(disc).save(photos / "disc.png")
+    config = settings(root, tmp_path / "run", instance_data_dir=str(photos), scenes=["on a beach"], max_train_steps=2)
+    *_, last = train(config)
+    made = sorted((tmp_path / "run" / "scenes").glob("disc-?.png"))
+    assert len(made) == 2 and last.metrics["reload"] == 0.0
+    for path in made:
+        picture = np.asarray(Image.open(path)).astype(int)
+        assert picture.shape == (16, 16, 3) and np.abs(picture[9, 8] - (200, 30, 30)).max() < 40
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["pictures"] == 3
 
 
 RUN = """
