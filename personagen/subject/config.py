@@ -78,6 +78,9 @@ class SubjectConfig:
     """Phrases such as "on a beach": the subject is cut out of its photos and set into pictures of these scenes, which
     the base model paints. Null: the scenes that the embedded model knows, for preset object on it; else none."""
 
+    cache_dir: str | None = None
+    """Folder that keeps latents and embeddings for further runs on the same pictures; null: in memory alone."""
+
     with_prior_preservation: bool = False
     """Train on pictures of the class as well, so that the class is not overwritten by the subject."""
     class_data_dir: str | None = None
@@ -249,6 +252,6 @@ def same_run(first: dict[str, Any], second: SubjectConfig) -> list[str]:
     free = {"resume_from_checkpoint", "max_train_steps", "device", "output_dir", "checkpointing_steps",
             "checkpoints_total_limit", "validation_steps", "num_validation_images", "validation_prompt", "consent",
             "validation_inference_steps", "guidance_scale", "instance_data_dir", "class_data_dir",
-            "pretrained_model_name_or_path", "single_file_layout", "allow_download"}  # fmt: skip
+            "pretrained_model_name_or_path", "single_file_layout", "allow_download", "cache_dir"}  # fmt: skip
     names = [field.name for field in fields(second) if field.name not in free]
     return [name for name in names if first.get(name) != getattr(second, name)]

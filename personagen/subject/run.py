@@ -99,7 +99,7 @@ def _encode(learner: Learner, pictures: list[Picture], side: int) -> Iterator[St
             done += 1
             yield _preparing("cached", done / total)
     if not learner.words_are_trained:
-        learner.prompts = PromptCache()
+        learner.prompts = PromptCache(config.cache_dir)
         learner.prompts.fill(learner.pipe, prompts_of(learner))
     learner.park()
     learner.schedule = replace(learner.schedule, abar=learner.schedule.abar.to(learner.device))

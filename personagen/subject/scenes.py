@@ -56,7 +56,7 @@ def set_into_scenes(
             write_png(image, path)
             write_png(shape.point(lambda value: max(value, GROUND)), path.with_suffix(".mask.png"))
             caption = f"{config.instance_prompt} {scene}".strip()
-            digest = hashlib.sha256(f"{picture.sha256} {scene}".encode()).hexdigest()
+            digest = hashlib.sha256(image.tobytes()).hexdigest()
             found.append(Picture(path, caption, size, digest, path.with_suffix(".mask.png")))
     yield found
 
