@@ -260,10 +260,11 @@ def watched(config: SubjectConfig, stop: Event) -> Iterator[tuple[str, float, st
         if time.monotonic() - last < PAUSE and not step.metrics:
             continue
         last, total = time.monotonic(), int(config.max_train_steps or 1)
-        write_curve(losses, out / "now.png", label="loss")
+        curve = out / f"loss-{step.step:06d}{'-end' if step.metrics else ''}.png"  # a browser keeps what has one name
+        write_curve(losses, curve, label="loss")
         grids = sorted((out / "samples").glob("step-*.png")) if step.metrics else []
         text = f"Step {step.step} of {total}" + (f", loss {losses[-1]:.3f}" if losses else "")
-        yield text, step.step / total, str(out / "now.png"), str(grids[-1]) if grids else None
+        yield text, step.step / total, str(curve), str(grids[-1]) if grids else None
 
 
 def keep_subject(visit: Visit, config: SubjectConfig) -> str:

@@ -3,7 +3,9 @@
 Flags carry the names that users of diffusers' training scripts know. A setting that is null takes the preset's value.
 """
 
-from dataclasses import dataclass, fields, replace
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from recsys.errors import ConfigError
@@ -105,6 +107,9 @@ class SubjectConfig:
     """Adapt the feed-forward layers besides attention."""
     use_rslora: bool = False
     use_dora: bool = False
+    concepts: list[str] = field(default_factory=lambda: ["s"])
+    """Names of the new words: <s0>, <s1>. Several name the subjects of one adapter: {dog} in a caption becomes the
+    words <dog0><dog1> of the dog alone. Subjects that are to be stacked need names of their own."""
     new_tokens: int = 0
     """New words <s0>, <s1>, ... whose embeddings are learnt (textual inversion; with an adapter: pivotal tuning)."""
 
@@ -190,8 +195,13 @@ def placeholder(config: SubjectConfig) -> str:
 
 
 def token_names(config: SubjectConfig) -> list[str]:
-    """Name the new tokens: <s0>, <s1>, ..."""
-    return [f"<s{i}>" for i in range(config.new_tokens)]
+    """Name the new tokens: <s0>, <s1>, ..., those of each concept in a row."""
+    return new_words(config.concepts, config.new_tokens)
+
+
+def new_words(concepts: Sequence[str], count: int) -> list[str]:
+    """Name `count` new tokens for each concept."""
+    return [f"<{concept}{i}>" for concept in concepts for i in range(count)]
 
 
 def check_config(config: SubjectConfig) -> None:
@@ -234,6 +244,14 @@ def _check_ranges(config: SubjectConfig) -> None:
 
 
 def _check_combinations(config: SubjectConfig) -> None:
+    sound = all(re.fullmatch(r"[a-z][a-z_]{0,30}", concept) for concept in config.concepts)
+    if (
+        not sound
+        or not config.concepts
+        or len(set(config.concepts)) < len(config.concepts)
+        or "token" in config.concepts
+    ):
+        raise ConfigError(f"concepts are {config.concepts}; give different names of small letters and _, not token.")
     for theirs, ours in ALIASES.items():
         if getattr(config, theirs) is not None and getattr(config, ours) is not None:
             raise ConfigError(f"{theirs} and {ours} are one setting, both were given; leave one out.")

@@ -25,7 +25,7 @@ from recsys.types import Step
 from ..adapters import Lora, attach
 from ..models.quiet import quiet
 from .base import ENCODERS, encode_prompts, noise_schedule
-from .config import SubjectConfig, placeholder, same_run, token_names
+from .config import SubjectConfig, new_words, placeholder, same_run, token_names
 from .examples import Example, PromptCache, Row, chunks, draw_rows
 from .loss import Chunk, chunk_loss
 from .optimizer import build_optimizer, rate_factor, settings_of
@@ -334,5 +334,7 @@ def steps_of(learner: Learner) -> Iterator[Step]:
 
 
 def with_placeholder(caption: str, config: SubjectConfig) -> str:
-    """Replace {token} and the word TOK of a caption by what stands for the subject."""
+    """Replace {token} and the word TOK of a caption by what stands for the subject, {NAME} by a concept's new words."""
+    for concept in config.concepts if config.new_tokens else ():
+        caption = caption.replace(f"{{{concept}}}", "".join(new_words([concept], config.new_tokens)))
     return re.sub(r"\{token\}|\bTOK\b", placeholder(config), caption)

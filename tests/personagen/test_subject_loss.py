@@ -173,6 +173,8 @@ def test_zero_terminal_snr_needs_v_prediction(tmp_path):
 def test_words_for_the_subject_are_replaced_in_captions():
     config = SubjectConfig(instance_data_dir="x", name="dog")
     assert with_placeholder("{token} and TOK by a STOKER", config) == "sks and sks by a STOKER"
+    two = replace(config, concepts=["dog", "bag"], new_tokens=2)
+    assert with_placeholder("a {bag} with a {dog}", two) == "a <bag0><bag1> with a <dog0><dog1>"
 
 
 def test_every_picture_comes_once_an_epoch(tmp_path):

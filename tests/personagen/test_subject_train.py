@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from personagen.adapters import FILE
 from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, train_subject
+from personagen.subject.loaded import load_subjects, phrase
 from personagen.subject.tokens import load_tokens
 from recsys.checkpoint import load_latest
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
@@ -173,6 +174,17 @@ def test_latents_and_embeddings_are_kept_on_disk(family, root, tmp_path, monkeyp
     train(replace(config, output_dir=str(tmp_path / "d"), pretrained_model_name_or_path=str(tmp_path / "other")))
     same_checkpoint(tmp_path / "a", tmp_path / "c")
     assert len(list(kept.iterdir())) == 2 * len(files)
+
+
+def test_stacked_subjects_have_words_of_their_own(root, tmp_path):
+    for name, concept in (("a", "dog"), ("b", "bag"), ("c", "dog")):
+        train(settings(root, tmp_path / name, new_tokens=1, concepts=[concept], max_train_steps=1, seed=len(name)))
+    pipe = load_subjects([tmp_path / "a", tmp_path / "b"], device="cpu")
+    assert {"<dog0>", "<bag0>"} <= pipe.tokenizer.get_vocab().keys() and phrase(tmp_path / "b") == "a <bag0> dog"
+    with pytest.raises(ConfigError, match="concepts"):
+        load_subjects([tmp_path / "a", tmp_path / "c"], device="cpu")
+    with pytest.raises(ConfigError, match="different names"):
+        settings(root, tmp_path, concepts=["Dog!"])
 
 
 RUN = """
