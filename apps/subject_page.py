@@ -119,18 +119,20 @@ def _wire(gr: Any, studio: Studio, visits: Visits, made: dict[str, Any]) -> None
     made["files"].change(_look(visits), made["files"], made["verdict"], **quick)
     made["preset"].change(lambda kind: gr.update(visible=kind == "person"), made["preset"], made["consent"], **quick)
     given = [made[name] for name in ("files", "name", "preset", "consent", "steps", "seed")]
-    begun = made["train"].click(_begin(gr, visits), None, bar, queue=False, **quick)
+    begun = made["train"].click(_begin(visits), None, bar, queue=False, **quick)
     begun.then(
-        _learn(gr, studio, visits), given,
+        _learn(studio, visits), given,
         [*bar, *(made[name] for name in ("loss", "preview", "use", "chosen", "prompt", "download"))], **heavy,
     )  # fmt: skip
     asked = [made[name] for name in ("chosen", "weights", "prompt", "count", "paint_steps", "seed")]
-    begun = made["paint"].click(_begin(gr, visits), None, bar, queue=False, **quick)
-    begun.then(_paint(gr, studio, visits), asked, [*bar, made["gallery"]], **heavy)
-    made["stop"].click(_stop(gr, visits), None, [made["state"], made["stop"]], queue=False, **quick)
+    begun = made["paint"].click(_begin(visits), None, bar, queue=False, **quick)
+    begun.then(_paint(studio, visits), asked, [*bar, made["gallery"]], **heavy)
+    made["stop"].click(_stop(visits), None, [made["state"], made["stop"]], queue=False, **quick)
 
 
-def _begin(gr: Any, visits: Visits) -> Callable[..., list[Any]]:
+def _begin(visits: Visits) -> Callable[..., list[Any]]:
+    import gradio as gr
+
     def begin(request: gr.Request) -> list[Any]:
         visits[str(request.session_hash)].stop.clear()
         return [status("Beginning …", 0.0), *buttons(gr, busy=True)]
@@ -138,7 +140,9 @@ def _begin(gr: Any, visits: Visits) -> Callable[..., list[Any]]:
     return begin
 
 
-def _stop(gr: Any, visits: Visits) -> Callable[..., list[Any]]:
+def _stop(visits: Visits) -> Callable[..., list[Any]]:
+    import gradio as gr
+
     def stop(request: gr.Request) -> list[Any]:
         visits[str(request.session_hash)].stop.set()
         return [status("Stopping …", 0.0), gr.update(interactive=False)]
@@ -193,7 +197,9 @@ def verdict(files: Sequence[str], work: Path) -> str:
     return f"<p>{len(pictures)} of {len(findings)} can be used</p><table>{marks}</table>"
 
 
-def _learn(gr: Any, studio: Studio, visits: Visits) -> Callable[..., Iterator[list[Any]]]:
+def _learn(studio: Studio, visits: Visits) -> Callable[..., Iterator[list[Any]]]:
+    import gradio as gr
+
     def learn(
         files: list[str] | None, name: str, preset: str, consent: bool, steps: int, seed: int, request: gr.Request
     ) -> Iterator[list[Any]]:
@@ -284,7 +290,9 @@ def result_files(config: SubjectConfig) -> list[Path]:
     return [path for path in (folder / name for name in (*RESULTS, kohya_name(config))) if path.is_file()]
 
 
-def _paint(gr: Any, studio: Studio, visits: Visits) -> Callable[..., Iterator[list[Any]]]:
+def _paint(studio: Studio, visits: Visits) -> Callable[..., Iterator[list[Any]]]:
+    import gradio as gr
+
     def paint(
         chosen: list[str], weights: str, prompt: str, count: int, steps: int, seed: int, request: gr.Request
     ) -> Iterator[list[Any]]:

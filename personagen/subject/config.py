@@ -17,7 +17,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "garment": {"max_train_steps": 400, "rank": 8, "learning_rate": 1e-4, "train_text_encoder": False},
 }
 EMBEDDED: dict[str, Any] = {
-    "max_train_steps": 260,
     "rank": 32,
     "learning_rate": 3e-3,
     "train_batch_size": 4,
@@ -26,6 +25,8 @@ EMBEDDED: dict[str, Any] = {
     "lr_scheduler": "cosine",
 }
 """What the small embedded model takes in place of a preset's values, which are for Stable Diffusion."""
+EMBEDDED_STEPS = {"object": 260, "person": 150, "style": 260, "garment": 150}
+"""Persons and garments need fewer: that model paints nothing else."""
 PROMPTS = {
     "object": ("a photo of a {token} {name}", "a photo of a {name}"),
     "person": ("a photo of a {token} {name}", "a photo of a {name}"),
@@ -167,7 +168,7 @@ def resolve(config: SubjectConfig) -> SubjectConfig:
     values: dict[str, Any] = {
         **USUAL,
         **PRESETS[config.preset],
-        **(EMBEDDED if embedded else {}),
+        **({**EMBEDDED, "max_train_steps": EMBEDDED_STEPS[config.preset]} if embedded else {}),
         "scenes": SCENES if embedded and config.preset == "object" else [],
         "instance_prompt": instance,
         "class_prompt": of_class,

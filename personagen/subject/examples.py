@@ -70,13 +70,12 @@ def encode_pictures(
 
 
 def _kept(cache: Cache | None, key: str, pipe: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    found = cache.get(key) if cache is not None else None
-    if found is not None:
-        return found["mean"], found["deviation"]
-    mean, deviation = _posterior(pipe, pixels)
-    if cache is not None:
-        cache.put(key, {"mean": mean, "deviation": deviation})
-    return mean, deviation
+    if cache is None:
+        return _posterior(pipe, pixels)
+    if (found := cache.get(key)) is None:
+        found = dict(zip(("mean", "deviation"), _posterior(pipe, pixels), strict=True))
+        cache.put(key, found)
+    return found["mean"], found["deviation"]
 
 
 def _posterior(pipe: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,18 +96,21 @@ class PromptCache:
     def fill(self, pipe: Any, prompts: Sequence[str], *, batch: int = 16) -> None:
         """Encode what is not known yet."""
         cache = open_cache(self.folder, *(getattr(pipe, encoder, None) for encoder, _ in ENCODERS))
-        for prompt in prompts if cache is not None else ():
-            if (found := cache.get(prompt)) is not None:
-                self.texts[prompt] = Text(found["context"], found.get("pooled"))
+        if cache is not None:
+            kept = {prompt: cache.get(prompt) for prompt in prompts}
+            self.texts |= {
+                prompt: Text(found["context"], found.get("pooled")) for prompt, found in kept.items() if found
+            }
         wanted = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.texts]
         for start in range(0, len(wanted), batch):
             part = wanted[start : start + batch]
             text = encode_prompts(pipe, part).to(torch.device("cpu"))
             self.texts |= {prompt: text.rows([i]) for i, prompt in enumerate(part)}
-        for prompt in wanted if cache is not None else ():
-            text = self.texts[prompt]
-            pooled = {} if text.pooled is None else {"pooled": text.pooled}
-            cache.put(prompt, {"context": text.context, **pooled})
+        if cache is not None:
+            for prompt in wanted:
+                cache.put(
+                    prompt, {name: value for name, value in vars(self.texts[prompt]).items() if value is not None}
+                )
 
     def stack(self, prompts: Sequence[str]) -> Text:
         """Return the embeddings of `prompts`, one row each."""
