@@ -36,6 +36,7 @@ from subject_cases import OBJECTS, SCENES, garment_case, garment_distances, pers
 from personagen.evaluate import bootstrap_interval
 from personagen.images import load_image
 from personagen.subject import SubjectConfig, train_subject
+from personagen.subject.data import cover
 from personagen.subject.evaluate import features
 from personagen.subject.loaded import load_subjects
 
@@ -141,7 +142,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         hits, skill = hits + own, skill + known
         runs[name] = {**run, "recognised": round(float(np.mean(own)), 3)}
         print(name, runs[name], file=sys.stderr, flush=True)
-    sheet(args, [np.load(work / "painted.npy")[:: args.count] for work in works.values()])
+    sheet(args, [shown(cases[name], work, args.count) for name, work in works.items()])
     return {"recognised": mean(hits), "chance": round(1 / AMONG, 4),
             **({"features_on_known_pictures": mean(skill)} if describe else {}),
             "probe_reads": {head: mean(values) for head, values in read.items()},
@@ -157,6 +158,17 @@ def make_case(args: argparse.Namespace, name: str, work: Path) -> Case:
         return object_case(args.data / name, work)
     number = int(name.rpartition("-")[2])
     return (person_case if args.part == "persons" else garment_case)(number, work)
+
+
+def shown(case: Case, work: Path, count: int) -> list[np.ndarray]:
+    """Return a picture trained on, what the base model paints of the first prompt, and the pictures painted."""
+    file = work / "before.npy"
+    if not file.exists():
+        pipe = load_subjects([])
+        np.save(file, np.asarray(pipe(case[2][0], generator=torch.Generator().manual_seed(1000), **PAINT).images[0]))
+    known, made = sorted((work / "train").iterdir())[0], paint(case, work, count)[::count]
+    given = cover(load_image(known), made[0].shape[:2])[0]
+    return [np.asarray(given), np.load(file), *made]
 
 
 def sheet(args: argparse.Namespace, rows: list[np.ndarray]) -> None:
