@@ -154,28 +154,6 @@ def test_a_thing_is_set_into_scenes(root, tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["pictures"] == 3
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
-def test_latents_and_embeddings_are_kept_on_disk(family, root, tmp_path, monkeypatch):
-    kept = tmp_path / "cache"
-    config = settings(root, tmp_path / "a", family, cache_dir=str(kept), random_flip=True, max_train_steps=2)
-    train(config)
-    files = sorted(kept.iterdir())
-    assert len(files) == 3 * 2 + 1
-    encoded = []
-    monkeypatch.setattr("personagen.subject.examples._posterior", lambda pipe, pixels: encoded.append(1))
-    monkeypatch.setattr("personagen.subject.examples.encode_prompts", lambda pipe, prompts: encoded.append(1))
-    train(replace(config, output_dir=str(tmp_path / "b")))
-    assert not encoded
-    same_checkpoint(tmp_path / "a", tmp_path / "b")
-    monkeypatch.undo()
-    files[0].write_bytes(b"damaged")
-    subject_parts.save(family, tmp_path / "other", seed=1)
-    train(replace(config, output_dir=str(tmp_path / "c")))
-    train(replace(config, output_dir=str(tmp_path / "d"), pretrained_model_name_or_path=str(tmp_path / "other")))
-    same_checkpoint(tmp_path / "a", tmp_path / "c")
-    assert len(list(kept.iterdir())) == 2 * len(files)
-
-
 def test_stacked_subjects_have_words_of_their_own(root, tmp_path):
     for name, concept in (("a", "dog"), ("b", "bag"), ("c", "dog")):
         train(settings(root, tmp_path / name, new_tokens=1, concepts=[concept], max_train_steps=1, seed=len(name)))
