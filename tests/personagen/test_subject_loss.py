@@ -197,8 +197,9 @@ def test_latents_and_embeddings_are_kept_on_disk(family, tmp_path, monkeypatch):
         patch.setattr("personagen.subject.examples.encode_prompts", None)
         again = encode(pipeline(family))
     files[0].write_bytes(b"damaged")
-    for found in (again, encode(pipeline(family))):
-        assert all(torch.equal(one, two) for one, two in zip(first, found, strict=True))
+    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    healed = encode(pipeline(family))  # what is encoded in another batch may differ in the last bit
+    assert all(torch.allclose(one, two, atol=1e-5) for one, two in zip(first, healed, strict=True))
     other = encode(pipeline(family, seed=1))
     assert not torch.equal(first[-1], other[-1]) and len(list(kept.iterdir())) == 2 * len(files)
 
