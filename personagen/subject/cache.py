@@ -23,7 +23,7 @@ class Cache:
     def get(self, key: str) -> dict[str, Tensor] | None:
         """Return what was kept under a key, or None."""
         try:
-            return load_file(self._path(key))
+            return {name: value.clone() for name, value in load_file(self._path(key)).items()}  # off the file
         except (OSError, SafetensorError):
             return None
 
