@@ -76,7 +76,7 @@ def _controls(gr: Any) -> dict[str, Any]:
         False, label="This person agreed to be learnt, and to have pictures made of them", visible=False,
         elem_id="subject-consent",
     )  # fmt: skip
-    with gr.Accordion("Settings", open=False):
+    with gr.Accordion("Settings of the training", open=False):
         made["steps"] = gr.Slider(0, 2000, value=0, step=10, label="Steps (0: as preset)", elem_id="subject-steps")
         made["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
     with gr.Row():

@@ -111,7 +111,7 @@ def test_from_pictures_to_paintings(tab, place):
     tab.set_input_files("#subject-files input[type=file]", files(place))
     tab.wait_for_function("document.querySelector('#subject-verdict').innerText.includes('3 of 3')")
     tab.fill("#subject-name textarea, #subject-name input", "dog")
-    tab.get_by_text("Settings", exact=True).last.click()
+    tab.get_by_text("Settings of the training").click()
     tab.fill("#subject-steps input[type=number]", "4")
     tab.press("#subject-steps input[type=number]", "Tab")
     tab.click("#subject-preset input")
