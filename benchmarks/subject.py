@@ -12,7 +12,7 @@ objects: of every subject the last two photos are held out; a painted picture co
 (`personagen.subject.evaluate`, not used in training) lie nearest to the held-out photos of its own subject. Skill: the
 same question asked of the photos that were trained on. The six subjects and the features were chosen on photos alone.
 persons: eight renders of a body in outfits and scenes, with captions; recognised by the colours of the parts of the
-body that the embedded parser finds, nearest to two held-out renders.
+body that the embedded parser finds, nearest to six held-out renders.
 garments: its product picture and persons who wear it; recognised by its colours among the product pictures.
 """
 

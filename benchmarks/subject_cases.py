@@ -22,7 +22,7 @@ from personagen.parser import load_parser
 OBJECTS = ("backpack", "can", "rc_car", "duck_toy", "grey_sloth_plushie", "vase")
 SCENES = {scene: SCENE_PHRASE[scene] for scene in ("beach", "snow", "night city", "park")}
 SIZE = (192, 144)
-TRAIN, HELDOUT = 8, 2
+TRAIN, HELDOUT = 8, 6
 PARTS = (Part.HEAD, Part.SKIN, Part.SHOES)
 _parser = cache(load_parser)
 
