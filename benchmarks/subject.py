@@ -171,10 +171,10 @@ def shown(case: Case, work: Path, count: int) -> list[np.ndarray]:
     return [np.asarray(given), np.load(file), *made]
 
 
-def sheet(args: argparse.Namespace, rows: list[np.ndarray]) -> None:
+def sheet(args: argparse.Namespace, rows: list[list[np.ndarray]]) -> None:
     """Write a contact sheet, a row a subject."""
     args.sheets.mkdir(parents=True, exist_ok=True)
-    grid = np.concatenate([np.concatenate(list(row), 1) for row in rows], 0)
+    grid = np.concatenate([np.concatenate(row, 1) for row in rows], 0)
     Image.fromarray(grid).save(args.sheets / f"subject-{args.part}.png")
 
 
