@@ -191,19 +191,11 @@ def _help_for(arguments: Sequence[str]) -> str:
 
 
 def _spell_out(words: tuple[str, ...], arguments: list[str]) -> list[str]:
-    """Turn `pretrain FILE ...` into `pretrain --config FILE ...`, and kohya's names of flags into ours."""
+    """Turn `pretrain FILE ...` into `pretrain --config FILE ...`."""
     rest = arguments[len(words) :]
-    if words == ("subject", "train"):
-        rest = [_rename(argument, _load("personagen.subject.config:ALIASES")) for argument in rest]
     if words in TAKES_CONFIG and rest and not rest[0].startswith("-"):
         rest = ["--config", *rest]
     return [*words, *rest]
-
-
-def _rename(argument: str, aliases: dict[str, str]) -> str:
-    name, mark, value = argument.removeprefix("--").partition("=")
-    known = argument.startswith("--") and name in aliases
-    return f"--{aliases[name]}{mark}{value}" if known else argument
 
 
 def _load(target: str) -> Any:

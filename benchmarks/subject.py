@@ -1,81 +1,104 @@
-"""Measure subject training on the embedded model: is the subject recognised in new prompts, and what else drifts?
+"""Measure subject training on the embedded model: is a subject recognised in new prompts, and what else drifts?
 
-    python benchmarks/subject.py --data FOLDER --subjects backpack can ...     # FOLDER/NAME/*.jpg, DreamBooth's photos
-    python benchmarks/subject.py --data FOLDER --prior                         # with prior preservation
+    python benchmarks/subject.py objects --data FOLDER --work FOLDER     # FOLDER/NAME/*.jpg, DreamBooth's photos
+    python benchmarks/subject.py persons --work FOLDER                   # persons of the atelier
+    python benchmarks/subject.py garments --work FOLDER                  # garments of the atelier
+    python benchmarks/subject.py drift --data FOLDER --work FOLDER       # with and without prior preservation
 
-Of every subject the last two photos are held out. A painted picture counts as recognised when its features
-(personagen.subject.evaluate, not used in training) lie nearest to the held-out photos of its own subject. Skill of the
-features: the same question asked of the photos that were trained on. Writes benchmarks/results/subject.json, or
-subject-prior.json.
+`--probe FOLDER` (benchmarks/probe.py) reads the prompt's scene, and what persons wear, off the painted pictures. What
+is finished lies in `--work`; the same command goes on from there. Writes benchmarks/results/subject-PART.json.
+
+objects: of every subject the last two photos are held out; a painted picture counts as recognised when its features
+(`personagen.subject.evaluate`, not used in training) lie nearest to the held-out photos of its own subject. Skill: the
+same question asked of the photos that were trained on. The six subjects and the features were chosen on photos alone.
+persons: eight renders of a body in outfits and scenes, with captions; recognised by the colours of the parts of the
+body that the embedded parser finds, nearest to six held-out renders.
+garments: its product picture and persons who wear it; recognised by its colours among the product pictures.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from report import RESULTS, write_report
+from report import RESULTS, cpu, write_json, write_report
+from subject_cases import OBJECTS, SCENES, garment_case, garment_distances, person_case, person_features
 
 from personagen.evaluate import bootstrap_interval
 from personagen.images import load_image
 from personagen.subject import SubjectConfig, train_subject
-from personagen.subject.evaluate import likeness
+from personagen.subject.data import cover
+from personagen.subject.evaluate import features
 from personagen.subject.loaded import load_subjects
 
-SUBJECTS = ("backpack", "can", "rc_car", "duck_toy", "grey_sloth_plushie", "vase")
-PROMPTS = ("a photo of a sks {}", "a photo of a sks {} on a beach", "a photo of a sks {} in the snow",
-           "a photo of a sks {} in a city at night")  # fmt: skip
-HELDOUT = 2
+HELDOUT, AMONG = 2, 6
+PAINT = {"num_inference_steps": 15, "guidance_scale": 3.0}
+Case = tuple[str, str, list[str]]
+"""What a subject is called, the preset, and the prompts to paint."""
 
 
-def split(source: Path, work: Path) -> None:
+def object_case(source: Path, work: Path) -> Case:
     """Copy the photos of one subject into train/ and heldout/."""
     photos = sorted(source.glob("*.jpg"))
     for name, part in (("train", photos[:-HELDOUT]), ("heldout", photos[-HELDOUT:])):
-        (work / name).mkdir(parents=True)
+        (work / name).mkdir(parents=True, exist_ok=True)
         for photo in part:
             shutil.copy(photo, work / name)
+    name = source.name.replace("_", " ")
+    return name, "object", [f"a photo of a sks {name} {scene}" for scene in SCENES.values()]
 
 
-def learn(work: Path, name: str, args: argparse.Namespace) -> tuple[dict[str, Any], list[Image.Image]]:
-    """Train one subject, paint every prompt, and return what the run measured and the pictures."""
+def learn(case: Case, work: Path, seed: int, changes: dict[str, Any]) -> dict[str, Any]:
+    """Train one subject, unless it is done; return what the run measured."""
+    done = work / "measured.json"
+    if done.exists():
+        return json.loads(done.read_text())
+    shutil.rmtree(work / "run", ignore_errors=True)
+    name, preset, _ = case
     config = SubjectConfig(
-        instance_data_dir=str(work / "train"),
-        name=name.replace("_", " "),
-        output_dir=str(work / "run"),
-        max_train_steps=args.steps,
-        train_batch_size=args.batch,
-        with_prior_preservation=args.prior,
-        num_class_images=8,
-        num_validation_images=0,
-        seed=args.seed,
-    )
-    begun = time.process_time()
+        str(work / "train"), name, preset=preset, output_dir=str(work / "run"), consent=True,  # type: ignore[arg-type]
+        num_validation_images=0, seed=seed, **changes,
+    )  # fmt: skip
+    begun, wall = time.process_time(), time.monotonic()
     *_, last = train_subject(config)
-    seconds = time.process_time() - begun
-    pipe = load_subjects([work / "run"])
-    made = []
-    for prompt in PROMPTS:
-        for i in range(args.count):
-            generator = torch.Generator().manual_seed(1000 + i)
-            text = prompt.format(config.name)
-            made.append(pipe(text, num_inference_steps=15, guidance_scale=3.0, generator=generator).images[0])
-    return {**(last.metrics or {}), "cpu_seconds": round(seconds, 1)}, made
+    measured = {**(last.metrics or {}), "cpu_seconds": round(time.process_time() - begun, 1),
+                "wall_seconds": round(time.monotonic() - wall, 1)}  # fmt: skip
+    write_json(done, measured)
+    return measured
 
 
-def nearest(made: list[Image.Image], galleries: dict[str, Path], own: str) -> list[float]:
-    """Say of each picture whether the gallery nearest to it is its own: 1 or 0."""
-    names = list(galleries)
-    table = np.stack([likeness(made, galleries[name]) for name in names])
-    return [float(names[best] == own) for best in table.argmax(0)]
+def paint(case: Case, work: Path, count: int) -> list[np.ndarray]:
+    """Paint `count` pictures of each prompt, unless it is done."""
+    file = work / "painted.npy"
+    if not file.exists():
+        pipe, made = load_subjects([work / "run"]), []
+        for prompt in case[2]:
+            for i in range(count):
+                made.append(
+                    np.asarray(pipe(prompt, generator=torch.Generator().manual_seed(1000 + i), **PAINT).images[0])
+                )
+        np.save(file, np.stack(made))
+    return list(np.load(file))
+
+
+def nearest(queries: np.ndarray, galleries: list[np.ndarray], own: int) -> list[float]:
+    """Say of each query (N, f) whether the gallery (n, f) that it is nearest to on average is its own: 1 or 0."""
+    table = np.stack([((queries[:, None] - gallery) ** 2).sum(2).mean(1) for gallery in galleries])
+    return [float(best == own) for best in table.argmin(0)]
+
+
+def described(folder: Path, describe: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in (".jpg", ".png")]
+    return np.stack([describe(load_image(path)) for path in files])
 
 
 def mean(values: list[float]) -> dict[str, Any]:
@@ -83,48 +106,107 @@ def mean(values: list[float]) -> dict[str, Any]:
     return {"mean": round(float(np.mean(values)), 4), "interval": [round(low, 4), round(high, 4)], "n": len(values)}
 
 
-def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
-    for name in args.subjects:
-        split(args.data / name, work / name)
-    galleries = {name: work / name / "heldout" for name in args.subjects}
-    hits, skill, runs, sheet = [], [], {}, []
-    for name in args.subjects:
-        photos = [load_image(path) for path in sorted((work / name / "train").iterdir())]
-        skill += nearest(photos, galleries, name)
-        run, made = learn(work / name, name, args)
-        own = nearest(made, galleries, name)
-        hits += own
+def attributes(args: argparse.Namespace, prompts: list[str], made: list[np.ndarray]) -> dict[str, list[float]]:
+    """Whether the probe reads off each picture what its prompt says of the scene and, of persons, of the clothes."""
+    if args.probe is None:
+        return {}
+    from probe import load, read, read_caption
+
+    seen, found = read(load(args.probe, (192, 144)), np.stack(made)), {}
+    for words, prompt in zip(seen, prompts, strict=True):
+        scene = [word for word, phrase in SCENES.items() if prompt.endswith(phrase)]
+        said = read_caption(prompt.replace("a sks person", "a person")) if "sks person wearing" in prompt else {}
+        for head, word in (said or {"scene": scene[0]}).items():
+            found.setdefault(head.split()[-1], []).append(float(words[head] == word))
+    return found
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Train, paint and judge every subject of a part."""
+    works = {name: args.work / f"{args.part}-{args.seed}" / name for name in names(args)}
+    cases = {name: make_case(args, name, work) for name, work in works.items()}
+    describe = {"objects": features, "persons": person_features}.get(args.part)
+    galleries = [] if describe is None else [described(work / "heldout", describe) for work in works.values()]
+    hits, skill, read, runs = [], [], {}, {}
+    for at, (name, work) in enumerate(works.items()):
+        run = learn(cases[name], work, args.seed, {})
+        made = paint(cases[name], work, args.count)
+        if describe is None:
+            own, known = garment_distances(made, at), [1.0]
+        else:
+            own = nearest(np.stack([describe(Image.fromarray(one)) for one in made]), galleries, at)
+            known = nearest(described(work / "train", describe), galleries, at)
+        said = [prompt for prompt in cases[name][2] for _ in range(args.count)]
+        for head, values in attributes(args, said, made).items():
+            read.setdefault(head, []).extend(values)
+        hits, skill = hits + own, skill + known
         runs[name] = {**run, "recognised": round(float(np.mean(own)), 3)}
         print(name, runs[name], file=sys.stderr, flush=True)
-        sheet.append(np.concatenate([np.asarray(one) for one in made[:: args.count]], 1))
+    sheet(args, [shown(cases[name], work, args.count) for name, work in works.items()])
+    return {"recognised": mean(hits), "chance": round(1 / AMONG, 4),
+            **({"features_on_known_pictures": mean(skill)} if describe else {}),
+            "probe_reads": {head: mean(values) for head, values in read.items()},
+            "cpu_seconds_a_subject": max(run["cpu_seconds"] for run in runs.values()), "subjects": runs}  # fmt: skip
+
+
+def names(args: argparse.Namespace) -> list[str]:
+    return list(OBJECTS) if args.part in ("objects", "drift") else [f"{args.part[:-1]}-{i}" for i in range(AMONG)]
+
+
+def make_case(args: argparse.Namespace, name: str, work: Path) -> Case:
+    if args.part in ("objects", "drift"):
+        return object_case(args.data / name, work)
+    number = int(name.rpartition("-")[2])
+    return (person_case if args.part == "persons" else garment_case)(number, work)
+
+
+def shown(case: Case, work: Path, count: int) -> list[np.ndarray]:
+    """Return a picture trained on, what the base model paints of the first prompt, and the pictures painted."""
+    file = work / "before.npy"
+    if not file.exists():
+        pipe = load_subjects([])
+        np.save(file, np.asarray(pipe(case[2][0], generator=torch.Generator().manual_seed(1000), **PAINT).images[0]))
+    known, made = sorted((work / "train").iterdir())[0], paint(case, work, count)[::count]
+    given = cover(load_image(known), made[0].shape[:2])[0]
+    return [np.asarray(given), np.load(file), *made]
+
+
+def sheet(args: argparse.Namespace, rows: list[list[np.ndarray]]) -> None:
+    """Write a contact sheet, a row a subject."""
     args.sheets.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(sheet, 0)).save(args.sheets / f"subject{'-prior' if args.prior else ''}.png")
-    return {
-        "recognised": mean(hits),
-        "chance": round(1 / len(args.subjects), 4),
-        "features_on_photos": mean(skill),
-        "drift": round(float(np.mean([run["drift"] for run in runs.values()])), 4),
-        "subjects": runs,
-    }
+    grid = np.concatenate([np.concatenate(row, 1) for row in rows], 0)
+    Image.fromarray(grid).save(args.sheets / f"subject-{args.part}.png")
+
+
+def compare_drift(args: argparse.Namespace) -> dict[str, Any]:
+    """Train the first subjects with prior preservation and without; how far do unrelated prompts drift?"""
+    found: dict[str, list[float]] = {}
+    for name in names(args)[: args.subjects]:
+        for label, changes in (("without", {}), ("with", {"with_prior_preservation": True, "num_class_images": 12})):
+            work = args.work / f"drift-{args.seed}" / f"{name}-{label}"
+            run = learn(make_case(args, name, work), work, args.seed, {"max_train_steps": args.steps, **changes})
+            found.setdefault(label, []).append(run["drift"])
+            print(name, label, run, file=sys.stderr, flush=True)
+    ratios = [kept / free for kept, free in zip(found["with"], found["without"], strict=True)]
+    return {"drift": found, "steps": args.steps, "ratio": mean(ratios)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--subjects", nargs="+", default=list(SUBJECTS))
-    parser.add_argument("--prior", action="store_true")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("part", choices=("objects", "persons", "garments", "drift"))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--probe", type=Path)
     parser.add_argument("--count", type=int, default=2, help="pictures a prompt")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--subjects", type=int, default=2, help="of drift: how many subjects")
+    parser.add_argument("--steps", type=int, default=150, help="of drift: training steps")
     parser.add_argument("--sheets", type=Path, default=Path("runs/sheets"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as work:
-        result = measure(args, Path(work))
-    report = {"seed": args.seed, "steps": args.steps, **result}
-    print(write_report(args.out / f"subject{'-prior' if args.prior else ''}.json", report))
+    result = compare_drift(args) if args.part == "drift" else measure(args)
+    print(write_report(args.out / f"subject-{args.part}.json", {"seed": args.seed, **result, "hardware": cpu()}))
 
 
 if __name__ == "__main__":

@@ -141,6 +141,8 @@ def run_ours(pipe: Any, args: argparse.Namespace) -> Any:
             name="dog",
             rank=8,
             learning_rate=1e-4,
+            lora_feed_forward=False,
+            lr_scheduler="constant",
             max_train_steps=10_000,
             train_batch_size=args.batch,
             mixed_precision=args.precision,

@@ -53,17 +53,17 @@ def _separate(lab: np.ndarray) -> np.ndarray | None:
     edge = np.maximum(np.abs(y), np.abs(x)) > 0.92
     inside = ~edge
     for _ in range(ROUNDS):
-        far = _distance(lab, _palette(lab[~inside | edge]))
+        far = colour_gap(lab, palette(lab[~inside | edge]))
         own = inside & (far > UNLIKE)
         if own.mean() < 0.01:
             return None
-        near = _distance(lab, _palette(lab[own]))
+        near = colour_gap(lab, palette(lab[own]))
         evidence = torch.from_numpy((far - near + prior).clip(-25, 25))[None, None].float()
         inside = (blur(evidence, kernel=7)[0, 0] > 0).numpy()
     return inside
 
 
-def _palette(pixels: np.ndarray) -> np.ndarray:
+def palette(pixels: np.ndarray) -> np.ndarray:
     """A few colours (k, 3) that stand for the pixels (n, 3): k-means from spread quantiles of lightness."""
     order = pixels[np.argsort(pixels[:, 0])]
     centres = order[np.linspace(0, len(order) - 1, COLOURS + 2).astype(int)[1:-1]]
@@ -73,7 +73,8 @@ def _palette(pixels: np.ndarray) -> np.ndarray:
     return centres
 
 
-def _distance(lab: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def colour_gap(lab: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Distance of each pixel (h, w, 3) from the nearest of some colours (k, 3), as (h, w)."""
     return np.sqrt(((lab[:, :, None] - centres) ** 2).sum(-1).min(2))
 
 

@@ -108,6 +108,10 @@ def verify(path: str | Path) -> bool:
         return False
 
 
+MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
+"""State that has the shape of its parameter; other state, such as Prodigy's or quantised one, has its own."""
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Flatten an optimiser's state into named tensors ("0.exp_avg", ...) that safetensors can hold."""
     flat = {}
@@ -129,7 +133,7 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
     for key, value in tensors.items():
         index, _, name = key.partition(".")
         known = index.isdigit() and int(index) < len(shapes)
-        if not known or (value.dim() and value.shape != shapes[int(index)]):
+        if not known or (name in MOMENTS and value.shape != shapes[int(index)]):
             raise ModelError(
                 f"optimiser state {key!r} of shape {tuple(value.shape)} fits none of the {len(shapes)} parameters. "
                 "Resume with the model configuration that wrote the checkpoint."

@@ -3,7 +3,9 @@
 Flags carry the names that users of diffusers' training scripts know. A setting that is null takes the preset's value.
 """
 
-from dataclasses import dataclass, fields, replace
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from recsys.errors import ConfigError
@@ -14,16 +16,29 @@ PRESETS: dict[str, dict[str, Any]] = {
     "style": {"max_train_steps": 800, "rank": 16, "learning_rate": 1e-4, "train_text_encoder": False},
     "garment": {"max_train_steps": 400, "rank": 8, "learning_rate": 1e-4, "train_text_encoder": False},
 }
-EMBEDDED: dict[str, Any] = {"max_train_steps": 200, "rank": 16, "learning_rate": 1e-3}
+EMBEDDED: dict[str, Any] = {
+    "rank": 32,
+    "learning_rate": 3e-3,
+    "train_batch_size": 4,
+    "train_text_encoder": False,
+    "lora_feed_forward": True,
+    "lr_scheduler": "cosine",
+}
 """What the small embedded model takes in place of a preset's values, which are for Stable Diffusion."""
+EMBEDDED_STEPS = {"object": 260, "person": 150, "style": 260, "garment": 150}
+"""Persons and garments need fewer: that model paints nothing else."""
 PROMPTS = {
     "object": ("a photo of a {token} {name}", "a photo of a {name}"),
     "person": ("a photo of a {token} {name}", "a photo of a {name}"),
     "style": ("a picture in the style of {token}", "a picture"),
     "garment": ("a product photo of a {token} {name}", "a product photo of a {name}"),
 }
+USUAL: dict[str, Any] = {"train_batch_size": 1, "lora_feed_forward": False, "lr_scheduler": "constant"}
+"""What every preset takes on Stable Diffusion."""
+SCENES = ["in a studio", "on a street", "on a beach", "in a park", "in the snow", "in a city at night"]
+"""Scenes that the embedded model knows."""
 ALIASES = {"network_dim": "rank", "network_alpha": "lora_alpha", "min_snr_gamma": "snr_gamma"}
-"""kohya's names of settings, which the command line also takes."""
+"""kohya's names of settings, and ours."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,13 @@ class SubjectConfig:
     caption_dropout: float = 0.0
     """Share of the rows that are trained with an empty prompt."""
 
+    scenes: list[str] | None = None
+    """Phrases such as "on a beach": the subject is cut out of its photos and set into pictures of these scenes, which
+    the base model paints. Null: the scenes that the embedded model knows, for preset object on it; else none."""
+
+    cache_dir: str | None = None
+    """Folder that keeps latents and embeddings for further runs on the same pictures; null: in memory alone."""
+
     with_prior_preservation: bool = False
     """Train on pictures of the class as well, so that the class is not overwritten by the subject."""
     class_data_dir: str | None = None
@@ -75,15 +97,24 @@ class SubjectConfig:
     rank: int | None = None
     lora_alpha: float | None = None
     """Strength of the adapter: it is scaled by lora_alpha / rank. Null: as the rank."""
+    network_dim: int | None = None
+    """kohya's name of rank; give one of the two. Likewise below."""
+    network_alpha: float | None = None
+    """kohya's name of lora_alpha."""
+    min_snr_gamma: float | None = None
+    """kohya's name of snr_gamma."""
     lora_dropout: float = 0.0
-    lora_feed_forward: bool = False
+    lora_feed_forward: bool | None = None
     """Adapt the feed-forward layers besides attention."""
     use_rslora: bool = False
     use_dora: bool = False
+    concepts: list[str] = field(default_factory=lambda: ["s"])
+    """Names of the new words: <s0>, <s1>. Several name the subjects of one adapter: {dog} in a caption becomes the
+    words <dog0><dog1> of the dog alone. Subjects that are to be stacked need names of their own."""
     new_tokens: int = 0
     """New words <s0>, <s1>, ... whose embeddings are learnt (textual inversion; with an adapter: pivotal tuning)."""
 
-    train_batch_size: int = 1
+    train_batch_size: int | None = None
     """Pictures of the subject put through the model at once; it is halved when memory runs out."""
     gradient_accumulation_steps: int = 1
     gradient_checkpointing: bool = False
@@ -92,7 +123,7 @@ class SubjectConfig:
     text_encoder_lr: float | None = None
     """Null: as learning_rate."""
     token_lr: float = 1e-3
-    lr_scheduler: Literal["constant", "linear", "cosine"] = "constant"
+    lr_scheduler: Literal["constant", "linear", "cosine"] | None = None
     lr_warmup_steps: int = 0
     optimizer: Literal["adamw", "adamw8bit", "prodigy"] = "adamw"
     adam_weight_decay: float = 1e-2
@@ -133,15 +164,18 @@ def resolve(config: SubjectConfig) -> SubjectConfig:
         raise ConfigError("preset person needs consent: true, by which you confirm that the person agreed to this.")
     words = {"token": placeholder(config), "name": config.name}
     instance, of_class = (text.format(**words) for text in PROMPTS[config.preset])
+    embedded = config.pretrained_model_name_or_path == "embedded"
     values: dict[str, Any] = {
+        **USUAL,
         **PRESETS[config.preset],
-        **(EMBEDDED if config.pretrained_model_name_or_path == "embedded" else {}),
+        **({**EMBEDDED, "max_train_steps": EMBEDDED_STEPS[config.preset]} if embedded else {}),
+        "scenes": SCENES if embedded and config.preset == "object" else [],
         "instance_prompt": instance,
         "class_prompt": of_class,
         "class_data_dir": f"{config.output_dir}/class",
     }
-    values = {key: value for key, value in values.items() if getattr(config, key) is None}
-    full = replace(config, **values)
+    config = _in_our_names(config)
+    full = replace(config, **{key: value for key, value in values.items() if getattr(config, key) is None})
     derived = {
         "lora_alpha": full.rank,
         "text_encoder_lr": full.learning_rate,
@@ -150,14 +184,25 @@ def resolve(config: SubjectConfig) -> SubjectConfig:
     return replace(full, **{key: value for key, value in derived.items() if getattr(full, key) is None})
 
 
+def _in_our_names(config: SubjectConfig) -> SubjectConfig:
+    """Move what was given under kohya's names to ours."""
+    given = {name: value for name in ALIASES if (value := getattr(config, name)) is not None}
+    return replace(config, **{ALIASES[name]: value for name, value in given.items()}, **dict.fromkeys(given))
+
+
 def placeholder(config: SubjectConfig) -> str:
     """Return what stands for the subject in a prompt: the rare word, or the new ones in a row."""
     return "".join(token_names(config)) or config.token
 
 
 def token_names(config: SubjectConfig) -> list[str]:
-    """Name the new tokens: <s0>, <s1>, ..."""
-    return [f"<s{i}>" for i in range(config.new_tokens)]
+    """Name the new tokens: <s0>, <s1>, ..., those of each concept in a row."""
+    return new_words(config.concepts, config.new_tokens)
+
+
+def new_words(concepts: Sequence[str], count: int) -> list[str]:
+    """Name `count` new tokens for each concept."""
+    return [f"<{concept}{i}>" for concept in concepts for i in range(count)]
 
 
 def check_config(config: SubjectConfig) -> None:
@@ -184,6 +229,9 @@ def _check_ranges(config: SubjectConfig) -> None:
         "max_grad_norm": (1e-6, 1e6),
         "snr_gamma": (1e-6, 1e6),
         "lora_alpha": (1e-6, 1e6),
+        "network_dim": (1, 1024),
+        "network_alpha": (1e-6, 1e6),
+        "min_snr_gamma": (1e-6, 1e6),
         "lr_warmup_steps": (0, 1_000_000),
         "checkpoints_total_limit": (2, 1000),
         "num_validation_images": (0, 64),
@@ -197,6 +245,17 @@ def _check_ranges(config: SubjectConfig) -> None:
 
 
 def _check_combinations(config: SubjectConfig) -> None:
+    sound = all(re.fullmatch(r"[a-z][a-z_]{0,30}", concept) for concept in config.concepts)
+    if (
+        not sound
+        or not config.concepts
+        or len(set(config.concepts)) < len(config.concepts)
+        or "token" in config.concepts
+    ):
+        raise ConfigError(f"concepts are {config.concepts}; give different names of small letters and _, not token.")
+    for theirs, ours in ALIASES.items():
+        if getattr(config, theirs) is not None and getattr(config, ours) is not None:
+            raise ConfigError(f"{theirs} and {ours} are one setting, both were given; leave one out.")
     if not config.name.strip():
         raise ConfigError("name is empty; say what the subject is, such as dog, backpack or person.")
     if config.train_unet == "none" and not config.train_text_encoder and not config.new_tokens:
@@ -212,6 +271,6 @@ def same_run(first: dict[str, Any], second: SubjectConfig) -> list[str]:
     free = {"resume_from_checkpoint", "max_train_steps", "device", "output_dir", "checkpointing_steps",
             "checkpoints_total_limit", "validation_steps", "num_validation_images", "validation_prompt", "consent",
             "validation_inference_steps", "guidance_scale", "instance_data_dir", "class_data_dir",
-            "pretrained_model_name_or_path", "single_file_layout", "allow_download"}  # fmt: skip
+            "pretrained_model_name_or_path", "single_file_layout", "allow_download", "cache_dir"}  # fmt: skip
     names = [field.name for field in fields(second) if field.name not in free]
     return [name for name in names if first.get(name) != getattr(second, name)]

@@ -9,29 +9,42 @@ from PIL import Image
 
 from recsys.errors import DataError
 
+from ..colours import to_lab
+from ..cutout import colour_gap, palette
 from ..images import load_image
-from .data import cover, scan
+from .data import scan
 
 SIDE = 64
+CENTRE = 0.3
+"""Deviation of the weight of a pixel around the middle, in halves of a side."""
+POWER = 4
+"""How steeply a pixel weighs more the less its colour is one of the border's."""
+LEVELS, TINTS = np.arange(5, 100, 22.0), np.arange(-60, 84, 12.0)
+"""Middles of the histogram's cells: lightness, and both colour axes, in CIE Lab."""
 
 
 def features(image: Image.Image) -> np.ndarray:
-    """Describe a picture: joint colour histogram of its middle, colours on a 4x4 grid, directions of edges on 4x4.
+    """Describe a picture by the colours of what stands in its middle and differs from its border.
 
-    Each of the three parts has length 1, so they weigh alike. Hellinger roots of the histograms. Returns (d,) float32.
+    A histogram in Lab (5 levels of lightness, 12 x 12 tints), every pixel shared out among near cells and weighted by
+    its place and by its distance from the border's colours; Hellinger roots. Returns (720,) float32 of length 1. CENTRE
+    and POWER were chosen on photos of subjects that no benchmark asks about.
     """
-    pixels = np.asarray(cover(image, (SIDE, SIDE))[0], dtype=np.float32) / 255
-    middle = pixels[SIDE // 8 : -SIDE // 8, SIDE // 8 : -SIDE // 8].reshape(-1, 3)
-    bins = np.minimum((middle * 6).astype(int), 5) @ np.array([36, 6, 1])
-    colours = np.sqrt(np.bincount(bins, minlength=216) / len(middle))
-    cell = SIDE // 4
-    grid = pixels.reshape(4, cell, 4, cell, 3).mean((1, 3)).reshape(-1) - 0.5
-    up, across = np.gradient(pixels.mean(2))
-    strength, direction = np.hypot(up, across), ((np.arctan2(up, across) % np.pi) / np.pi * 8).astype(int) % 8
-    places = (np.arange(SIDE) // cell)[:, None] * 4 + (np.arange(SIDE) // cell)[None, :]
-    edges = np.sqrt(np.bincount((places * 8 + direction).ravel(), strength.ravel(), minlength=128))
-    parts = [part / max(float(np.linalg.norm(part)), 1e-9) for part in (colours, grid, edges)]
-    return np.concatenate(parts).astype(np.float32)
+    lab = to_lab(np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)))
+    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
+    flat = lab * np.array([0.6, 1.0, 1.0])  # light changes with folds and shade
+    unlike = colour_gap(flat, palette(flat[np.maximum(np.abs(x), np.abs(y)) > 0.88]))
+    weight = np.exp(-(x**2 + y**2) / (2 * CENTRE**2)) * (unlike / (unlike + 15)) ** POWER + 1e-9
+    axes = zip(lab.reshape(-1, 3).T, (LEVELS, TINTS, TINTS), (16.0, 12.0, 12.0))
+    level, green, blue = (_near(values, cells, width) for values, cells, width in axes)
+    cells = np.einsum("n,nl,na,nb->lab", weight.ravel(), level, green, blue, optimize=True).ravel()
+    return np.sqrt(cells / cells.sum()).astype(np.float32)
+
+
+def _near(values: np.ndarray, cells: np.ndarray, width: float) -> np.ndarray:
+    """Share each value (n,) out among cells (k,): Gaussian weights (n, k) that sum to 1."""
+    near = np.exp(-0.5 * ((values[:, None] - cells) / width) ** 2)
+    return near / near.sum(1, keepdims=True).clip(1e-12)
 
 
 def likeness(made: Sequence[Image.Image], folder: str | Path) -> np.ndarray:
@@ -40,7 +53,7 @@ def likeness(made: Sequence[Image.Image], folder: str | Path) -> np.ndarray:
     if not found:
         raise DataError(f"No picture in {folder} can be used; give a folder with pictures of one subject.")
     gallery = np.stack([features(load_image(picture.path)) for picture in found])
-    return np.stack([features(image) for image in made]) @ gallery.mean(0) / 3
+    return np.stack([features(image) for image in made]) @ gallery.mean(0)
 
 
 def recognised(made: Sequence[Image.Image], own: str | Path, others: Sequence[str | Path]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..images import load_image, to_tensor
 from ..objective import stratified_timesteps
-from .base import Text, encode_prompts, scale_factor
+from .base import ENCODERS, Text, encode_prompts, scale_factor
+from .cache import Cache, open_cache
 from .config import SubjectConfig
 from .data import Picture, bucket_size, cover, read_region
 
@@ -53,18 +54,28 @@ def encode_pictures(
 ) -> Iterator[Example]:
     """Yield an Example of each picture; captions that are missing become `caption`. Raises DataError on a bad mask."""
     factor, multiple = scale_factor(pipe), multiple_of(pipe, resolution)
+    cache = open_cache(config.cache_dir, pipe.vae)
     for picture in pictures:
         size = bucket_size(picture.size, resolution=resolution, multiple=multiple, buckets=config.buckets)
         image, corner = cover(load_image(picture.path), size)
-        pixels = to_tensor(image) * 2 - 1
-        mean, deviation = _posterior(pipe, pixels)
-        mirrored = _posterior(pipe, pixels.flip(3)) if flip else None
+        pixels, key = to_tensor(image) * 2 - 1, f"{picture.sha256} {size}"
+        mean, deviation = _kept(cache, key, pipe, pixels)
+        mirrored = _kept(cache, f"{key} mirrored", pipe, pixels.flip(3)) if flip else None
         region = None
         if picture.mask is not None:
             values = torch.from_numpy(read_region(picture.mask, size))[None]
             region = torch.nn.functional.avg_pool2d(values, factor)
         time_ids = torch.tensor([*picture.size, *corner, *size], dtype=torch.float32)
         yield Example(picture.caption or caption, mean, deviation, mirrored, region, time_ids)
+
+
+def _kept(cache: Cache | None, key: str, pipe: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    if cache is None:
+        return _posterior(pipe, pixels)
+    if (found := cache.get(key)) is None:
+        found = dict(zip(("mean", "deviation"), _posterior(pipe, pixels), strict=True))
+        cache.put(key, found)
+    return found["mean"], found["deviation"]
 
 
 def _posterior(pipe: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,19 +86,31 @@ def _posterior(pipe: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class PromptCache:
-    """Embeddings of prompts by text, made once, on the CPU."""
+    """Embeddings of prompts by text, made once, on the CPU; kept on disk where a folder is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str | None = None) -> None:
         self.texts: dict[str, Text] = {}
+        self.folder = folder
 
     @torch.no_grad()
     def fill(self, pipe: Any, prompts: Sequence[str], *, batch: int = 16) -> None:
         """Encode what is not known yet."""
+        cache = open_cache(self.folder, *(getattr(pipe, encoder, None) for encoder, _ in ENCODERS))
+        if cache is not None:
+            kept = {prompt: cache.get(prompt) for prompt in prompts}
+            self.texts |= {
+                prompt: Text(found["context"], found.get("pooled")) for prompt, found in kept.items() if found
+            }
         wanted = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.texts]
         for start in range(0, len(wanted), batch):
             part = wanted[start : start + batch]
             text = encode_prompts(pipe, part).to(torch.device("cpu"))
             self.texts |= {prompt: text.rows([i]) for i, prompt in enumerate(part)}
+        if cache is not None:
+            for prompt in wanted:
+                cache.put(
+                    prompt, {name: value for name, value in vars(self.texts[prompt]).items() if value is not None}
+                )
 
     def stack(self, prompts: Sequence[str]) -> Text:
         """Return the embeddings of `prompts`, one row each."""
@@ -104,7 +127,7 @@ def draw_rows(
     Pictures come in a new random order each epoch. share: weight of all rows together. stream: 0 for the subject, 1 for
     the class.
     """
-    batch = config.train_batch_size * config.gradient_accumulation_steps
+    batch = int(config.train_batch_size or 1) * config.gradient_accumulation_steps
     generator = torch.Generator().manual_seed((config.seed * 1_000_003 + step) * 2 + stream)
     times = stratified_timesteps(batch, n_steps=n_steps, generator=generator)
     rows = []

@@ -12,6 +12,7 @@ from ..adapters import FILE, Adapter, load_adapter, merge_adapters, read_adapter
 from ..models import load_text2image
 from ..pretrain.loop import choose_device
 from .base import use_schedule
+from .config import new_words
 from .results import MODEL
 from .tokens import FILE as TOKENS_FILE
 from .tokens import load_tokens
@@ -44,10 +45,13 @@ def load_subjects(
     strengths = fill_weights(subjects, weights)
     pipe = load_text2image(base_of(subjects, base), device=choose_device(device), layout=_layout(runs))
     use_schedule(pipe, zero_snr=next((run.get("rescale_betas_zero_snr") for run in runs if run), None))
-    active = {}
+    active, known = {}, set()
     for i, (subject, run) in enumerate(zip(subjects, runs)):
-        if run.get("new_tokens"):
-            load_tokens(pipe, Path(subject) / TOKENS_FILE, [f"<s{j}>" for j in range(run["new_tokens"])])
+        if words := words_of(run):
+            if known & set(words):
+                raise ConfigError(f"{subject} has the new words of another subject; train it with concepts of its own.")
+            known |= set(words)
+            load_tokens(pipe, Path(subject) / TOKENS_FILE, words)
         if Path(subject).is_file() or (Path(subject) / FILE).is_file() or not run:
             load_adapter(pipe, subject, name=f"subject-{i}")
             active[f"subject-{i}"] = strengths[i]
@@ -82,8 +86,12 @@ def phrase(subject: str | Path) -> str:
     run = read_run(subject)
     if not run:
         raise ConfigError(f"{subject} has no run.json; name the result folder of `personagen subject train`.")
-    words = "".join(f"<s{i}>" for i in range(run["new_tokens"])) or run["token"]
-    return f"a {words} {run['name']}"
+    return f"a {''.join(words_of(run)) or run['token']} {run['name']}"
+
+
+def words_of(run: dict[str, Any]) -> list[str]:
+    """Name the new words that a run's settings tell of."""
+    return new_words(run.get("concepts", ["s"]), run.get("new_tokens", 0))
 
 
 def fill_weights(subjects: Sequence[Any], weights: Sequence[float]) -> list[float]:

@@ -47,7 +47,9 @@ def rate_factor(step: int, config: SubjectConfig) -> float:
     rise = min(1.0, (step + 1) / max(1, config.lr_warmup_steps))
     span = max(1, int(config.max_train_steps or 1) - config.lr_warmup_steps)
     done = min(1.0, max(0, step - config.lr_warmup_steps) / span)
-    fall = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[config.lr_scheduler]
+    fall = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[
+        config.lr_scheduler or "constant"
+    ]
     return rise * fall
 
 

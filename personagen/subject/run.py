@@ -20,6 +20,7 @@ from .prior import class_size, paint_class
 from .processes import Processes
 from .results import publish
 from .samples import validate
+from .scenes import set_into_scenes
 from .train import Learner, prompts_of, steps_of, with_placeholder
 
 
@@ -39,6 +40,12 @@ def run(config: SubjectConfig) -> Iterator[Step]:
             for share in paint_class(pipe, config, size=size):
                 yield _preparing("class_images", share)
         processes.wait()
+    if config.scenes:
+        for shown in set_into_scenes(pipe, pictures, config, size=size):
+            if isinstance(shown, list):
+                pictures = shown
+            else:
+                yield _preparing("scenes", shown)
     learner = Learner(pipe, config, processes=processes)
     learner.resume()
     yield from _encode(learner, pictures, side)
@@ -92,7 +99,7 @@ def _encode(learner: Learner, pictures: list[Picture], side: int) -> Iterator[St
             done += 1
             yield _preparing("cached", done / total)
     if not learner.words_are_trained:
-        learner.prompts = PromptCache()
+        learner.prompts = PromptCache(config.cache_dir)
         learner.prompts.fill(learner.pipe, prompts_of(learner))
     learner.park()
     learner.schedule = replace(learner.schedule, abar=learner.schedule.abar.to(learner.device))

@@ -25,7 +25,7 @@ from recsys.types import Step
 from ..adapters import Lora, attach
 from ..models.quiet import quiet
 from .base import ENCODERS, encode_prompts, noise_schedule
-from .config import SubjectConfig, placeholder, same_run, token_names
+from .config import SubjectConfig, new_words, placeholder, same_run, token_names
 from .examples import Example, PromptCache, Row, chunks, draw_rows
 from .loss import Chunk, chunk_loss
 from .optimizer import build_optimizer, rate_factor, settings_of
@@ -43,7 +43,7 @@ class Learner:
         """config: resolved. The pipeline is changed: an adapter or new tokens are added, and the rest is frozen."""
         self.pipe, self.config, self.processes = pipe, config, processes or Processes()
         self.folder, self.step, self.saved, self.failures = Path(config.output_dir), 0, -1, 0
-        self.micro = config.train_batch_size
+        self.micro = int(config.train_batch_size or 1)
         self.losses: list[float] = []
         self.drift: list[tuple[int, float]] = []
         self.schedule = noise_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
@@ -110,7 +110,7 @@ class Learner:
         self.losses.append(loss)
         if self.step % config.checkpointing_steps == 0:
             self.save()
-        rows = config.train_batch_size * config.gradient_accumulation_steps
+        rows = int(config.train_batch_size or 1) * config.gradient_accumulation_steps
         epoch = self.step * rows / (len(self.instance) * config.repeats)
         values = {"loss": loss, "grad_norm": float(norm), "micro_batch": float(self.micro)}
         return Step(self.step, epoch, values, None, time.perf_counter() - begun)
@@ -299,7 +299,7 @@ def _make_trainable(pipe: Any, config: SubjectConfig) -> NewTokens | None:
             rank=int(config.rank or 1),
             alpha=config.lora_alpha,
             dropout=config.lora_dropout,
-            feed_forward=config.lora_feed_forward,
+            feed_forward=bool(config.lora_feed_forward),
             use_rslora=config.use_rslora,
             use_dora=config.use_dora,
         )
@@ -334,5 +334,7 @@ def steps_of(learner: Learner) -> Iterator[Step]:
 
 
 def with_placeholder(caption: str, config: SubjectConfig) -> str:
-    """Replace {token} and the word TOK of a caption by what stands for the subject."""
+    """Replace {token} and the word TOK of a caption by what stands for the subject, {NAME} by a concept's new words."""
+    for concept in config.concepts if config.new_tokens else ():
+        caption = caption.replace(f"{{{concept}}}", "".join(new_words([concept], config.new_tokens)))
     return re.sub(r"\{token\}|\bTOK\b", placeholder(config), caption)

@@ -12,6 +12,8 @@ from PIL import Image
 
 from apps import cli
 from personagen.provenance import read_png
+from personagen.stylist import StyleConfig, Stylist
+from personagen.subject.loaded import load_subjects, phrase
 from recsys import pretrained
 from tests.personagen.subject_parts import write_pictures
 
@@ -100,7 +102,7 @@ def test_metadata_can_be_left_out(models, recommender, tmp_path):
     assert chunk.parameters is None and chunk.record is None
 
 
-def test_scenes_show_a_subject(models, recommender, tmp_path):
+def test_scenes_show_a_subject(models, recommender, studio, tmp_path):
     """A subject that was learnt on the text-to-image model is painted in the prompts that the recommender writes."""
     write_pictures(tmp_path / "me", count=2, size=(64, 48))
     base = models[models.index("--text2image") + 1]
@@ -121,6 +123,11 @@ def test_scenes_show_a_subject(models, recommender, tmp_path):
     assert cli.main(["style", *models, *recommender, *flags]) == 0
     report = json.loads((tmp_path / "out" / "looks.json").read_text(encoding="utf-8"))
     assert report["looks"][0]["prompt"].startswith("a sks person wearing")
+    text2image = load_subjects([tmp_path / "run"], base=base, device="cpu")
+    stylist = Stylist(studio.recommender, studio.source.catalog, text2image=text2image)
+    config = StyleConfig(scene_steps=2, scene_person=phrase(tmp_path / "run"))
+    (look,) = stylist(studio.history("0"), scenes=1, config=config)
+    assert look.prompt.startswith("a sks person wearing")
 
 
 def test_real_input_trained_on_the_spot(models, shop, tmp_path, capsys):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from apps import cli
 from personagen.adapters import FILE
 from personagen.provenance import read_png
-from personagen.subject import SubjectConfig
+from personagen.subject import SubjectConfig, resolve
+from recsys.errors import ConfigError
 from tests.personagen import subject_parts
 
 ROOT = Path(__file__).parents[2]
@@ -55,11 +57,18 @@ def refused(words: list[str], code: int, says: str, capsys) -> None:
     assert error and error[-1].startswith("personagen: ") and says in error[-1], error
 
 
-def test_kohyas_names_are_taken():
+def test_kohyas_names_are_taken_as_flags_and_in_yaml(tmp_path):
     _, settings = cli.parse(
         ["subject", "train", "--instance_data_dir", "x", "--name", "dog", "--network_dim", "4", "--min_snr_gamma=5"]
     )
-    assert isinstance(settings, SubjectConfig) and settings.rank == 4 and settings.snr_gamma == 5
+    assert isinstance(settings, SubjectConfig)
+    full = resolve(settings)
+    assert (full.rank, full.lora_alpha, full.snr_gamma, full.network_dim) == (4, 4, 5, None)
+    (tmp_path / "theirs.yaml").write_text("network_dim: 8\nnetwork_alpha: 2\ninstance_data_dir: x\nname: dog\n")
+    full = resolve(cli.parse(["subject", "train", "--config", str(tmp_path / "theirs.yaml")])[1])
+    assert (full.rank, full.lora_alpha) == (8, 2)
+    with pytest.raises(ConfigError, match="one setting"):
+        SubjectConfig("x", "dog", rank=4, network_dim=8)
 
 
 def test_training_tells_the_proof(place, tmp_path, capsys):
@@ -141,7 +150,8 @@ def test_bad_input_has_a_remedy_and_its_exit_code(place, tmp_path, capsys):
     refused(train("--rank", "0"), 2, "rank is 0", capsys)
     refused(train("--preset", "person"), 2, "consent", capsys)
     refused(train("--pretrained_model_name_or_path", str(tmp_path / "none")), 4, "There is no model", capsys)
-    refused(train("--optimizer", "prodigy"), 2, "pip install prodigyopt", capsys)
+    if find_spec("prodigyopt") is None:
+        refused(train("--optimizer", "prodigy"), 2, "pip install prodigyopt", capsys)
     assert not out.exists()
 
 

@@ -173,6 +173,35 @@ def test_zero_terminal_snr_needs_v_prediction(tmp_path):
 def test_words_for_the_subject_are_replaced_in_captions():
     config = SubjectConfig(instance_data_dir="x", name="dog")
     assert with_placeholder("{token} and TOK by a STOKER", config) == "sks and sks by a STOKER"
+    two = replace(config, concepts=["dog", "bag"], new_tokens=2)
+    assert with_placeholder("a {bag} with a {dog}", two) == "a <bag0><bag1> with a <dog0><dog1>"
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_latents_and_embeddings_are_kept_on_disk(family, tmp_path, monkeypatch):
+    kept, prompts = tmp_path / "cache", ["a dog", "a sks dog"]
+    pictures, _ = scan(write_pictures(tmp_path / "pictures", count=2))
+    config = SubjectConfig(instance_data_dir="x", name="dog", cache_dir=str(kept))
+
+    def encode(pipe) -> list[torch.Tensor]:
+        examples = encode_pictures(pipe, pictures, config, resolution=16, caption="a dog", flip=True)
+        texts = PromptCache(config.cache_dir)
+        texts.fill(pipe, prompts)
+        return [*(example.mirrored[0] for example in examples), texts.stack(prompts).context]
+
+    first = encode(pipeline(family))
+    files = sorted(kept.iterdir())
+    assert len(files) == 2 * 2 + 2
+    with monkeypatch.context() as patch:
+        patch.setattr("personagen.subject.examples._posterior", None)
+        patch.setattr("personagen.subject.examples.encode_prompts", None)
+        again = encode(pipeline(family))
+    files[0].write_bytes(b"damaged")
+    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    healed = encode(pipeline(family))  # what is encoded in another batch may differ in the last bit
+    assert all(torch.allclose(one, two, atol=1e-5) for one, two in zip(first, healed, strict=True))
+    other = encode(pipeline(family, seed=1))
+    assert not torch.equal(first[-1], other[-1]) and len(list(kept.iterdir())) == 2 * len(files)
 
 
 def test_every_picture_comes_once_an_epoch(tmp_path):

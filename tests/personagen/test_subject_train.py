@@ -10,13 +10,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from personagen.adapters import FILE
 from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, train_subject
+from personagen.subject.loaded import load_subjects, phrase
 from personagen.subject.tokens import load_tokens
 from recsys.checkpoint import load_latest
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
@@ -120,6 +123,46 @@ def same_checkpoint(first: Path, second: Path) -> None:
         for name, value in one.tensors[group].items():
             assert torch.equal(value, two.tensors[group][name]), f"{group}: {name}"
     assert one.state["losses"] == two.state["losses"]
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "rate"), [("prodigyopt", "prodigy", 1.0), ("bitsandbytes", "adamw8bit", 1e-2)]
+)
+def test_optimisers_of_other_packages_learn_and_resume(package, name, rate, root, tmp_path):
+    pytest.importorskip(package)
+    whole = settings(root, tmp_path / "whole", optimizer=name, learning_rate=rate, max_train_steps=9)
+    train_to(whole, 6)
+    parts = replace(whole, output_dir=str(tmp_path / "parts"))
+    train_to(parts, 3)
+    train_to(replace(parts, resume_from_checkpoint="latest"), 6)
+    same_checkpoint(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_thing_is_set_into_scenes(root, tmp_path):
+    photos = tmp_path / "photos"
+    write_pictures(photos, count=1)  # nothing stands out in it
+    y, x = np.mgrid[-1:1:80j, -1:1:60j]
+    disc = np.where((x**2 + (0.75 * y) ** 2 < 0.2)[..., None], (200, 30, 30), (150, 160, 150)).astype(np.uint8)
+    Image.fromarray(disc).save(photos / "disc.png")
+    config = settings(root, tmp_path / "run", instance_data_dir=str(photos), scenes=["on a beach"], max_train_steps=2)
+    *_, last = train(config)
+    made = sorted((tmp_path / "run" / "scenes").glob("disc-?.png"))
+    assert len(made) == 2 and last.metrics["reload"] == 0.0
+    for path in made:
+        picture = np.asarray(Image.open(path)).astype(int)
+        assert picture.shape == (16, 16, 3) and np.abs(picture[9, 8] - (200, 30, 30)).max() < 40
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["pictures"] == 3
+
+
+def test_stacked_subjects_have_words_of_their_own(root, tmp_path):
+    for name, concept in (("a", "dog"), ("b", "bag"), ("c", "dog")):
+        train(settings(root, tmp_path / name, new_tokens=1, concepts=[concept], max_train_steps=1, seed=len(name)))
+    pipe = load_subjects([tmp_path / "a", tmp_path / "b"], device="cpu")
+    assert {"<dog0>", "<bag0>"} <= pipe.tokenizer.get_vocab().keys() and phrase(tmp_path / "b") == "a <bag0> dog"
+    with pytest.raises(ConfigError, match="concepts"):
+        load_subjects([tmp_path / "a", tmp_path / "c"], device="cpu")
+    with pytest.raises(ConfigError, match="different names"):
+        settings(root, tmp_path, concepts=["Dog!"])
 
 
 RUN = """

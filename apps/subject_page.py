@@ -1,0 +1,352 @@
+"""The page's tab for subjects: upload pictures, see what is wrong with them, train, then paint with what was learnt.
+
+`build_tab` draws it inside the page of `apps.demo`. A visitor sees and uses only the subjects of their own visit; all
+is kept in the page's private folder and deleted with it.
+"""
+
+import html
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from personagen.subject import SubjectConfig, resolve, train_subject
+from recsys.errors import ConfigError, DataError, check_range
+
+from .demo import HEAVY, buttons, excuse, pack, status
+from .studio import Halted, Studio, Watched
+
+MAX_PICTURES, MAX_SUBJECTS, MAX_IMAGES = 40, 8, 8
+PRESETS = [("a thing", "object"), ("a person", "person"), ("a style", "style"), ("a garment", "garment")]
+PAUSE = 1.0  # seconds between two updates of the page
+RESULTS = ("pytorch_lora_weights.safetensors", "README.md", "run.json")
+HINT = (
+    "Four to twenty pictures of one thing, person, style or garment. They stay on this machine, in a private folder "
+    "that is deleted with the page. JPEG, PNG or WebP, up to 10 MB each."
+)
+
+
+@dataclass
+class Visit:
+    """What one visitor has: a folder, the subjects learnt in it by name, and whether they want the work to stop."""
+
+    folder: Path
+    subjects: dict[str, Path] = field(default_factory=dict)
+    stop: Event = field(default_factory=Event)
+
+
+class Visits(dict[str, Visit]):
+    """The visits by their session, made when first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __missing__(self, session: str) -> Visit:
+        self[session] = Visit(Path(tempfile.mkdtemp(prefix="subjects-", dir=self.folder)))
+        return self[session]
+
+
+def build_tab(studio: Studio, folder: Path) -> None:
+    """Draw the tab's components into the open gradio context and connect them; results are written below `folder`."""
+    import gradio as gr
+
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            made = _controls(gr)
+        with gr.Column(scale=3, min_width=320):
+            made |= _board(gr)
+    _wire(gr, studio, Visits(folder), made)
+
+
+def _controls(gr: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    gr.Markdown(HINT)
+    made["files"] = gr.File(
+        label="Pictures", file_count="multiple", file_types=[".jpg", ".jpeg", ".png", ".webp"], elem_id="subject-files"
+    )
+    made["verdict"] = gr.HTML("", elem_id="subject-verdict")
+    with gr.Row():
+        made["name"] = gr.Textbox(label="What it is", placeholder="backpack", max_length=40, elem_id="subject-name")
+        made["preset"] = gr.Dropdown(PRESETS, value="object", label="It is", elem_id="subject-preset")
+    made["consent"] = gr.Checkbox(
+        False, label="This person agreed to be learnt, and to have pictures made of them", visible=False,
+        elem_id="subject-consent",
+    )  # fmt: skip
+    with gr.Accordion("Settings of the training", open=False):
+        made["steps"] = gr.Slider(0, 2000, value=0, step=10, label="Steps (0: as preset)", elem_id="subject-steps")
+        made["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+    with gr.Row():
+        made["train"] = gr.Button("Learn", variant="primary", elem_id="subject-train")
+        made["stop"] = gr.Button("Cancel", interactive=False, elem_id="subject-stop")
+    return made
+
+
+def _board(gr: Any) -> dict[str, Any]:
+    still = {"format": "png", "type": "filepath", "interactive": False, "buttons": ["fullscreen"]}
+    made: dict[str, Any] = {
+        "state": gr.HTML(status("Give pictures, say what they show, then press Learn.", 0.0), elem_id="subject-state")
+    }
+    with gr.Row():
+        made["loss"] = gr.Image(**still, label="Loss", visible=False, elem_id="subject-loss")
+        made["preview"] = gr.Image(
+            **still, label="Without the subject above, with it below", visible=False, elem_id="subject-preview"
+        )
+    with gr.Column(visible=False, elem_id="subject-use") as made["use"]:
+        made["chosen"] = gr.Dropdown([], label="Subjects", multiselect=True, elem_id="subject-chosen")
+        made["weights"] = gr.Textbox("1", label="Their weights, in order", max_length=80, elem_id="subject-weights")
+        made["prompt"] = gr.Textbox(label="Prompt", max_length=300, elem_id="subject-prompt")
+        with gr.Row():
+            made["count"] = gr.Slider(1, MAX_IMAGES, value=2, step=1, label="Pictures", elem_id="subject-count")
+            made["paint_steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps", elem_id="subject-paint-steps")
+        with gr.Row():
+            made["paint"] = gr.Button("Paint", variant="primary", elem_id="subject-paint")
+            made["download"] = gr.DownloadButton("Download the subject (.zip)", elem_id="subject-download")
+        made["gallery"] = gr.Gallery(
+            label="Painted", format="png", columns=4, height="auto", object_fit="contain", interactive=False,
+            elem_id="subject-gallery",
+        )  # fmt: skip
+    return made
+
+
+def _wire(gr: Any, studio: Studio, visits: Visits, made: dict[str, Any]) -> None:
+    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    heavy: dict[str, Any] = {**quick, "concurrency_id": HEAVY, "concurrency_limit": 1}
+    bar = [made["state"], made["train"], made["stop"]]
+    made["files"].change(_look(visits), made["files"], made["verdict"], **quick)
+    made["preset"].change(lambda kind: gr.update(visible=kind == "person"), made["preset"], made["consent"], **quick)
+    given = [made[name] for name in ("files", "name", "preset", "consent", "steps", "seed")]
+    begun = made["train"].click(_begin(visits), None, bar, queue=False, **quick)
+    begun.then(
+        _learn(studio, visits), given,
+        [*bar, *(made[name] for name in ("loss", "preview", "use", "chosen", "prompt", "download"))], **heavy,
+    )  # fmt: skip
+    asked = [made[name] for name in ("chosen", "weights", "prompt", "count", "paint_steps", "seed")]
+    begun = made["paint"].click(_begin(visits), None, bar, queue=False, **quick)
+    begun.then(_paint(studio, visits), asked, [*bar, made["gallery"]], **heavy)
+    made["stop"].click(_stop(visits), None, [made["state"], made["stop"]], queue=False, **quick)
+
+
+def _begin(visits: Visits) -> Callable[..., list[Any]]:
+    import gradio as gr
+
+    def begin(request: gr.Request) -> list[Any]:
+        visits[str(request.session_hash)].stop.clear()
+        return [status("Beginning …", 0.0), *buttons(gr, busy=True)]
+
+    return begin
+
+
+def _stop(visits: Visits) -> Callable[..., list[Any]]:
+    import gradio as gr
+
+    def stop(request: gr.Request) -> list[Any]:
+        visits[str(request.session_hash)].stop.set()
+        return [status("Stopping …", 0.0), gr.update(interactive=False)]
+
+    return stop
+
+
+def _look(visits: Visits) -> Callable[..., str]:
+    def look(files: list[str] | None) -> str:
+        """Say of each upload whether it can be used."""
+        if not files:
+            return ""
+        with tempfile.TemporaryDirectory(dir=visits.folder) as work:
+            try:
+                return verdict(files, Path(work))
+            except (DataError, ConfigError) as error:
+                return f"<p>⚠ {html.escape(str(error))}</p>"
+
+    return look
+
+
+def gather(files: Sequence[str] | None, folder: Path) -> dict[str, str]:
+    """Copy uploads into a folder under names of ours; return the visitor's name of each. Raises: DataError."""
+    if not files:
+        raise DataError("there are no pictures; give at least one")
+    if len(files) > MAX_PICTURES:
+        raise DataError(f"{len(files)} pictures are more than {MAX_PICTURES}; choose the best ones")
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {}
+    for place, file in enumerate(files):
+        ours = f"{place:02d}{Path(file).suffix.lower()}"
+        shutil.copyfile(file, folder / ours)
+        names[ours] = Path(file).name
+    return names
+
+
+def verdict(files: Sequence[str], work: Path) -> str:
+    """Write what the doctor says of each upload as an HTML table. Raises: DataError."""
+    from personagen.subject.data import scan
+
+    names = gather(files, work)
+    pictures, findings = scan(work)
+    rows = [
+        (names.get(finding.file, finding.file), finding.decision, "" if finding.size is None else finding.detail)
+        for finding in findings
+    ]
+    marks = "".join(
+        f"<tr><td>{'✓' if decision == 'used' else '⚠'} {html.escape(name)}</td><td>{html.escape(decision)}</td>"
+        f"<td>{html.escape(detail)}</td></tr>"
+        for name, decision, detail in rows
+    )
+    return f"<p>{len(pictures)} of {len(findings)} can be used</p><table>{marks}</table>"
+
+
+def _learn(studio: Studio, visits: Visits) -> Callable[..., Iterator[list[Any]]]:
+    import gradio as gr
+
+    def learn(
+        files: list[str] | None, name: str, preset: str, consent: bool, steps: int, seed: int, request: gr.Request
+    ) -> Iterator[list[Any]]:
+        visit, idle, keep = visits[str(request.session_hash)], buttons(gr, busy=False), [gr.skip()] * 6
+        try:
+            config = settings(visit, files, name, preset, consent, int(steps), int(seed or 0), studio)
+            for text, part, loss, preview in watched(config, visit.stop):
+                shown = [gr.skip() if path is None else gr.update(value=path, visible=True) for path in (loss, preview)]
+                yield [status(text, part), *buttons(gr, busy=True), *shown, *keep[2:]]
+            if visit.stop.is_set():
+                yield [status("Stopped; nothing was kept.", 0.0), *idle, *keep]
+                return
+            label = keep_subject(visit, config)
+            archive = pack(result_files(config), Path(config.output_dir).with_suffix(".zip"))
+            yield [status(f"Learnt. Say: {config.instance_prompt}", 1.0), *idle, gr.skip(), gr.skip(),
+                   gr.update(visible=True), gr.update(choices=list(visit.subjects), value=[label]),
+                   str(config.instance_prompt), str(archive)]  # fmt: skip
+        except (ValueError, RuntimeError) as error:
+            text, mine = excuse(error)
+            yield [status(text, 0.0, bad=True), *idle, *keep]
+            if not mine:
+                raise
+
+    return learn
+
+
+def settings(
+    visit: Visit, files: Sequence[str] | None, name: str, preset: str, consent: bool, steps: int, seed: int,
+    studio: Studio,
+) -> SubjectConfig:  # fmt: skip
+    """Make the settings of a training and copy the uploads. Raises: ConfigError, DataError."""
+    if preset not in [value for _, value in PRESETS]:
+        raise ConfigError(f"a subject cannot be {preset!r}; choose one of the list")
+    if not name.strip():
+        raise ConfigError("the subject has no name; say what it is, such as backpack")
+    if preset == "person" and not consent:
+        raise ConfigError("a person must have agreed; tick the box if so, or teach something else")
+    if len(visit.subjects) >= MAX_SUBJECTS:
+        raise ConfigError(f"{MAX_SUBJECTS} subjects are as many as a visit holds; reload the page to begin anew")
+    folder = Path(tempfile.mkdtemp(prefix="subject-", dir=visit.folder))
+    gather(files, folder / "pictures")
+    whole = resolve(SubjectConfig(
+        str(folder / "pictures"), " ".join(name.split()), preset=preset, output_dir=str(folder / "result"),  # type: ignore[arg-type]
+        pretrained_model_name_or_path=studio.models["text2image"], token=f"sks{len(visit.subjects) or ''}",
+        consent=bool(consent), max_train_steps=steps or None, seed=seed, num_validation_images=2,
+    ))  # fmt: skip
+    return replace(whole, validation_steps=max(1, int(whole.max_train_steps or 1) // 4))
+
+
+def watched(config: SubjectConfig, stop: Event) -> Iterator[tuple[str, float, str | None, str | None]]:
+    """Train until done or `stop` is set; yield a line, the part done, and new pictures of the loss and of samples."""
+    from personagen.subject.samples import write_curve
+
+    out, losses, last = Path(config.output_dir), [], 0.0
+    steps = train_subject(config)
+    for step in steps:
+        if stop.is_set():
+            steps.close()  # type: ignore[attr-defined]
+            return
+        if step.step == 0:
+            yield f"Preparing: {next(iter(step.metrics or {'': 0})).replace('_', ' ')}", 0.0, None, None
+            continue
+        losses += [step.losses["loss"]] if "loss" in step.losses else []
+        if time.monotonic() - last < PAUSE and not step.metrics:
+            continue
+        last, total = time.monotonic(), int(config.max_train_steps or 1)
+        curve = out / f"loss-{step.step:06d}{'-end' if step.metrics else ''}.png"  # a browser keeps what has one name
+        write_curve(losses, curve, label="loss")
+        grids = sorted((out / "samples").glob("step-*.png")) if step.metrics else []
+        text = f"Step {step.step} of {total}" + (f", loss {losses[-1]:.3f}" if losses else "")
+        yield text, step.step / total, str(curve), str(grids[-1]) if grids else None
+
+
+def keep_subject(visit: Visit, config: SubjectConfig) -> str:
+    """Put a result on the visitor's list under a name that is not taken; return the name."""
+    label, number = config.name, 2
+    while label in visit.subjects:
+        label, number = f"{config.name} {number}", number + 1
+    visit.subjects[label] = Path(config.output_dir)
+    return label
+
+
+def result_files(config: SubjectConfig) -> list[Path]:
+    """List what a visitor takes home: both adapter files, the card and the record."""
+    from personagen.subject.results import kohya_name
+
+    folder = Path(config.output_dir)
+    return [path for path in (folder / name for name in (*RESULTS, kohya_name(config))) if path.is_file()]
+
+
+def _paint(studio: Studio, visits: Visits) -> Callable[..., Iterator[list[Any]]]:
+    import gradio as gr
+
+    def paint(
+        chosen: list[str], weights: str, prompt: str, count: int, steps: int, seed: int, request: gr.Request
+    ) -> Iterator[list[Any]]:
+        visit, idle, made = visits[str(request.session_hash)], buttons(gr, busy=False), []
+        try:
+            check_range(count=(int(count), 1, MAX_IMAGES), steps=(int(steps), 1, 1000))
+            pipe = stacked(visit, chosen, read_weights(weights), studio, visit.stop)
+            for path in painted(pipe, prompt, int(count), int(steps), int(seed or 0), visit.folder):
+                made.append(str(path))
+                yield [status(f"Picture {len(made)} of {int(count)}", len(made) / int(count)),
+                       *buttons(gr, busy=True), list(made)]  # fmt: skip
+            yield [status(f"{len(made)} pictures.", 1.0), *idle, gr.skip()]
+        except Halted:
+            yield [status("Stopped; what was finished stays.", 0.0), *idle, gr.skip()]
+        except (ValueError, RuntimeError) as error:
+            text, mine = excuse(error)
+            yield [status(text, 0.0, bad=True), *idle, gr.skip()]
+            if not mine:
+                raise
+
+    return paint
+
+
+def read_weights(text: str) -> list[float]:
+    """Read weights separated by commas or spaces. Raises: ConfigError."""
+    try:
+        return [float(word) for word in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise ConfigError(f"weights {text!r} are not numbers; write them as 1, 0.8") from error
+
+
+def stacked(visit: Visit, chosen: Sequence[str], weights: list[float], studio: Studio, stop: Event) -> Watched:
+    """Load the base model with the visitor's chosen subjects on it. Raises: ConfigError, ModelError."""
+    from personagen.subject.loaded import load_subjects
+
+    if not chosen or any(label not in visit.subjects for label in chosen):
+        raise ConfigError("choose at least one of the subjects learnt in this visit")
+    folders = [visit.subjects[label] for label in chosen]
+    pipe = load_subjects(folders, weights=weights, base=studio.models["text2image"])
+    pipe.set_progress_bar_config(disable=True)
+    return Watched(pipe, stop.is_set)
+
+
+def painted(pipe: Watched, prompt: str, count: int, steps: int, seed: int, folder: Path) -> Iterator[Path]:
+    """Paint pictures of a prompt, write each, and yield its path. Raises: ConfigError on an empty prompt, Halted."""
+    import torch
+
+    from personagen.provenance import Parameters, versions, write_png
+
+    if not prompt.strip():
+        raise ConfigError("the prompt is empty; say what to paint, with the subject's word in it")
+    out = Path(tempfile.mkdtemp(prefix="painted-", dir=folder))
+    for number in range(count):
+        generator = torch.Generator().manual_seed(seed + number)
+        image = pipe(prompt, num_inference_steps=steps, guidance_scale=3.0, generator=generator).images[0]
+        told = Parameters(prompt, settings={"Steps": str(steps), "CFG scale": "3", "Seed": str(seed + number)})
+        yield write_png(image, out / f"{number}.png", parameters=told, record={"versions": versions()})

@@ -1,0 +1,121 @@
+"""The subjects that benchmarks/subject.py teaches: DreamBooth objects by name, persons and garments of the atelier."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from personagen.atelier.captions import person_caption
+from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
+from personagen.atelier.garment import GarmentSpec, random_garment
+from personagen.atelier.render import render_garment, render_person
+from personagen.atelier.vocabulary import SCENE_PHRASE
+from personagen.colours import to_lab
+from personagen.evaluate import colour_distance, garment_region
+from personagen.masks import Part
+from personagen.parser import load_parser
+
+OBJECTS = ("backpack", "can", "rc_car", "duck_toy", "grey_sloth_plushie", "vase")
+SCENES = {scene: SCENE_PHRASE[scene] for scene in ("beach", "snow", "night city", "park")}
+SIZE = (192, 144)
+TRAIN, HELDOUT = 8, 6
+PARTS = (Part.HEAD, Part.SKIN, Part.SHOES)
+_parser = cache(load_parser)
+
+
+def person_sittings(number: int, *, start: int, count: int) -> list[Sitting]:
+    """Seat one body in several outfits, scenes and views; no studio light is the same."""
+    own = random_sitting(HELDOUT_SEED + 50_000 + number).body
+    others = [random_sitting(HELDOUT_SEED + 60_000 + 100 * number + start + i) for i in range(count)]
+    scenes = list(SCENE_PHRASE)
+    return [
+        replace(sitting, body=own, scene=scenes[(start + i) % len(scenes)], camera=own_view(sitting, own.height))
+        for i, sitting in enumerate(others)
+    ]
+
+
+def own_view(sitting: Sitting, height: float):
+    """Frame a body of another height than the sitting's own."""
+    extent = sitting.camera.extent * height / sitting.body.height
+    return replace(sitting.camera, target=(0.0, 0.5 * height, 0.0), extent=extent)
+
+
+def render(sitting: Sitting) -> Image.Image:
+    return Image.fromarray(
+        render_person(
+            sitting.body, sitting.outfit, sitting.scene, size=SIZE, camera=sitting.camera, seed=sitting.seed
+        ).image
+    )
+
+
+def write_case(folder: Path, pictures: list[Image.Image], captions: list[str]) -> None:
+    """Write pictures and their captions as a training folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        picture.save(folder / f"{i:02d}.png")
+        (folder / f"{i:02d}.txt").write_text(caption + "\n")
+
+
+def person_case(number: int, work: Path) -> tuple[str, str, list[str]]:
+    """Write renders of one person; ask for outfits and scenes that were not shown."""
+    for name, start, count in (("train", 0, TRAIN), ("heldout", TRAIN, HELDOUT)):
+        if not (work / name).exists():
+            sittings = person_sittings(number, start=start, count=count)
+            captions = [person_caption(s.outfit, s.scene).replace("a person", "a {token} person") for s in sittings]
+            write_case(work / name, [render(sitting) for sitting in sittings], captions)
+    new = [random_sitting(HELDOUT_SEED + 70_000 + 10 * number + i) for i in range(len(SCENES))]
+    prompts = [person_caption(sitting.outfit, scene) for sitting, scene in zip(new, SCENES, strict=True)]
+    return "person", "person", [prompt.replace("a person", "a sks person") for prompt in prompts]
+
+
+def person_features(image: Image.Image) -> np.ndarray:
+    """Describe a person by the mean colours (9,) in Lab of head, skin and shoes, as the embedded parser finds them."""
+    pixels, parts = np.asarray(image.convert("RGB")), _parser()(image)
+    return np.concatenate(
+        [np.median(to_lab(pixels[parts == part]), 0) if (parts == part).any() else np.full(3, 50.0) for part in PARTS]
+    )
+
+
+def garments() -> list[GarmentSpec]:
+    """Return six tops that differ in colour and pattern."""
+    found: list[GarmentSpec] = []
+    seed = HELDOUT_SEED + 80_000
+    while len(found) < 6:
+        garment, seed = random_garment(np.random.default_rng(seed), "t-shirt"), seed + 1
+        if garment.attributes["colour"] not in {known.attributes["colour"] for known in found}:
+            found.append(garment)
+    return found
+
+
+def garment_case(number: int, work: Path) -> tuple[str, str, list[str]]:
+    """Write the product picture of one garment and persons wearing it, in captions that do not say its colour."""
+    garment = garments()[number]
+    worn = "a {token} " + garment.kind
+    if not (work / "train").exists():
+        shown = [s for s in (random_sitting(HELDOUT_SEED + 90_000 + 100 * number + i) for i in range(40))
+                 if s.outfit[0].region == "upper"][: TRAIN - 2]  # fmt: skip
+        shown = [replace(sitting, outfit=(garment, sitting.outfit[1])) for sitting in shown]
+        captions = [person_caption(s.outfit, s.scene).replace(garment.phrase(), worn) for s in shown]
+        product = Image.fromarray(render_garment(garment, size=SIZE))
+        write_case(work / "train", [product, *map(render, shown)], [f"a product photo of {worn}", *captions])
+    return (
+        garment.kind,
+        "garment",
+        [f"a person wearing a sks {garment.kind} and blue trousers {scene}" for scene in SCENES.values()],
+    )
+
+
+def garment_distances(made: list[np.ndarray], own: int) -> list[float]:
+    """Say of each picture whether what is worn above is nearest in colour to its own product picture: 1 or 0."""
+    products = [render_garment(garment, size=SIZE) for garment in garments()]
+    shelf = [product[garment_region(product)] for product in products]
+    hits = []
+    for picture in made:
+        parts = _parser()(Image.fromarray(picture))
+        worn = picture[np.isin(parts, (Part.UPPER, Part.OUTER, Part.DRESS))]
+        hits.append(float(len(worn) > 0 and int(np.argmin([colour_distance(worn, one) for one in shelf])) == own))
+    return hits

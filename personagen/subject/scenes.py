@@ -1,0 +1,85 @@
+# pyright: reportArgumentType=false
+"""Set a thing into scenes: cut it out of its photos, and put it before grounds that the base model paints.
+
+A few photos show a thing before a few grounds, and the word learnt for it would mean those grounds as well. With the
+scene named in the caption and painted by the model itself, the words for scenes keep their meaning.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+
+from ..cutout import garment_mask
+from ..images import load_image
+from ..provenance import write_png
+from .config import SubjectConfig
+from .data import Picture
+
+GROUNDS, PAINT_STEPS = 2, 10
+FILL = 0.62
+"""Share of the picture's height or width that the thing takes."""
+GROUND = 64
+"""Weight of the ground in the error, of 255: the model knows its scenes already."""
+PLAIN = (225, 225, 222)
+"""Ground of the pictures that name no scene."""
+
+
+def set_into_scenes(
+    pipe: Any, pictures: Sequence[Picture], config: SubjectConfig, *, size: tuple[int, int]
+) -> Iterator[float | list[Picture]]:
+    """Write every photo's subject before every scene, `size` (H, W), into output_dir/scenes; yield shares, then all.
+
+    Photos with a caption or a mask of their own, and those whose subject cannot be told from its ground, stay as they
+    are. The last thing yielded is the list of pictures to train on.
+    """
+    folder = Path(config.output_dir) / "scenes"
+    folder.mkdir(parents=True, exist_ok=True)
+    grounds = {"": [Image.new("RGB", size[::-1], PLAIN)]}
+    for done, scene in enumerate(config.scenes or [], 1):
+        grounds[scene] = [_ground(pipe, scene, config.seed + i, config, size) for i in range(GROUNDS)]
+        yield done / len(config.scenes or [])
+    found: list[Picture] = []
+    for place, picture in enumerate(pictures):
+        photo = load_image(picture.path)
+        mask = None if picture.caption or picture.mask else garment_mask(photo)
+        if mask is None:
+            found.append(picture)
+            continue
+        for number, (scene, choices) in enumerate(grounds.items()):
+            path = folder / f"{picture.path.stem}-{number}.png"
+            image, shape = before(photo, mask, choices[place % len(choices)])
+            write_png(image, path)
+            write_png(shape.point(lambda value: max(value, GROUND)), path.with_suffix(".mask.png"))
+            caption = f"{config.instance_prompt} {scene}".strip()
+            digest = hashlib.sha256(image.tobytes()).hexdigest()
+            found.append(Picture(path, caption, size, digest, path.with_suffix(".mask.png")))
+    yield found
+
+
+def before(photo: Image.Image, mask: np.ndarray, ground: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Put what a mask (bool, the photo's (H, W)) marks into the middle of a ground; return picture and grey mask."""
+    ys, xs = (np.quantile(places, [0.01, 0.99]) for places in np.nonzero(mask))
+    box = (int(xs[0]), int(ys[0]), int(xs[1]) + 1, int(ys[1]) + 1)
+    scale = FILL * min(ground.height / (box[3] - box[1]), ground.width / (box[2] - box[0]) * 1.25)
+    sides = max(1, round((box[2] - box[0]) * scale)), max(1, round((box[3] - box[1]) * scale))
+    thing = photo.crop(box).resize(sides, Image.Resampling.LANCZOS)
+    shape = Image.fromarray(mask).convert("L").crop(box).resize(sides, Image.Resampling.BOX)
+    result, region = ground.copy(), Image.new("L", ground.size)
+    corner = (ground.width - sides[0]) // 2, round((ground.height - sides[1]) * 0.6)
+    result.paste(thing, corner, shape.filter(ImageFilter.GaussianBlur(0.5)))
+    region.paste(shape, corner)
+    return result, region
+
+
+@torch.no_grad()
+def _ground(pipe: Any, scene: str, seed: int, config: SubjectConfig, size: tuple[int, int]) -> Image.Image:
+    generator = torch.Generator().manual_seed(seed)
+    return pipe(
+        f"a photo {scene}", height=size[0], width=size[1], num_inference_steps=PAINT_STEPS,
+        guidance_scale=config.guidance_scale, generator=generator,
+    ).images[0]  # fmt: skip
