@@ -237,9 +237,14 @@ def soft_inside(mask: Tensor, *, kernel: int) -> Tensor:
 
 def dilate(mask: np.ndarray, *, up: int = 0, down: int = 0, side: int = 0) -> np.ndarray:
     """Grow a bool mask (H, W) by a box: `up` and `down` pixels in height, `side` pixels to the left and right."""
-    grown = F.pad(torch.from_numpy(mask)[None, None].float(), (side, side, down, up))
-    grown = F.max_pool2d(grown, (1, 2 * side + 1), stride=1)
-    return (F.max_pool2d(grown, (up + down + 1, 1), stride=1) > 0)[0, 0].numpy()
+    return _grow(_grow(mask, before=side, after=side).T, before=down, after=up).T
+
+
+def _grow(mask: np.ndarray, *, before: int, after: int) -> np.ndarray:
+    """Mark each pixel of a row with a marked one from `before` to its left to `after` to its right; by running sums."""
+    at = np.arange(mask.shape[1])
+    sums = np.pad(np.cumsum(mask, 1, dtype=np.int32), ((0, 0), (1, 0)))
+    return sums[:, np.minimum(at + after + 1, len(at))] > sums[:, np.maximum(at - before, 0)]
 
 
 def erode(mask: np.ndarray, *, up: int = 0, down: int = 0, side: int = 0) -> np.ndarray:
