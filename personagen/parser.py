@@ -119,7 +119,7 @@ def parsed_at(shares: Tensor, where: Placement) -> Parsed:
     fine = (max(1, round(height * shrink)), max(1, round(width * shrink)))
     drawn = F.interpolate(inner, size=fine, mode="bilinear", align_corners=False)[0]
     might = drawn[[Part.HEAD, Part.SKIN, Part.SHOES]] > DOUBT
-    found = torch.cat([drawn.argmax(0)[None].to(torch.uint8), might.to(torch.uint8)]).cpu().numpy()
+    found = torch.cat([drawn.max(0).indices[None].to(torch.uint8), might.to(torch.uint8)]).cpu().numpy()
     enlarge = lambda plane: np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.NEAREST))
     planes = found if fine == (height, width) else np.stack([enlarge(plane) for plane in found])
     return Parsed(planes[0], planes[1:] > 0)
