@@ -1,4 +1,4 @@
-"""`personagen demo`: one page for the main job. Handlers are thin generators over `apps.studio`.
+"""`personagen demo`: one page with a tab for each job; here that of looks. Handlers are thin over `apps.studio`.
 
 Importing this module builds nothing: `build(studio)` makes the page, `run(settings)` opens it.
 """
@@ -136,20 +136,30 @@ def build(studio: Studio, folder: Path) -> Any:
     """Build the page over `studio`; pictures are written below `folder`. Returns a gradio Blocks, not yet launched."""
     import gradio as gr
 
+    from . import tryon_page
+
     with gr.Blocks(title="Personagen", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown("# Personagen\nFrom what a person chose to pictures made for that person.", elem_id="head")
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=2, min_width=320, elem_id="side"):
-                controls = _controls(gr, studio, folder)
-            with gr.Column(scale=5, min_width=320):
-                state = gr.HTML(_state("Choose someone, then press Make looks.", 0.0), elem_id="state")
-                download = gr.DownloadButton("Download all (.zip)", visible=False, size="sm", elem_id="download")
-                slots = _board(gr)
-                with gr.Accordion("The same on the command line", open=False):
-                    command = gr.Code(language="shell", label="", lines=1, interactive=False, elem_id="command")
-        _wire(studio, folder, controls, {"state": state, "slots": slots, "download": download, "command": command})
+        with gr.Tabs(elem_id="jobs"):
+            with gr.Tab("Looks", id="looks"):
+                _looks(gr, studio, folder)
+            with gr.Tab("Try on", id="tryon"):
+                tryon_page.build_tab(studio, folder)
     page.queue(max_size=32, default_concurrency_limit=4, api_open=False)
     return page
+
+
+def _looks(gr: Any, studio: Studio, folder: Path) -> None:
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320, elem_id="side"):
+            controls = _controls(gr, studio, folder)
+        with gr.Column(scale=5, min_width=320):
+            state = gr.HTML(status("Choose someone, then press Make looks.", 0.0), elem_id="state")
+            download = gr.DownloadButton("Download all (.zip)", visible=False, size="sm", elem_id="download")
+            slots = _board(gr)
+            with gr.Accordion("The same on the command line", open=False):
+                command = gr.Code(language="shell", label="", lines=1, interactive=False, elem_id="command")
+    _wire(studio, folder, controls, {"state": state, "slots": slots, "download": download, "command": command})
 
 
 def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
@@ -260,7 +270,7 @@ def _begin_handler(folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any
     def begin(request: gr.Request) -> list[Any]:
         jobs[str(request.session_hash)] = Job(Path(tempfile.mkdtemp(prefix="job-", dir=folder)))
         blank = [gr.update(visible=False), gr.update(value=None), gr.skip()] * SLOTS
-        return [_state("Reading the history …", 0.0), gr.update(visible=False), *_buttons(gr, busy=True), *blank]
+        return [status("Reading the history …", 0.0), gr.update(visible=False), *buttons(gr, busy=True), *blank]
 
     return begin
 
@@ -272,7 +282,7 @@ def _stop_handler(jobs: dict[str, Job]) -> Callable[..., list[Any]]:
         job = jobs.get(str(request.session_hash))
         if job:
             job.stop.set()
-        return [_state("Stopping …", 0.0), gr.update(interactive=False)]
+        return [status("Stopping …", 0.0), gr.update(interactive=False)]
 
     return stop
 
@@ -284,21 +294,21 @@ def _make_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
         mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str,
         looks: int, scenes: int, seed: int, steps: int, request: gr.Request,
     ) -> Iterator[list[Any]]:  # fmt: skip
-        job, idle, start = jobs[str(request.session_hash)], _buttons(gr, busy=False), time.monotonic()
+        job, idle, start = jobs[str(request.session_hash)], buttons(gr, busy=False), time.monotonic()
         keep = [gr.skip()] * (5 + 3 * SLOTS)
         try:
             history = _history(studio, mode, user, kinds, colours, pattern, scene)
             order = Order(tuple(history), user, int(looks), int(scenes), int(seed or 0), int(steps))
             yield [*keep[:4], _command(order, mode), *keep[5:]]
             for text, part, update in _pictures(gr, studio, order, job):
-                yield [_state(text, part), gr.skip(), *_buttons(gr, busy=True), gr.skip(), *update]
+                yield [status(text, part), gr.skip(), *buttons(gr, busy=True), gr.skip(), *update]
             text = f"{order.looks + order.scenes} pictures in {time.monotonic() - start:.0f} s."
             text = "Stopped; what was finished stays." if job.stop.is_set() else text
             archive = pack(sorted((job.folder / "looks").iterdir()), job.folder / "looks.zip")
-            yield [_state(text, 1.0), gr.update(value=str(archive), visible=True), *idle, *keep[4:]]
+            yield [status(text, 1.0), gr.update(value=str(archive), visible=True), *idle, *keep[4:]]
         except (ValueError, RuntimeError) as error:
-            text, mine = ("Stopped before the first picture.", True) if job.stop.is_set() else _excuse(error)
-            yield [_state(text, 0.0, bad=not job.stop.is_set()), gr.skip(), *idle, *keep[4:]]
+            text, mine = ("Stopped before the first picture.", True) if job.stop.is_set() else excuse(error)
+            yield [status(text, 0.0, bad=not job.stop.is_set()), gr.skip(), *idle, *keep[4:]]
             if not mine:
                 raise
 
@@ -319,11 +329,11 @@ def _pictures(gr: Any, studio: Studio, order: Order, job: Job) -> Iterator[tuple
         yield _pace(done, total, time.monotonic() - start), done / total, update
 
 
-def _buttons(gr: Any, *, busy: bool) -> list[Any]:
+def buttons(gr: Any, *, busy: bool) -> list[Any]:
     return [gr.update(interactive=not busy), gr.update(interactive=busy)]
 
 
-def _excuse(error: Exception) -> tuple[str, bool]:
+def excuse(error: Exception) -> tuple[str, bool]:
     """Say an error that the visitor can act on, and whether it is one; others are for the server's log."""
     known = hasattr(error, "exit_code")
     return (str(error) if known else "This did not work; the server's log says why."), known
@@ -362,7 +372,7 @@ def _pace(done: int, total: int, seconds: float) -> str:
     return f"Picture {done} of {total} · {each:.1f} s each" + (f" · about {left:.0f} s left" if left else "")
 
 
-def _state(text: str, part: float, *, bad: bool = False) -> str:
+def status(text: str, part: float, *, bad: bool = False) -> str:
     mark = "⚠ " if bad else ""
     return (f'<div class="state" role="status" aria-live="polite">{mark}{html.escape(text)}'
             f'<div class="rail"><div class="done" style="width:{100 * part:.0f}%"></div></div></div>')  # fmt: skip
