@@ -17,7 +17,7 @@ from PIL import Image
 
 from personagen.cutout import garment_on_white
 from personagen.images import fit, load_image, place, unfit
-from personagen.masks import AutoMasker
+from personagen.masks import AutoMasker, check_mask
 from personagen.outfit import Piece, in_order, wear_outfit
 from personagen.parser import ParserMasker, load_parser
 from personagen.provenance import Parameters, versions, write_png
@@ -237,11 +237,10 @@ def editor_value(person: Image.Image, mask: np.ndarray) -> dict[str, Any]:
 
 
 def drawn_mask(value: dict[str, Any] | None, *, size: tuple[int, int]) -> np.ndarray:
-    """Return what the editor's layers cover, bool (H, W) of `size`. Raises: DataError where nothing is painted."""
+    """Return what the editor's layers cover, bool (H, W) of `size`. Raises: DataError where nothing or all is."""
     mask = np.zeros(size, bool)
     for layer in (value or {}).get("layers") or []:
         alpha = layer.convert("RGBA").getchannel("A").resize(CANVAS[::-1])
         mask |= np.asarray(unfit(alpha, place(size, CANVAS), resample=Image.Resampling.BILINEAR)) >= PAINT[3] // 2
-    if not mask.any():
-        raise DataError("the mask is empty; paint over the old garment and where the new one will be")
+    check_mask(mask, name="the mask below")
     return mask

@@ -32,7 +32,7 @@ def load_image(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_
 
     source: a path or the bytes of a file. The size is checked before a pixel is decoded, the whole picture is decoded
     (a truncated file is found here, not later), EXIF rotation is applied, transparency is laid on white.
-    Raises DataError that names the file when it is missing, too large, damaged or of another format.
+    Raises DataError that names the file when it is missing, too large, damaged, animated or of another format.
     """
     name, data = _read(source, max_bytes=max_bytes)
     return _decode(name, data, max_pixels=max_pixels)
@@ -74,6 +74,8 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
             raise DataError(
                 f"{name} is {image.width}x{image.height}, more than the {max_pixels:,} pixels allowed; scale it down."
             )
+        if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:  # a JPEG's others are its thumbnails
+            raise DataError(f"{name} is animated ({image.n_frames} frames); save the one you want as a picture.")
         image.load()
         return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:

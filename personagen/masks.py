@@ -261,7 +261,7 @@ def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> 
     """Read a user's own mask: bright pixels (>= 50 %) are repainted. Returns bool (H, W).
 
     size: (H, W) of the photo the mask belongs to; a mask of another size but the same aspect is scaled (nearest).
-    Raises DataError when the file cannot be read, the aspect differs by more than 2 %, or nothing is marked.
+    Raises DataError when the file cannot be read, the aspect differs by more than 2 %, or nothing or all is marked.
     """
     image = load_gray(path)
     if size is not None and (image.height, image.width) != tuple(size):
@@ -272,9 +272,16 @@ def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> 
             )
         image = image.resize((size[1], size[0]), Image.Resampling.NEAREST)
     mask = np.asarray(image) >= 128
-    if not mask.any():
-        raise DataError(f"The mask {path} marks nothing; paint the region to change white on black.")
+    check_mask(mask, name=f"The mask {path}")
     return mask
+
+
+def check_mask(mask: np.ndarray, *, name: str = "A mask") -> None:
+    """Refuse a mask (H, W) that marks nothing, or everything, which would leave nothing of the person. DataError."""
+    if not mask.any():
+        raise DataError(f"{name} marks nothing; paint the old garment and the limbs white on black.")
+    if mask.all():
+        raise DataError(f"{name} marks everything; leave face, hands and surroundings black, so that they are kept.")
 
 
 def mask_list(masks: Image.Image | np.ndarray | Tensor | Sequence) -> list[np.ndarray]:

@@ -45,13 +45,13 @@ Parser = Callable[[Image.Image], Parsed]
 
 @dataclass(frozen=True)
 class ParserSizes:
-    """Sizes of the network: widths from half resolution down, blocks at the coarsest, and the pictures it reads."""
+    """Sizes of the network: widths from half resolution down, the pictures it reads, and blocks at the coarsest."""
 
     widths: tuple[int, ...] = (16, 32, 64, 112, 160)
-    middle: int = 3
     height: int = 256
     width: int = 192
     groups: int = 8
+    middle: int = 3
 
 
 class _Residual(nn.Module):

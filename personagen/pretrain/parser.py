@@ -70,7 +70,7 @@ def _gather(people: Path, folder: Path, *, size: tuple[int, int]) -> Iterator[St
 def parser_sizes(config: PretrainConfig) -> ParserSizes:
     """Return the sizes of the network that `config` describes."""
     made = config.parser
-    return ParserSizes(made.widths, made.middle, config.height, config.width, made.groups)
+    return ParserSizes(made.widths, config.height, config.width, made.groups, made.middle)
 
 
 class ParserStage:

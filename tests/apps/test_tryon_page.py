@@ -28,7 +28,7 @@ def test_a_mask_comes_back_from_the_editor_as_it_was(size):
     assert again.shape == size and (again ^ mask).mean() < 0.02
     value["layers"] = [Image.new("RGBA", tryon_page.CANVAS[::-1])]
     for nothing in (value, None, {"layers": None}):
-        with pytest.raises(DataError, match="paint"):
+        with pytest.raises(DataError, match="marks nothing"):
             tryon_page.drawn_mask(nothing, size=size)
 
 
