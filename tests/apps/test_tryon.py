@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from transformers import ViTConfig, ViTModel
 
 from apps import cli
 from personagen.atelier.agnostic import agnostic_mask
@@ -193,9 +194,13 @@ def test_training_and_measuring_from_the_command_line(models, tmp_path, capsys):
     assert cli.main(["tryon", "train", *flags, "--train", "lora", "--output_dir", out]) == 2
     figures = tmp_path / "figures"
     measured = ["--root", str(root), "--model", f"{out}/tryon", "--steps", "1", "--out", str(figures)]
-    assert cli.main(["tryon", "evaluate", *measured]) == 0 and "ssim" in capsys.readouterr().out
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    ViTModel(ViTConfig(image_size=32, patch_size=8, **sizes)).save_pretrained(tmp_path / "vit")
+    backbone = ["--backbone", str(tmp_path / "vit")]
+    assert cli.main(["tryon", "evaluate", *measured, *backbone]) == 0 and "ssim" in capsys.readouterr().out
     told = json.loads((figures / "figures.json").read_text())
     assert told["figures"]["identity"]["mean"] == 1 and told["figures"]["ssim"]["n"] == 3
+    assert told["fid"] > 0 and "kid" in told
     assert (figures / "sheet.png").is_file() and len((figures / "cases.csv").read_text().splitlines()) == 4
     assert cli.main(["tryon", "evaluate", *measured, "--paired", "false", "--limit", "1"]) == 0
     assert cli.main(["tryon", "evaluate", *measured, "--ids", str(tmp_path / "none.txt")]) == 3
