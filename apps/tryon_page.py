@@ -29,7 +29,7 @@ from .studio import Halted, Studio, Watched
 KINDS = [("Top", "upper"), ("Trousers or skirt", "lower"), ("Dress", "dress"), ("Coat or jacket", "outer")]
 MORE = 2
 """Further garments of an outfit."""
-CANVAS = (800, 640)
+CANVAS: tuple[int, int] = (800, 640)
 """Height and width in pixels of what is painted on; gradio draws layers of another size twice, side by side."""
 PAINT, GROUND = (225, 29, 72, 150), (245, 245, 244)
 HINT = (
@@ -104,15 +104,17 @@ def _wire(gr: Any, studio: Studio, folder: Path, made: dict[str, Any]) -> None:
     for at in range(MORE):
         garments += [made[f"garment-{at}"], made[f"kind-{at}"]]
     settings = [made[name] for name in ("steps", "guidance", "expand", "seed", "cut")]
-    begun = made["go"].click(_begin_handler(gr, folder, jobs), None, bar, queue=False, **quick)
+    begun = made["go"].click(_begin_handler(folder, jobs), None, bar, queue=False, **quick)
     begun.then(
-        _wear_handler(gr, studio, jobs), [made["person"], made["editor"], *settings, *garments],
+        _wear_handler(studio, jobs), [made["person"], made["editor"], *settings, *garments],
         [*bar, made["slider"]], concurrency_id=HEAVY, concurrency_limit=1, **quick,
     )  # fmt: skip
-    made["stop"].click(_stop_handler(gr, jobs), None, [made["state"], made["stop"]], queue=False, **quick)
+    made["stop"].click(_stop_handler(jobs), None, [made["state"], made["stop"]], queue=False, **quick)
 
 
-def _begin_handler(gr: Any, folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any]]:
+def _begin_handler(folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any]]:
+    import gradio as gr
+
     def begin(request: gr.Request) -> list[Any]:
         jobs[str(request.session_hash)] = Job(Path(tempfile.mkdtemp(prefix="wear-", dir=folder)))
         return [status("Dressing …", 0.1), *buttons(gr, busy=True)]
@@ -120,7 +122,9 @@ def _begin_handler(gr: Any, folder: Path, jobs: dict[str, Job]) -> Callable[...,
     return begin
 
 
-def _stop_handler(gr: Any, jobs: dict[str, Job]) -> Callable[..., list[Any]]:
+def _stop_handler(jobs: dict[str, Job]) -> Callable[..., list[Any]]:
+    import gradio as gr
+
     def stop(request: gr.Request) -> list[Any]:
         job = jobs.get(str(request.session_hash))
         if job:
@@ -153,7 +157,9 @@ def _find_handler(gr: Any) -> Callable[..., Iterator[list[Any]]]:
     return find
 
 
-def _wear_handler(gr: Any, studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterator[list[Any]]]:
+def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterator[list[Any]]]:
+    import gradio as gr
+
     def wear(
         request: gr.Request, person: str | None, drawn: dict | None, steps: int, guidance: float, expand: float,
         seed: int, cut: bool, *garments: Any,
@@ -164,8 +170,7 @@ def _wear_handler(gr: Any, studio: Studio, jobs: dict[str, Job]) -> Callable[...
                 raise DataError("there is no photo of a person; give one")
             pieces, image = read_pieces(garments), load_image(person)
             mask = drawn_mask(drawn, size=(image.height, image.width))
-            first, found = pieces[0].kind, masker(float(expand))
-            pick: AutoMasker = lambda photo, kind: mask if kind == first else found(photo, kind)
+            pick = _painted_first(mask, pieces[0].kind, masker(float(expand)))
             pair = _dress(studio, image, pieces, pick, job, (int(steps), float(guidance), int(seed or 0), cut))
             text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
             yield [status(text, 1.0), *idle, gr.update(value=pair, visible=True)]
@@ -178,6 +183,15 @@ def _wear_handler(gr: Any, studio: Studio, jobs: dict[str, Job]) -> Callable[...
                 raise
 
     return wear
+
+
+def _painted_first(mask: np.ndarray, first: str, found: AutoMasker) -> AutoMasker:
+    """Give the painted mask for the first garment's kind, and what is found for the others."""
+
+    def pick(person: Image.Image, kind: str) -> np.ndarray:
+        return mask if kind == first else found(person, kind)
+
+    return pick
 
 
 def _dress(

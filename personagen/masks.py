@@ -155,7 +155,11 @@ def guarded(layers: Layers, parts: np.ndarray, might: np.ndarray) -> Layers:
     if rows.size == 0:
         return layers
     _, hands, _, face = split_skin(parts)
-    grow = lambda mask, share: dilate(mask, **dict.fromkeys(("up", "down", "side"), round(share * rows.size)))
+
+    def grow(mask: np.ndarray, share: float) -> np.ndarray:
+        reach = round(share * rows.size)
+        return dilate(mask, up=reach, down=reach, side=reach)
+
     head, skin, shoes = might
     faces = grow(face | (parts == Part.HEAD), 0.06) & (head | skin)
     spared = grow(head | faces | shoes | (grow(hands, 0.08) & skin), SEAM)

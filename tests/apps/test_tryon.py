@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ def models(tmp_path_factory) -> dict[str, str]:
             if weight.ndim > 1 or "bias" in name:
                 weight.zero_()
         parser.stem.weight[0, 3, 2, 2] = 1.0  # the row, which passes a SiLU at full resolution
+        assert parser.head.bias is not None
         parser.head.weight[3, 0], parser.head.bias[3] = 500.0, 90.0
     return {"model": str(folder / "tryon"), "parser": str(save_parser(parser, folder / "parser"))}
 
@@ -194,7 +196,7 @@ def test_training_and_measuring_from_the_command_line(models, tmp_path, capsys):
     assert cli.main(["tryon", "train", *flags, "--train", "lora", "--output_dir", out]) == 2
     figures = tmp_path / "figures"
     measured = ["--root", str(root), "--model", f"{out}/tryon", "--steps", "1", "--out", str(figures)]
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     ViTModel(ViTConfig(image_size=32, patch_size=8, **sizes)).save_pretrained(tmp_path / "vit")
     backbone = ["--backbone", str(tmp_path / "vit")]
     assert cli.main(["tryon", "evaluate", *measured, *backbone]) == 0 and "ssim" in capsys.readouterr().out

@@ -26,7 +26,7 @@ def test_a_mask_comes_back_from_the_editor_as_it_was(size):
     assert value["background"].size == value["layers"][0].size == tryon_page.CANVAS[::-1]
     again = tryon_page.drawn_mask(value, size=size)
     assert again.shape == size and (again ^ mask).mean() < 0.02
-    value["layers"] = [Image.new("RGBA", tryon_page.CANVAS[::-1])]
+    value["layers"] = [Image.new("RGBA", value["background"].size)]
     for nothing in (value, None, {"layers": None}):
         with pytest.raises(DataError, match="marks nothing"):
             tryon_page.drawn_mask(nothing, size=size)
