@@ -154,8 +154,7 @@ def guarded(layers: Layers, parts: np.ndarray, might: np.ndarray) -> Layers:
     rows = np.flatnonzero((parts != Part.BACKGROUND).any(1))
     if rows.size == 0:
         return layers
-    arms, hands, _, face = split_skin(parts)
-    hands = hands | _ends(arms | hands, parts)
+    _, hands, _, face = split_skin(parts)
 
     def grow(mask: np.ndarray, share: float) -> np.ndarray:
         reach = round(share * rows.size)
@@ -167,21 +166,6 @@ def guarded(layers: Layers, parts: np.ndarray, might: np.ndarray) -> Layers:
     if rows[-1] < parts.shape[0] - 1 - 0.01 * rows.size:
         spared[rows[-1] + 1 - round(FEET * rows.size) :] = True
     return replace(layers, identity=layers.identity | spared)
-
-
-def _ends(arms: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """The far end of the arms (H, W) on either side of the clothes: a parser may join two arms into one piece."""
-    clothes = np.isin(parts, (Part.UPPER, Part.OUTER, Part.DRESS))
-    if not clothes.any():
-        return np.zeros_like(arms)
-    tall, middle = np.count_nonzero((parts != Part.BACKGROUND).any(1)), np.flatnonzero(clothes.any(0)).mean()
-    rows, columns = np.indices(arms.shape)
-    reach, ends = np.hypot(rows - _collar(clothes), columns - middle) * arms, np.zeros_like(arms)
-    for side in (columns < middle, columns >= middle):
-        furthest = (reach * side).max()
-        if furthest > 0.25 * tall:
-            ends |= side & (reach > furthest - 0.055 * tall)
-    return ends
 
 
 def _below(top: np.ndarray) -> np.ndarray:

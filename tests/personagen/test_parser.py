@@ -183,17 +183,3 @@ def test_the_dice_loss_is_zero_where_all_is_right_and_ignores_what_is_not_there(
     right = torch.nn.functional.one_hot(target, 10).movedim(-1, 1).float() * 100
     assert dice_loss(right, target) < 1e-4
     assert 0.9 < dice_loss(-right, target) <= 1
-
-
-def test_both_hands_are_spared_where_the_arms_are_one_piece():
-    parts = np.zeros((128, 96), np.uint8)
-    parts[8:20, 40:56] = Part.HEAD
-    parts[22:60, 36:60] = Part.UPPER
-    parts[60:120, 38:58] = Part.LOWER
-    parts[26:70, 28:34] = parts[26:58, 62:68] = parts[40:44, 28:68] = Part.SKIN  # joined in front
-    might = np.zeros((3, 128, 96), bool)
-    might[1] = parts == Part.SKIN
-    layers = layers_from_parts(parts, kind="upper")
-    assert agnostic_mask(layers)[55, 64]
-    mask = agnostic_mask(guarded(layers, parts, might))
-    assert not mask[67:70, 28:34].any() and not mask[54:58, 62:68].any() and mask[30, 30] and mask[30, 64]
