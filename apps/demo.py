@@ -136,13 +136,15 @@ def build(studio: Studio, folder: Path) -> Any:
     """Build the page over `studio`; pictures are written below `folder`. Returns a gradio Blocks, not yet launched."""
     import gradio as gr
 
-    from . import subject_page
+    from . import subject_page, tryon_page
 
     with gr.Blocks(title="Personagen", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown("# Personagen\nFrom what a person chose to pictures made for that person.", elem_id="head")
         with gr.Tabs(elem_id="jobs"):
             with gr.Tab("Looks", id="looks"):
                 _looks(gr, studio, folder)
+            with gr.Tab("Try on", id="tryon"):
+                tryon_page.build_tab(studio, folder)
             with gr.Tab("Teach a subject", id="subject"):
                 subject_page.build_tab(studio, folder)
     page.queue(max_size=32, default_concurrency_limit=4, api_open=False)

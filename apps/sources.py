@@ -148,13 +148,13 @@ def sitter_from_photo(person: str | Path, mask: str | Path | None, *, region: st
         drawn = mask_from_file(mask, size=size)
         return Sitter(image, lambda kind: drawn if REGION.get(kind) == region else None)
     note = f"no mask for {person}: found by the parser, or guessed where it finds no garment; --mask FILE is better"
-    parts = cache(lambda: load_parser()(image))  # once for all kinds, and only where a mask is wanted
+    parsed = cache(lambda: load_parser()(image))  # once for all kinds, and only where a mask is wanted
 
     def mask_for(kind: str) -> np.ndarray | None:
         if kind not in REGION:
             return None
         try:
-            return ParserMasker(lambda _: parts())(image, kind)
+            return ParserMasker(lambda _: parsed())(image, kind)
         except DataError:
             return guess_mask(size, REGION[kind])
 

@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from personagen.features import load_features
 from personagen.models import load_tryon
 from personagen.pairs import read_pairs
 from personagen.provenance import versions
 from personagen.tryon_config import TryOnEvaluateConfig, TryOnTrainConfig
-from personagen.tryon_evaluate import Case, contact_sheet, evaluate_tryon, summarise
+from personagen.tryon_evaluate import Case, contact_sheet, evaluate_tryon, set_distances, summarise
 from personagen.tryon_train import train_tryon_pairs
 from recsys.errors import check_range
 
@@ -39,6 +40,7 @@ def evaluate(settings: TryOnEvaluateConfig) -> int:
     pairs = read_pairs(
         settings.root, settings.layout, split="test", paired=settings.paired, ids=settings.ids
     )[: settings.limit]  # fmt: skip
+    features = None if settings.backbone is None else load_features(settings.backbone)
     pipeline, cases = _pipeline(settings), []
     with Patience() as patience, bar(None, total=len(pairs), label="tryon", unit="pair") as progress:
         for case in evaluate_tryon(
@@ -50,7 +52,7 @@ def evaluate(settings: TryOnEvaluateConfig) -> int:
             if patience.asked:
                 break
     patience.end("nothing is written")
-    _write(settings, cases)
+    _write(settings, cases, {} if features is None else set_distances(cases, features))
     return 0
 
 
@@ -65,7 +67,7 @@ def _pipeline(settings: TryOnEvaluateConfig) -> Any:
     return pipeline
 
 
-def _write(settings: TryOnEvaluateConfig, cases: list[Case]) -> None:
+def _write(settings: TryOnEvaluateConfig, cases: list[Case], distances: dict[str, float]) -> None:
     out, summary = Path(settings.out), summarise(cases)
     out.mkdir(parents=True, exist_ok=True)
     by = "ssim" if settings.paired else "swap_margin"
@@ -78,8 +80,12 @@ def _write(settings: TryOnEvaluateConfig, cases: list[Case]) -> None:
         table.writerows([case.key, *(case.figures.get(name, "") for name in names)] for case in cases)
     told = {"layout": settings.layout, "paired": settings.paired, "steps": settings.steps, "seed": settings.seed,
             "guidance": settings.guidance, "repaint": settings.repaint, "model": Path(settings.model).name}  # fmt: skip
-    (out / "figures.json").write_text(json.dumps({**told, "figures": summary, "versions": versions()}, indent=1) + "\n")
+    (out / "figures.json").write_text(
+        json.dumps({**told, "figures": summary, **distances, "versions": versions()}, indent=1) + "\n"
+    )
     for name, value in summary.items():
         low, high = value["interval"]
         print(f"{name:14} {value['mean']:8.4f}  ({low:.4f} to {high:.4f}, {value['n']} pairs)")
+    for name, value in distances.items():
+        print(f"{name:14} {value:8.4f}  (results against photos, {len(cases)} pairs)")
     print(f"wrote {out}/figures.json, cases.csv" + (" and sheet.png" if by in summary else ""))

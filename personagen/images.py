@@ -32,7 +32,7 @@ def load_image(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_
 
     source: a path or the bytes of a file. The size is checked before a pixel is decoded, the whole picture is decoded
     (a truncated file is found here, not later), EXIF rotation is applied, transparency is laid on white.
-    Raises DataError that names the file when it is missing, too large, damaged or of another format.
+    Raises DataError that names the file when it is missing, too large, damaged, animated or of another format.
     """
     name, data = _read(source, max_bytes=max_bytes)
     return _decode(name, data, max_pixels=max_pixels)
@@ -74,6 +74,8 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
             raise DataError(
                 f"{name} is {image.width}x{image.height}, more than the {max_pixels:,} pixels allowed; scale it down."
             )
+        if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:  # a JPEG's others are its thumbnails
+            raise DataError(f"{name} is animated ({image.n_frames} frames); save the one you want as a picture.")
         image.load()
         return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
@@ -237,9 +239,14 @@ def soft_inside(mask: Tensor, *, kernel: int) -> Tensor:
 
 def dilate(mask: np.ndarray, *, up: int = 0, down: int = 0, side: int = 0) -> np.ndarray:
     """Grow a bool mask (H, W) by a box: `up` and `down` pixels in height, `side` pixels to the left and right."""
-    grown = F.pad(torch.from_numpy(mask)[None, None].float(), (side, side, down, up))
-    grown = F.max_pool2d(grown, (1, 2 * side + 1), stride=1)
-    return (F.max_pool2d(grown, (up + down + 1, 1), stride=1) > 0)[0, 0].numpy()
+    return _grow(_grow(mask, before=side, after=side).T, before=down, after=up).T
+
+
+def _grow(mask: np.ndarray, *, before: int, after: int) -> np.ndarray:
+    """Mark each pixel of a row with a marked one from `before` to its left to `after` to its right; by running sums."""
+    at = np.arange(mask.shape[1])
+    sums = np.pad(np.cumsum(mask, 1, dtype=np.int32), ((0, 0), (1, 0)))
+    return sums[:, np.minimum(at + after + 1, len(at))] > sums[:, np.maximum(at - before, 0)]
 
 
 def erode(mask: np.ndarray, *, up: int = 0, down: int = 0, side: int = 0) -> np.ndarray:

@@ -5,7 +5,7 @@ A parsing is first merged into nine body parts (`Part`), so that any parser or r
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,10 @@ from .images import dilate, erode, load_gray
 
 REGIONS = ("upper", "lower", "dress", "outer")
 """What a mask can be for: a top, trousers or a skirt, both, or a coat, which hangs over the hips."""
+
+
+SEAM, FEET = 0.01, 0.045
+"""Of a person's height: what is left around an uncertain head, hand or shoe, and what the feet take at the bottom."""
 
 
 def region_of(kind: str) -> str:
@@ -141,6 +145,29 @@ def layers_from_parts(parts: np.ndarray, *, kind: str) -> Layers:
     return Layers(garment, limbs, identity, (upper | lower | dress) & ~garment)
 
 
+def guarded(layers: Layers, parts: np.ndarray, might: np.ndarray) -> Layers:
+    """Spare, too, what may be head, hand or shoe although the parser decided otherwise, and a seam around it.
+
+    parts (H, W): `Part`. might (3, H, W): bool, where head, skin and shoes are possible. Skin counts near the head and
+    the hands that were found. The lowest rows of a person who stands clear of the picture's edge are feet.
+    """
+    rows = np.flatnonzero((parts != Part.BACKGROUND).any(1))
+    if rows.size == 0:
+        return layers
+    _, hands, _, face = split_skin(parts)
+
+    def grow(mask: np.ndarray, share: float) -> np.ndarray:
+        reach = round(share * rows.size)
+        return dilate(mask, up=reach, down=reach, side=reach)
+
+    head, skin, shoes = might
+    faces = grow(face | (parts == Part.HEAD), 0.06) & (head | skin)
+    spared = grow(head | faces | shoes | (grow(hands, 0.08) & skin), SEAM)
+    if rows[-1] < parts.shape[0] - 1 - 0.01 * rows.size:
+        spared[rows[-1] + 1 - round(FEET * rows.size) :] = True
+    return replace(layers, identity=layers.identity | spared)
+
+
 def _below(top: np.ndarray) -> np.ndarray:
     """The band below a top, half as high as it is, where a coat hangs."""
     rows = np.flatnonzero(top.any(1))
@@ -186,7 +213,8 @@ def split_skin(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
             continue
         reach = np.hypot(rows - min(collar, height), cols - middle)
         far = reach > reach.max() - 0.055 * tall
-        whole = rows.size < 0.0025 * tall * tall  # nothing but a hand shows below a long sleeve
+        # nothing but a hand shows below a long sleeve; near the middle of the collar it is a neckline
+        whole = rows.size < 0.0025 * tall * tall and reach.max() > 0.15 * tall
         end = (reach.max() > 0.25 * tall) & far | whole
         hands[rows[end], cols[end]] = True
         arms[rows[~end], cols[~end]] = True
@@ -237,7 +265,7 @@ def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> 
     """Read a user's own mask: bright pixels (>= 50 %) are repainted. Returns bool (H, W).
 
     size: (H, W) of the photo the mask belongs to; a mask of another size but the same aspect is scaled (nearest).
-    Raises DataError when the file cannot be read, the aspect differs by more than 2 %, or nothing is marked.
+    Raises DataError when the file cannot be read, the aspect differs by more than 2 %, or nothing or all is marked.
     """
     image = load_gray(path)
     if size is not None and (image.height, image.width) != tuple(size):
@@ -248,9 +276,16 @@ def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> 
             )
         image = image.resize((size[1], size[0]), Image.Resampling.NEAREST)
     mask = np.asarray(image) >= 128
-    if not mask.any():
-        raise DataError(f"The mask {path} marks nothing; paint the region to change white on black.")
+    check_mask(mask, name=f"The mask {path}")
     return mask
+
+
+def check_mask(mask: np.ndarray, *, name: str = "A mask") -> None:
+    """Refuse a mask (H, W) that marks nothing, or everything, which would leave nothing of the person. DataError."""
+    if not mask.any():
+        raise DataError(f"{name} marks nothing; paint the old garment and the limbs white on black.")
+    if mask.all():
+        raise DataError(f"{name} marks everything; leave face, hands and surroundings black, so that they are kept.")
 
 
 def mask_list(masks: Image.Image | np.ndarray | Tensor | Sequence) -> list[np.ndarray]:

@@ -1,7 +1,7 @@
 """Find the body parts of a photographed person: a small network trained here, or SegFormer where its weights are given.
 
-A parser is a function from a photo to `Part` values (H, W) uint8 (`personagen.masks`); `ParserMasker` makes an
-`AutoMasker` of it. The network is a U-Net with residual blocks, 1.4 M parameters by default, for standing persons.
+A parser is a function from a photo to `Parsed`; `ParserMasker` makes an `AutoMasker` (`personagen.masks`) of it. The
+network is a U-Net with residual blocks, 2.4 M parameters by default, for standing persons.
 """
 
 import json
@@ -21,23 +21,37 @@ from torch import Tensor, nn
 from recsys.errors import DataError, ModelError
 
 from .images import Placement, fit, to_tensor
-from .masks import Part, agnostic_mask, layers_from_parts
+from .masks import Part, agnostic_mask, guarded, layers_from_parts
 
-Parser = Callable[[Image.Image], np.ndarray]
-"""From a photo to body parts (H, W) uint8, `Part` values."""
 EMBEDDED = Path(__file__).parent / "models" / "parser"
 FINEST = 768
 """Longest side in pixels at which edges of parts are drawn; beyond it they are enlarged."""
+DOUBT = 0.03
+"""Probability above which a pixel might show a part."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a parser finds in a photo (H, W): the likeliest part of each pixel, uint8 `Part` values, and, bool
+    (3, H, W), where head, skin and shoes are possible."""
+
+    parts: np.ndarray
+    might: np.ndarray
+
+
+Parser = Callable[[Image.Image], Parsed]
+"""From a photo to its body parts."""
 
 
 @dataclass(frozen=True)
 class ParserSizes:
-    """Sizes of the network: widths from half resolution down, and the pictures it reads (H, W)."""
+    """Sizes of the network: widths from half resolution down, the pictures it reads, and blocks at the coarsest."""
 
     widths: tuple[int, ...] = (16, 32, 64, 112, 160)
     height: int = 256
     width: int = 192
     groups: int = 8
+    middle: int = 3
 
 
 class _Residual(nn.Module):
@@ -64,7 +78,7 @@ class PersonParser(nn.Module):
         self.sizes, widths, groups = sizes, sizes.widths, sizes.groups
         self.stem = nn.Conv2d(5, widths[0], 5, 2, 2)
         self.down = nn.ModuleList([_Residual(a, b, groups=groups, stride=2) for a, b in zip(widths, widths[1:])])
-        self.middle = _Residual(widths[-1], widths[-1], groups=groups)
+        self.middle = nn.Sequential(*(_Residual(widths[-1], widths[-1], groups=groups) for _ in range(sizes.middle)))
         self.lateral = nn.ModuleList([nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:])])
         self.up = nn.ModuleList([_Residual(a, a, groups=groups) for a in widths[:-1]])
         self.head = nn.Conv2d(widths[0], len(Part), 1)
@@ -84,28 +98,36 @@ class PersonParser(nn.Module):
         return F.interpolate(self.head(y), size=size, mode="bilinear", align_corners=False)
 
     @torch.no_grad()
-    def parse(self, photo: Image.Image) -> np.ndarray:
-        """Return body parts (H, W) uint8 of one photo of any size."""
+    def both_ways(self, x: Tensor) -> Tensor:
+        """Return the mean of the logits of x (B, 3, H, W) and of its mirror image; (B, 10, H, W)."""
+        return (self(x) + self(x.flip(3)).flip(3)) / 2
+
+    @torch.no_grad()
+    def parse(self, photo: Image.Image) -> Parsed:
+        """Find the body parts of one photo of any size."""
         fitted, where = fit(photo.convert("RGB"), size=(self.sizes.height, self.sizes.width), fill="edge")
         like = next(self.parameters())
-        logits = self(to_tensor(fitted).to(like) * 2 - 1)
-        return parts_at(logits.float(), where)
+        logits = self.both_ways(to_tensor(fitted).to(like) * 2 - 1)
+        return parsed_at(logits.float().softmax(1), where)
 
 
-def parts_at(logits: Tensor, where: Placement) -> np.ndarray:
-    """Choose the likeliest part for each pixel of the photo that `where` tells of; logits (1, parts, H, W)."""
-    inner = logits[:, :, where.top : where.top + where.height, where.left : where.left + where.width]
+def parsed_at(shares: Tensor, where: Placement) -> Parsed:
+    """Decide for each pixel of the photo that `where` tells of; shares (1, parts, H, W): probabilities of `Part`."""
+    inner = shares[:, :, where.top : where.top + where.height, where.left : where.left + where.width]
     height, width = where.original
     shrink = min(1.0, FINEST / max(height, width))
     fine = (max(1, round(height * shrink)), max(1, round(width * shrink)))
-    parts = F.interpolate(inner, size=fine, mode="bilinear", align_corners=False).argmax(1)[0].to(torch.uint8)
-    image = Image.fromarray(parts.cpu().numpy())
-    return np.asarray(image.resize((width, height), Image.Resampling.NEAREST))
+    drawn = F.interpolate(inner, size=fine, mode="bilinear", align_corners=False)[0]
+    might = drawn[[Part.HEAD, Part.SKIN, Part.SHOES]] > DOUBT
+    found = torch.cat([drawn.max(0).indices[None].to(torch.uint8), might.to(torch.uint8)]).cpu().numpy()
+    enlarge = lambda plane: np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.NEAREST))
+    planes = found if fine == (height, width) else np.stack([enlarge(plane) for plane in found])
+    return Parsed(planes[0], planes[1:] > 0)
 
 
 @dataclass(frozen=True)
 class ParserMasker:
-    """An `AutoMasker` that parses the photo, then covers what a garment of the kind needs.
+    """An `AutoMasker` that parses the photo, then covers what a garment of the kind needs and spares what is in doubt.
 
     Raises DataError when it finds nothing to repaint.
     """
@@ -114,8 +136,9 @@ class ParserMasker:
     mask_expand: float = 1.0
 
     def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
-        parts = self.parser(person)
-        mask = agnostic_mask(layers_from_parts(parts, kind=kind), mask_expand=self.mask_expand)
+        found = self.parser(person)
+        layers = guarded(layers_from_parts(found.parts, kind=kind), found.parts, found.might)
+        mask = agnostic_mask(layers, mask_expand=self.mask_expand)
         if not mask.any():
             raise DataError(
                 f"No garment or limb for kind {kind!r} was found in {person.width}x{person.height} pixels; give a "
@@ -181,13 +204,14 @@ def _segformer(folder: Path, *, size: tuple[int, int] = (512, 512)) -> Parser:
     names = [str(model.config.id2label[i]).lower() for i in range(model.config.num_labels)]
     if not set(names) & set(PART_OF_ATR):
         raise ValueError(f"its labels {names[:3]} ... are not those of ATR (Hair, Upper-clothes, Pants, ...)")
-    table = np.array([PART_OF_ATR.get(name, Part.BACKGROUND) for name in names], np.uint8)
+    table = torch.tensor([int(PART_OF_ATR.get(name, Part.BACKGROUND)) for name in names])
 
     @torch.no_grad()
-    def parse(photo: Image.Image) -> np.ndarray:
+    def parse(photo: Image.Image) -> Parsed:
         fitted, where = fit(photo.convert("RGB"), size=size, fill="edge")
         x = (to_tensor(fitted) - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
         logits = F.interpolate(model(x).logits, size=size, mode="bilinear", align_corners=False)
-        return table[parts_at(logits, where)]
+        shares = torch.zeros(1, len(Part), *size).index_add_(1, table, logits.softmax(1))
+        return parsed_at(shares, where)
 
     return parse

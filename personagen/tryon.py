@@ -273,12 +273,17 @@ class TryOnPipeline(DiffusionPipeline):
     ) -> Tensor:
         """Run the scheduler's timesteps from noise; return the person half of the latents (B, C, h, w)."""
         plan = plan_steps(len(self.scheduler.timesteps), fast, guided=guidance_scale != 1)
+        lead = torch.zeros_like(latents)  # of what is guided over what is not
         with GarmentMemory(self.unet) if any(step.reuse for step in plan) else nullcontext() as memory:
             for i, (t, step) in enumerate(zip(self.scheduler.timesteps, plan, strict=True)):
                 sample = self.scheduler.scale_model_input(latents, t)
                 if memory is not None:
                     memory.mode = "reuse" if step.reuse else "record"
-                output = self._predict(sample, t, known, guidance_scale if step.guided else 1.0, alone=step.reuse)
+                output, without = self._predict(sample, t, known, both=step.guided, alone=step.reuse)
+                if without is not None:
+                    lead = output - without
+                if step.guided or step.led:
+                    output = output + (guidance_scale - 1) * lead
                 latents = self.scheduler.step(output, t, latents, **step_settings).prev_sample
                 if callback is not None:
                     latents = (callback(self, i, t, {"latents": latents}) or {}).pop("latents", latents)
@@ -287,24 +292,23 @@ class TryOnPipeline(DiffusionPipeline):
             raise ModelError(f"The model gave non-finite values in {latents.dtype}; use float32 or sounder weights.")
         return latents
 
-    def _predict(self, sample: Tensor, t: Tensor, known: _Known, guidance_scale: float, *, alone: bool) -> Tensor:
-        """Run the UNet, guided: u + g (c - u). sample (B, C, h, w), or (B, C, 2h, w) if plain; returns its shape.
+    def _predict(
+        self, sample: Tensor, t: Tensor, known: _Known, *, both: bool, alone: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run the UNet with the garment and, for both, without. sample (B, C, h, w), or (B, C, 2h, w) if plain.
 
-        alone: give the UNet the person half only (within `GarmentMemory`).
+        alone: give the UNet the person half only (within `GarmentMemory`). Returns tensors of the sample's shape.
         """
         rows, cells = known.masked.shape[2], known.cells
         top, below = sample[:, :, :rows], sample[:, :, rows:] if sample.shape[2] > rows else None
         inputs = unet_input(top, known.shown, known.worn, cells, garment_sample=below)
-        if guidance_scale != 1:
+        if both:
             nothing = torch.zeros_like(known.worn)
             inputs = torch.cat([unet_input(top, known.masked, nothing, cells, garment_sample=below), inputs])
         if alone:
             inputs = inputs[:, :, :rows]
         output = self.unet(inputs, t, encoder_hidden_states=None).sample[:, :, : sample.shape[2]]
-        if guidance_scale == 1:
-            return output
-        without, given = output.chunk(2)
-        return without + guidance_scale * (given - without)
+        return (output[len(sample) :], output[: len(sample)]) if both else (output, None)
 
     def _encode(self, pictures: Tensor) -> Tensor:
         """Encode pictures (B, 3, H, W) in [-1, 1] to scaled latents (B, C, h, w), the mode of the posterior."""

@@ -112,6 +112,8 @@ class TryOnEvaluateConfig:
     guidance: float = 2.5
     repaint: bool = True
     """Put the photo's own pixels back outside the mask."""
+    backbone: str | None = None
+    """Folder of an image model in transformers' layout; then FID and KID between results and photos are measured."""
     seed: int = 0
     out: str = "tryon-evaluation"
     """Folder for figures.json, cases.csv and sheet.png."""

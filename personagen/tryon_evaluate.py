@@ -16,6 +16,7 @@ from torch import Tensor
 from recsys.errors import DataError
 
 from .evaluate import bootstrap_interval, l1, psnr, ssim, takes_the_colours
+from .features import Features, frechet_distance, kernel_distance
 from .images import fit, to_tensor
 from .pairs import WornPair, load_pair
 
@@ -119,6 +120,15 @@ def summarise(cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
         low, high = bootstrap_interval(values, generator=torch.Generator().manual_seed(0))
         summary[name] = {"mean": float(values.mean()), "interval": [low, high], "n": len(values)}
     return summary
+
+
+def set_distances(cases: Sequence[Case], features: Features, *, batch: int = 16) -> dict[str, float]:
+    """Return fid and kid between the results and the photos of persons. DataError with fewer than two cases."""
+    sides = []
+    for place in (0, 2):
+        pictures = [case.pictures[place] for case in cases]
+        sides.append(torch.cat([features(pictures[at : at + batch]) for at in range(0, len(pictures), batch)]))
+    return {"fid": frechet_distance(*sides), "kid": kernel_distance(*sides)}
 
 
 def contact_sheet(cases: Sequence[Case], *, by: str, rows: int = 6) -> Image.Image:

@@ -10,7 +10,7 @@ from torch import Tensor
 from recsys.errors import DataError
 
 from .images import Placement, fit, picture_list, soft_inside, to_pil, to_tensor, unfit
-from .masks import mask_list
+from .masks import check_mask, mask_list
 
 STRIP = 256
 """Rows of a photo that are repainted at a time."""
@@ -33,7 +33,7 @@ def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False)
     """Fit everything to `size`: the photo with its edge repeated, the garment on white, the mask's padding unmarked.
 
     zoom: show the model the surroundings of the mask (`frame`) instead of the whole photo.
-    Raises DataError when lists do not pair up, a mask is not of its photo's size, or marks nothing.
+    Raises DataError when lists do not pair up, a mask is not of its photo's size, or marks nothing or all.
     """
     photos, garments, masks = picture_list(person), picture_list(garment), mask_list(mask)
     count = max(len(photos), len(garments), len(masks))
@@ -48,8 +48,7 @@ def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False)
             raise DataError(
                 f"A mask of {marked.shape} is not of a photo of {photo.height, photo.width}; draw it on that photo."
             )
-        if not marked.any():
-            raise DataError("A mask marks nothing, so there is nothing to repaint; mark the old garment and the limbs.")
+        check_mask(marked)
     frames = [frame(m, size=size) if zoom else (0, 0, m.shape[1], m.shape[0]) for m in masks]
     fitted = [fit(photo.crop(box), size=size, fill="edge") for photo, box in zip(photos, frames)]
     small = [

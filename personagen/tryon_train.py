@@ -26,7 +26,7 @@ from .pairs import read_pairs, write_pairs_corpus
 from .photos import write_people_corpus
 from .pretrain.config import PretrainConfig
 from .pretrain.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
-from .pretrain.latents import Encoder, cache_latents, paint_over, vary
+from .pretrain.latents import Encoder, cache_latents, drape_over, draped_swapped, paint_over, vary
 from .pretrain.loop import choose_device, run
 from .pretrain.preview import write_grid
 from .tryon import TryOnPipeline, unet_input
@@ -58,14 +58,18 @@ def train_tryon_pairs(config: TryOnTrainConfig) -> Iterator[Step]:
         base = Path(config.output_dir) / "latents" / f"{number}-{corpus.folder.name}"
         jobs = [("person", "image", None), ("masked", "image", paint_over(corpus))]
         copies = range(1, config.garment_variants + 1) if config.garment_variants else [0]
-        jobs += [(f"garment-{k}", "garment", vary(k) if k else None) for k in copies]
+        for k in copies:
+            change = vary(k) if k else None
+            jobs.append((f"garment-{k}", "garment", change))
+            if pipe.config["prefill"] == "garment":
+                jobs.append((f"draped-{k}", "image", drape_over(corpus, change)))
         for label, name, prepare in jobs:
             file = base.with_name(f"{base.name}-{label}.npy")
             for share in cache_latents(encoder, corpus, name, file, prepare=prepare, batch_size=4):
                 yield Step(0, 0.0, {}, {"cached": share}, 0.0)
         read = lambda label, base=base: np.load(base.with_name(f"{base.name}-{label}.npy"), mmap_mode="r")
         latents.append({label: read(label) for label, _, _ in jobs})
-    yield from run(PairsStage(config, pipe, opened, latents), _loop_settings(config))
+    yield from run(PairsStage(config, pipe, encoder, opened, latents), _loop_settings(config))
 
 
 def _write_corpus(config: TryOnTrainConfig, folder: Path) -> Iterator[float]:
@@ -94,8 +98,6 @@ def _start(config: TryOnTrainConfig) -> TryOnPipeline:
         pipe = load_tryon_base(config.base, device=device)
     else:
         pipe = load_tryon(config.model, device=device)
-    if pipe.config["prefill"] != "grey":
-        pipe.register_to_config(prefill="grey")  # the pairs' latents show the mask grey, as published weights expect
     pipe.register_to_config(variant=config.variant, height=config.height, width=config.width)
     pipe.set_progress_bar_config(disable=True)
     pipe.vae.requires_grad_(False)
@@ -142,10 +144,11 @@ class PairsStage:
         self,
         config: TryOnTrainConfig,
         pipe: TryOnPipeline,
+        encoder: Encoder,
         corpora: list[tuple[Corpus, float]],
         latents: list[dict[str, np.ndarray]],
     ) -> None:
-        self.config, self.pipe, self.corpora, self.latents = config, pipe, corpora, latents
+        self.config, self.pipe, self.encoder, self.corpora, self.latents = config, pipe, encoder, corpora, latents
         self.unet, self.device = pipe.unet, next(pipe.unet.parameters()).device
         self.modules: dict[str, nn.Module] = {"unet": self.unet}
         self.abar = pipe.scheduler.alphas_cumprod.to(self.device)
@@ -161,18 +164,24 @@ class PairsStage:
         """Return the error of the configured variant over one random batch."""
         drawn = draw(self.sources, self.config.batch_size, generator=generator)
         shares = torch.rand(len(drawn), generator=generator).tolist()
-        person, masked, garment, mask = self._gather(drawn, shares)
         dropped = torch.rand(len(drawn), generator=generator) < self.config.garment_dropout
+        person, shown, garment, mask = self._gather(drawn, shares, dropped.tolist())
         condition = torch.where(dropped.to(self.device)[:, None, None, None], torch.zeros_like(garment), garment)
-        return {"loss": self._error(person, masked, garment, condition, mask, generator)}
+        return {"loss": self._error(person, shown, garment, condition, mask, generator)}
 
-    def _gather(self, drawn: list[tuple[int, int]], shares: list[float]) -> tuple[Tensor, ...]:
-        """Read latents of person, masked person and garment (B, C, h, w) and the mask (B, 1, h, w)."""
+    def _gather(self, drawn: list[tuple[int, int]], shares: list[float], dropped: list[bool]) -> tuple[Tensor, ...]:
+        """Read latents of person, shown and garment (B, C, h, w) and the mask (B, 1, h, w).
+
+        shown: the person with the mask painted over or, where the model starts from it, the garment laid in; a dropped
+        garment is not.
+        """
         columns: list[list[np.ndarray]] = [[], [], [], []]
-        for (i, row), share in zip(drawn, shares):
+        for (i, row), share, without in zip(drawn, shares, dropped):
             part = self.latents[i]
-            variants = [label for label in part if label.startswith("garment-")]
-            for column, label in zip(columns, ("person", "masked", variants[int(share * len(variants))])):
+            variants = [label.removeprefix("garment-") for label in part if label.startswith("garment-")]
+            variant = variants[int(share * len(variants))]
+            shown = "masked" if without or f"draped-{variant}" not in part else f"draped-{variant}"
+            for column, label in zip(columns, ("person", shown, f"garment-{variant}")):
                 column.append(part[label][row])
             columns[3].append(self.corpora[i][0].arrays["mask"][row][None, :: self.factor, :: self.factor])
         return tuple(torch.from_numpy(np.stack(column).astype(np.float32)).to(self.device) for column in columns)
@@ -180,7 +189,7 @@ class PairsStage:
     def _error(
         self,
         person: Tensor,
-        masked: Tensor,
+        shown: Tensor,
         garment: Tensor,
         condition: Tensor,
         mask: Tensor,
@@ -193,7 +202,7 @@ class PairsStage:
         noise = torch.randn(x0.shape, generator=generator).to(self.device)
         noisy, rows = add_noise(x0, noise, self.abar[t]), person.shape[2]
         below = noisy[:, :, rows:] if plain else None
-        inputs = unet_input(noisy[:, :, :rows], masked, condition, mask, garment_sample=below)
+        inputs = unet_input(noisy[:, :, :rows], shown, condition, mask, garment_sample=below)
         output = self.unet(inputs, t, encoder_hidden_states=None).sample[:, :, : x0.shape[2]]
         target = prediction_target(x0, noise, self.abar[t], prediction=self.prediction)
         outside = self.config.outside_weight
@@ -202,16 +211,19 @@ class PairsStage:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Return held-out errors with the right and with the next row's garment: the second should stay larger."""
-        columns = self._gather(self.heldout, [0.0] * len(self.heldout))
+        persons, own, worn, masks = self._gather(self.heldout, [0.0] * len(self.heldout), [False] * len(self.heldout))
+        other = own
+        if self.pipe.config["prefill"] == "garment":
+            other = draped_swapped(self.encoder, self.corpora, self.heldout).to(self.device)
         found = {}
-        for name, garments in (("heldout_mse", columns[2]), ("swapped_garment_mse", columns[2].roll(1, dims=0))):
+        for name, seen, garments in (
+            ("heldout_mse", own, worn), ("swapped_garment_mse", other, worn.roll(1, dims=0)),
+        ):  # fmt: skip
             generator, total = torch.Generator().manual_seed(0), 0.0
             for at in range(0, len(self.heldout), 4):
-                person, masked, garment, mask = (
-                    part[at : at + 4] for part in (columns[0], columns[1], garments, columns[3])
-                )
+                person, shown, garment, mask = (part[at : at + 4] for part in (persons, seen, garments, masks))
                 with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
-                    error = self._error(person, masked, garment, garment, mask, generator)
+                    error = self._error(person, shown, garment, garment, mask, generator)
                 total += float(error) * len(person) / len(self.heldout)
             found[name] = total
         return found

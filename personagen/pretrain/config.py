@@ -122,7 +122,13 @@ class ParserConfig:
     """Folder with `people`: parsed street photos."""
     widths: tuple[int, ...] = (16, 32, 64, 112, 160)
     """Widths from half resolution down."""
+    middle: int = 3
+    """Residual blocks at the coarsest resolution, where whole garments are told apart."""
     groups: int = 8
+    rarity: float = 0.125
+    """A class weighs 1 / its share of the pixels to this power, 0..1; much finds rare classes and loses IoU."""
+    dice: float = 1.0
+    """Weight of the soft Dice loss, which follows the overlap that is reported, beside the cross-entropy."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +192,7 @@ def check_config(config: PretrainConfig) -> None:
             raise ConfigError(f"{name} is {getattr(config, name)}; it must be at least 1.")
     shares = {
         "decay_fraction": config.decay_fraction,
+        "parser.rarity": config.parser.rarity,
         "ema_decay": config.ema_decay,
         "vae.crop_fraction": config.vae.crop_fraction,
         "vae.equivariance": config.vae.equivariance,

@@ -18,6 +18,7 @@ from torch import Tensor
 from recsys.errors import ModelError, ResourceError
 
 from ..drape import drape
+from ..warp import bend_grid
 from .corpus import Corpus, pictures
 
 Prepare = Callable[[Tensor, list[int]], Tensor]
@@ -124,8 +125,15 @@ def drape_over(corpus: Corpus, change: Prepare | None) -> Prepare:
     return prepare
 
 
+def draped_swapped(encoder: Encoder, corpora: list[tuple[Corpus, float]], rows: list[tuple[int, int]]) -> Tensor:
+    """Latents (N, C, h, w) of persons, `rows` of (corpus, row), with the next row's garment laid over them."""
+    read = lambda name: [corpora[i][0].arrays[name][row] for i, row in rows]
+    garment, mask = pictures(read("garment")).roll(1, dims=0), torch.from_numpy(np.stack(read("mask")))[:, None]
+    return encoder.encode(drape(pictures(read("image")), mask.float(), garment)).cpu()
+
+
 def vary(seed: int) -> Prepare:
-    """Return a step that changes garment photos a little: mirror (half of them), turn, scale, shift, erase a patch."""
+    """Return a step that changes garment photos a little: mirror (half of them), turn, scale, shift, bend, erase."""
 
     def prepare(x: Tensor, rows: list[int]) -> Tensor:
         return torch.stack(
@@ -148,6 +156,7 @@ def _vary(picture: Tensor, generator: torch.Generator) -> Tensor:
         ]
     )
     grid = F.affine_grid(theta[None], [1, *picture.shape], align_corners=False)
+    grid = bend_grid(grid, strength=0.06, generator=generator)
     moved = 1 - F.grid_sample(1 - picture[None], grid, align_corners=False)[0]  # white, 1, comes in from outside
     if u[5] > 0:
         top, left = int((u[6] + 1) / 2 * height * 0.8), int((u[7] + 1) / 2 * width * 0.8)

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError, ModelError
 from recsys.types import Step
 
-from ..drape import drape
 from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
 from ..models.quiet import quiet
 from ..objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
@@ -26,7 +25,7 @@ from ..tryon import TryOnPipeline, unet_input
 from ..tryon_attention import set_cross_attention
 from .config import PretrainConfig
 from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
-from .latents import Encoder, cache_latents, drape_over, load_encoder, paint_over, vary
+from .latents import Encoder, cache_latents, drape_over, draped_swapped, load_encoder, paint_over, vary
 from .loop import choose_device, run
 from .preview import psnr, write_grid
 from .save import forget_paths, half_copy, load_unet
@@ -165,7 +164,10 @@ class TryOnStage:
         generator, sums = torch.Generator().manual_seed(0), {"loss": 0.0, "inside_mse": 0.0}
         columns = self._gather(self.heldout, [0.0] * len(self.heldout), [False] * len(self.heldout))
         if swapped:
-            columns = (columns[0], self._draped_swapped(columns[1]), columns[2].roll(1, dims=0), *columns[3:])
+            shown = columns[1]
+            if self.config.tryon.prefill == "garment":
+                shown = draped_swapped(self.encoder, self.corpora, self.heldout)
+            columns = (columns[0], shown, columns[2].roll(1, dims=0), *columns[3:])
         for start in range(0, len(self.heldout), 8):
             part = [column[start : start + 8] for column in columns]
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
@@ -174,14 +176,6 @@ class TryOnStage:
                 name: value + float(errors[name]) * len(part[0]) / len(self.heldout) for name, value in sums.items()
             }
         return sums
-
-    def _draped_swapped(self, shown: Tensor) -> Tensor:
-        """Latents of the held-out persons with the next row's garment laid over them (N, C, h, w)."""
-        if self.config.tryon.prefill == "grey":
-            return shown
-        read = lambda name: [self.corpora[i][0].arrays[name][row] for i, row in self.heldout]
-        garment, mask = pictures(read("garment")).roll(1, dims=0), torch.from_numpy(np.stack(read("mask")))[:, None]
-        return self.encoder.encode(drape(pictures(read("image")), mask.float(), garment)).cpu()
 
     def _wear(self) -> tuple[Tensor, ...]:
         """Dress the first held-out rows; return agnostic, garment, truth, result (N, 3, H, W) and mask (N, 1, H, W)."""

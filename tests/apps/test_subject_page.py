@@ -35,9 +35,10 @@ def files(place: Path) -> list[str]:
 
 
 def asked(visit, place, **changes):
-    given = {"name": "dog", "preset": "object", "consent": False, "steps": 2, "seed": 0}
-    studio = Studio(text2image=str(place / "sd1"))
-    return subject_page.settings(visit, files(place), *{**given, **changes}.values(), studio)
+    given = {"name": "dog", "preset": "object", "consent": False, "steps": 2, "seed": 0} | changes
+    studio, order = Studio(text2image=str(place / "sd1")), ("name", "preset", "consent", "steps", "seed")
+    name, preset, consent, steps, seed = (given[key] for key in order)
+    return subject_page.settings(visit, files(place), name, preset, consent, steps, seed, studio)
 
 
 def test_the_doctor_speaks_of_the_visitors_names_and_escapes_them(place, tmp_path):

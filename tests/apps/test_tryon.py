@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from transformers import ViTConfig, ViTModel
 
 from apps import cli
 from personagen.atelier.agnostic import agnostic_mask
@@ -23,13 +25,17 @@ from .tiny import pipelines
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> dict[str, str]:
-    """A tiny try-on model, and a parser that takes every photo for a top."""
+    """A tiny try-on model, and a parser that takes the lower three quarters of every photo for a top."""
     folder = tmp_path_factory.mktemp("models")
     pipelines()[0].save_pretrained(folder / "tryon")
     parser = PersonParser(ParserSizes((8, 16), 32, 24, 4))
     with torch.no_grad():
-        parser.head.weight.zero_()
-        parser.head.bias = torch.nn.Parameter(torch.eye(10)[3] * 9)
+        for name, weight in parser.named_parameters():
+            if weight.ndim > 1 or "bias" in name:
+                weight.zero_()
+        parser.stem.weight[0, 3, 2, 2] = 1.0  # the row, which passes a SiLU at full resolution
+        assert parser.head.bias is not None
+        parser.head.weight[3, 0], parser.head.bias[3] = 500.0, 90.0
     return {"model": str(folder / "tryon"), "parser": str(save_parser(parser, folder / "parser"))}
 
 
@@ -53,8 +59,9 @@ def wear(models, shop, *rest: str) -> int:
 def test_a_mask_is_found_written_and_can_be_worn(models, shop, tmp_path, capsys):
     out = tmp_path / "found.png"
     flags = ["--person", shop["me"], "--parser", models["parser"], "--kind", "t-shirt", "--out", str(out)]
-    assert cli.main(["tryon", "mask", *flags]) == 0 and "100%" in capsys.readouterr().out
-    assert Image.open(out).size == (120, 160) and Image.open(out).mode == "L"
+    assert cli.main(["tryon", "mask", *flags]) == 0 and "%" in capsys.readouterr().out
+    found = np.asarray(Image.open(out))
+    assert found.shape == (160, 120) and found[60:].all() and not found[:20].any()
     assert wear(models, shop, "--garment", shop["top"], "--mask", str(out), "--fast", "true", "--zoom", "true") == 0
     assert cli.main(["tryon", "mask", *flags[:-1], str(tmp_path), "--kind", "hat"]) == 2
     assert cli.main(["tryon", "mask", *flags, "--mask_expand", "9"]) == 2
@@ -94,6 +101,12 @@ def spoil(kind: str, shop: dict[str, str], tmp_path) -> None:
         Image.fromarray(np.full((120, 160), 255, np.uint8)).save(tmp_path / "mask.png")
     elif kind == "empty":
         Image.fromarray(mask).save(tmp_path / "mask.png")
+    elif kind == "full":
+        Image.fromarray(mask + 255).save(tmp_path / "mask.png")
+    elif kind.startswith("moving"):
+        frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+        end = kind.rpartition(" ")[2]
+        frames[0].save(tmp_path / "top.png", format=end, save_all=True, append_images=frames[1:])
     elif kind == "gif":
         Image.new("P", (20, 20)).save(tmp_path / "me.jpg", format="GIF")
 
@@ -101,7 +114,8 @@ def spoil(kind: str, shop: dict[str, str], tmp_path) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [("damaged", "damaged"), ("huge", "pixels allowed"), ("animated text", "not a JPEG"), ("other size", "draw it"),
-     ("empty", "marks nothing"), ("gif", "not a JPEG")],
+     ("empty", "marks nothing"), ("full", "marks everything"), ("gif", "not a JPEG"), ("moving GIF", "not a JPEG"),
+     ("moving WEBP", "animated (2 frames)"), ("moving PNG", "animated (2 frames)")],
 )  # fmt: skip
 def test_bad_pictures_are_refused_and_nothing_is_written(kind, words, models, shop, tmp_path, capsys):
     spoil(kind, shop, tmp_path)
@@ -121,13 +135,13 @@ def test_pictures_of_every_mode_are_worn(mode, models, shop, tmp_path):
     assert wear(models, shop, "--garment", str(tmp_path / name), "--mask", shop["mask"]) == 0
 
 
-def test_tiny_animated_and_all_covering_pictures_are_worn(models, shop, tmp_path):
-    frames = [Image.new("RGB", (12, 12), colour) for colour in ("red", "blue")]
-    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
-    Image.new("L", (120, 160), 255).save(tmp_path / "mask.png")
-    assert wear(models, shop, "--garment", str(tmp_path / "moving.webp"), "--mask", shop["mask"]) == 0
+def test_the_tiniest_pictures_are_worn(models, shop, tmp_path):
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
     assert wear(models, shop, "--garment", str(tmp_path / "dot.png"), "--mask", shop["mask"]) == 0
+    Image.new("RGB", (3, 2)).save(tmp_path / "me.jpg")
+    Image.fromarray(np.array([[0, 255, 0], [0, 0, 0]], np.uint8)).save(tmp_path / "mask.png")
+    assert wear(models, shop, "--garment", str(tmp_path / "dot.png"), "--mask", shop["mask"]) == 0
+    assert Image.open(tmp_path / "worn.png").size == (3, 2)
 
 
 def test_garment_and_outfit_exclude_each_other(models, shop):
@@ -182,9 +196,13 @@ def test_training_and_measuring_from_the_command_line(models, tmp_path, capsys):
     assert cli.main(["tryon", "train", *flags, "--train", "lora", "--output_dir", out]) == 2
     figures = tmp_path / "figures"
     measured = ["--root", str(root), "--model", f"{out}/tryon", "--steps", "1", "--out", str(figures)]
-    assert cli.main(["tryon", "evaluate", *measured]) == 0 and "ssim" in capsys.readouterr().out
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    ViTModel(ViTConfig(image_size=32, patch_size=8, **sizes)).save_pretrained(tmp_path / "vit")
+    backbone = ["--backbone", str(tmp_path / "vit")]
+    assert cli.main(["tryon", "evaluate", *measured, *backbone]) == 0 and "ssim" in capsys.readouterr().out
     told = json.loads((figures / "figures.json").read_text())
     assert told["figures"]["identity"]["mean"] == 1 and told["figures"]["ssim"]["n"] == 3
+    assert told["fid"] > 0 and "kid" in told
     assert (figures / "sheet.png").is_file() and len((figures / "cases.csv").read_text().splitlines()) == 4
     assert cli.main(["tryon", "evaluate", *measured, "--paired", "false", "--limit", "1"]) == 0
     assert cli.main(["tryon", "evaluate", *measured, "--ids", str(tmp_path / "none.txt")]) == 3

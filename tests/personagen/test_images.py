@@ -94,6 +94,14 @@ def test_bad_files_are_named_and_refused(tmp_path, data, message):
     assert "photo.jpg" in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ["WEBP", "PNG"])
+def test_a_moving_picture_is_refused(kind):
+    frames, file = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")], io.BytesIO()
+    frames[0].save(file, kind, save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match="2 frames"):
+        load_image(file.getvalue())
+
+
 def test_limits_and_missing_files(tmp_path):
     data = encoded(noise(40, 40), "PNG")
     with pytest.raises(DataError, match="40x40"):

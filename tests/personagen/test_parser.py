@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from personagen.masks import Part, layers_from_parts
-from personagen.parser import EMBEDDED, ParserMasker, ParserSizes, PersonParser, load_parser, save_parser
+from personagen.masks import Part, agnostic_mask, guarded, layers_from_parts
+from personagen.parser import EMBEDDED, Parsed, ParserMasker, ParserSizes, PersonParser, load_parser, save_parser
 from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
-from personagen.pretrain.parser import change
+from personagen.pretrain.parser import change, dice_loss
 from recsys.errors import ConfigError, DataError, ModelError
 
 LABELS = ["null", "hair", "skin", "t-shirt", "pants", "shoes"]
@@ -67,11 +67,11 @@ def test_the_stage_learns_goes_on_and_writes_a_parser(photos, tmp_path):
     assert all(torch.equal(one[name], two[name]) for name in one)
     parse = load_parser(tmp_path / "whole" / "parser")
     photo = Image.fromarray(PAINT[person()])
-    found = parse(photo)
+    found = parse(photo).parts
     assert found.shape == (96, 64) and found.dtype == np.uint8
     assert (found[25:45, 28:36] == Part.UPPER).mean() > 0.9
     mask = ParserMasker(parse)(photo, "upper")
-    assert mask[25:45, 28:36].all() and not mask[84:].any()
+    assert mask[28:45, 28:36].mean() > 0.8 and not mask[84:].any()
 
 
 def test_settings_and_data_are_refused(photos, tmp_path):
@@ -85,8 +85,9 @@ def test_any_size_is_parsed_at_its_own_size():
     torch.manual_seed(0)
     model = PersonParser(ParserSizes((8, 16), 32, 24, 4)).eval()
     for size in ((24, 32), (30, 90), (901, 1203)):
-        parts = model.parse(Image.new("RGB", size, "red"))
-        assert parts.shape == size[::-1] and parts.max() < len(Part)
+        found = model.parse(Image.new("RGB", size, "red"))
+        assert found.parts.shape == size[::-1] and found.parts.max() < len(Part)
+        assert found.might.shape == (3, *size[::-1]) and found.might.dtype == bool
 
 
 def test_saved_it_is_small_and_damage_is_named(tmp_path):
@@ -104,7 +105,9 @@ def test_saved_it_is_small_and_damage_is_named(tmp_path):
 
 def test_the_masker_says_when_it_finds_nobody():
     with pytest.raises(DataError, match="standing person"):
-        ParserMasker(lambda photo: np.zeros((photo.height, photo.width), np.uint8))(Image.new("RGB", (20, 30)), "upper")
+        ParserMasker(lambda photo: Parsed(np.zeros((30, 20), np.uint8), np.zeros((3, 30, 20), bool)))(
+            Image.new("RGB", (20, 30)), "upper"
+        )
 
 
 def test_labels_move_with_their_picture():
@@ -133,7 +136,7 @@ def test_a_segformer_folder_is_read_and_another_refused(tmp_path):
         )).save_pretrained(folder)  # fmt: skip
 
     write(tmp_path / "clothes", names)
-    parts = load_parser(tmp_path / "clothes")(Image.new("RGB", (40, 60), "blue"))
+    parts = load_parser(tmp_path / "clothes")(Image.new("RGB", (40, 60), "blue")).parts
     assert parts.shape == (60, 40) and parts.max() < len(Part)
     write(tmp_path / "streets", [f"thing {i}" for i in range(18)])
     with pytest.raises(ModelError, match="ATR"):
@@ -142,7 +145,7 @@ def test_a_segformer_folder_is_read_and_another_refused(tmp_path):
 
 @pytest.mark.skipif(not EMBEDDED.is_dir(), reason="the parser's weights are not in this checkout")
 def test_the_embedded_parser_loads():
-    assert load_parser()(Image.new("RGB", (30, 40))).shape == (40, 30)
+    assert load_parser()(Image.new("RGB", (30, 40))).parts.shape == (40, 30)
 
 
 def test_a_coat_hangs_lower_than_a_top_and_bare_feet_are_spared():
@@ -155,3 +158,28 @@ def test_a_coat_hangs_lower_than_a_top_and_bare_feet_are_spared():
     assert not top.garment[60:].any() and coat.garment[60:79, 38:58].all() and not coat.others[60:79].any()
     skirt = layers_from_parts(parts, kind="lower")
     assert skirt.identity[118:122, 40:46].all() and skirt.limbs[95, 42] and not skirt.limbs[121, 42]
+
+
+def test_what_may_be_a_face_a_hand_or_a_shoe_is_spared():
+    parts = np.zeros((128, 96), np.uint8)
+    parts[8:20, 40:56] = Part.HEAD
+    parts[20:60, 36:60] = Part.UPPER
+    parts[60:112, 38:58] = Part.LOWER
+    parts[112:120, 38:58] = Part.SHOES
+    might = np.zeros((3, 128, 96), bool)
+    might[0, 8:24, 40:56] = True  # a chin below the head
+    might[1, 20:60] = True  # skin far from head and hands
+    might[2, 108:120, 38:58] = True
+    for kind in ("upper", "lower", "dress", "outer"):
+        layers = layers_from_parts(parts, kind=kind)
+        mask, bare = agnostic_mask(guarded(layers, parts, might)), agnostic_mask(layers)
+        assert not mask[might[0] | might[2]].any() and not mask[115:].any()
+        assert (mask & bare).sum() > 0.8 * bare.sum()
+    assert guarded(layers, np.zeros_like(parts), might) is layers
+
+
+def test_the_dice_loss_is_zero_where_all_is_right_and_ignores_what_is_not_there():
+    target = torch.from_numpy(person())[None].long()
+    right = torch.nn.functional.one_hot(target, 10).movedim(-1, 1).float() * 100
+    assert dice_loss(right, target) < 1e-4
+    assert 0.9 < dice_loss(-right, target) <= 1

@@ -36,10 +36,12 @@ def test_from_a_fresh_memory_the_person_half_is_exact():
 def test_steps_are_planned_as_told():
     show = lambda plan: "".join(("G" if s.guided else "u") if not s.reuse else ("g" if s.guided else ".") for s in plan)
     assert show(plan_steps(4, None, guided=True)) == "GGGG" and show(plan_steps(3, None, guided=False)) == "uuu"
-    assert show(plan_steps(8, FastMode(0, 0.5, 2), guided=True)) == "GgGgu.u."
-    assert show(plan_steps(6, FastMode(0, 1, 3), guided=True)) == "GggGgg"
-    assert show(plan_steps(6, FastMode(0.5, 1, 4), guided=True)) == "u..Ggg"  # guidance needs its own rows
-    assert show(plan_steps(4, FastMode(0, 0.5, 2), guided=False)) == "u.u."
+    assert show(plan_steps(8, FastMode(0, 0.5, 1, 2), guided=True)) == "GgGgu.u."
+    assert show(plan_steps(6, FastMode(0, 1, 1, 3), guided=True)) == "GggGgg"
+    assert show(plan_steps(6, FastMode(0.5, 1, 1, 4), guided=True)) == "u..Ggg"  # guidance needs its own rows
+    assert show(plan_steps(4, FastMode(0, 0.5, 1, 2), guided=False)) == "u.u."
+    plan = plan_steps(7, FastMode(0, 0.8, 3, 3), guided=True)
+    assert show(plan) == "G..G..u" and [step.led for step in plan] == [False, True, True, False, True, True, False]
 
 
 @pytest.fixture(scope="module")
@@ -55,19 +57,20 @@ def test_leaving_nothing_out_changes_nothing_and_the_rest_stays_near(pipe):
         return torch.as_tensor(out.images)
 
     plain = run(None)
-    assert torch.equal(run(FastMode(0, 1, 1)), plain)
-    near = run(FastMode(0, 1, 2))
+    assert torch.equal(run(FastMode(0, 1, 1, 1)), plain)
+    assert 0 < (run(FastMode(0, 1, 2, 1)) - plain).abs().mean() < 0.2 * plain.std()
+    near = run(FastMode(0, 1, 1, 2))
     assert not torch.equal(near, plain) and (near - plain).abs().mean() < 0.2 * plain.std()
     assert torch.equal(run(None), plain)
 
 
 def test_what_cannot_work_is_refused(pipe):
-    for wrong in ((0.5, 0.2, 2), (0, 1.5, 2), (0, 1, 0)):
+    for wrong in ((0.5, 0.2), (0, 1.5), (0, 1, 0, 1), (0, 1, 1, 101)):
         with pytest.raises(ConfigError, match="must"):
             FastMode(*wrong)
     with pytest.raises(ConfigError, match="corrected"):
-        pipe(picture(), picture(1), mask(), variant="plain", fast=FastMode(0, 1, 2))
+        pipe(picture(), picture(1), mask(), variant="plain", fast=FastMode(0, 1, 1, 2))
     with pytest.raises(ConfigError, match="multiple of 64"):
-        pipe(picture(), picture(1), mask(), height=72, fast=FastMode(0, 1, 2))
-    plain = pipe(picture(), picture(1), mask(), variant="plain", fast=FastMode(0, 0.5, 1), num_inference_steps=2)
+        pipe(picture(), picture(1), mask(), height=72, fast=FastMode(0, 1, 1, 2))
+    plain = pipe(picture(), picture(1), mask(), variant="plain", fast=FastMode(0, 0.5, 1, 1), num_inference_steps=2)
     assert np.asarray(plain.images[0]).shape == (64, 64, 3)

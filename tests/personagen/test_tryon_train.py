@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from personagen.models import load_tryon
 from personagen.models.base import load_tryon_base
 from personagen.pairs import DRESSCODE, LIP, load_pair, read_pairs, write_pairs_corpus
 from personagen.pretrain.corpus import open_corpus
@@ -190,6 +191,20 @@ def test_the_whole_unet_is_trained_from_a_data_set(stock, tmp_path):
     steps = trained(settings(stock, tmp_path, corpora={}, root=stock["root"], train="unet", steps=2))
     assert len(steps) == 2 and (tmp_path / "corpus" / "meta.jsonl").is_file()
     assert (tmp_path / "tryon" / "model_index.json").is_file()
+
+
+def test_a_model_that_starts_from_a_draped_garment_is_trained_on_one(stock, tmp_path):
+    pipe: Any = load_tryon_base(settings(stock, tmp_path).base)  # type: ignore[arg-type]
+    pipe.register_to_config(prefill="garment")
+    pipe.save_pretrained(tmp_path / "model")
+    config = settings(stock, tmp_path / "run", base=None, model=str(tmp_path / "model"), garment_variants=1)
+    steps = trained(config)
+    draped, masked = (np.load(next((tmp_path / "run" / "latents").glob(f"*-{name}.npy")))
+                      for name in ("draped-1", "masked"))  # fmt: skip
+    assert draped.shape == masked.shape and not np.array_equal(draped, masked)
+    assert steps[-1].metrics["swapped_garment_mse"] != steps[-1].metrics["heldout_mse"]
+    made: Any = load_tryon(tmp_path / "run" / "tryon")
+    assert made.config["prefill"] == "garment"
 
 
 def test_settings_of_training_are_refused(stock, tmp_path):

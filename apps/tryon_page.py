@@ -1,0 +1,260 @@
+"""The page's tab for try-on: a person's photo, a garment or an outfit, and a mask that can be painted.
+
+`build_tab` draws it inside the page of `apps.demo`. Uploads are read again by `load_image`, which checks their size and
+drops every tag; nothing is sent anywhere.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from personagen.cutout import garment_on_white
+from personagen.images import fit, load_image, place, unfit
+from personagen.masks import AutoMasker, check_mask
+from personagen.outfit import Piece, in_order, wear_outfit
+from personagen.parser import ParserMasker, load_parser
+from personagen.provenance import Parameters, versions, write_png
+from recsys.errors import DataError, check_range
+
+from .demo import HEAVY, Job, buttons, excuse, status
+from .studio import Halted, Studio, Watched
+
+KINDS = [("Top", "upper"), ("Trousers or skirt", "lower"), ("Dress", "dress"), ("Coat or jacket", "outer")]
+MORE = 2
+"""Further garments of an outfit."""
+CANVAS: tuple[int, int] = (800, 640)
+"""Height and width in pixels of what is painted on; gradio draws layers of another size twice, side by side."""
+PAINT, GROUND = (225, 29, 72, 150), (245, 245, 244)
+HINT = (
+    "Your photos stay on this machine: they are read here, kept in a private folder while the page is open, and "
+    "deleted with it. Use photos of yourself, or of someone who agreed. JPEG, PNG or WebP, up to 10 MB."
+)
+
+
+def build_tab(studio: Studio, folder: Path) -> None:
+    """Draw the tab's components into the open gradio context and connect them; results are written below `folder`."""
+    import gradio as gr
+
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            made = _controls(gr)
+        with gr.Column(scale=3, min_width=320):
+            made |= _board(gr)
+    _wire(gr, studio, folder, made)
+
+
+def _controls(gr: Any) -> dict[str, Any]:
+    photo = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"], "buttons": [], "height": 240,
+             "show_label": False, "min_width": 140}  # fmt: skip
+    made: dict[str, Any] = {}
+    gr.Markdown(HINT, elem_id="wear-hint")
+    with gr.Row():
+        made["person"] = gr.Image(**photo, placeholder="A person, standing, whole", elem_id="wear-person")
+        made["garment"] = gr.Image(**photo, placeholder="A garment, on a plain ground", elem_id="wear-garment")
+    made["kind"] = gr.Dropdown(KINDS, value="upper", label="What the garment is", elem_id="wear-kind")
+    with gr.Accordion("More garments of the outfit", open=False):
+        for at in range(MORE):
+            with gr.Row():
+                made[f"garment-{at}"] = gr.Image(**photo, placeholder=f"Garment {at + 2}")
+                made[f"kind-{at}"] = gr.Dropdown(KINDS, value=KINDS[1 - at][1], label="What it is", min_width=140)
+    with gr.Accordion("Settings", open=False):
+        made["steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps", elem_id="wear-steps")
+        made["guidance"] = gr.Slider(1, 5, value=1.5, step=0.1, label="Guidance")
+        made["expand"] = gr.Slider(0, 4, value=1, step=0.1, label="Mask beyond the old garment")
+        made["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="wear-seed")
+        made["cut"] = gr.Checkbox(True, label="Cut the garment out of its photo")
+    with gr.Row():
+        made["go"] = gr.Button("Try on", variant="primary", elem_id="wear-go")
+        made["stop"] = gr.Button("Cancel", interactive=False, elem_id="wear-stop")
+    return made
+
+
+def _board(gr: Any) -> dict[str, Any]:
+    red = "#" + bytes(PAINT[:3]).hex()
+    return {
+        "state": gr.HTML(status("Give a photo of a person and one of a garment.", 0.0), elem_id="wear-state"),
+        "slider": gr.ImageSlider(
+            label="Before and after", format="png", type="filepath", interactive=False, visible=False,
+            buttons=["download", "fullscreen"], elem_id="wear-result",
+        ),
+        "editor": gr.ImageEditor(
+            label="What is repainted: paint to add, erase to keep", type="pil", format="png", sources=(),
+            transforms=(), layers=gr.LayerOptions(allow_additional_layers=False), buttons=[], elem_id="wear-mask",
+            canvas_size=CANVAS[::-1], visible=False, eraser=gr.Eraser(default_size=24),
+            brush=gr.Brush(colors=[(red, PAINT[3] / 255)], color_mode="fixed", default_size=24),
+        ),
+    }  # fmt: skip
+
+
+def _wire(gr: Any, studio: Studio, folder: Path, made: dict[str, Any]) -> None:
+    jobs: dict[str, Job] = {}
+    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    bar = [made["state"], made["go"], made["stop"]]
+    for event in (made["person"].change, made["kind"].change, made["expand"].release):
+        event(_find_handler(gr), [made["person"], made["kind"], made["expand"]], [made["state"], made["editor"]],
+              concurrency_id=HEAVY, **quick)  # fmt: skip
+    garments = [made["garment"], made["kind"]]
+    for at in range(MORE):
+        garments += [made[f"garment-{at}"], made[f"kind-{at}"]]
+    settings = [made[name] for name in ("steps", "guidance", "expand", "seed", "cut")]
+    begun = made["go"].click(_begin_handler(folder, jobs), None, bar, queue=False, **quick)
+    begun.then(
+        _wear_handler(studio, jobs), [made["person"], made["editor"], *settings, *garments],
+        [*bar, made["slider"]], concurrency_id=HEAVY, concurrency_limit=1, **quick,
+    )  # fmt: skip
+    made["stop"].click(_stop_handler(jobs), None, [made["state"], made["stop"]], queue=False, **quick)
+
+
+def _begin_handler(folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any]]:
+    import gradio as gr
+
+    def begin(request: gr.Request) -> list[Any]:
+        jobs[str(request.session_hash)] = Job(Path(tempfile.mkdtemp(prefix="wear-", dir=folder)))
+        return [status("Dressing …", 0.1), *buttons(gr, busy=True)]
+
+    return begin
+
+
+def _stop_handler(jobs: dict[str, Job]) -> Callable[..., list[Any]]:
+    import gradio as gr
+
+    def stop(request: gr.Request) -> list[Any]:
+        job = jobs.get(str(request.session_hash))
+        if job:
+            job.stop.set()
+        return [status("Stopping …", 0.1), gr.update(interactive=False)]
+
+    return stop
+
+
+def _find_handler(gr: Any) -> Callable[..., Iterator[list[Any]]]:
+    """Show the photo with the mask that was found, ready to be painted on."""
+
+    def find(person: str | None, kind: str, expand: float) -> Iterator[list[Any]]:
+        if person is None:
+            yield [status("Give a photo of a person and one of a garment.", 0.0), gr.update(value=None, visible=False)]
+            return
+        image = None
+        try:
+            image = load_image(person)
+            mask = masker(float(expand))(image, kind)
+            text = f"{mask.mean():.0%} of the photo may be repainted; paint or erase where the mask is wrong."
+            yield [status(text, 0.0), gr.update(value=editor_value(image, mask), visible=True)]
+        except (ValueError, RuntimeError) as error:
+            text, mine = excuse(error)
+            blank = None if image is None else editor_value(image, np.zeros((image.height, image.width), bool))
+            yield [status(text, 0.0, bad=True), gr.update(value=blank, visible=blank is not None)]
+            if not mine:
+                raise
+
+    return find
+
+
+def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterator[list[Any]]]:
+    import gradio as gr
+
+    def wear(
+        request: gr.Request, person: str | None, drawn: dict | None, steps: int, guidance: float, expand: float,
+        seed: int, cut: bool, *garments: Any,
+    ) -> Iterator[list[Any]]:  # fmt: skip
+        job, idle, start = jobs[str(request.session_hash)], buttons(gr, busy=False), time.monotonic()
+        try:
+            if person is None:
+                raise DataError("there is no photo of a person; give one")
+            pieces, image = read_pieces(garments), load_image(person)
+            mask = drawn_mask(drawn, size=(image.height, image.width))
+            pick = _painted_first(mask, pieces[0].kind, masker(float(expand)))
+            pair = _dress(studio, image, pieces, pick, job, (int(steps), float(guidance), int(seed or 0), cut))
+            text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
+            yield [status(text, 1.0), *idle, gr.update(value=pair, visible=True)]
+        except Halted:
+            yield [status("Stopped.", 0.0), *idle, gr.skip()]
+        except (ValueError, RuntimeError) as error:
+            text, mine = excuse(error)
+            yield [status(text, 0.0, bad=True), *idle, gr.skip()]
+            if not mine:
+                raise
+
+    return wear
+
+
+def _painted_first(mask: np.ndarray, first: str, found: AutoMasker) -> AutoMasker:
+    """Give the painted mask for the first garment's kind, and what is found for the others."""
+
+    def pick(person: Image.Image, kind: str) -> np.ndarray:
+        return mask if kind == first else found(person, kind)
+
+    return pick
+
+
+def _dress(
+    studio: Studio, person: Image.Image, pieces: list[Piece], pick: AutoMasker, job: Job,
+    settings: tuple[int, float, int, bool],
+) -> tuple[str, str]:  # fmt: skip
+    """Put the pieces on; write before.png and after.png to the job's folder and return their paths."""
+    steps, guidance, seed, cut = settings
+    check_range(steps=(steps, 1, 1000), guidance=(guidance, 1, 30), seed=(seed, 0, 2**63 - 1))
+    pipeline = Watched(studio.tryon, job.stop.is_set)
+    if cut:
+        size = (int(pipeline.config["height"]), int(pipeline.config["width"]))
+        pieces = [Piece(garment_on_white(piece.image, size=size)[0], piece.kind) for piece in pieces]
+    image = wear_outfit(
+        pipeline, person, pieces, pick, num_inference_steps=steps, guidance_scale=guidance,
+        generator=torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+    told = {"Steps": str(steps), "CFG scale": f"{guidance:g}", "Seed": str(seed),
+            "Size": f"{image.width}x{image.height}"}  # fmt: skip
+    record = {"kind": "tryon", "outfit": [piece.kind for piece in pieces], "seed": seed, "versions": versions()}
+    before = write_png(person, job.folder / "before.png")
+    after = write_png(image, job.folder / "after.png", record=record,
+                      parameters=Parameters("a person wearing a garment", settings=told))  # fmt: skip
+    return str(before), str(after)
+
+
+def masker(expand: float) -> ParserMasker:
+    """Return the automatic masker over the embedded parser, which is read once."""
+    return ParserMasker(_parser(), expand)
+
+
+_parser = cache(load_parser)
+
+
+def read_pieces(garments: Sequence[Any]) -> list[Piece]:
+    """Read (path, kind, path, kind, …), the first one given; later places may be empty (None).
+
+    Raises: DataError where the first is missing or a picture cannot be read; ConfigError on an outfit that cannot be
+    worn.
+    """
+    if garments[0] is None:
+        raise DataError("there is no photo of a garment; give one")
+    pairs = zip(garments[::2], garments[1::2], strict=True)
+    pieces = [Piece(load_image(path), kind) for path, kind in pairs if path is not None]
+    in_order(pieces)
+    return pieces
+
+
+def editor_value(person: Image.Image, mask: np.ndarray) -> dict[str, Any]:
+    """Lay a mask (H, W) over a photo as a layer that can be painted on, both fitted to the canvas."""
+    shown, _ = fit(person, size=CANVAS, fill=GROUND)
+    small, _ = fit(Image.fromarray(mask).convert("L"), size=CANVAS, fill=0, resample=Image.Resampling.NEAREST)
+    layer = np.zeros((*CANVAS, 4), np.uint8)
+    layer[np.asarray(small) > 0] = PAINT
+    whole = Image.alpha_composite(shown.convert("RGBA"), Image.fromarray(layer))
+    return {"background": shown, "layers": [Image.fromarray(layer)], "composite": whole}
+
+
+def drawn_mask(value: dict[str, Any] | None, *, size: tuple[int, int]) -> np.ndarray:
+    """Return what the editor's layers cover, bool (H, W) of `size`. Raises: DataError where nothing or all is."""
+    mask = np.zeros(size, bool)
+    for layer in (value or {}).get("layers") or []:
+        alpha = layer.convert("RGBA").getchannel("A").resize(CANVAS[::-1])
+        mask |= np.asarray(unfit(alpha, place(size, CANVAS), resample=Image.Resampling.BILINEAR)) >= PAINT[3] // 2
+    check_mask(mask, name="the mask below")
+    return mask
