@@ -14,8 +14,6 @@ from torch import Tensor
 from .errors import ConfigError, DataError
 from .types import PAD, Batch
 
-POOL = 32  # batches drawn at a time
-
 
 @dataclass(frozen=True)
 class Interactions:
@@ -184,22 +182,13 @@ def batches(
 ) -> Iterator[Batch]:
     """Yield batches in which every position is a target, in an order drawn from `generator` (None: as given).
 
-    Each batch is as long as its longest piece less one; of POOL batches drawn at a time, pieces of like length go
-    together, so that little is padded. `start` skips that many batches without building them: an epoch can be resumed
-    in the middle. One batch may be smaller than the others.
+    Each batch is as long as its longest piece less one. `start` skips that many batches without building them: an epoch
+    can be resumed in the middle. The last batch may be smaller.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
-    order = [*torch.arange(len(pieces)).split(batch_size)]
-    if generator is not None:
-        order = _alike(torch.tensor([len(piece) for piece in pieces]), batch_size, generator)
-    for rows in order[start:]:
-        chosen = [pieces[int(i)] for i in rows]
+    n = len(pieces)
+    order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+    for low in range(start * batch_size, n, batch_size):
+        chosen = [pieces[int(i)] for i in order[low : low + batch_size]]
         yield Batch(pad([piece[:-1] for piece in chosen]), pad([piece[1:] for piece in chosen]))
-
-
-def _alike(lengths: Tensor, batch_size: int, generator: torch.Generator) -> list[Tensor]:
-    """Draw batches of rows: a random order, sorted by length within pools, the batches in random order again."""
-    pools = torch.randperm(len(lengths), generator=generator).split(POOL * batch_size)
-    chosen = [rows for pool in pools for rows in pool[lengths[pool].argsort(stable=True)].split(batch_size)]
-    return [chosen[int(i)] for i in torch.randperm(len(chosen), generator=generator)]

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from .errors import ConfigError
 
+ROWS = 64  # that are encoded together
+
 
 class TransformerEncoder(nn.Module):
     """Causal self-attention over the last `max_len` items; positions are counted from the most recent one."""
@@ -27,11 +29,16 @@ class TransformerEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
-        """Encode every position. Raises: ConfigError when L exceeds max_len."""
-        x, allowed = self._enter(x, real)
-        for block in self.blocks:
-            x = block(x, x, allowed)
-        return self.norm(x) * real.unsqueeze(-1)
+        """Encode every position; rows of like length go together. Raises: ConfigError when L exceeds max_len."""
+        lengths = real.sum(1)
+        order, parts = lengths.argsort(stable=True), []
+        for rows in order.split(ROWS):
+            short = max(int(lengths[rows[-1]]), 1)  # what comes before is padding in all of them
+            part, allowed = self._enter(x[rows, -short:], real[rows, -short:])
+            for block in self.blocks:
+                part = block(part, part, allowed)
+            parts.append(F.pad(self.norm(part), (0, 0, x.shape[1] - short, 0)))
+        return torch.cat(parts)[order.argsort()] * real.unsqueeze(-1)
 
     def last(self, x: Tensor, real: Tensor) -> Tensor:
         """Encode the final position (B, d); the top layer then works on one position instead of L."""
