@@ -74,7 +74,7 @@ def person_case(number: int, work: Path) -> tuple[str, str, list[str]]:
 
 def person_features(image: Image.Image) -> np.ndarray:
     """Describe a person by the mean colours (9,) in Lab of head, skin and shoes, as the embedded parser finds them."""
-    pixels, parts = np.asarray(image.convert("RGB")), _parser()(image)
+    pixels, parts = np.asarray(image.convert("RGB")), _parser()(image).parts
     return np.concatenate(
         [np.median(to_lab(pixels[parts == part]), 0) if (parts == part).any() else np.full(3, 50.0) for part in PARTS]
     )
@@ -115,7 +115,7 @@ def garment_distances(made: list[np.ndarray], own: int) -> list[float]:
     shelf = [product[garment_region(product)] for product in products]
     hits = []
     for picture in made:
-        parts = _parser()(Image.fromarray(picture))
+        parts = _parser()(Image.fromarray(picture)).parts
         worn = picture[np.isin(parts, (Part.UPPER, Part.OUTER, Part.DRESS))]
         hits.append(float(len(worn) > 0 and int(np.argmin([colour_distance(worn, one) for one in shelf])) == own))
     return hits

@@ -74,8 +74,9 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
             raise DataError(
                 f"{name} is {image.width}x{image.height}, more than the {max_pixels:,} pixels allowed; scale it down."
             )
-        if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:  # a JPEG's others are its thumbnails
-            raise DataError(f"{name} is animated ({image.n_frames} frames); save the one you want as a picture.")
+        frames = getattr(image, "n_frames", 1)
+        if image.format in ("PNG", "WEBP") and frames > 1:  # a JPEG's others are its thumbnails
+            raise DataError(f"{name} is animated ({frames} frames); save the one you want as a picture.")
         image.load()
         return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:

@@ -65,9 +65,9 @@ def test_leaving_nothing_out_changes_nothing_and_the_rest_stays_near(pipe):
 
 
 def test_what_cannot_work_is_refused(pipe):
-    for wrong in ((0.5, 0.2), (0, 1.5), (0, 1, 0, 1), (0, 1, 1, 101)):
+    for start, end, every, refresh in ((0.5, 0.2, 1, 1), (0, 1.5, 1, 1), (0, 1, 0, 1), (0, 1, 1, 101)):
         with pytest.raises(ConfigError, match="must"):
-            FastMode(*wrong)
+            FastMode(start, end, every, refresh)
     with pytest.raises(ConfigError, match="corrected"):
         pipe(picture(), picture(1), mask(), variant="plain", fast=FastMode(0, 1, 1, 2))
     with pytest.raises(ConfigError, match="multiple of 64"):
