@@ -11,12 +11,9 @@ import shlex
 import shutil
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 from personagen.catalog import Catalog, garment_phrase
@@ -25,11 +22,11 @@ from personagen.stylist import Look
 from recsys.errors import ConfigError, DataError, ResourceError
 
 from .config import DemoConfig
+from .page import HEAVY, Job, buttons, excuse, pack, status, stop_handler
 from .studio import Order, Studio
 
 MAX_LOOKS, MAX_SCENES = 8, 4
 SLOTS = MAX_LOOKS + MAX_SCENES
-HEAVY = "pictures"  # one concurrency id for every event that paints: one at a time on this machine
 FONT = ("Inter", "ui-sans-serif", "system-ui", "Segoe UI", "DejaVu Sans", "sans-serif")
 CSS = """
 .gradio-container { max-width: 1400px !important; margin: 0 auto !important; }
@@ -136,7 +133,7 @@ def build(studio: Studio, folder: Path) -> Any:
     """Build the page over `studio`; pictures are written below `folder`. Returns a gradio Blocks, not yet launched."""
     import gradio as gr
 
-    from . import subject_page, tryon_page
+    from . import subject_page, tryon_page  # these import torch
 
     with gr.Blocks(title="Personagen", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown("# Personagen\nFrom what a person chose to pictures made for that person.", elem_id="head")
@@ -238,15 +235,7 @@ def _wire(studio: Studio, folder: Path, made: dict[str, Any], shown: dict[str, A
         concurrency_limit=1,
         **quick,
     )
-    made["stop"].click(_stop_handler(jobs), None, [shown["state"], made["stop"]], queue=False, **quick)
-
-
-@dataclass
-class Job:
-    """What one visitor has asked for: where it is written, and whether they still want it."""
-
-    folder: Path
-    stop: Event = field(default_factory=Event)
+    made["stop"].click(stop_handler(jobs), None, [shown["state"], made["stop"]], queue=False, **quick)
 
 
 def _history_handler(studio: Studio, folder: Path) -> Callable[..., Any]:
@@ -275,18 +264,6 @@ def _begin_handler(folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any
         return [status("Reading the history …", 0.0), gr.update(visible=False), *buttons(gr, busy=True), *blank]
 
     return begin
-
-
-def _stop_handler(jobs: dict[str, Job]) -> Callable[..., list[Any]]:
-    import gradio as gr
-
-    def stop(request: gr.Request) -> list[Any]:
-        job = jobs.get(str(request.session_hash))
-        if job:
-            job.stop.set()
-        return [status("Stopping …", 0.0), gr.update(interactive=False)]
-
-    return stop
 
 
 def _make_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterator[list[Any]]]:
@@ -331,16 +308,6 @@ def _pictures(gr: Any, studio: Studio, order: Order, job: Job) -> Iterator[tuple
         yield _pace(done, total, time.monotonic() - start), done / total, update
 
 
-def buttons(gr: Any, *, busy: bool) -> list[Any]:
-    return [gr.update(interactive=not busy), gr.update(interactive=busy)]
-
-
-def excuse(error: Exception) -> tuple[str, bool]:
-    """Say an error that the visitor can act on, and whether it is one; others are for the server's log."""
-    known = hasattr(error, "exit_code")
-    return (str(error) if known else "This did not work; the server's log says why."), known
-
-
 def describe(look: Look, catalog: Catalog) -> str:
     """Write what stands under a picture, as Markdown: the garment, the prompt, and why it was chosen."""
     title = garment_phrase(catalog.words(look.item))
@@ -360,24 +327,10 @@ def _safe(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|~<>-])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
-def pack(files: list[Path], archive: Path) -> Path:
-    """Write the files into one zip, byte for byte, under their own names; return its path."""
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as stream:
-        for file in files:
-            stream.write(file, file.name)
-    return archive
-
-
 def _pace(done: int, total: int, seconds: float) -> str:
     each = seconds / done
     left = each * (total - done)
     return f"Picture {done} of {total} · {each:.1f} s each" + (f" · about {left:.0f} s left" if left else "")
-
-
-def status(text: str, part: float, *, bad: bool = False) -> str:
-    mark = "⚠ " if bad else ""
-    return (f'<div class="state" role="status" aria-live="polite">{mark}{html.escape(text)}'
-            f'<div class="rail"><div class="done" style="width:{100 * part:.0f}%"></div></div></div>')  # fmt: skip
 
 
 def _command(order: Order, mode: str) -> str:

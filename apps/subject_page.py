@@ -17,7 +17,7 @@ from typing import Any
 from personagen.subject import SubjectConfig, resolve, train_subject
 from recsys.errors import ConfigError, DataError, check_range
 
-from .demo import HEAVY, buttons, excuse, pack, status
+from .page import HEAVY, buttons, excuse, pack, side_by_side, status, stop_handler
 from .studio import Halted, Studio, Watched
 
 MAX_PICTURES, MAX_SUBJECTS, MAX_IMAGES = 40, 8, 8
@@ -54,12 +54,7 @@ def build_tab(studio: Studio, folder: Path) -> None:
     """Draw the tab's components into the open gradio context and connect them; results are written below `folder`."""
     import gradio as gr
 
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=2, min_width=320):
-            made = _controls(gr)
-        with gr.Column(scale=3, min_width=320):
-            made |= _board(gr)
-    _wire(gr, studio, Visits(folder), made)
+    _wire(gr, studio, Visits(folder), side_by_side(gr, _controls, _board))
 
 
 def _controls(gr: Any) -> dict[str, Any]:
@@ -127,7 +122,7 @@ def _wire(gr: Any, studio: Studio, visits: Visits, made: dict[str, Any]) -> None
     asked = [made[name] for name in ("chosen", "weights", "prompt", "count", "paint_steps", "seed")]
     begun = made["paint"].click(_begin(visits), None, bar, queue=False, **quick)
     begun.then(_paint(studio, visits), asked, [*bar, made["gallery"]], **heavy)
-    made["stop"].click(_stop(visits), None, [made["state"], made["stop"]], queue=False, **quick)
+    made["stop"].click(stop_handler(visits), None, [made["state"], made["stop"]], queue=False, **quick)
 
 
 def _begin(visits: Visits) -> Callable[..., list[Any]]:
@@ -138,16 +133,6 @@ def _begin(visits: Visits) -> Callable[..., list[Any]]:
         return [status("Beginning …", 0.0), *buttons(gr, busy=True)]
 
     return begin
-
-
-def _stop(visits: Visits) -> Callable[..., list[Any]]:
-    import gradio as gr
-
-    def stop(request: gr.Request) -> list[Any]:
-        visits[str(request.session_hash)].stop.set()
-        return [status("Stopping …", 0.0), gr.update(interactive=False)]
-
-    return stop
 
 
 def _look(visits: Visits) -> Callable[..., str]:

@@ -23,7 +23,7 @@ from personagen.parser import ParserMasker, load_parser
 from personagen.provenance import Parameters, versions, write_png
 from recsys.errors import DataError, check_range
 
-from .demo import HEAVY, Job, buttons, excuse, status
+from .page import HEAVY, Job, buttons, excuse, side_by_side, status, stop_handler
 from .studio import Halted, Studio, Watched
 
 KINDS = [("Top", "upper"), ("Trousers or skirt", "lower"), ("Dress", "dress"), ("Coat or jacket", "outer")]
@@ -42,12 +42,7 @@ def build_tab(studio: Studio, folder: Path) -> None:
     """Draw the tab's components into the open gradio context and connect them; results are written below `folder`."""
     import gradio as gr
 
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=2, min_width=320):
-            made = _controls(gr)
-        with gr.Column(scale=3, min_width=320):
-            made |= _board(gr)
-    _wire(gr, studio, folder, made)
+    _wire(gr, studio, folder, side_by_side(gr, _controls, _board))
 
 
 def _controls(gr: Any) -> dict[str, Any]:
@@ -109,7 +104,7 @@ def _wire(gr: Any, studio: Studio, folder: Path, made: dict[str, Any]) -> None:
         _wear_handler(studio, jobs), [made["person"], made["editor"], *settings, *garments],
         [*bar, made["slider"]], concurrency_id=HEAVY, concurrency_limit=1, **quick,
     )  # fmt: skip
-    made["stop"].click(_stop_handler(jobs), None, [made["state"], made["stop"]], queue=False, **quick)
+    made["stop"].click(stop_handler(jobs, part=0.1), None, [made["state"], made["stop"]], queue=False, **quick)
 
 
 def _begin_handler(folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any]]:
@@ -120,18 +115,6 @@ def _begin_handler(folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any
         return [status("Dressing …", 0.1), *buttons(gr, busy=True)]
 
     return begin
-
-
-def _stop_handler(jobs: dict[str, Job]) -> Callable[..., list[Any]]:
-    import gradio as gr
-
-    def stop(request: gr.Request) -> list[Any]:
-        job = jobs.get(str(request.session_hash))
-        if job:
-            job.stop.set()
-        return [status("Stopping …", 0.1), gr.update(interactive=False)]
-
-    return stop
 
 
 def _find_handler(gr: Any) -> Callable[..., Iterator[list[Any]]]:

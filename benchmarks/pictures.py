@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from report import RESULTS, write_report
+from report import RESULTS, mean_of, write_report
 
 from personagen.atelier.agnostic import agnostic_mask
 from personagen.atelier.captions import person_caption
@@ -30,7 +30,6 @@ from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import LABEL, Render, render_garment, render_person
 from personagen.atelier.vocabulary import COLOURS, KINDS, REGION
 from personagen.evaluate import (
-    bootstrap_interval,
     permutation_test,
     region_features,
     retrieval_ranks,
@@ -49,11 +48,6 @@ def _tensor(picture: np.ndarray) -> torch.Tensor:
 
 def _uint8(pictures: np.ndarray) -> np.ndarray:
     return (pictures * 255 + 0.5).astype(np.uint8)
-
-
-def _mean(values: list[float]) -> dict[str, float | list[float] | int]:
-    low, high = bootstrap_interval(np.array(values, float), generator=torch.Generator().manual_seed(0))
-    return {"mean": round(float(np.mean(values)), 4), "interval": [round(low, 4), round(high, 4)], "n": len(values)}
 
 
 def _sheet(columns: list[list[np.ndarray]], path: Path) -> None:
@@ -131,9 +125,9 @@ def tryon(args: argparse.Namespace) -> dict:
             hole = np.where(mask[..., None], 128, before.image).astype(np.uint8)
             columns.append([before.image, hole, photo, result, truth.image, swap, swapped])
     _sheet(columns, args.sheets / "tryon.png")
-    return {"retrieval_top1_of_20": _mean(found["top1"]), "ssim_in_mask_box": _mean(found["ssim"]),
-            "outside_unchanged": _mean(found["same"]), "colours_nearer_to_given": _mean(found["given"]),
-            "swapped_colours_nearer_to_the_other": _mean(found["swapped"]),
+    return {"retrieval_top1_of_20": mean_of(found["top1"]), "ssim_in_mask_box": mean_of(found["ssim"]),
+            "outside_unchanged": mean_of(found["same"]), "colours_nearer_to_given": mean_of(found["given"]),
+            "swapped_colours_nearer_to_the_other": mean_of(found["swapped"]),
             "cpu_seconds_a_picture": round(float(np.median(found["seconds"])), 2)}  # fmt: skip
 
 
@@ -169,7 +163,7 @@ def people(args: argparse.Namespace) -> dict:
             hole = np.where(mask[..., None], 128, image[i]).astype(np.uint8)
             columns.append([image[i], hole, garment[i], result, garment[swap], swapped])
     _sheet(columns, args.sheets / "people.png")
-    return {"given_nearer_than_swapped": _mean(own), "swapped_in_nearer_than_own": _mean(other)}
+    return {"given_nearer_than_swapped": mean_of(own), "swapped_in_nearer_than_own": mean_of(other)}
 
 
 def text2image(args: argparse.Namespace) -> dict:

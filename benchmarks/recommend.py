@@ -257,7 +257,7 @@ def _summary(reports: list[Report]) -> dict[str, Any]:
 
 
 def _compare(data: str, runs: Path) -> None:
-    """Write the paired differences of every row to markov and to dreamrec-paper, where both were run here."""
+    """Write the paired differences of every row to the baselines, where both were run here; earlier ones are kept."""
     cases = {path.parent.name: dict(np.load(path)) for path in sorted(runs.glob("*/per_case.npz"))}
     found = {}
     for other in ("markov", "sasrec", "dreamrec-paper"):
@@ -268,7 +268,9 @@ def _compare(data: str, runs: Path) -> None:
                     found[f"{name} - {other}, {metric}"] = {"mean": mean, "interval_95": [low, high]}
     if found:
         note = "test, masked, means over seeds; paired bootstrap over cases"
-        write_json(RESULTS / f"recsys-{data}-differences.json", {"data": data, "what": note, "differences": found})
+        place = RESULTS / f"recsys-{data}-differences.json"
+        before = json.loads(place.read_text())["differences"] if place.exists() else {}
+        write_json(place, {"data": data, "what": note, "differences": dict(sorted((before | found).items()))})
 
 
 def _about(name: str, args: argparse.Namespace) -> dict[str, Any]:

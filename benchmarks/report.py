@@ -5,9 +5,11 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 HERE = Path(__file__).resolve().parent
@@ -34,6 +36,14 @@ def write_report(path: Path, result: dict[str, Any]) -> str:
     }
     write_json(path, report)
     return path.read_text(encoding="utf-8")
+
+
+def mean_of(values: Sequence[float]) -> dict[str, Any]:
+    """The mean of some values, its 95 % bootstrap interval, and how many they are."""
+    from personagen.evaluate import bootstrap_interval  # the recommenders' benchmarks know nothing of pictures
+
+    low, high = bootstrap_interval(np.array(values, float), generator=torch.Generator().manual_seed(0))
+    return {"mean": round(float(np.mean(values)), 4), "interval": [round(low, 4), round(high, 4)], "n": len(values)}
 
 
 def git(*words: str) -> str:

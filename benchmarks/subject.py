@@ -30,10 +30,9 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from report import RESULTS, cpu, write_json, write_report
+from report import RESULTS, cpu, mean_of, write_json, write_report
 from subject_cases import OBJECTS, SCENES, garment_case, garment_distances, person_case, person_features
 
-from personagen.evaluate import bootstrap_interval
 from personagen.images import load_image
 from personagen.subject import SubjectConfig, train_subject
 from personagen.subject.data import cover
@@ -101,11 +100,6 @@ def described(folder: Path, describe: Callable[[Image.Image], np.ndarray]) -> np
     return np.stack([describe(load_image(path)) for path in files])
 
 
-def mean(values: list[float]) -> dict[str, Any]:
-    low, high = bootstrap_interval(np.array(values, float), generator=torch.Generator().manual_seed(0))
-    return {"mean": round(float(np.mean(values)), 4), "interval": [round(low, 4), round(high, 4)], "n": len(values)}
-
-
 def attributes(args: argparse.Namespace, prompts: list[str], made: list[np.ndarray]) -> dict[str, list[float]]:
     """Whether the probe reads off each picture what its prompt says of the scene and, of persons, of the clothes."""
     if args.probe is None:
@@ -143,9 +137,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         runs[name] = {**run, "recognised": round(float(np.mean(own)), 3)}
         print(name, runs[name], file=sys.stderr, flush=True)
     sheet(args, [shown(cases[name], work, args.count) for name, work in works.items()])
-    return {"recognised": mean(hits), "chance": round(1 / AMONG, 4),
-            **({"features_on_known_pictures": mean(skill)} if describe else {}),
-            "probe_reads": {head: mean(values) for head, values in read.items()},
+    return {"recognised": mean_of(hits), "chance": round(1 / AMONG, 4),
+            **({"features_on_known_pictures": mean_of(skill)} if describe else {}),
+            "probe_reads": {head: mean_of(values) for head, values in read.items()},
             "cpu_seconds_a_subject": max(run["cpu_seconds"] for run in runs.values()), "subjects": runs}  # fmt: skip
 
 
@@ -188,7 +182,7 @@ def compare_drift(args: argparse.Namespace) -> dict[str, Any]:
             found.setdefault(label, []).append(run["drift"])
             print(name, label, run, file=sys.stderr, flush=True)
     ratios = [kept / free for kept, free in zip(found["with"], found["without"], strict=True)]
-    return {"drift": found, "steps": args.steps, "ratio": mean(ratios)}
+    return {"drift": found, "steps": args.steps, "ratio": mean_of(ratios)}
 
 
 def main() -> None:

@@ -25,11 +25,11 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
-from report import RESULTS, write_report
+from report import RESULTS, mean_of, write_report
 from safetensors.torch import save_file
 from torch import Tensor
 
-from personagen.evaluate import bootstrap_interval, ssim, ssim_in_box
+from personagen.evaluate import ssim, ssim_in_box
 from personagen.images import erode, load_image
 from personagen.masks import REGIONS, Part, layers_from_parts, parts_from_parsing, split_skin
 from personagen.models import load_tryon
@@ -206,7 +206,7 @@ def fidelity(args: argparse.Namespace) -> dict:
             ahead = found[name]["to_truth_in_box"][-1] - found["plain"]["to_truth_in_box"][-1]
             found[name]["closer_than_plain"].append(ahead)
     return {"n": len(rows), "steps": args.steps, "guidance": args.guidance,
-            "modes": {name: {k: _mean(v) for k, v in values.items()} for name, values in found.items()}}  # fmt: skip
+            "modes": {name: {k: mean_of(v) for k, v in values.items()} for name, values in found.items()}}  # fmt: skip
 
 
 def parser(args: argparse.Namespace) -> dict:
@@ -228,7 +228,10 @@ def parser(args: argparse.Namespace) -> dict:
         for kind in REGIONS:
             for key, value in _spared(photo, parsed, true, kind, seconds).items():
                 found[kind][key].append(value)
-    figures = {kind: {key: _mean(values) for key, values in each.items()} for kind, each in found.items()}
+    figures = {
+        kind: {key: mean_of([value for value in values if not np.isnan(value)]) for key, values in each.items()}
+        for kind, each in found.items()
+    }
     seconds = statistics.median(value for each in found.values() for value in each["seconds"])
     return {"n": len(files), "split": args.split, "kinds": figures, "seconds_median": round(seconds, 3),
             "iou_nine_at_photo_size": round(_iou_nine(table), 4)}  # fmt: skip
@@ -263,12 +266,6 @@ def _spared(photo: Image.Image, parsed: Parsed, true: np.ndarray, kind: str, sec
             "share": (mask & whole).sum() / max(1, whole.sum()), "seconds": seconds,
             "under_1_percent": float((mask & whole).sum() < 0.01 * whole.sum()),
             "covered": (mask & worn).sum() / worn.sum() if worn.any() else np.nan}  # fmt: skip
-
-
-def _mean(values: list[float]) -> dict[str, Any]:
-    known = np.array(values)[~np.isnan(values)]
-    low, high = bootstrap_interval(known, generator=torch.Generator().manual_seed(0))
-    return {"mean": round(float(np.mean(known)), 4), "interval": [round(low, 4), round(high, 4)]}
 
 
 def _device(device: torch.device) -> str:

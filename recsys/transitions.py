@@ -101,7 +101,7 @@ def thinned(counted: Transitions, *, keep: int) -> Transitions:
 
 
 def _by_row(codes: Tensor, weights: Tensor, n: int) -> Transitions:
-    """Sort out entries by their codes row·n + column, which ascend."""
+    """Make a matrix of n rows of entries by their codes row·n + column, the rows in ascending order."""
     rows = torch.bincount(codes // n, minlength=n)
     return Transitions(torch.cat([rows.new_zeros(1), rows.cumsum(0)]), codes % n, weights)
 
@@ -115,17 +115,15 @@ def nearest(features: Tensor, *, count: int = 50) -> Transitions:
     n = len(features) - 1
     if not 1 <= count < n:
         raise ConfigError(f"count is {count}; {n} items allow 1 to {n - 1} neighbours.")
-    likes, items = [], []
+    codes, likes = [], []
     for rows in torch.arange(n + 1, device=features.device).split(512):
         chosen = features.index_select(0, rows)
         cosine = torch.mm(features, (chosen.to_dense() if chosen.is_sparse else chosen).T).T  # (512, n+1)
         cosine[torch.arange(len(rows)), rows] = 0
         like, item = cosine.topk(count, dim=1)
-        likes.append(like)
-        items.append(item)
-    like, item = torch.cat(likes), torch.cat(items)
-    starts = torch.cat([torch.zeros(1, dtype=torch.int64), (like > 0).sum(1).cumsum(0)])
-    return Transitions(starts, item[like > 0], like[like > 0].clamp(max=1.0))
+        codes.append((rows.unsqueeze(1) * (n + 1) + item)[like > 0])
+        likes.append(like[like > 0].clamp(max=1.0))
+    return _by_row(torch.cat(codes), torch.cat(likes), n + 1)
 
 
 class TransitionTable(nn.Module):

@@ -205,6 +205,11 @@ def new_words(concepts: Sequence[str], count: int) -> list[str]:
     return [f"<{concept}{i}>" for concept in concepts for i in range(count)]
 
 
+def rows_a_step(config: SubjectConfig) -> int:
+    """Count the pictures of the subject that one update of a resolved configuration sees."""
+    return int(config.train_batch_size or 1) * config.gradient_accumulation_steps
+
+
 def check_config(config: SubjectConfig) -> None:
     """Raise ConfigError, naming value and range, where a setting cannot work."""
     if config.preset not in PRESETS:

@@ -12,7 +12,7 @@ from ..images import load_image, to_tensor
 from ..objective import stratified_timesteps
 from .base import ENCODERS, Text, encode_prompts, scale_factor
 from .cache import Cache, open_cache
-from .config import SubjectConfig
+from .config import SubjectConfig, rows_a_step
 from .data import Picture, bucket_size, cover, read_region
 
 
@@ -127,7 +127,7 @@ def draw_rows(
     Pictures come in a new random order each epoch. share: weight of all rows together. stream: 0 for the subject, 1 for
     the class.
     """
-    batch = int(config.train_batch_size or 1) * config.gradient_accumulation_steps
+    batch = rows_a_step(config)
     generator = torch.Generator().manual_seed((config.seed * 1_000_003 + step) * 2 + stream)
     times = stratified_timesteps(batch, n_steps=n_steps, generator=generator)
     rows = []

@@ -25,7 +25,7 @@ from recsys.types import Step
 from ..adapters import Lora, attach
 from ..models.quiet import quiet
 from .base import ENCODERS, encode_prompts, noise_schedule
-from .config import SubjectConfig, new_words, placeholder, same_run, token_names
+from .config import SubjectConfig, new_words, placeholder, rows_a_step, same_run, token_names
 from .examples import Example, PromptCache, Row, chunks, draw_rows
 from .loss import Chunk, chunk_loss
 from .optimizer import build_optimizer, rate_factor, settings_of
@@ -110,8 +110,7 @@ class Learner:
         self.losses.append(loss)
         if self.step % config.checkpointing_steps == 0:
             self.save()
-        rows = int(config.train_batch_size or 1) * config.gradient_accumulation_steps
-        epoch = self.step * rows / (len(self.instance) * config.repeats)
+        epoch = self.step * rows_a_step(config) / (len(self.instance) * config.repeats)
         values = {"loss": loss, "grad_norm": float(norm), "micro_batch": float(self.micro)}
         return Step(self.step, epoch, values, None, time.perf_counter() - begun)
 

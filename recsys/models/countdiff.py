@@ -230,8 +230,9 @@ class CountDiff(nn.Module):
         self.counts.table()  # raises where nothing was counted
         base = (bias * w[1]).repeat(len(history), 1)
         evidence = self._evidence(history) if bool(w[2:].any()) else ([], None)  # before `tune`: the network alone
-        base = self._add(base, evidence, w, self.log_kappa, self.word_weights)
-        base = _without(base, banned).repeat_interleave(draws, dim=0) if draws > 1 else _without(base, banned)
+        base = _without(self._add(base, evidence, w, self.log_kappa, self.word_weights), banned)
+        if draws > 1:
+            base = base.repeat_interleave(draws, dim=0)
 
         def ask(x: Tensor, t: Tensor) -> Tensor:
             query, seen = self._query(x, t, condition)
