@@ -86,6 +86,10 @@ SPARSE = {
     "countdiff": Row("countdiff", *STACKED),
     "countdiff-text": Row("countdiff", *STACKED, texts=True),
 }
+DENSE = {
+    "sasrec": Row("sasrec", ({"dropout": 0.3},), NEURAL | {"epochs": 30, "patience": 3}, {"layers": 1}),
+    "countdiff": Row("countdiff", ({"dropout": 0.2},), NEURAL | {"epochs": 30, "patience": 3}, {"layers": 1}),
+}
 FEWER = {  # less to choose from and smaller networks where the catalogue is large, so that a seed takes minutes
     "amazon-beauty": SPARSE
     | {
@@ -100,6 +104,15 @@ FEWER = {  # less to choose from and smaller networks where the catalogue is lar
         ),
     },
     "amazon-sports": SPARSE,
+    "ml-1m": DENSE,
+    "zhihu": {
+        "dreamrec-paper": Row(
+            "dreamrec",
+            tuple({"train.learning_rate": rate} for rate in (1e-3, 1e-2)),
+            {"epochs": 100, "batch_size": 256, "patience": 5, "validate_every": 10, "validate_cases": 3000},
+            PAPER,
+        ),
+    },
     "ml-1m-clean": {"tdiffrec": Row("diffrec", ({"w_min": 0.1},), ROW_WISE, LATER)},
 }
 

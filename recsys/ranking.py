@@ -36,8 +36,6 @@ def top_k(scores: Tensor, history: Tensor, k: int, *, exclude_seen: bool = True)
     Raises: ConfigError when k is not in 1..n; ModelError when a score is not a number.
     """
     check_k(k, scores.shape[1] - 1)
-    if bool(scores.isnan().any()):
-        raise ModelError("scores hold NaN; the model diverged: train again with a lower learning rate")
     scores = scores.float().clone()
     scores[:, PAD] = -torch.inf
     if exclude_seen:
@@ -54,9 +52,11 @@ def check_k(k: int, n_items: int) -> None:
 
 def _stable_top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """torch.topk with ties to the lower id, also where the tie crosses the k-th place."""
-    best, items = scores.topk(k, dim=1)
-    last = best[:, -1:]
-    crossing = ((scores == last).sum(1) > (best == last).sum(1)).nonzero()[:, 0]
+    best, items = scores.topk(k + 1, dim=1)  # column 0, padding, makes k + 1 <= n + 1
+    if bool(best[:, 0].isnan().any()):  # NaN comes before every number
+        raise ModelError("scores hold NaN; the model diverged: train again with a lower learning rate")
+    crossing = (best[:, k - 1] == best[:, k]).nonzero()[:, 0]
+    items, last = items[:, :k], best[:, k - 1 : k]
     if len(crossing):
         rows, last = scores[crossing], last[crossing]
         above, tied = rows > last, rows == last

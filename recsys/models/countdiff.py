@@ -271,11 +271,12 @@ class CountDiff(nn.Module):
         if evidence[1] is not None:
             said = word_weights * torch.log1p(evidence[1] * log_kappa[-1].exp())
             logits = torch.addmm(logits, said, self.net.table.features.T)
-        return logits.index_fill(1, torch.tensor([PAD], device=logits.device), -torch.inf)
+        logits[:, PAD] = -torch.inf
+        return logits
 
 
 def _without(logits: Tensor, banned: Tensor | None) -> Tensor:
-    return logits if banned is None else logits.scatter(1, banned, -torch.inf)
+    return logits if banned is None else logits.scatter_(1, banned, -torch.inf)
 
 
 def _mean(logits: Tensor, embedding: Tensor) -> Tensor:
