@@ -31,6 +31,7 @@ from recsys.data import Split, pad
 from recsys.evaluate import (
     Report,
     difference,
+    draw_calibration,
     evaluate,
     intervals,
     intra_list_distance,
@@ -43,7 +44,7 @@ from recsys.types import Step
 
 CUTOFFS = (5, 10, 20)
 CHOSEN_BY = "ndcg@10"
-TEXT_DIMENSIONS, BEYOND = 256, 10
+TEXT_DIMENSIONS, BEYOND, DRAWN = 256, 10, 1000
 
 
 def main() -> int:
@@ -143,6 +144,7 @@ def _seed(
         "seed": seed,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad) if row.train is not None else 0,
         "beyond_accuracy": _beyond(reports[0].ranked[:, :BEYOND], split),
+        "draws": _draws(model, split, seed),
         "train_cpu_s": round(spent, 2),
         "decode_cpu_s_per_1000": _decoding(model, split, seed),
         "masked": reports[0].metrics,
@@ -160,6 +162,14 @@ def _beyond(lists: np.ndarray, split: Split) -> dict[str, float]:
         features = _described(split.item_names)
         found[f"intra_list_distance@{BEYOND}"] = intra_list_distance(lists, features.numpy())
     return found
+
+
+def _draws(model: Any, split: Split, seed: int) -> dict[str, float] | None:
+    """How a generative model's draws are calibrated, on DRAWN test cases."""
+    if not hasattr(model, "generate"):
+        return None
+    cases = split.test.take(np.linspace(0, len(split.test) - 1, min(DRAWN, len(split.test))).astype(int))
+    return draw_calibration(model, cases, generator=torch.Generator().manual_seed(seed))
 
 
 def trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: Path) -> tuple[Any, float]:

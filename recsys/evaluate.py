@@ -9,6 +9,7 @@ in at least one user's top k.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,6 +148,33 @@ def intra_list_distance(ranked: np.ndarray, features: np.ndarray) -> float:
             total += n * (n - 1) / 2 - float((np.square(rows.sum(0)).sum() - np.square(rows).sum()) / 2)
             pairs += n * (n - 1) // 2
     return total / pairs if pairs else 0.0
+
+
+def draw_calibration(
+    model: Any, cases: Cases, *, draws: int = 8, batch_size: int = 64, generator: torch.Generator | None = None
+) -> dict[str, float]:
+    """Draw several next items for each case: how often a draw is a target, and how often two draws are the same item.
+
+    A draw is the item nearest to an embedding that `model.generate` made. Where draws follow the true distribution p of
+    the next item, both are the mean of sum_i p_i² (with one target a case): more agreement than hits is overconfidence.
+    Raises: ConfigError for fewer than two draws; DataError for no cases.
+    """
+    if draws < 2:
+        raise ConfigError(f"draws = {draws}; two draws at least can agree.")
+    if not len(cases):
+        raise DataError("there are no cases to draw for.")
+    items, hits, agree = model.item_embeddings()[1:], [], []
+    for low in range(0, len(cases), batch_size):
+        with torch.no_grad():
+            made = model.generate(
+                pad(cases.histories[low : low + batch_size], length=None), draws=draws, generator=generator
+            )
+            drawn = torch.cdist(made.flatten(0, 1), items).argmin(1).view(len(made), draws).cpu().numpy() + 1
+        for row, target in zip(drawn, cases.targets[low : low + batch_size], strict=True):
+            hits.append(np.isin(row, target).mean())
+            same = np.unique(row, return_counts=True)[1]
+            agree.append((same * (same - 1)).sum() / (draws * (draws - 1)))
+    return {"draw_is_target": float(np.mean(hits)), "draws_agree": float(np.mean(agree))}
 
 
 def intervals(

@@ -11,6 +11,7 @@ from recsys.data import Cases
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import (
     difference,
+    draw_calibration,
     evaluate,
     intervals,
     intra_list_distance,
@@ -180,3 +181,29 @@ def test_refuses_what_cannot_be_measured():
         evaluate(Fixed(5), Cases([], []), at=(1,))
     with pytest.raises(DataError, match="no target"):
         evaluate(Fixed(5), Cases([np.array([1])], [np.zeros(0, np.int64)]), at=(1,))
+
+
+class Drawing:
+    """Items 1..n at the corners of a simplex; what is drawn follows `p` (n,), sharpened by a power."""
+
+    def __init__(self, p, power=1.0):
+        self.p = torch.tensor(p).pow(power)
+
+    def item_embeddings(self):
+        return torch.cat([torch.zeros(1, len(self.p)), torch.eye(len(self.p))])
+
+    def generate(self, history, *, draws, generator=None):
+        item = torch.multinomial(self.p, len(history) * draws, replacement=True, generator=generator)
+        return torch.eye(len(self.p))[item].view(len(history), draws, -1) * 0.9
+
+
+@pytest.mark.parametrize(("power", "right", "same"), [(1.0, 0.38, 0.38), (2.0, 0.4211, 0.5)])
+def test_draws_are_calibrated_when_they_hit_as_often_as_they_agree(power, right, same):
+    p = np.array([0.5, 0.3, 0.2])
+    targets = np.random.default_rng(0).choice(3, 4000, p=p) + 1
+    cases = Cases([np.array([1])] * 4000, list(targets[:, None]))
+    found = draw_calibration(Drawing(p, power), cases, generator=torch.Generator().manual_seed(0))
+    assert found["draw_is_target"] == pytest.approx(right, abs=0.02)
+    assert found["draws_agree"] == pytest.approx(same, abs=0.02)
+    with pytest.raises(ConfigError, match="draws = 1"):
+        draw_calibration(Drawing(p), cases, draws=1)
