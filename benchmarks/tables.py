@@ -22,6 +22,7 @@ ORDER = (
 )  # fmt: skip
 METRICS = {"recall@10": "Recall@10", "ndcg@10": "NDCG@10", "mrr@10": "MRR@10", "coverage@10": "coverage@10"}
 MANY_TARGETS = {"recall@10": "Recall@10", "recall@20": "Recall@20", "ndcg@10": "NDCG@10", "ndcg@20": "NDCG@20"}
+AT_20 = {"hit@20": "HR@20", "ndcg@20": "NDCG@20"}
 DASH = "–"
 
 
@@ -33,13 +34,13 @@ def _grid(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join([_row(head), _row(["---"] + ["---:"] * (len(head) - 1)), *map(_row, rows)])
 
 
-def _bounded(value: dict) -> str:
+def _bounded(value: dict, digits: int = 3) -> str:
     """``.123 (.110 – .136)``."""
     low, high = value.get("interval_95") or value["interval"]
-    return f"{value['mean']:.3f} ({low:.3f} {DASH} {high:.3f})"
+    return f"{value['mean']:.{digits}f} ({low:.{digits}f} {DASH} {high:.{digits}f})"
 
 
-def recommenders(data: str, metrics: dict[str, str] = METRICS) -> str:
+def recommenders(data: str, metrics: dict[str, str] = METRICS, *, shown: str = "masked", digits: int = 3) -> str:
     """One row a model: seen items masked; means over seeds with bootstrap intervals over users."""
     rows = []
     for name in ORDER:
@@ -47,11 +48,11 @@ def recommenders(data: str, metrics: dict[str, str] = METRICS) -> str:
         if not path.exists():
             continue
         report = json.loads(path.read_text())
-        masked, seeds = report["test"]["masked"], report["seeds"]
+        test, seeds = report["test"][shown], report["seeds"]
         train = sum(s["train_cpu_s"] for s in seeds) / len(seeds)
         decode = sum(s["decode_cpu_s_per_1000"] for s in seeds) / len(seeds)
         figures = [
-            _bounded(masked[m]) if m != "coverage@10" else f"{masked[m]['mean']:.2f}" for m in metrics if m in masked
+            _bounded(test[m], digits) if m != "coverage@10" else f"{test[m]['mean']:.2f}" for m in metrics if m in test
         ]
         rows.append([name, *figures, str(len(seeds)), f"{train:.1f}", f"{decode:.2f}"])
     return _grid(["model", *metrics.values(), "seeds", "train CPU-s", "CPU-s a 1,000 users"], rows)
@@ -107,12 +108,40 @@ def shoppers() -> str:
     )
 
 
+def enhancers() -> str:
+    """One row an enhancer: SASRec's NDCG@10 with it, and its difference from none, by the length of the history."""
+    groups = json.loads((RESULTS / "enhance-ml-100k-10.json").read_text())["by_length"]
+    arms = [arm for arm in groups["all"] if arm != "cases"]
+
+    def said(value: dict) -> str:
+        if "minus_none" not in value:
+            return f"{value['mean']:.3f}"
+        low, high = value["interval_95"]
+        return f"{value['mean']:.3f} ({value['minus_none']:+.3f} [{low:+.3f}, {high:+.3f}])"
+
+    head = ["enhancer", *(f"{name} items, {group['cases']} users" for name, group in groups.items())]
+    return _grid(head, [[arm, *(said(group[arm]["ndcg@10"]) for group in groups.values())] for arm in arms])
+
+
+def cold_start() -> str:
+    """One row a model: how often it finds items that nobody took before, and the others."""
+    results = json.loads((RESULTS / "recsys-amazon-beauty-coldstart.json").read_text())["results"]
+    names = ("recall@10 of new items", "recall@50 of new items", "recall@10 of old items")
+    rows = [
+        [way, *(DASH if n not in d else _bounded(d[n]) if isinstance(d[n], dict) else f"{d[n]:.3f}" for n in names)]
+        for way, d in results.items()
+    ]
+    return _grid(["", *names], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "ml-100k": lambda: recommenders("ml-100k"),
     "amazon-beauty": lambda: recommenders("amazon-beauty"),
     "amazon-sports": lambda: recommenders("amazon-sports"),
     "ml-1m-clean": lambda: recommenders("ml-1m-clean", MANY_TARGETS), "pictures": pictures,
-    "atelier": shoppers,
+    "ml-1m": lambda: recommenders("ml-1m"),
+    "zhihu": lambda: recommenders("zhihu", AT_20, shown="unmasked", digits=4),
+    "atelier": shoppers, "enhancers": enhancers, "cold-start": cold_start,
 }  # fmt: skip
 
 

@@ -32,9 +32,15 @@ class Counted:
         return cls(seen) if len(rows) > SPARSE * seen.numel() else cls(seen[rows, items], (rows, items))
 
     def add_to(self, logits: Tensor, *, weight: Tensor, kappa: Tensor) -> Tensor:
-        """Return logits + weight·log(1 + kappa·s) for logits (N, n+1), weight and kappa (); changes logits."""
-        said = weight * torch.log1p(self.values * kappa)
-        return logits + said if self.cells is None else logits.index_put_(self.cells, said, accumulate=True)
+        """Return logits + weight·log(1 + kappa·s) for logits (N, n+1), weight and kappa (); changes logits.
+
+        Without gradients the values are used up, which halves the cost.
+        """
+        if torch.is_grad_enabled():
+            said = weight * torch.log1p(self.values * kappa)
+        else:
+            said = self.values.mul_(kappa).log1p_().mul_(weight)
+        return logits.add_(said) if self.cells is None else logits.index_put_(self.cells, said, accumulate=True)
 
 
 def pseudospherical_loss(logits: Tensor, target: Tensor, *, order: float) -> Tensor:

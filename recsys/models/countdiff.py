@@ -149,7 +149,7 @@ class CountDiff(nn.Module):
             history, target = history[new], target[new]
         banned = self._banned(history)
         with evaluating(self):
-            evidence, (embedding, bias) = self._evidence(history), self.net._items()
+            evidence, (embedding, bias) = self._evidence(history, once=False), self.net._items()
             condition = self.net._condition(history, embedding)
             t = torch.full((len(history),), self.config.T, device=device)
             query, _ = self._query(torch.zeros_like(condition), t, condition)
@@ -180,7 +180,8 @@ class CountDiff(nn.Module):
 
             def score(history: Tensor, rows: Tensor) -> Tensor:
                 banned = self._banned(history) if exclude_seen else None
-                logs = self._walk(history, seeds[rows], items, c.draws, c.steps, banned).log_softmax(1)
+                logs = self._walk(history, seeds[rows], items, c.draws, c.steps, banned)
+                logs -= logs.logsumexp(1, keepdim=True)
                 return logs if c.draws == 1 else logs.unflatten(0, (-1, c.draws)).logsumexp(1) - math.log(c.draws)
 
             return rank_in_chunks(score, history, k, exclude_seen=exclude_seen)
@@ -249,10 +250,11 @@ class CountDiff(nn.Module):
         seen = denoiser.evidence[t].unsqueeze(-1) * x
         return denoiser(x, t, condition) - seen, seen
 
-    def _evidence(self, history: Tensor) -> tuple[list[Counted | None], Tensor | None]:
-        """What every expert says of history (B, L), and the words (B, f) in it."""
+    def _evidence(self, history: Tensor, *, once: bool = True) -> tuple[list[Counted | None], Tensor | None]:
+        """What every expert says of history (B, L), to be added once or often, and the words (B, f) in it."""
+        form = Counted if once else Counted.of
         said = [
-            Counted.of(spread_back(table, history, discount=discount)) if table.filled else None
+            form(spread_back(table, history, discount=discount)) if table.filled else None
             for table, discount in self.experts
         ]
         words = (

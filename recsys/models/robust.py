@@ -154,7 +154,8 @@ def with_item_embeddings(model: Any, embeddings: Tensor) -> Any:
     if embeddings.shape != table.shape:
         raise ConfigError(f"embeddings have shape {tuple(embeddings.shape)}; allowed is {tuple(table.shape)}")
     changed = copy.deepcopy(model)
-    changed.table.id_embedding.data.copy_(embeddings)
+    with torch.no_grad():
+        changed.table.id_embedding.copy_(embeddings)
     return changed
 
 
