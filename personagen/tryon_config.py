@@ -70,7 +70,8 @@ class TryOnTrainConfig:
     weight_decay: float = 0.01
     ema_decay: float = 0.999
     gradient_checkpointing: bool = False
-    bf16: bool = True
+    mixed_precision: Literal["no", "fp16", "bf16"] = "bf16"
+    """Precision of the UNet's arithmetic; weights stay in float32, and so does the autoencoder under fp16."""
     device: str = "auto"
     seed: int = 0
     evaluate_every: int = 1000

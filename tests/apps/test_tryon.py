@@ -192,9 +192,9 @@ def test_a_phone_photo_comes_back_upright_at_its_size_within_two_gib(tmp_path):
 def test_training_and_measuring_from_the_command_line(models, tmp_path, capsys):
     root = viton(viton(tmp_path / "data", count=4), split="test", count=3)
     flags = ["--root", str(root), "--model", models["model"]]
-    loop = "--steps 2 --batch_size 2 --height 64 --width 48 --device cpu --bf16 false --ema_decay 0 --preview_steps 1"
+    loop = "--steps 2 --batch_size 2 --height 64 --width 48 --device cpu --mixed_precision no --ema_decay 0"
     out = str(tmp_path / "run")
-    assert cli.main(["tryon", "train", *flags, *loop.split(), "--output_dir", out]) == 0
+    assert cli.main(["tryon", "train", *flags, *loop.split(), "--preview_steps", "1", "--output_dir", out]) == 0
     assert cli.main(["tryon", "train", *flags, "--train", "lora", "--output_dir", out]) == 2
     figures = tmp_path / "figures"
     measured = ["--root", str(root), "--model", f"{out}/tryon", "--steps", "1", "--out", str(figures)]
