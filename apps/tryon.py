@@ -16,7 +16,7 @@ from personagen.tryon_train import train_tryon_pairs
 from recsys.errors import check_range
 
 from .pretrain import follow
-from .progress import bar
+from .progress import bar, first_process
 from .signals import Patience
 
 
@@ -27,7 +27,8 @@ def train(settings: TryOnTrainConfig) -> int:
     """
     kept = f"a checkpoint is in {settings.output_dir}/checkpoints"
     follow(train_tryon_pairs(settings), total=settings.steps, label="tryon", unit="step", kept=kept)
-    print(f"training is done; its result is in {settings.output_dir}")
+    if first_process():
+        print(f"training is done; its result is in {settings.output_dir}")
     return 0
 
 

@@ -249,7 +249,8 @@ def _iou_nine(table: np.ndarray) -> float:
 def _spared(photo: Image.Image, parsed: Parsed, true: np.ndarray, kind: str, seconds: float) -> dict[str, float]:
     """Look at one mask. spared: not a pixel of head, hand or foot is repainted; core: but for a seam of .5 % of the
     height along its edge, where the true parsing wavers too; head, hands, feet: the core of each; share: of the
-    identity that is repainted; covered, limbs: share of the old garment and of the limbs that is; seconds: parsing and mask."""
+    identity that is repainted; covered, limbs: share of the old garment and of the limbs that is; seconds: parsing and
+    mask."""
     start = time.process_time()
     try:
         mask = ParserMasker(lambda _: parsed)(photo, kind)
