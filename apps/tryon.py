@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from personagen.features import load_features
+from personagen.lpips import load_lpips
 from personagen.models import load_tryon
 from personagen.pairs import read_pairs
 from personagen.provenance import versions
@@ -15,7 +16,7 @@ from personagen.tryon_train import train_tryon_pairs
 from recsys.errors import check_range
 
 from .pretrain import follow
-from .progress import bar
+from .progress import bar, first_process
 from .signals import Patience
 
 
@@ -26,7 +27,8 @@ def train(settings: TryOnTrainConfig) -> int:
     """
     kept = f"a checkpoint is in {settings.output_dir}/checkpoints"
     follow(train_tryon_pairs(settings), total=settings.steps, label="tryon", unit="step", kept=kept)
-    print(f"training is done; its result is in {settings.output_dir}")
+    if first_process():
+        print(f"training is done; its result is in {settings.output_dir}")
     return 0
 
 
@@ -41,11 +43,12 @@ def evaluate(settings: TryOnEvaluateConfig) -> int:
         settings.root, settings.layout, split="test", paired=settings.paired, ids=settings.ids
     )[: settings.limit]  # fmt: skip
     features = None if settings.backbone is None else load_features(settings.backbone)
+    lpips = None if settings.lpips is None else load_lpips(settings.lpips)
     pipeline, cases = _pipeline(settings), []
     with Patience() as patience, bar(None, total=len(pairs), label="tryon", unit="pair") as progress:
         for case in evaluate_tryon(
             pipeline, pairs, paired=settings.paired, num_inference_steps=settings.steps,
-            guidance_scale=settings.guidance, repaint=settings.repaint, seed=settings.seed,
+            guidance_scale=settings.guidance, repaint=settings.repaint, seed=settings.seed, lpips=lpips,
         ):  # fmt: skip
             cases.append(case)
             progress.update(1)
@@ -79,7 +82,8 @@ def _write(settings: TryOnEvaluateConfig, cases: list[Case], distances: dict[str
         table.writerow(["pair", *names])
         table.writerows([case.key, *(case.figures.get(name, "") for name in names)] for case in cases)
     told = {"layout": settings.layout, "paired": settings.paired, "steps": settings.steps, "seed": settings.seed,
-            "guidance": settings.guidance, "repaint": settings.repaint, "model": Path(settings.model).name}  # fmt: skip
+            "guidance": settings.guidance, "repaint": settings.repaint, "model": Path(settings.model).name,
+            "lpips_weights": None if settings.lpips is None else Path(settings.lpips).name}  # fmt: skip
     (out / "figures.json").write_text(
         json.dumps({**told, "figures": summary, **distances, "versions": versions()}, indent=1) + "\n"
     )

@@ -172,7 +172,7 @@ def speed(args: argparse.Namespace) -> dict:
 
 
 MEASURES = ("to_plain", "to_plain_in_box", "to_truth_in_box", "closer_than_plain", "seconds")
-SPARED = ("spared", "core", "under_1_percent", "head", "hands", "feet", "share", "covered", "seconds")
+SPARED = ("spared", "core", "under_1_percent", "head", "hands", "feet", "share", "covered", "limbs", "seconds")
 KINDS = ("guided", "guided_record", "guided_reuse", "alone", "alone_record", "alone_reuse")
 MODES = {"plain": None, "fast": FastMode(), "every_2": FastMode(0, 1, 2, 2), "every_4": FastMode(0, 1, 4, 4),
          "guide_every_3": FastMode(0, 1, 3, 1), "refresh_3": FastMode(0, 1, 1, 3), "half": FastMode(0, 0.5, 1, 1),
@@ -249,7 +249,8 @@ def _iou_nine(table: np.ndarray) -> float:
 def _spared(photo: Image.Image, parsed: Parsed, true: np.ndarray, kind: str, seconds: float) -> dict[str, float]:
     """Look at one mask. spared: not a pixel of head, hand or foot is repainted; core: but for a seam of .5 % of the
     height along its edge, where the true parsing wavers too; head, hands, feet: the core of each; share: of the
-    identity that is repainted; covered: share of the old garment that is; seconds: parsing and mask."""
+    identity that is repainted; covered, limbs: share of the old garment and of the limbs that is; seconds: parsing and
+    mask."""
     start = time.process_time()
     try:
         mask = ParserMasker(lambda _: parsed)(photo, kind)
@@ -260,12 +261,13 @@ def _spared(photo: Image.Image, parsed: Parsed, true: np.ndarray, kind: str, sec
     identity = {"head": face | (true == Part.HEAD), "hands": hands, "feet": true == Part.SHOES}
     seam = max(1, round(0.005 * true.shape[0]))
     inner = {name: erode(part, up=seam, down=seam, side=seam) for name, part in identity.items()}
-    whole, worn = np.logical_or.reduce(list(identity.values())), layers_from_parts(true, kind=kind).garment
+    whole, layers = np.logical_or.reduce(list(identity.values())), layers_from_parts(true, kind=kind)
+    share = lambda part: (mask & part).sum() / part.sum() if part.any() else np.nan
     core = {name: float(not (mask & part).any()) for name, part in inner.items()}
     return {"spared": float(not (mask & whole).any()), "core": min(core.values()), **core,
             "share": (mask & whole).sum() / max(1, whole.sum()), "seconds": seconds,
             "under_1_percent": float((mask & whole).sum() < 0.01 * whole.sum()),
-            "covered": (mask & worn).sum() / worn.sum() if worn.any() else np.nan}  # fmt: skip
+            "covered": share(layers.garment), "limbs": share(layers.limbs)}  # fmt: skip
 
 
 def _device(device: torch.device) -> str:

@@ -27,6 +27,10 @@ SEAM, FEET = 0.01, 0.045
 """Of a person's height: what is left around an uncertain head, hand or shoe, and what the feet take at the bottom."""
 
 
+Skin = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Arms, hands, legs and head, as `split_skin` tells them apart; bool (H, W) each."""
+
+
 def region_of(kind: str) -> str:
     """Return the region of a garment's kind, or of a region's own name. Raises ConfigError for another word."""
     if kind not in REGION and kind not in REGIONS:
@@ -118,10 +122,11 @@ def agnostic_mask(layers: Layers, *, mask_expand: float = 1.0) -> np.ndarray:
     return grown & ~kept
 
 
-def layers_from_parts(parts: np.ndarray, *, kind: str) -> Layers:
+def layers_from_parts(parts: np.ndarray, *, kind: str, skin: Skin | None = None) -> Layers:
     """Sort the body parts (H, W) of one person into the layers for repainting a garment of `kind`.
 
     kind: a garment's, or a region (`REGIONS`); what is worn may be of another one (a dress, when a top is wanted).
+    skin: `split_skin(parts)`, where it is known already.
     Skin is told apart by place: above the collar it is the head, beyond the hem it is a leg that ends in a foot,
     otherwise an arm that ends in a hand. Raises ConfigError for an unknown kind.
     """
@@ -129,7 +134,7 @@ def layers_from_parts(parts: np.ndarray, *, kind: str) -> Layers:
     upper = np.isin(parts, (Part.UPPER, Part.OUTER))
     lower, dress = parts == Part.LOWER, parts == Part.DRESS
     bust = _above_waist(dress)
-    arms, hands, legs, head = split_skin(parts)
+    arms, hands, legs, head = skin or split_skin(parts)
     legs = legs | (parts == Part.LEGWEAR)
     top = upper | bust
     hips = _below(top) & (lower | dress) if region == "outer" else np.zeros_like(top)
@@ -145,24 +150,29 @@ def layers_from_parts(parts: np.ndarray, *, kind: str) -> Layers:
     return Layers(garment, limbs, identity, (upper | lower | dress) & ~garment)
 
 
-def guarded(layers: Layers, parts: np.ndarray, might: np.ndarray) -> Layers:
+def guarded(
+    layers: Layers, parts: np.ndarray, might: np.ndarray, faint: np.ndarray, *, skin: Skin | None = None
+) -> Layers:
     """Spare, too, what may be head, hand or shoe although the parser decided otherwise, and a seam around it.
 
     parts (H, W): `Part`. might (3, H, W): bool, where head, skin and shoes are possible. Skin counts near the head and
-    the hands that were found. The lowest rows of a person who stands clear of the picture's edge are feet.
+    the hands that were found. The lowest rows of a person who stands clear of the picture's edge are feet. faint
+    (H, W): bool, where one of the three cannot be ruled out; the mask may lie there on garment and limbs that were
+    found, but does not grow over it. skin: `split_skin(parts)`, where it is known already.
     """
     rows = np.flatnonzero((parts != Part.BACKGROUND).any(1))
     if rows.size == 0:
         return layers
-    _, hands, _, face = split_skin(parts)
+    _, hands, _, face = skin or split_skin(parts)
 
     def grow(mask: np.ndarray, share: float) -> np.ndarray:
         reach = round(share * rows.size)
         return dilate(mask, up=reach, down=reach, side=reach)
 
-    head, skin, shoes = might
-    faces = grow(face | (parts == Part.HEAD), 0.06) & (head | skin)
-    spared = grow(head | faces | shoes | (grow(hands, 0.08) & skin), SEAM)
+    head, bare, shoes = might
+    faces = grow(face | (parts == Part.HEAD), 0.06) & (head | bare)
+    spared = grow(head | faces | shoes | (grow(hands, 0.08) & bare), SEAM)
+    spared |= grow(faint, SEAM) & ~(layers.garment | layers.limbs)
     if rows[-1] < parts.shape[0] - 1 - 0.01 * rows.size:
         spared[rows[-1] + 1 - round(FEET * rows.size) :] = True
     return replace(layers, identity=layers.identity | spared)
@@ -188,7 +198,7 @@ def _above_waist(dress: np.ndarray) -> np.ndarray:
     return above
 
 
-def split_skin(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def split_skin(parts: np.ndarray) -> Skin:
     """Tell (arms, hands, legs, head) apart in the skin of one standing person; bool (H, W) each, disjoint.
 
     Bare feet, which are never repainted either, are among the hands.

@@ -21,22 +21,25 @@ from torch import Tensor, nn
 from recsys.errors import DataError, ModelError
 
 from .images import Placement, fit, to_tensor
-from .masks import Part, agnostic_mask, guarded, layers_from_parts
+from .masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
 
 EMBEDDED = Path(__file__).parent / "models" / "parser"
 FINEST = 768
 """Longest side in pixels at which edges of parts are drawn; beyond it they are enlarged."""
 DOUBT = 0.03
 """Probability above which a pixel might show a part."""
+FAINT = 0.003
+"""Probability above which head, skin or shoes cannot be ruled out beside what was found."""
 
 
 @dataclass(frozen=True)
 class Parsed:
     """What a parser finds in a photo (H, W): the likeliest part of each pixel, uint8 `Part` values, and, bool
-    (3, H, W), where head, skin and shoes are possible."""
+    (3, H, W), where head, skin and shoes are possible; (H, W), where one of these cannot be ruled out."""
 
     parts: np.ndarray
     might: np.ndarray
+    faint: np.ndarray
 
 
 Parser = Callable[[Image.Image], Parsed]
@@ -118,11 +121,12 @@ def parsed_at(shares: Tensor, where: Placement) -> Parsed:
     shrink = min(1.0, FINEST / max(height, width))
     fine = (max(1, round(height * shrink)), max(1, round(width * shrink)))
     drawn = F.interpolate(inner, size=fine, mode="bilinear", align_corners=False)[0]
-    might = drawn[[Part.HEAD, Part.SKIN, Part.SHOES]] > DOUBT
-    found = torch.cat([drawn.max(0).indices[None].to(torch.uint8), might.to(torch.uint8)]).cpu().numpy()
+    never = drawn[[Part.HEAD, Part.SKIN, Part.SHOES]]
+    doubts = torch.cat([never > DOUBT, (never > FAINT).any(0, keepdim=True)])
+    found = torch.cat([drawn.max(0).indices[None].to(torch.uint8), doubts.to(torch.uint8)]).cpu().numpy()
     enlarge = lambda plane: np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.NEAREST))
     planes = found if fine == (height, width) else np.stack([enlarge(plane) for plane in found])
-    return Parsed(planes[0], planes[1:] > 0)
+    return Parsed(planes[0], planes[1:4] > 0, planes[4] > 0)
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,9 @@ class ParserMasker:
 
     def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
         found = self.parser(person)
-        layers = guarded(layers_from_parts(found.parts, kind=kind), found.parts, found.might)
+        skin = split_skin(found.parts)
+        layers = layers_from_parts(found.parts, kind=kind, skin=skin)
+        layers = guarded(layers, found.parts, found.might, found.faint, skin=skin)
         mask = agnostic_mask(layers, mask_expand=self.mask_expand)
         if not mask.any():
             raise DataError(

@@ -70,7 +70,8 @@ class TryOnTrainConfig:
     weight_decay: float = 0.01
     ema_decay: float = 0.999
     gradient_checkpointing: bool = False
-    bf16: bool = True
+    mixed_precision: Literal["no", "fp16", "bf16"] = "bf16"
+    """Precision of the UNet's arithmetic; weights stay in float32, and so does the autoencoder under fp16."""
     device: str = "auto"
     seed: int = 0
     evaluate_every: int = 1000
@@ -114,6 +115,8 @@ class TryOnEvaluateConfig:
     """Put the photo's own pixels back outside the mask."""
     backbone: str | None = None
     """Folder of an image model in transformers' layout; then FID and KID between results and photos are measured."""
+    lpips: str | None = None
+    """File of an LPIPS backbone and its linear weights (`personagen.lpips`); then paired results are measured by it."""
     seed: int = 0
     out: str = "tryon-evaluation"
     """Folder for figures.json, cases.csv and sheet.png."""

@@ -18,6 +18,7 @@ from recsys.errors import DataError
 from .evaluate import bootstrap_interval, l1, psnr, ssim, takes_the_colours
 from .features import Features, frechet_distance, kernel_distance
 from .images import fit, to_tensor
+from .lpips import Distance
 from .pairs import WornPair, load_pair
 
 CENTRE = 0.7
@@ -42,10 +43,12 @@ def evaluate_tryon(
     num_inference_steps: int = 20,
     guidance_scale: float = 2.5,
     repaint: bool = True,
+    lpips: Distance | None = None,
     seed: int = 0,
 ) -> Iterator[Case]:
     """Yield a Case for each pair, in order; the noise of a pair depends on `seed` and its place alone.
 
+    lpips: from `load_lpips`; then paired figures have it too.
     figures: ssim, l1_inside, l1_outside, psnr_inside, psnr_outside (paired), identity (share of pixels outside the mask
     that are exactly the photo's), and, with two pairs or more, swap (1: the colours follow the garment) and its margin.
     Raises DataError when there is no pair.
@@ -63,6 +66,8 @@ def evaluate_tryon(
             repaint=repaint, generator=noise,
         ).images  # fmt: skip
         figures = _likeness(results[0], person, mask, paired=paired)
+        if paired and lpips is not None:
+            figures["lpips"] = float(lpips(to_tensor(results[0]), to_tensor(person)))
         if other is not None:
             figures |= _swap(results, garments, mask)
         yield Case(pair.key, figures, (person, garment, results[0]))

@@ -4,6 +4,7 @@
 
 Losses: "corrected" as in personagen.pretrain.tryon (Re-CatVTON, arXiv 2511.18775); "plain" noises person and garment
 and learns both (CatVTON, arXiv 2407.15886), a dropped garment being zero in the condition only.
+Under torchrun the processes share the rows of a step out: the draws, and the gradient, are those of a single process.
 """
 
 import hashlib
@@ -27,8 +28,9 @@ from .photos import write_people_corpus
 from .pretrain.config import PretrainConfig
 from .pretrain.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .pretrain.latents import Encoder, cache_latents, drape_over, draped_swapped, paint_over, vary
-from .pretrain.loop import choose_device, run
+from .pretrain.loop import DTYPES, choose_device, run
 from .pretrain.preview import write_grid
+from .processes import Processes
 from .tryon import TryOnPipeline, unet_input
 from .tryon_attention import attention_tensors, self_attentions
 from .tryon_config import TryOnTrainConfig
@@ -43,15 +45,19 @@ def train_tryon_pairs(config: TryOnTrainConfig) -> Iterator[Step]:
     whole pipeline (also where no base is given). Step 0 with {"cached": share} comes while corpus and latents are
     written. Raises ConfigError, DataError for the pairs, ModelError for the weights, ResourceError.
     """
-    pipe = _start(config)
+    processes = Processes()
+    if config.batch_size < processes.count:
+        raise ConfigError(f"batch_size {config.batch_size} is too small for {processes.count} processes; raise it.")
+    pipe = _start(config, processes)
     corpora = dict(config.corpora)
     if config.root is not None:
         folder = Path(config.output_dir) / "corpus"
-        if not (folder / "meta.jsonl").is_file():
+        if processes.first and not (folder / "meta.jsonl").is_file():
             for share in _write_corpus(config, folder):
                 yield Step(0, 0.0, {}, {"cached": share}, 0.0)
+        processes.wait()
         corpora[str(folder)] = 1.0
-    encoder = Encoder(pipe.vae, fingerprint(pipe.vae), config.bf16)
+    encoder = Encoder(pipe.vae, fingerprint(pipe.vae), config.mixed_precision == "bf16")
     opened = open_corpora(corpora, size=(config.height, config.width), needs=NEEDS)
     latents: list[dict[str, np.ndarray]] = []
     for number, (corpus, _) in enumerate(opened):
@@ -63,13 +69,15 @@ def train_tryon_pairs(config: TryOnTrainConfig) -> Iterator[Step]:
             jobs.append((f"garment-{k}", "garment", change))
             if pipe.config["prefill"] == "garment":
                 jobs.append((f"draped-{k}", "image", drape_over(corpus, change)))
-        for label, name, prepare in jobs:
+        for label, name, prepare in jobs if processes.first else ():
             file = base.with_name(f"{base.name}-{label}.npy")
             for share in cache_latents(encoder, corpus, name, file, prepare=prepare, batch_size=4):
                 yield Step(0, 0.0, {}, {"cached": share}, 0.0)
+        processes.wait()
         read = lambda label, base=base: np.load(base.with_name(f"{base.name}-{label}.npy"), mmap_mode="r")
         latents.append({label: read(label) for label, _, _ in jobs})
-    yield from run(PairsStage(config, pipe, encoder, opened, latents), _loop_settings(config))
+    stage = PairsStage(config, pipe, encoder, opened, latents, processes)
+    yield from run(stage, _loop_settings(config), precision=config.mixed_precision, processes=processes)
 
 
 def _write_corpus(config: TryOnTrainConfig, folder: Path) -> Iterator[float]:
@@ -89,9 +97,9 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _start(config: TryOnTrainConfig) -> TryOnPipeline:
+def _start(config: TryOnTrainConfig, processes: Processes) -> TryOnPipeline:
     """Load the model to start from, freeze it, and free what is trained."""
-    device = choose_device(config.device)
+    device = processes.own(choose_device(config.device))
     if config.base is not None:
         from .models.base import load_tryon_base
 
@@ -131,7 +139,7 @@ def _loop_settings(config: TryOnTrainConfig) -> PretrainConfig:
     return PretrainConfig(
         stage="tryon", output_dir=config.output_dir, steps=config.steps, batch_size=config.batch_size,
         learning_rate=config.learning_rate, warmup_steps=config.warmup_steps, decay_fraction=config.decay_fraction,
-        weight_decay=config.weight_decay, ema_decay=config.ema_decay, bf16=config.bf16, device=config.device,
+        weight_decay=config.weight_decay, ema_decay=config.ema_decay, device=config.device,
         seed=config.seed, evaluate_every=config.evaluate_every, preview_every=config.evaluate_every,
         checkpoint_every=config.checkpoint_every,
     )  # fmt: skip
@@ -147,9 +155,11 @@ class PairsStage:
         encoder: Encoder,
         corpora: list[tuple[Corpus, float]],
         latents: list[dict[str, np.ndarray]],
+        processes: Processes,
     ) -> None:
         self.config, self.pipe, self.encoder, self.corpora, self.latents = config, pipe, encoder, corpora, latents
-        self.unet, self.device = pipe.unet, next(pipe.unet.parameters()).device
+        self.unet, self.device, self.processes = pipe.unet, next(pipe.unet.parameters()).device, processes
+        self.half = DTYPES[config.mixed_precision]
         self.modules: dict[str, nn.Module] = {"unet": self.unet}
         self.abar = pipe.scheduler.alphas_cumprod.to(self.device)
         self.prediction = pipe.scheduler.config.prediction_type
@@ -161,13 +171,18 @@ class PairsStage:
         self.rows = sum(len(source.rows) for source in self.sources)
 
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the error of the configured variant over one random batch."""
+        """Return the error of the configured variant over this process's rows of a random batch, times their share."""
         drawn = draw(self.sources, self.config.batch_size, generator=generator)
         shares = torch.rand(len(drawn), generator=generator).tolist()
         dropped = torch.rand(len(drawn), generator=generator) < self.config.garment_dropout
         person, shown, garment, mask = self._gather(drawn, shares, dropped.tolist())
         condition = torch.where(dropped.to(self.device)[:, None, None, None], torch.zeros_like(garment), garment)
-        return {"loss": self._error(person, shown, garment, condition, mask, generator)}
+        mine = slice(self.processes.rank, None, self.processes.count)
+        share = len(drawn[mine]) / len(drawn)
+        return {"loss": share * self._error(person, shown, garment, condition, mask, generator, mine=mine)}
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.half, enabled=self.half != torch.float32)
 
     def _gather(self, drawn: list[tuple[int, int]], shares: list[float], dropped: list[bool]) -> tuple[Tensor, ...]:
         """Read latents of person, shown and garment (B, C, h, w) and the mask (B, 1, h, w).
@@ -194,15 +209,20 @@ class PairsStage:
         condition: Tensor,
         mask: Tensor,
         generator: torch.Generator,
+        mine: slice = slice(None),
     ) -> Tensor:
-        """condition: the garment as the UNet is told, zeros where dropped. Plain: both halves are noised and learnt."""
+        """condition: the garment as the UNet is told, zeros where dropped. Plain: both halves are noised and learnt.
+
+        mine: the rows that count; noise is drawn for all of them, whatever the number of processes.
+        """
         plain = self.config.variant == "plain"
         x0 = torch.cat([person, garment], dim=2) if plain else person
         t = stratified_timesteps(len(x0), n_steps=len(self.abar), generator=generator).to(self.device)
         noise = torch.randn(x0.shape, generator=generator).to(self.device)
+        x0, t, noise, mask = x0[mine], t[mine], noise[mine], mask[mine]
         noisy, rows = add_noise(x0, noise, self.abar[t]), person.shape[2]
         below = noisy[:, :, rows:] if plain else None
-        inputs = unet_input(noisy[:, :, :rows], shown, condition, mask, garment_sample=below)
+        inputs = unet_input(noisy[:, :, :rows], shown[mine], condition[mine], mask, garment_sample=below)
         output = self.unet(inputs, t, encoder_hidden_states=None).sample[:, :, : x0.shape[2]]
         target = prediction_target(x0, noise, self.abar[t], prediction=self.prediction)
         outside = self.config.outside_weight
@@ -222,7 +242,7 @@ class PairsStage:
             generator, total = torch.Generator().manual_seed(0), 0.0
             for at in range(0, len(self.heldout), 4):
                 person, shown, garment, mask = (part[at : at + 4] for part in (persons, seen, garments, masks))
-                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+                with self._precision():
                     error = self._error(person, shown, garment, garment, mask, generator)
                 total += float(error) * len(person) / len(self.heldout)
             found[name] = total
@@ -234,7 +254,7 @@ class PairsStage:
         chosen = self.heldout[: self.config.preview_rows]
         read = lambda name: np.stack([self.corpora[i][0].arrays[name][row] for i, row in chosen])
         person, garment, mask = read("image"), read("garment"), read("mask")
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+        with self._precision():
             result = self.pipe(
                 person, garment, list(mask > 0), num_inference_steps=self.config.preview_steps, output_type="pt",
                 guidance_scale=self.config.guidance, repaint=False, generator=torch.Generator().manual_seed(1),

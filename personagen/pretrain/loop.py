@@ -1,6 +1,8 @@
 """The training loop that every stage shares: warm-up, EMA, metrics, previews, checkpoints and exact resume.
 
 All randomness of step i comes from a generator seeded by (seed, i), so a checkpoint needs no generator state.
+Under torchrun a stage's loss is this process's part of it; gradients are added up, and the first process measures and
+saves.
 """
 
 import time
@@ -18,9 +20,11 @@ from recsys.checkpoint import load_latest, load_optimizer_tensors, optimizer_ten
 from recsys.errors import ModelError, ResourceError
 from recsys.types import Step
 
+from ..processes import Processes
 from .config import PretrainConfig
 
 PATIENCE = 5  # non-finite losses in a row before the run stops
+DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Stage(Protocol):
@@ -48,11 +52,16 @@ class Stage(Protocol):
         ...
 
 
-def run(stage: Stage, config: PretrainConfig) -> Iterator[Step]:
-    """Train `stage` from its newest checkpoint, or from the start; yield a Step after each training step."""
+def run(
+    stage: Stage, config: PretrainConfig, *, precision: str | None = None, processes: Processes | None = None
+) -> Iterator[Step]:
+    """Train `stage` from its newest checkpoint, or from the start; yield a Step after each training step.
+
+    precision: "no", "fp16" (the loss is scaled) or "bf16"; none: as `config.bf16` says.
+    """
     if config.start_from is not None:
         load_finished(stage.modules, Path(config.start_from))
-    trainer = Trainer(stage, config)
+    trainer = Trainer(stage, config, precision=precision, processes=processes)
     trainer.resume()
     try:
         while trainer.step < config.steps:
@@ -61,8 +70,10 @@ def run(stage: Stage, config: PretrainConfig) -> Iterator[Step]:
         trainer.save()
         raise
     trainer.save()
-    with trainer.averaged():
-        stage.export(Path(config.output_dir))
+    if trainer.processes.first:
+        with trainer.averaged():
+            stage.export(Path(config.output_dir))
+    trainer.processes.wait()
 
 
 def load_finished(modules: dict[str, nn.Module], folder: Path) -> None:
@@ -80,9 +91,12 @@ def load_finished(modules: dict[str, nn.Module], folder: Path) -> None:
 class Trainer:
     """Optimiser, average and position of one run. A class because all three are saved together."""
 
-    def __init__(self, stage: Stage, config: PretrainConfig) -> None:
+    def __init__(
+        self, stage: Stage, config: PretrainConfig, *, precision: str | None = None, processes: Processes | None = None
+    ) -> None:
         self.stage, self.config, self.step, self.saved, self.failures = stage, config, 0, -1, 0
-        self.folder = Path(config.output_dir)
+        self.folder, self.processes = Path(config.output_dir), processes or Processes()
+        self.half = DTYPES[precision or ("bf16" if config.bf16 else "no")]
         named = [(f"{name}.{key}", p) for name, module in stage.modules.items() for key, p in module.named_parameters()]
         self.names = [name for name, p in named if p.requires_grad]
         self.parameters = [p for _, p in named if p.requires_grad]
@@ -91,6 +105,7 @@ class Trainer:
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
         self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=True)
+        self.scaler = torch.amp.GradScaler(self.parameters[0].device.type, enabled=self.half == torch.float16)
 
     def advance(self) -> Step:
         """Do one training step, and what falls due after it."""
@@ -100,25 +115,28 @@ class Trainer:
             group["lr"] = learning_rate(self.step, config)
         self.optimizer.zero_grad(set_to_none=True)
         device = self.parameters[0].device
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.bf16):
+        with torch.autocast(device.type, dtype=self.half, enabled=self.half != torch.float32):
             losses = self.stage.loss(self.step, generator=generator)
-        losses["loss"].backward()
+        self.scaler.scale(losses["loss"]).backward()
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        values["loss"] = self.processes.add_up(self.parameters, values["loss"])
+        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
         if norm.isfinite():
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
             self.ema.step(self.parameters)
+        self.scaler.update()
         self._count_failure(bool(norm.isfinite()))
         self.step += 1
         metrics = self._due()
-        values = {name: float(value.detach()) for name, value in losses.items()} | {"grad_norm": float(norm)}
         epoch = self.step * config.batch_size / max(1, self.stage.rows)
-        return Step(self.step, epoch, values, metrics, time.perf_counter() - begun)
+        return Step(self.step, epoch, values | {"grad_norm": float(norm)}, metrics, time.perf_counter() - begun)
 
     def _due(self) -> dict[str, float] | None:
         """Evaluate, draw a preview and save where the step number says so."""
         config, last, metrics = self.config, self.step == self.config.steps, None
         evaluate, show = self.step % config.evaluate_every == 0 or last, self.step % config.preview_every == 0 or last
-        if evaluate or show:
+        if self.processes.first and (evaluate or show):
             with self.averaged():
                 metrics = self.stage.evaluate() if evaluate else None
                 if show:
@@ -129,11 +147,12 @@ class Trainer:
         return metrics
 
     def _count_failure(self, finite: bool) -> None:
-        self.failures = 0 if finite else self.failures + 1
+        overflow = self.scaler.is_enabled() and self.scaler.get_scale() > 1  # fp16 finds its scale by overflowing
+        self.failures = 0 if finite or overflow else self.failures + 1
         if self.failures >= PATIENCE:
             raise ResourceError(
                 f"The loss was not finite in {PATIENCE} steps in a row, up to step {self.step}; lower "
-                f"learning_rate {self.config.learning_rate} or set bf16 to false, then run again: "
+                f"learning_rate {self.config.learning_rate} or train in full precision, then run again: "
                 "training goes on from the last good checkpoint."
             )
 
@@ -142,15 +161,16 @@ class Trainer:
         return Averaged(self.ema, self.parameters, self.stage.modules.values())
 
     def save(self) -> None:
-        """Write a checkpoint of the present step, unless it is written already."""
-        if self.saved == self.step:
+        """Write a checkpoint of the present step, unless it is written already; the first process alone does."""
+        if self.saved == self.step or not self.processes.first:
             return
         tensors = {
             "model": dict(zip(self.names, self.parameters)),
             "ema": dict(zip(self.names, self.ema.shadow_params)),
             "optimizer": optimizer_tensors(self.optimizer),
         }
-        state = {"config": asdict(self.config), "ema_step": self.ema.optimization_step, "failures": self.failures}
+        state = {"config": asdict(self.config), "ema_step": self.ema.optimization_step, "failures": self.failures,
+                 "scaler": self.scaler.state_dict()}  # fmt: skip
         save_checkpoint(self.folder / "checkpoints", self.step, tensors, state)
         self.saved = self.step
 
@@ -171,6 +191,8 @@ class Trainer:
                 shadow.copy_(found.tensors["ema"][name])
         load_optimizer_tensors(self.optimizer, found.tensors["optimizer"])
         self.ema.optimization_step, self.failures = found.state["ema_step"], found.state["failures"]
+        if self.scaler.is_enabled() and found.state.get("scaler"):
+            self.scaler.load_state_dict(found.state["scaler"])
         self.step = self.saved = found.step
 
 

@@ -12,12 +12,12 @@ from recsys.types import Step
 
 from ..models import load_text2image
 from ..pretrain.loop import choose_device
+from ..processes import Processes
 from .base import check_finite, native_size, noise_schedule, use_schedule
 from .config import SubjectConfig, resolve
 from .data import Picture, usable
 from .examples import PromptCache, encode_pictures
 from .prior import class_size, paint_class
-from .processes import Processes
 from .results import publish
 from .samples import validate
 from .scenes import set_into_scenes

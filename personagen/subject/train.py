@@ -24,16 +24,16 @@ from recsys.types import Step
 
 from ..adapters import Lora, attach
 from ..models.quiet import quiet
+from ..pretrain.loop import DTYPES
+from ..processes import Processes
 from .base import ENCODERS, encode_prompts, noise_schedule
 from .config import SubjectConfig, new_words, placeholder, rows_a_step, same_run, token_names
 from .examples import Example, PromptCache, Row, chunks, draw_rows
 from .loss import Chunk, chunk_loss
 from .optimizer import build_optimizer, rate_factor, settings_of
-from .processes import Processes
 from .tokens import NewTokens
 
 PATIENCE = 5  # non-finite gradients in a row before the run stops
-DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Learner:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from safetensors.torch import save_file
 from transformers import ViTConfig, ViTModel
 
 from apps import cli
@@ -18,6 +19,7 @@ from personagen.atelier.corpus import HELDOUT_SEED, random_sitting
 from personagen.atelier.render import render_garment, render_person
 from personagen.parser import ParserSizes, PersonParser, save_parser
 from personagen.provenance import read_png
+from tests.personagen.test_lpips import weights as lpips_weights
 from tests.personagen.test_tryon_train import viton
 
 from .tiny import pipelines
@@ -190,20 +192,22 @@ def test_a_phone_photo_comes_back_upright_at_its_size_within_two_gib(tmp_path):
 def test_training_and_measuring_from_the_command_line(models, tmp_path, capsys):
     root = viton(viton(tmp_path / "data", count=4), split="test", count=3)
     flags = ["--root", str(root), "--model", models["model"]]
-    loop = "--steps 2 --batch_size 2 --height 64 --width 48 --device cpu --bf16 false --ema_decay 0 --preview_steps 1"
+    loop = "--steps 2 --batch_size 2 --height 64 --width 48 --device cpu --mixed_precision no --ema_decay 0"
     out = str(tmp_path / "run")
-    assert cli.main(["tryon", "train", *flags, *loop.split(), "--output_dir", out]) == 0
+    assert cli.main(["tryon", "train", *flags, *loop.split(), "--preview_steps", "1", "--output_dir", out]) == 0
     assert cli.main(["tryon", "train", *flags, "--train", "lora", "--output_dir", out]) == 2
     figures = tmp_path / "figures"
     measured = ["--root", str(root), "--model", f"{out}/tryon", "--steps", "1", "--out", str(figures)]
     sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     ViTModel(ViTConfig(image_size=32, patch_size=8, **sizes)).save_pretrained(tmp_path / "vit")
-    backbone = ["--backbone", str(tmp_path / "vit")]
+    save_file(lpips_weights("alex"), tmp_path / "alex.safetensors")
+    backbone = ["--backbone", str(tmp_path / "vit"), "--lpips", str(tmp_path / "alex.safetensors")]
     assert cli.main(["tryon", "evaluate", *measured, *backbone]) == 0 and "ssim" in capsys.readouterr().out
     told = json.loads((figures / "figures.json").read_text())
     assert told["figures"]["identity"]["mean"] == 1 and told["figures"]["ssim"]["n"] == 3
-    assert told["fid"] > 0 and "kid" in told
+    assert told["fid"] > 0 and "kid" in told and told["figures"]["lpips"]["n"] == 3
     assert (figures / "sheet.png").is_file() and len((figures / "cases.csv").read_text().splitlines()) == 4
     assert cli.main(["tryon", "evaluate", *measured, "--paired", "false", "--limit", "1"]) == 0
     assert cli.main(["tryon", "evaluate", *measured, "--ids", str(tmp_path / "none.txt")]) == 3
     assert cli.main(["tryon", "evaluate", *measured, "--limit", "0"]) == 2
+    assert cli.main(["tryon", "evaluate", *measured, "--lpips", str(tmp_path / "none.safetensors")]) == 4

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from personagen.masks import Part, agnostic_mask, guarded, layers_from_parts
+from personagen.masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
 from personagen.parser import EMBEDDED, Parsed, ParserMasker, ParserSizes, PersonParser, load_parser, save_parser
 from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
 from personagen.pretrain.parser import change, dice_loss
@@ -88,6 +88,7 @@ def test_any_size_is_parsed_at_its_own_size():
         found = model.parse(Image.new("RGB", size, "red"))
         assert found.parts.shape == size[::-1] and found.parts.max() < len(Part)
         assert found.might.shape == (3, *size[::-1]) and found.might.dtype == bool
+        assert found.faint.shape == size[::-1] and (found.faint | ~found.might.any(0)).all()
 
 
 def test_saved_it_is_small_and_damage_is_named(tmp_path):
@@ -105,9 +106,9 @@ def test_saved_it_is_small_and_damage_is_named(tmp_path):
 
 def test_the_masker_says_when_it_finds_nobody():
     with pytest.raises(DataError, match="standing person"):
-        ParserMasker(lambda photo: Parsed(np.zeros((30, 20), np.uint8), np.zeros((3, 30, 20), bool)))(
-            Image.new("RGB", (20, 30)), "upper"
-        )
+        ParserMasker(
+            lambda photo: Parsed(np.zeros((30, 20), np.uint8), np.zeros((3, 30, 20), bool), np.zeros((30, 20), bool))
+        )(Image.new("RGB", (20, 30)), "upper")
 
 
 def test_labels_move_with_their_picture():
@@ -170,12 +171,25 @@ def test_what_may_be_a_face_a_hand_or_a_shoe_is_spared():
     might[0, 8:24, 40:56] = True  # a chin below the head
     might[1, 20:60] = True  # skin far from head and hands
     might[2, 108:120, 38:58] = True
+    faint = np.zeros((128, 96), bool)
     for kind in ("upper", "lower", "dress", "outer"):
-        layers = layers_from_parts(parts, kind=kind)
-        mask, bare = agnostic_mask(guarded(layers, parts, might)), agnostic_mask(layers)
+        layers = layers_from_parts(parts, kind=kind, skin=split_skin(parts))
+        mask, bare = agnostic_mask(guarded(layers, parts, might, faint)), agnostic_mask(layers)
         assert not mask[might[0] | might[2]].any() and not mask[115:].any()
         assert (mask & bare).sum() > 0.8 * bare.sum()
-    assert guarded(layers, np.zeros_like(parts), might) is layers
+    assert guarded(layers, np.zeros_like(parts), might, faint) is layers
+
+
+def test_the_mask_does_not_grow_over_what_cannot_be_ruled_out():
+    parts = np.zeros((128, 96), np.uint8)
+    parts[8:20, 40:56] = Part.HEAD
+    parts[20:60, 36:60] = Part.UPPER
+    faint, layers = np.zeros((128, 96), bool), layers_from_parts(parts, kind="upper")
+    faint[40:50, 50:70] = True  # half on the top, half beside it, where the mask would grow
+    might = np.zeros((3, 128, 96), bool)
+    wide, narrow = (agnostic_mask(guarded(layers, parts, might, place)) for place in (np.zeros_like(faint), faint))
+    assert wide[42, 61] and not narrow[40:50, 60:].any() and narrow[40:50, 50:60].all()
+    assert (narrow <= wide).all() and (wide ^ narrow)[:, :60].sum() == 0
 
 
 def test_the_dice_loss_is_zero_where_all_is_right_and_ignores_what_is_not_there():

@@ -138,8 +138,8 @@ def settings(stock, out: Path, **changes) -> TryOnTrainConfig:
     base = BaseConfig(stock["base"], variant="corrected", cross_attention="zero", eta=0.0, height=64, width=64)
     config = TryOnTrainConfig(
         output_dir=str(out), corpora={stock["corpus"]: 1.0}, base=base, rank=2, height=64, width=64, steps=3,
-        batch_size=2, learning_rate=1e-3, warmup_steps=1, ema_decay=0.0, bf16=False, device="cpu", evaluate_every=3,
-        checkpoint_every=2, heldout_rows=2, preview_rows=1, preview_steps=1,
+        batch_size=2, learning_rate=1e-3, warmup_steps=1, ema_decay=0.0, mixed_precision="no", device="cpu",
+        evaluate_every=3, checkpoint_every=2, heldout_rows=2, preview_rows=1, preview_steps=1,
     )  # fmt: skip
     return replace(config, **changes)
 
@@ -175,14 +175,15 @@ def test_what_is_trained_is_exported_and_changes_the_result(train, variant, stoc
     assert not torch.equal(latents(replace(config.base, **made)), latents(config.base))
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(stock, tmp_path):
-    trained(settings(stock, tmp_path / "whole"))
-    run = train_tryon_pairs(settings(stock, tmp_path / "twice"))
+@pytest.mark.parametrize("precision", ["no", "fp16"])
+def test_a_stopped_run_goes_on_to_the_same_weights(precision, stock, tmp_path):
+    trained(settings(stock, tmp_path / "whole", mixed_precision=precision))
+    run = train_tryon_pairs(settings(stock, tmp_path / "twice", mixed_precision=precision))
     for step in run:
         if step.step == 1:
             run.close()  # type: ignore[attr-defined]
             break
-    assert len(trained(settings(stock, tmp_path / "twice"))) == 2
+    assert len(trained(settings(stock, tmp_path / "twice", mixed_precision=precision))) == 2
     one, two = (load_file(tmp_path / name / "attention" / "model.safetensors") for name in ("whole", "twice"))
     assert len(one) == 80 and all(torch.equal(one[name], two[name]) for name in one)
 

@@ -1,6 +1,7 @@
-"""Several processes under torchrun: each takes its chunks of a step, gradients are added up, the first one saves."""
+"""Several processes under torchrun: each takes its share of a step, gradients are added up, the first one saves."""
 
 import os
+from datetime import timedelta
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,8 @@ class Processes:
         if self.count > 1:
             from accelerate import PartialState
 
-            PartialState()  # joins the process group that torchrun describes
+            # joins the process group that torchrun describes; the others wait long while the first one prepares
+            PartialState(timeout=timedelta(days=1))
 
     @property
     def first(self) -> bool:
@@ -28,7 +30,7 @@ class Processes:
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
     def mine(self, place: int) -> bool:
-        """Whether the chunk at a place of the step is this process's."""
+        """Whether the chunk or row at a place of the step is this process's."""
         return place % self.count == self.rank
 
     def add_up(self, parameters: list[nn.Parameter], loss: float) -> float:
