@@ -1,9 +1,10 @@
-"""A small classifier that reads kind, colour, pattern and scene off a picture; trained on renders only.
+"""A classifier that reads kind, colour, pattern, scene and the body off a picture; trained on renders only.
 
     python benchmarks/probe.py --corpus CORPUS … --heldout CORPUS --out FOLDER
 
 Corpora are folders written by ``personagen.atelier.corpus.write_corpus``. The held-out accuracy is the ceiling of
-every score read off generated pictures.
+every score read off generated pictures. Who is in it: skin, hair, its cut and the shoes, which no caption says; the
+seed of a row tells them.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from personagen.atelier.body import HAIR_STYLES, HAIRS, SHOES, SKINS
+from personagen.atelier.corpus import random_sitting
 from personagen.atelier.vocabulary import COLOURS, KINDS, PATTERNS, REGION, SCENE_PHRASE, SCENES
 
 UPPER = tuple(k for k in KINDS if REGION[k] != "lower")
@@ -31,6 +35,8 @@ HEADS: dict[str, tuple[str, ...]] = {
     "lower pattern": PATTERNS,
     "scene": SCENES,
 }
+BODY: dict[str, tuple[Any, ...]] = {"skin": SKINS, "hair": HAIRS, "hair_style": HAIR_STYLES, "shoes": SHOES}
+"""Fields of a Body and the values they take."""
 
 
 def read_caption(caption: str) -> dict[str, str]:
@@ -67,7 +73,7 @@ class Probe(nn.Module):
             ]
         self.body = nn.Sequential(*layers)
         self.mix = nn.Sequential(nn.Flatten(), nn.LazyLinear(256), nn.SiLU(), nn.Dropout(0.3))
-        self.heads = nn.ModuleDict({k: nn.Linear(256, len(v)) for k, v in HEADS.items()})
+        self.heads = nn.ModuleDict({k: nn.Linear(256, len(v)) for k, v in (HEADS | BODY).items()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         h = self.mix(self.body(x))
@@ -78,17 +84,18 @@ def _tensor(pictures: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
-def _targets(captions: list[str]) -> dict[str, Tensor]:
-    said = [read_caption(c) for c in captions]
-    return {k: torch.tensor([words.index(s[k]) if k in s else -100 for s in said]) for k, words in HEADS.items()}
+def _targets(captions: list[str], seeds: list[int]) -> dict[str, Tensor]:
+    said, bodies = [read_caption(c) for c in captions], [random_sitting(seed).body for seed in seeds]
+    worn = {k: torch.tensor([words.index(s[k]) if k in s else -100 for s in said]) for k, words in HEADS.items()}
+    return worn | {k: torch.tensor([values.index(getattr(b, k)) for b in bodies]) for k, values in BODY.items()}
 
 
-def _corpus(folder: Path, split: str) -> tuple[np.ndarray, list[str]]:
+def _corpus(folder: Path, split: str) -> tuple[np.ndarray, list[str], list[int]]:
     rows = [json.loads(line) for line in (folder / "meta.jsonl").read_text().splitlines()]
     pictures = np.load(folder / "image.npy", mmap_mode="r")
     first = [i for i, r in enumerate(rows) if i == 0 or r["seed"] != rows[i - 1]["seed"]]  # one row a person
     first = [i for i in first if rows[i]["split"] == split]
-    return pictures[first], [rows[i]["caption"] for i in first]
+    return pictures[first], [rows[i]["caption"] for i in first], [rows[i]["seed"] for i in first]
 
 
 @torch.no_grad()
@@ -101,6 +108,24 @@ def read(model: Probe, pictures: np.ndarray) -> list[dict[str, str]]:
         best = {k: v.argmax(-1).tolist() for k, v in logits.items()}
         out += [{k: HEADS[k][best[k][j]] for k in HEADS} for j in range(len(best["scene"]))]
     return out
+
+
+@torch.no_grad()
+def read_body(model: Probe, pictures: np.ndarray) -> np.ndarray:
+    """Who is in pictures (N, H, W, 3) uint8: the probabilities (N, 22) of every value in ``BODY``, a field after
+    another."""
+    model.eval()
+    parts = [model(_tensor(pictures[i : i + 32])) for i in range(0, len(pictures), 32)]
+    return torch.cat([torch.cat([part[k].softmax(-1) for k in BODY], 1) for part in parts]).numpy()
+
+
+def body_agreement(model: Probe, pictures: np.ndarray, seeds: list[int]) -> dict[str, float]:
+    """Share of pictures in which each field of ``BODY`` is read right; seeds: of their sittings."""
+    found, targets, at, score = read_body(model, pictures), _targets([], seeds), 0, {}
+    for field, values in BODY.items():
+        score[field] = float((found[:, at : at + len(values)].argmax(1) == targets[field].numpy()).mean())
+        at += len(values)
+    return score
 
 
 def agreement(seen: list[dict[str, str]], captions: list[str]) -> dict[str, float]:
@@ -118,7 +143,7 @@ def train(corpora: list[Path], *, epochs: int, seed: int = 0) -> Probe:
     rng = np.random.default_rng(seed)
     parts = [_corpus(corpus, "train") for corpus in corpora]
     pictures, captions = np.concatenate([part[0] for part in parts]), [c for part in parts for c in part[1]]
-    targets, model = _targets(captions), Probe()
+    targets, model = _targets(captions, [seed for part in parts for seed in part[2]]), Probe()
     model(_tensor(pictures[:1]))
     steps = epochs * (len(pictures) // 32)
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.02)
@@ -139,7 +164,7 @@ def train(corpora: list[Path], *, epochs: int, seed: int = 0) -> Probe:
             index = torch.from_numpy(np.sort(pick))
             losses = [
                 nn.functional.cross_entropy(logits[k].float(), targets[k][index], ignore_index=-100)
-                for k in HEADS
+                for k in targets
                 if (targets[k][index] >= 0).any()
             ]
             loss = torch.stack(losses).sum()
@@ -167,12 +192,13 @@ def main() -> None:
     args = parser.parse_args()
     start = time.process_time()
     model = train(args.corpus, epochs=args.epochs)
-    pictures, captions = _corpus(args.heldout, "heldout")
+    pictures, captions, seeds = _corpus(args.heldout, "heldout")
     score = agreement(read(model, pictures), captions)
     args.out.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), args.out / "probe.safetensors")
     report = {
         "heldout_agreement": score,
+        "heldout_body_agreement": body_agreement(model, pictures, seeds),
         "heldout_persons": len(captions),
         "cpu_seconds": round(time.process_time() - start, 1),
     }

@@ -11,8 +11,8 @@ is finished lies in `--work`; the same command goes on from there. Writes benchm
 objects: of every subject the last two photos are held out; a painted picture counts as recognised when its features
 (`personagen.subject.evaluate`, not used in training) lie nearest to the held-out photos of its own subject. Skill: the
 same question asked of the photos that were trained on. The six subjects and the features were chosen on photos alone.
-persons: eight renders of a body in outfits and scenes, with captions; recognised by the colours of the parts of the
-body that the embedded parser finds, nearest to six held-out renders.
+persons: eight renders of a body in outfits and scenes, with captions; recognised by what the probe, which was trained
+on other persons' renders, reads of skin, hair, its cut and the shoes, nearest to six held-out renders.
 garments: its product picture and persons who wear it; recognised by its colours among the product pictures.
 """
 
@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from PIL import Image
 from report import RESULTS, cpu, mean_of, write_json, write_report
-from subject_cases import OBJECTS, SCENES, garment_case, garment_distances, person_case, person_features
+from subject_cases import OBJECTS, SCENES, SIZE, garment_case, garment_distances, person_case
 
 from personagen.images import load_image
 from personagen.subject import SubjectConfig, train_subject
@@ -100,13 +100,23 @@ def described(folder: Path, describe: Callable[[Image.Image], np.ndarray]) -> np
     return np.stack([describe(load_image(path)) for path in files])
 
 
+def person_features(args: argparse.Namespace) -> Callable[[Image.Image], np.ndarray]:
+    """Return what describes a person: the roots (22,) of the probabilities that the probe gives to skin, hair, ..."""
+    if args.probe is None:
+        sys.exit("persons needs --probe: name the folder that benchmarks/probe.py wrote.")
+    from probe import load, read_body
+
+    probe = load(args.probe, SIZE)
+    return lambda image: np.sqrt(read_body(probe, np.asarray(image.convert("RGB"))[None])[0])
+
+
 def attributes(args: argparse.Namespace, prompts: list[str], made: list[np.ndarray]) -> dict[str, list[float]]:
     """Whether the probe reads off each picture what its prompt says of the scene and, of persons, of the clothes."""
     if args.probe is None:
         return {}
     from probe import load, read, read_caption
 
-    seen, found = read(load(args.probe, (192, 144)), np.stack(made)), {}
+    seen, found = read(load(args.probe, SIZE), np.stack(made)), {}
     for words, prompt in zip(seen, prompts, strict=True):
         scene = [word for word, phrase in SCENES.items() if prompt.endswith(phrase)]
         said = read_caption(prompt.replace("a sks person", "a person")) if "sks person wearing" in prompt else {}
@@ -119,7 +129,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Train, paint and judge every subject of a part."""
     works = {name: args.work / f"{args.part}-{args.seed}" / name for name in names(args)}
     cases = {name: make_case(args, name, work) for name, work in works.items()}
-    describe = {"objects": features, "persons": person_features}.get(args.part)
+    describe = {"objects": lambda: features, "persons": lambda: person_features(args)}.get(args.part, lambda: None)()
     galleries = [] if describe is None else [described(work / "heldout", describe) for work in works.values()]
     hits, skill, read, runs = [], [], {}, {}
     for at, (name, work) in enumerate(works.items()):

@@ -14,7 +14,6 @@ from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import render_garment, render_person
 from personagen.atelier.vocabulary import SCENE_PHRASE
-from personagen.colours import to_lab
 from personagen.evaluate import colour_distance, garment_region
 from personagen.masks import Part
 from personagen.parser import load_parser
@@ -23,7 +22,6 @@ OBJECTS = ("backpack", "can", "rc_car", "duck_toy", "grey_sloth_plushie", "vase"
 SCENES = {scene: SCENE_PHRASE[scene] for scene in ("beach", "snow", "night city", "park")}
 SIZE = (192, 144)
 TRAIN, HELDOUT = 8, 6
-PARTS = (Part.HEAD, Part.SKIN, Part.SHOES)
 _parser = cache(load_parser)
 
 
@@ -70,14 +68,6 @@ def person_case(number: int, work: Path) -> tuple[str, str, list[str]]:
     new = [random_sitting(HELDOUT_SEED + 70_000 + 10 * number + i) for i in range(len(SCENES))]
     prompts = [person_caption(sitting.outfit, scene) for sitting, scene in zip(new, SCENES, strict=True)]
     return "person", "person", [prompt.replace("a person", "a sks person") for prompt in prompts]
-
-
-def person_features(image: Image.Image) -> np.ndarray:
-    """Describe a person by the mean colours (9,) in Lab of head, skin and shoes, as the embedded parser finds them."""
-    pixels, parts = np.asarray(image.convert("RGB")), _parser()(image).parts
-    return np.concatenate(
-        [np.median(to_lab(pixels[parts == part]), 0) if (parts == part).any() else np.full(3, 50.0) for part in PARTS]
-    )
 
 
 def garments() -> list[GarmentSpec]:

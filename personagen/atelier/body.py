@@ -26,6 +26,13 @@ HAIRS: tuple[tuple[int, int, int], ...] = (
     (150, 148, 146),
 )
 HAIR_STYLES: tuple[str, ...] = ("short", "bob", "long", "bun", "crop")
+SHOES: tuple[tuple[int, int, int], ...] = (
+    (60, 60, 66),
+    (232, 230, 226),
+    (120, 78, 50),
+    (170, 40, 44),
+    (44, 60, 108),
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,6 @@ def random_body(rng: np.random.Generator) -> Body:
     """A body with believable proportions and a relaxed standing pose, drawn from ``rng``."""
     feminine = rng.random()
     arms = tuple((rng.uniform(9, 24), rng.uniform(4, 42)) for _ in range(2))
-    shoes = ((60, 60, 66), (232, 230, 226), (120, 78, 50), (170, 40, 44), (44, 60, 108))
     return Body(
         height=rng.uniform(1.60, 1.84),
         shoulder=0.196 - 0.026 * feminine + rng.uniform(-0.008, 0.008),
@@ -62,7 +68,7 @@ def random_body(rng: np.random.Generator) -> Body:
         hair_style=HAIR_STYLES[rng.integers(len(HAIR_STYLES))]
         if feminine > 0.35
         else ("short", "crop")[rng.integers(2)],
-        shoes=shoes[rng.integers(len(shoes))],
+        shoes=SHOES[rng.integers(len(SHOES))],
         seed=int(rng.integers(1 << 30)),
     )
 

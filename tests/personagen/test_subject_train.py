@@ -20,6 +20,7 @@ from personagen.adapters import FILE
 from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, train_subject
 from personagen.subject.loaded import load_subjects, phrase
+from personagen.subject.scenes import without_middle
 from personagen.subject.tokens import load_tokens
 from recsys.checkpoint import load_latest
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
@@ -152,6 +153,14 @@ def test_a_thing_is_set_into_scenes(root, tmp_path):
         picture = np.asarray(Image.open(path)).astype(int)
         assert picture.shape == (16, 16, 3) and np.abs(picture[9, 8] - (200, 30, 30)).max() < 40
     assert json.loads((tmp_path / "run" / "run.json").read_text())["pictures"] == 3
+
+
+def test_nothing_stands_in_a_ground_any_more():
+    pixels = np.full((8, 100, 3), (90, 140, 200), np.uint8)
+    pixels[:, 30:70] = (200, 30, 30)  # a person
+    pixels[6:] = (230, 210, 160)  # sand
+    filled = np.asarray(without_middle(Image.fromarray(pixels)))
+    assert (filled[:6] == (90, 140, 200)).all() and (filled[6:] == (230, 210, 160)).all()
 
 
 def test_stacked_subjects_have_words_of_their_own(root, tmp_path):
