@@ -251,10 +251,13 @@ def test_validation_paints_without_changing_the_training(root, tmp_path):
 
 
 def test_class_pictures_are_painted_once(root, tmp_path):
-    config = settings(root, tmp_path, with_prior_preservation=True, num_class_images=3)
+    config = settings(
+        root, tmp_path, with_prior_preservation=True, num_class_images=3, prior_prompts=["a bowl of fruit"]
+    )
     first = next(train_subject(config))
     assert first.metrics == {"class_images": 1.0}
-    files = sorted((tmp_path / "class").iterdir())
+    assert (tmp_path / "class" / "class-00001.txt").read_text() == "a bowl of fruit\n"
+    files = sorted((tmp_path / "class").glob("*.png"))
     before = [file.read_bytes() for file in files]
     files[1].unlink()
     next(train_subject(config))
