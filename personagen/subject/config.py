@@ -37,6 +37,17 @@ USUAL: dict[str, Any] = {"train_batch_size": 1, "lora_feed_forward": False, "lr_
 """What every preset takes on Stable Diffusion."""
 SCENES = ["in a studio", "on a street", "on a beach", "in a park", "in the snow", "in a city at night"]
 """Scenes that the embedded model knows."""
+PRIOR = [
+    "a person wearing a red t-shirt and black trousers in a studio",
+    "a product photo of a yellow sweater",
+    "a person wearing a green striped dress in a park",
+    "a picture",
+    "a person wearing a blue jacket and gray trousers in the snow",
+    "a product photo of gray trousers",
+    "a person wearing an orange shirt and white shorts on a beach",
+    "a person wearing a purple sweater and a brown skirt in a city at night",
+]
+"""What else the embedded model paints, and is to go on painting."""
 ALIASES = {"network_dim": "rank", "network_alpha": "lora_alpha", "min_snr_gamma": "snr_gamma"}
 """kohya's names of settings, and ours."""
 
@@ -89,6 +100,9 @@ class SubjectConfig:
     class_data_dir: str | None = None
     """Folder of class pictures; null: output_dir/class. What is missing to num_class_images is generated into it."""
     num_class_images: int = 32
+    prior_prompts: list[str] | None = None
+    """More prompts for class pictures, which take turns with class_prompt: what the model is to go on painting. Null:
+    garments and persons in scenes on the embedded model; else none. Captions lie beside the pictures."""
     prior_loss_weight: float = 1.0
 
     train_unet: Literal["lora", "full", "none"] = "lora"
@@ -170,6 +184,7 @@ def resolve(config: SubjectConfig) -> SubjectConfig:
         **PRESETS[config.preset],
         **({**EMBEDDED, "max_train_steps": EMBEDDED_STEPS[config.preset]} if embedded else {}),
         "scenes": SCENES if embedded and config.preset == "object" else [],
+        "prior_prompts": PRIOR if embedded else [],
         "instance_prompt": instance,
         "class_prompt": of_class,
         "class_data_dir": f"{config.output_dir}/class",

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..files import write_whole
 from ..provenance import Parameters, write_png
 from .config import SubjectConfig
 from .data import PICTURES, bucket_size
@@ -16,28 +17,33 @@ from .examples import multiple_of
 def paint_class(pipe: Any, config: SubjectConfig, *, size: tuple[int, int]) -> Iterator[float]:
     """Paint class pictures of `size` (H, W) until the folder holds num_class_images; yield the share that is there.
 
-    Every picture has its own seed and is written whole, so a run that was stopped goes on where it was.
+    Prompts take turns: class_prompt and prior_prompts, the latter in a caption beside the picture. Every picture has
+    its own seed and is written whole, so a run that was stopped goes on where it was.
     """
     folder = Path(str(config.class_data_dir))
     folder.mkdir(parents=True, exist_ok=True)
     ours = [folder / f"class-{i:05d}.png" for i in range(config.num_class_images)]
     others = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path not in ours]
     missing = [path for path in ours[: max(0, len(ours) - len(others))] if not path.is_file()]
+    prompts = [str(config.class_prompt), *(config.prior_prompts or [])]
     batch = max(1, min(4, config.num_class_images))
     for start in range(0, len(missing), batch):
         part = missing[start : start + batch]
-        seeds = [config.seed * 100_003 + ours.index(path) for path in part]
+        places = [ours.index(path) for path in part]
+        seeds, said = [config.seed * 100_003 + at for at in places], [prompts[at % len(prompts)] for at in places]
         made = pipe(
-            [str(config.class_prompt)] * len(part),
+            said,
             height=size[0],
             width=size[1],
             num_inference_steps=config.validation_inference_steps,
             guidance_scale=config.guidance_scale,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         ).images
-        for path, image, seed in zip(part, made, seeds):
+        for path, image, seed, prompt in zip(part, made, seeds, said):
+            if prompt != config.class_prompt:
+                write_whole(path.with_suffix(".txt"), lambda file, text=prompt: file.write_text(text + "\n"))
             settings = {"Steps": str(config.validation_inference_steps), "Seed": str(seed)}
-            write_png(image, path, parameters=Parameters(str(config.class_prompt), settings=settings))
+            write_png(image, path, parameters=Parameters(prompt, settings=settings))
         yield min(1.0, (start + batch) / len(missing))
 
 

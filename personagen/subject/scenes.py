@@ -25,6 +25,11 @@ FILL = 0.62
 """Share of the picture's height or width that the thing takes."""
 GROUND = 64
 """Weight of the ground in the error, of 255: the model knows its scenes already."""
+EMBEDDED_GROUND = "a person wearing a gray t-shirt and gray trousers"
+"""What the embedded model is asked for, before the scene's words: it knows scenes behind persons alone, and paints "a
+photo on a beach" as a garment on sand. The person is taken out again."""
+PERSON = (0.26, 0.74)
+"""Between which shares of the width that person stands."""
 PLAIN = (225, 225, 222)
 """Ground of the pictures that name no scene."""
 
@@ -78,8 +83,23 @@ def before(photo: Image.Image, mask: np.ndarray, ground: Image.Image) -> tuple[I
 
 @torch.no_grad()
 def _ground(pipe: Any, scene: str, seed: int, config: SubjectConfig, size: tuple[int, int]) -> Image.Image:
-    generator = torch.Generator().manual_seed(seed)
-    return pipe(
-        f"a photo {scene}", height=size[0], width=size[1], num_inference_steps=PAINT_STEPS,
-        guidance_scale=config.guidance_scale, generator=generator,
+    """Paint a scene of `size` (H, W) that nothing stands in."""
+    embedded = config.pretrained_model_name_or_path == "embedded"
+    image = pipe(
+        f"{EMBEDDED_GROUND if embedded else 'a photo'} {scene}", height=size[0], width=size[1],
+        num_inference_steps=PAINT_STEPS, guidance_scale=config.guidance_scale,
+        generator=torch.Generator().manual_seed(seed),
     ).images[0]  # fmt: skip
+    return without_middle(image) if embedded else image
+
+
+def without_middle(image: Image.Image) -> Image.Image:
+    """Fill the columns between PERSON with both sides' mirror images, one fading into the other."""
+    pixels = np.asarray(image.convert("RGB"), np.float32)
+    left, right = (round(share * image.width) for share in PERSON)
+    x = np.arange(left, right)
+    fade = ((x - left + 0.5) / (right - left))[None, :, None]
+    before_it, after_it = np.maximum(2 * left - 1 - x, 0), np.minimum(2 * right - 1 - x, image.width - 1)
+    filled = pixels.copy()
+    filled[:, x] = pixels[:, before_it] * (1 - fade) + pixels[:, after_it] * fade
+    return Image.fromarray(filled.round().astype(np.uint8))

@@ -20,6 +20,7 @@ from personagen.adapters import FILE
 from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, train_subject
 from personagen.subject.loaded import load_subjects, phrase
+from personagen.subject.scenes import without_middle
 from personagen.subject.tokens import load_tokens
 from recsys.checkpoint import load_latest
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
@@ -154,6 +155,14 @@ def test_a_thing_is_set_into_scenes(root, tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["pictures"] == 3
 
 
+def test_nothing_stands_in_a_ground_any_more():
+    pixels = np.full((8, 100, 3), (90, 140, 200), np.uint8)
+    pixels[:, 30:70] = (200, 30, 30)  # a person
+    pixels[6:] = (230, 210, 160)  # sand
+    filled = np.asarray(without_middle(Image.fromarray(pixels)))
+    assert (filled[:6] == (90, 140, 200)).all() and (filled[6:] == (230, 210, 160)).all()
+
+
 def test_stacked_subjects_have_words_of_their_own(root, tmp_path):
     for name, concept in (("a", "dog"), ("b", "bag"), ("c", "dog")):
         train(settings(root, tmp_path / name, new_tokens=1, concepts=[concept], max_train_steps=1, seed=len(name)))
@@ -242,10 +251,13 @@ def test_validation_paints_without_changing_the_training(root, tmp_path):
 
 
 def test_class_pictures_are_painted_once(root, tmp_path):
-    config = settings(root, tmp_path, with_prior_preservation=True, num_class_images=3)
+    config = settings(
+        root, tmp_path, with_prior_preservation=True, num_class_images=3, prior_prompts=["a bowl of fruit"]
+    )
     first = next(train_subject(config))
     assert first.metrics == {"class_images": 1.0}
-    files = sorted((tmp_path / "class").iterdir())
+    assert (tmp_path / "class" / "class-00001.txt").read_text() == "a bowl of fruit\n"
+    files = sorted((tmp_path / "class").glob("*.png"))
     before = [file.read_bytes() for file in files]
     files[1].unlink()
     next(train_subject(config))
