@@ -41,7 +41,7 @@ def _bounded(value: dict, digits: int = 3) -> str:
 
 
 def recommenders(data: str, metrics: dict[str, str] = METRICS, *, shown: str = "masked", digits: int = 3) -> str:
-    """One row a model: seen items masked; means over seeds with bootstrap intervals over users."""
+    """One row a model: means over seeds with bootstrap intervals over users; `shown`: seen items masked or unmasked."""
     rows = []
     for name in ORDER:
         path = RESULTS / f"recsys-{data}-{name}.json"
@@ -119,7 +119,8 @@ def enhancers() -> str:
         low, high = value["interval_95"]
         return f"{value['mean']:.3f} ({value['minus_none']:+.3f} [{low:+.3f}, {high:+.3f}])"
 
-    head = ["enhancer", *(f"{name} items, {group['cases']} users" for name, group in groups.items())]
+    spans = [name if name == "all" else f"{name} items" for name in groups]
+    head = ["enhancer", *(f"{span}, {group['cases']} users" for span, group in zip(spans, groups.values()))]
     return _grid(head, [[arm, *(said(group[arm]["ndcg@10"]) for group in groups.values())] for arm in arms])
 
 

@@ -41,7 +41,6 @@ class ItemTable(nn.Module):
         if (source == "id") != (n_features == 0):
             raise ConfigError(f"items = {source!r} with n_features = {n_features}; 'id' needs 0, the others at least 1")
         self.n_items, self.id_dropout = n_items, id_dropout if source == "both" else 0.0
-        self._kept: tuple[list, tuple[Tensor, Tensor]] | None = None
         self.features: Tensor
         if source != "features":
             self.id_embedding = nn.Parameter(torch.randn(n_items + 1, d) * (d**-0.5 if std is None else std))
@@ -52,19 +51,7 @@ class ItemTable(nn.Module):
             self.feature_bias = nn.Parameter(torch.zeros(n_features), requires_grad=bias)
 
     def forward(self, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Return embeddings (n+1, d), zero for padding, and biases (n+1,); a generator draws the ids to drop.
-
-        Without gradients the result is kept until a parameter or feature changes: do not write into it.
-        """
-        if generator is not None or torch.is_grad_enabled() or torch.is_inference_mode_enabled():
-            return self._computed(generator)
-        inputs = [*self.parameters(), *self.buffers()]
-        now = [(x.data_ptr(), x._version, x.device) for x in inputs]
-        if self._kept is None or self._kept[0] != now:
-            self._kept = now, self._computed(None)
-        return self._kept[1]
-
-    def _computed(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Return embeddings (n+1, d), zero for padding, and biases (n+1,); a generator draws the ids to drop."""
         parts = []
         if hasattr(self, "id_embedding"):
             parts.append(self._from_ids(generator))

@@ -96,7 +96,8 @@ class ParserStage:
         """Return the weighted cross-entropy and Dice loss of one random batch of changed pictures."""
         rows = self.train[torch.randint(len(self.train), (self.config.batch_size,), generator=generator).numpy()]
         x, target = self._read(rows)
-        x, target = hide(*change(recolour(x, target, generator=generator), target, generator=generator), generator)
+        x, target = change(recolour(x, target, generator=generator), target, generator=generator)
+        x = hide(x, generator=generator)
         logits, target = self.model(x.to(self.device)).float(), target.to(self.device)
         entropy = F.cross_entropy(logits, target, weight=self.weight)
         overlap = dice_loss(logits, target)
@@ -188,12 +189,14 @@ def recolour(x: Tensor, target: Tensor, *, generator: torch.Generator) -> Tensor
     return x * gain_at + shift_at
 
 
-def hide(x: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Fill one rectangle in half of the pictures x (B, 3, H, W) with one colour, up to a third of each side; the labels
-    stay, so that parts are also told by what is around them."""
+def hide(x: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Fill one rectangle in half of the pictures x (B, 3, H, W) with one colour, up to a third of each side.
+
+    The labels stay, so that parts are also told by what is around them.
+    """
     height, width = x.shape[2:]
     u = torch.rand((7, len(x), 1, 1), generator=generator)
     rows, columns = torch.arange(height)[:, None] / height, torch.arange(width) / width
     inside = ((rows - u[0]).abs() < u[1] / 6) & ((columns - u[2]).abs() < u[3] / 6)
     inside = (inside & (torch.rand((len(x), 1, 1), generator=generator) < 0.5))[:, None]
-    return torch.where(inside, 2 * u[4:].movedim(0, 1) - 1, x), target
+    return torch.where(inside, 2 * u[4:].movedim(0, 1) - 1, x)

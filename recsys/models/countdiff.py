@@ -149,7 +149,7 @@ class CountDiff(nn.Module):
             history, target = history[new], target[new]
         banned = self._banned(history)
         with evaluating(self):
-            evidence, (embedding, bias) = self._evidence(history, once=False), self.net._items()
+            evidence, (embedding, bias) = self._evidence(history, often=True), self.net._items()
             condition = self.net._condition(history, embedding)
             t = torch.full((len(history),), self.config.T, device=device)
             query, _ = self._query(torch.zeros_like(condition), t, condition)
@@ -250,17 +250,19 @@ class CountDiff(nn.Module):
         seen = denoiser.evidence[t].unsqueeze(-1) * x
         return denoiser(x, t, condition) - seen, seen
 
-    def _evidence(self, history: Tensor, *, once: bool = True) -> tuple[list[Counted | None], Tensor | None]:
-        """What every expert says of history (B, L), to be added once or often, and the words (B, f) in it."""
-        form = Counted if once else Counted.of
-        said = [
-            form(spread_back(table, history, discount=discount)) if table.filled else None
-            for table, discount in self.experts
-        ]
+    def _evidence(self, history: Tensor, *, often: bool = False) -> tuple[list[Counted | None], Tensor | None]:
+        """What every expert says of history (B, L), to be added once or `often`, and the words (B, f) in it."""
+
+        def ask(table: TransitionTable, discount: Discount) -> Counted | None:
+            if not table.filled:
+                return None
+            seen = spread_back(table, history, discount=discount)
+            return Counted.of(seen) if often else Counted(seen, once=True)
+
         words = (
             word_counts(self.net.table.features, history, discount=self.experts[2][1]) if self.config.words else None
         )
-        return said, words
+        return [ask(*expert) for expert in self.experts], words
 
     def _add(
         self, logits: Tensor, evidence: tuple[list[Counted | None], Tensor | None], weights: Tensor, log_kappa: Tensor,

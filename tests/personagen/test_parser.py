@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from personagen.masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
 from personagen.parser import EMBEDDED, Parsed, ParserMasker, ParserSizes, PersonParser, load_parser, save_parser
 from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
-from personagen.pretrain.parser import change, dice_loss
+from personagen.pretrain.parser import change, dice_loss, hide, recolour
 from recsys.errors import ConfigError, DataError, ModelError
 
 LABELS = ["null", "hair", "skin", "t-shirt", "pants", "shoes"]
@@ -197,3 +197,22 @@ def test_the_dice_loss_is_zero_where_all_is_right_and_ignores_what_is_not_there(
     right = torch.nn.functional.one_hot(target, 10).movedim(-1, 1).float() * 100
     assert dice_loss(right, target) < 1e-4
     assert 0.9 < dice_loss(-right, target) <= 1
+
+
+def test_parts_are_recoloured_each_by_itself_but_never_skin():
+    target = torch.full((8, 24, 24), int(Part.BACKGROUND))
+    target[:, :, 8:16], target[:, :, 16:] = int(Part.UPPER), int(Part.SKIN)
+    x = torch.full((8, 3, 24, 24), 0.2)
+    changed = recolour(x, target, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(changed[:, :, :, 20], x[:, :, :, 20])  # two pixels from the border of the change
+    upper = changed[:, :, 12, 12]
+    assert 0 < (upper != 0.2).any(1).sum() < 8 and torch.allclose(changed[:, :, 2, 12], upper)
+
+
+def test_half_of_the_pictures_have_one_plain_rectangle():
+    x = torch.rand(64, 3, 24, 18, generator=torch.Generator().manual_seed(1))
+    hidden = hide(x, generator=torch.Generator().manual_seed(0)) != x
+    assert 12 < hidden.flatten(1).any(1).sum() < 40
+    for one in hidden.any(1):
+        rows, columns = one.any(1), one.any(0)
+        assert (one == rows[:, None] & columns).all() and rows.sum() <= 9 and columns.sum() <= 7

@@ -111,6 +111,15 @@ def test_what_was_counted_adds_to_logits_with_the_right_gradients_whether_sparse
         torch.testing.assert_close(one, other)
 
 
+def test_what_is_added_once_adds_the_same():
+    seen = torch.rand(6, 200, generator=torch.Generator().manual_seed(0))
+    weight, kappa = torch.tensor(0.7), torch.tensor(20.0)
+    often, once = Counted(seen.clone()), Counted(seen.clone(), once=True)
+    wanted = weight * torch.log1p(seen * kappa)
+    for counted in (often, often, once):
+        torch.testing.assert_close(counted.add_to(torch.zeros(6, 200), weight=weight, kappa=kappa), wanted)
+
+
 @pytest.mark.parametrize("order", [1.0, 1.5, 2.0, 4.0])
 def test_the_pseudospherical_score_is_proper_and_is_the_spherical_one_at_order_two(order):
     """Its expectation is least where the probabilities are the true ones."""
