@@ -7,6 +7,7 @@ chance and the texts alone (likeness to the recent items). One JSON in benchmark
 """
 
 import argparse
+import json
 import sys
 from typing import Any
 
@@ -74,21 +75,23 @@ def main() -> int:
         "chance": {"recall@10 of new items": 10 / n},
         "texts alone": _figures(Alike(neighbours, n), cold, old, args.seed),
     }
+    place = RESULTS / f"recsys-{args.data}-coldstart.json"
+    before = json.loads(place.read_text()) if place.exists() else {"results": {}, "settings": {}}
     for name in args.models:
         grown = _trained(name, warm, features, neighbours, args.seed)
         found[name] = _figures(grown, cold, old, args.seed)
         print(name, found[name], flush=True)
     write_report(
-        RESULTS / f"recsys-{args.data}-coldstart.json",
+        place,
         {
             "benchmark": "recsys-coldstart",
             "protocol": "a tenth of the items left out of training; full ranking of old and new items, seen masked",
             "items": n,
             "new_items": n - warm.n_items,
             "cases": {"new": len(cold), "old": len(old)},
-            "settings": {name: SETTINGS[name] for name in args.models},
+            "settings": before["settings"] | {name: SETTINGS[name] for name in args.models},
             "seed": args.seed,
-            "results": found,
+            "results": before["results"] | found,  # models that were measured earlier are kept
         },
     )
     return 0

@@ -26,6 +26,8 @@ class Row:
 NEURAL = {"epochs": 40, "batch_size": 64, "learning_rate": 3e-3, "patience": 5}
 PREFIXES = NEURAL | {"epochs": 400, "batch_size": 256, "validate_every": 10, "validate_cases": 400}  # one a row a step
 SHORT = {"max_len": 20, "layers": 1, "sample_steps": 4}
+WHOLE = {"terminal": 0.8}  # a causal encoder, every position of a history at once
+PART = SHORT | {"terminal": 0.8, "positions": "one"}
 ROW_WISE = {"epochs": 25, "batch_size": 200, "max_length": 1000, "learning_rate": 3e-3, "validate_every": 5}
 ROW_WISE |= {"validate_cases": 1500}  # a row of training is a user's whole sequence
 LATER = {"predict": "later", "objective": "softmax", "hidden": [200], "steps": 1}
@@ -67,6 +69,22 @@ ROWS = {
         PAPER,
     ),
     "dreamrec": Row("dreamrec", tuple({"dropout": dropout, "terminal": 0.8} for dropout in (0.3, 0.2, 0.1)), NEURAL),
+    "dreamrec-gru": Row(
+        "dreamrec", tuple({"dropout": dropout} for dropout in (0.3, 0.1)), NEURAL, WHOLE | {"encoder": "gru", "layers": 1}
+    ),
+    "dreamrec-caser": Row(
+        "dreamrec", tuple({"dropout": dropout} for dropout in (0.3, 0.1)), NEURAL, WHOLE | {"encoder": "caser"}
+    ),
+    "dreamrec-prefixes": Row("dreamrec", tuple({"dropout": dropout} for dropout in (0.3, 0.1)), PREFIXES, PART),
+    "dreamrec-bidirectional": Row(
+        "dreamrec", tuple({"dropout": dropout} for dropout in (0.3, 0.1)), PREFIXES, PART | {"encoder": "bidirectional"}
+    ),
+    "dreamrec-tdm": Row(
+        "dreamrec",
+        tuple({"thin_items": items, "thin_rows": rows} for items, rows in ((0.1, 0.5), (0.3, 0.5), (0.3, 1.0))),
+        PREFIXES,
+        PART | {"dropout": 0.1},
+    ),
     "countdiff": Row("countdiff", tuple({"dropout": dropout} for dropout in (0.3, 0.2)), NEURAL),
     "countdiff-text": Row("countdiff", tuple({"dropout": dropout} for dropout in (0.3, 0.2)), NEURAL, texts=True),
     "diffrec-paper": Row("diffrec", ({},), ROW_WISE | {"batch_size": 400, "learning_rate": 1e-3, "epochs": 50}),

@@ -115,6 +115,11 @@ def attributes(args: argparse.Namespace, prompts: list[str], made: list[np.ndarr
     return found
 
 
+def ceiling(args: argparse.Namespace) -> dict[str, float]:
+    """What the probe reads right off held-out renders, as benchmarks/probe.py measured it."""
+    return {} if args.probe is None else json.loads((args.probe / "probe.json").read_text())["heldout_agreement"]
+
+
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Train, paint and judge every subject of a part."""
     works = {name: args.work / f"{args.part}-{args.seed}" / name for name in names(args)}
@@ -140,6 +145,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return {"recognised": mean_of(hits), "chance": round(1 / AMONG, 4),
             **({"features_on_known_pictures": mean_of(skill)} if describe else {}),
             "probe_reads": {head: mean_of(values) for head, values in read.items()},
+            "probe_reads_true_renders": ceiling(args),
             "cpu_seconds_a_subject": max(run["cpu_seconds"] for run in runs.values()), "subjects": runs}  # fmt: skip
 
 

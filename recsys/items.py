@@ -56,10 +56,14 @@ class ItemTable(nn.Module):
         if hasattr(self, "id_embedding"):
             parts.append(self._from_ids(generator))
         if hasattr(self, "project"):
-            parts.append((self.project(self.features), self.features @ self.feature_bias))
+            parts.append(self.from_features(self.features))
         embedding, bias = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
         real = torch.arange(self.n_items + 1, device=bias.device) != PAD
         return embedding * real.unsqueeze(1), bias * real
+
+    def from_features(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (m, d) and biases (m,) by features (m, f) alone, as new items have them."""
+        return self.project(features), features @ self.feature_bias
 
     def set_features(self, features: Tensor) -> None:
         """Store features (n+1, f), row 0 padding. Raises: ConfigError for another shape, DataError for NaN."""
@@ -75,6 +79,11 @@ class ItemTable(nn.Module):
             return self.id_embedding, self.id_bias
         kept = torch.rand(len(self.id_bias), generator=generator, device=self.id_bias.device) >= self.id_dropout
         return self.id_embedding * kept.unsqueeze(1), self.id_bias * kept
+
+
+def equal_norms(embedding: Tensor) -> Tensor:
+    """Scale embeddings (n, d) to norm √d; zero ones stay zero."""
+    return F.normalize(embedding, dim=1) * embedding.shape[1] ** 0.5
 
 
 def grow(state: dict[str, Tensor], features: Tensor) -> dict[str, Tensor]:

@@ -126,6 +126,14 @@ def nearest(features: Tensor, *, count: int = 50) -> Transitions:
     return _by_row(torch.cat(codes), torch.cat(likes), n + 1)
 
 
+def split_columns(counted: Transitions, after: int) -> tuple[Transitions, Transitions]:
+    """Split W by columns: entries W[a, b] with b <= after, and those with b > after; both keep the shape."""
+    n = len(counted.starts) - 1
+    codes = torch.repeat_interleave(torch.arange(n, device=counted.follows.device), counted.starts.diff()) * n
+    codes, early = codes + counted.follows, counted.follows <= after
+    return _by_row(codes[early], counted.weights[early], n), _by_row(codes[~early], counted.weights[~early], n)
+
+
 class TransitionTable(nn.Module):
     """Transitions that are saved with a model, whatever their number; empty at first."""
 

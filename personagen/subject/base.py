@@ -1,7 +1,8 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalOperand=false
 """What training asks of a base model: its noise schedule, its size, its words, and that it is sound."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,16 @@ def use_schedule(pipe: Any, *, zero_snr: bool | None) -> None:
         spacing = "trailing" if zero_snr else pipe.scheduler.config.get("timestep_spacing", "leading")
         settings = {"rescale_betas_zero_snr": zero_snr, "timestep_spacing": spacing}
         pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, **settings)
+
+
+@contextmanager
+def without_adapter(pipe: Any) -> Iterator[None]:
+    """Switch the adapter off inside."""
+    pipe.disable_lora()
+    try:
+        yield
+    finally:
+        pipe.enable_lora()
 
 
 def scale_factor(pipe: Any) -> int:

@@ -103,6 +103,10 @@ class SubjectConfig:
     prior_prompts: list[str] | None = None
     """More prompts for class pictures, which take turns with class_prompt: what the model is to go on painting. Null:
     garments and persons in scenes on the embedded model; else none. Captions lie beside the pictures."""
+    prior_target: Literal["image", "base"] | None = None
+    """What class pictures are compared with: themselves, as DreamBooth does; or what the base model says of them, which
+    keeps it closer at the price of one more forward pass (adapters only). Null: base on the embedded model; else image.
+    """
     prior_loss_weight: float = 1.0
 
     train_unet: Literal["lora", "full", "none"] = "lora"
@@ -185,6 +189,7 @@ def resolve(config: SubjectConfig) -> SubjectConfig:
         **({**EMBEDDED, "max_train_steps": EMBEDDED_STEPS[config.preset]} if embedded else {}),
         "scenes": SCENES if embedded and config.preset == "object" else [],
         "prior_prompts": PRIOR if embedded else [],
+        "prior_target": "base" if embedded and config.train_unet == "lora" else "image",
         "instance_prompt": instance,
         "class_prompt": of_class,
         "class_data_dir": f"{config.output_dir}/class",
@@ -282,6 +287,10 @@ def _check_combinations(config: SubjectConfig) -> None:
         raise ConfigError("nothing would be trained; set train_unet to lora or full, train_text_encoder or new_tokens.")
     if config.train_unet == "full" and config.train_text_encoder:
         raise ConfigError("train_unet full cannot be combined with train_text_encoder; use train_unet lora.")
+    if config.prior_target == "base" and config.train_unet != "lora":
+        raise ConfigError(
+            f"prior_target base needs an adapter to leave out; set train_unet {config.train_unet} to lora."
+        )
     if config.resume_from_checkpoint not in (None, "latest"):
         raise ConfigError(f"resume_from_checkpoint is {config.resume_from_checkpoint!r}; use latest, or leave it out.")
 

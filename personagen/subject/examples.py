@@ -41,6 +41,8 @@ class Row:
     share: float
     region: Tensor | None
     time_ids: Tensor
+    prior: bool = False
+    """Whether it is of the class, not of the subject."""
 
 
 def multiple_of(pipe: Any, resolution: int) -> int:
@@ -143,7 +145,7 @@ def draw_rows(
         if config.noise_offset:
             noise = noise + config.noise_offset * torch.randn((len(mean), 1, 1), generator=generator)
         prompt = "" if drop < config.caption_dropout else example.caption
-        rows.append(Row(x0, noise, times[place], prompt, share / batch, region, example.time_ids))
+        rows.append(Row(x0, noise, times[place], prompt, share / batch, region, example.time_ids, stream == 1))
     return rows
 
 

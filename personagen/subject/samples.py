@@ -15,7 +15,7 @@ from ..files import write_whole
 from ..images import to_tensor
 from ..pretrain.preview import write_grid
 from ..provenance import Parameters, versions, write_png
-from .base import encode_prompts, native_size, predict, scale_factor
+from .base import encode_prompts, native_size, predict, scale_factor, without_adapter
 from .config import SubjectConfig
 from .train import DTYPES, Learner
 
@@ -41,16 +41,6 @@ def at_rest(learner: Learner) -> Iterator[None]:
             learner.ema.restore(learner.parameters)
         learner.park()
         learner.train_mode()
-
-
-@contextmanager
-def without_adapter(pipe: Any) -> Iterator[None]:
-    """Switch the adapter off inside."""
-    pipe.disable_lora()
-    try:
-        yield
-    finally:
-        pipe.enable_lora()
 
 
 @torch.no_grad()

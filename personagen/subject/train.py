@@ -26,10 +26,10 @@ from ..adapters import Lora, attach
 from ..models.quiet import quiet
 from ..pretrain.loop import DTYPES
 from ..processes import Processes
-from .base import ENCODERS, encode_prompts, noise_schedule
+from .base import ENCODERS, encode_prompts, noise_schedule, without_adapter
 from .config import SubjectConfig, new_words, placeholder, rows_a_step, same_run, token_names
 from .examples import Example, PromptCache, Row, chunks, draw_rows
-from .loss import Chunk, chunk_loss
+from .loss import Chunk, answer, chunk_loss
 from .optimizer import build_optimizer, rate_factor, settings_of
 from .tokens import NewTokens
 
@@ -170,12 +170,25 @@ class Learner:
             share=torch.tensor([row.share for row in rows], device=device),
             region=None if rows[0].region is None else torch.stack([row.region for row in rows]).to(device),
             time_ids=torch.stack([row.time_ids for row in rows]).to(device),
+            prior=torch.tensor([row.prior for row in rows], device=device),
         )
 
     def _loss(self, rows: list[Row]) -> Tensor:
         half, chunk = DTYPES[self.config.mixed_precision], self.chunk(rows)
         with torch.autocast(self.device.type, dtype=half, enabled=half != torch.float32):
-            return chunk_loss(self.pipe.unet, chunk, self.schedule, snr_gamma=self.config.snr_gamma)
+            answers = self._base_answers(rows) if self.config.prior_target == "base" else None
+            return chunk_loss(self.pipe.unet, chunk, self.schedule, snr_gamma=self.config.snr_gamma, answers=answers)
+
+    @torch.no_grad()
+    def _base_answers(self, rows: list[Row]) -> Tensor | None:
+        """What the base model says of the rows of the class, zeros for the others; None where there are none."""
+        places = [place for place, row in enumerate(rows) if row.prior]
+        if not places:
+            return None
+        with without_adapter(self.pipe):
+            chunk = self.chunk([rows[place] for place in places])
+            said = answer(self.pipe.unet, chunk, self.schedule).float()
+        return said.new_zeros(len(rows), *said.shape[1:]).index_copy_(0, torch.tensor(places, device=said.device), said)
 
     def encode(self, prompts: list[str]):
         """Return the embeddings of prompts: kept ones, or, where words are trained, fresh ones with gradients."""

@@ -17,6 +17,9 @@ and that was worth less. They maximise the pseudospherical score (p_target/|p|_a
 Gneiting & Raftery, JASA 2007, example 2). It is proper, so draws stay calibrated, and it cares for the cases that can
 be foreseen, as a ranking's first places do; the logarithm (a = 1) cares most for those that cannot.
 
+Items that arrive after training were never counted; three more numbers weigh their features and neighbours
+(recsys/arrivals.py).
+
 x0_hat = sum_i p(i | x_t, history) e_i: one step from noise ranks by the prior itself, several steps sample items.
 """
 
@@ -29,17 +32,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..arrivals import arrival_logits, fit_arrivals, hidden_items
 from ..data import Cases, pad
 from ..denoiser import PosteriorDenoiser
 from ..errors import ConfigError, check_range
 from ..evidence import Discount, spread_back, word_counts
-from ..items import grow
+from ..items import equal_norms, grow
 from ..mode import evaluating
 from ..noise import user_seeds
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..stacking import Counted, minimise, pseudospherical_loss
 from ..trajectory import last_answer
-from ..transitions import Transitions, TransitionTable, count_together, count_transitions, thinned
+from ..transitions import Transitions, TransitionTable, count_together, count_transitions, split_columns, thinned
 from ..types import PAD, Batch, Ranking
 from .counting import flatten
 from .dreamrec import DreamRec, DreamRecConfig
@@ -55,7 +59,8 @@ class CountDiffConfig:
     """`decay`, `window`, `degree_power` are those of the counts (markov.py), `order` is a; the others are DreamRec's.
 
     `likeness_decay` discounts the neighbours of older items, `together_decay` what was taken together with them.
-    `words` says that features count words or attributes (none is negative).
+    `words` says that features count words or attributes (none is negative). The last `new_items` items came after
+    training.
     """
 
     n_items: int
@@ -81,6 +86,7 @@ class CountDiffConfig:
     draws: int = 1
     sample_steps: int = 20
     max_softmax: int = 20_000
+    new_items: int = 0
 
     def __post_init__(self):
         c = self
@@ -89,6 +95,7 @@ class CountDiffConfig:
         check_range(
             window=(c.window, 1, 4096), decay=(c.decay, 0.01, 1), likeness_decay=(c.likeness_decay, 0, 1),
             together_decay=(c.together_decay, 0, 1), degree_power=(c.degree_power, 0, 1), order=(c.order, 1, 16),
+            new_items=(c.new_items, 0, c.n_items - 1),
         )  # fmt: skip
         self.dreamrec()
 
@@ -107,7 +114,7 @@ class CountDiff(nn.Module):
         self.n_items, self.config = c.n_items, config
         self.net = DreamRec(c.dreamrec(), features=features)
         self.counts, self.together = TransitionTable(c.n_items), TransitionTable(c.n_items)
-        self.neighbours = TransitionTable(c.n_items)
+        self.neighbours, self.arrivals = TransitionTable(c.n_items), TransitionTable(c.n_items)
         recent = Discount(c.decay, c.window, c.degree_power)
         together = Discount(c.together_decay, 2 * c.window, c.degree_power)
         self.experts = (
@@ -117,10 +124,12 @@ class CountDiff(nn.Module):
         self.weights: Tensor
         self.log_kappa: Tensor
         self.word_weights: Tensor
+        self.arrival: Tensor
         self.register_buffer("once", torch.zeros(1, dtype=torch.bool))
         self.register_buffer("weights", torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0]))
         self.register_buffer("log_kappa", torch.tensor(KAPPA))
         self.register_buffer("word_weights", torch.zeros(c.n_features if c.words else 0))
+        self.register_buffer("arrival", torch.tensor([0.0, 0.0, 0.0]))
 
     def prepare(self, sequences: list[np.ndarray]) -> None:
         """Count in the training sequences. Raises: DataError for none, or ids outside 1..n_items."""
@@ -132,7 +141,9 @@ class CountDiff(nn.Module):
 
     def set_neighbours(self, neighbours: Transitions) -> None:
         """Let items like the recent ones be more likely: row i holds the items like i, weights their likeness."""
-        self.neighbours.set(neighbours)
+        old, new = split_columns(neighbours, self.n_items - self.config.new_items)
+        self.neighbours.set(old)
+        self.arrivals.set(new)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Average the network's cross-entropy of the next item over every position of Batch (B, L) that has one."""
@@ -164,6 +175,24 @@ class CountDiff(nn.Module):
         start = [self.weights.new_tensor(START), self.log_kappa.new_tensor(KAPPA), torch.full_like(numbers[2], 0.5)]
         for kept, found in zip(numbers, minimise(loss, start), strict=True):
             kept.copy_(found)
+        if self.neighbours.filled and self.config.items != "id":
+            old = self._add(own * self.weights[0] + bias * self.weights[1], evidence, *numbers)
+            self._tune_arrivals(query, old, evidence[1], history, target)
+
+    def _tune_arrivals(self, query: Tensor, old: Tensor, words: Tensor | None, history: Tensor, target: Tensor) -> None:
+        """Fit the weights of new items: what the logits `old` (N, n+1) would be if some items were new."""
+        hidden, c = hidden_items(self.n_items).to(old.device), self.config
+        with torch.no_grad():
+            features = self.net.table.features[hidden]
+            embedding, bias = self.net.table.from_features(features)
+        own = self.weights[0] * query @ equal_norms(embedding).T * c.d**-0.5 + self.weights[1] * bias
+        if words is not None:
+            own += self._said(words, self.log_kappa, self.word_weights) @ features.T
+        likeness = spread_back(self.neighbours, history, discount=self.experts[2][1])[:, hidden]
+        if (banned := self._banned(history)) is not None:
+            seen = torch.zeros_like(old, dtype=torch.bool).scatter_(1, banned, True)
+            own, old = own.masked_fill(seen[:, hidden], -torch.inf), old.masked_fill(seen, -torch.inf)
+        self.arrival.copy_(fit_arrivals(old, own, likeness, target, hidden, order=c.order))
 
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
@@ -211,7 +240,7 @@ class CountDiff(nn.Module):
         for name in state:
             if name.endswith(".starts"):
                 state[name] = torch.cat([state[name], state[name][-1:].expand(m)])
-        model = CountDiff(replace(self.config, n_items=self.n_items + m))
+        model = CountDiff(replace(self.config, n_items=self.n_items + m, new_items=self.config.new_items + m))
         model.load_state_dict(state)
         if neighbours is not None:
             model.set_neighbours(neighbours)
@@ -231,7 +260,12 @@ class CountDiff(nn.Module):
         self.counts.table()  # raises where nothing was counted
         base = (bias * w[1]).repeat(len(history), 1)
         evidence = self._evidence(history) if bool(w[2:].any()) else ([], None)  # before `tune`: the network alone
-        base = _without(self._add(base, evidence, w, self.log_kappa, self.word_weights), banned)
+        base = self._add(base, evidence, w, self.log_kappa, self.word_weights)
+        if self.arrivals.filled:
+            likeness = spread_back(self.arrivals, history, discount=self.experts[2][1])
+            new = slice(self.n_items + 1 - self.config.new_items, None)
+            base[:, new] = arrival_logits(base[:, new], likeness[:, new], self.arrival)
+        base = _without(base, banned)
         if draws > 1:
             base = base.repeat_interleave(draws, dim=0)
 
@@ -273,10 +307,15 @@ class CountDiff(nn.Module):
             if counted is not None:
                 logits = counted.add_to(logits, weight=weights[k + 2], kappa=log_kappa[k].exp())
         if evidence[1] is not None:
-            said = word_weights * torch.log1p(evidence[1] * log_kappa[-1].exp())
+            said = self._said(evidence[1], log_kappa, word_weights)
             logits = torch.addmm(logits, said, self.net.table.features.T)
         logits[:, PAD] = -torch.inf
         return logits
+
+    @staticmethod
+    def _said(words: Tensor, log_kappa: Tensor, word_weights: Tensor) -> Tensor:
+        """What words (B, f) say of an item that has them: (B, f)."""
+        return word_weights * torch.log1p(words * log_kappa[-1].exp())
 
 
 def _without(logits: Tensor, banned: Tensor | None) -> Tensor:

@@ -29,7 +29,15 @@ from ..encoder import build
 from ..errors import ConfigError, check_range
 from ..gaussian import q_sample, random_times
 from ..guidance import classifier_free, drop_condition
-from ..items import ItemTable, cross_entropy, expected_embedding, grow, mean_log_probabilities, with_first_items
+from ..items import (
+    ItemTable,
+    cross_entropy,
+    equal_norms,
+    expected_embedding,
+    grow,
+    mean_log_probabilities,
+    with_first_items,
+)
 from ..mode import evaluating
 from ..noise import user_seeds
 from ..prefixes import random_prefixes
@@ -204,7 +212,7 @@ class DreamRec(nn.Module):
         """Embeddings (n+1, d), of norm √d where norms are equal, and biases (n+1,)."""
         embedding, bias = self.table(generator=generator)
         if self.config.norms == "equal":
-            embedding = F.normalize(embedding, dim=1) * self.config.d**0.5
+            embedding = equal_norms(embedding)
         return embedding, bias
 
     def _conditions(self, batch: Batch, embedding: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

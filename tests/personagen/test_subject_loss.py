@@ -11,6 +11,7 @@ from diffusers.training_utils import compute_snr
 
 from personagen.images import load_image, to_tensor
 from personagen.subject import SubjectConfig, resolve
+from personagen.subject.base import encode_prompts, predict
 from personagen.subject.data import scan
 from personagen.subject.examples import PromptCache, encode_pictures
 from personagen.subject.loss import chunk_loss
@@ -86,7 +87,7 @@ def reference(made: Learner, rows) -> torch.Tensor:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("prior", "gamma"), [(False, None), (True, None), (False, 5.0), (True, 5.0)])
 def test_a_step_equals_plain_diffusers(family, prior, gamma, tmp_path):
-    settings = {"with_prior_preservation": prior, "snr_gamma": gamma, "prior_loss_weight": 0.7}
+    settings = {"with_prior_preservation": prior, "snr_gamma": gamma, "prior_loss_weight": 0.7, "prior_target": "image"}
     made = learner(family, tmp_path, train_text_encoder=True, **settings)
     rows = made.rows(5)
     loss = made.gradients(rows)
@@ -100,6 +101,29 @@ def test_a_step_equals_plain_diffusers(family, prior, gamma, tmp_path):
     assert largest > 1e-4
     for got, gradient in zip(ours, theirs):
         assert torch.allclose(got, gradient, rtol=1e-3, atol=1e-5 * largest)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("words", [False, True])
+def test_the_class_is_held_to_what_the_base_model_says(family, words, tmp_path):
+    settings = {"with_prior_preservation": True, "prior_target": "base", "prior_loss_weight": 0.7}
+    made = learner(family, tmp_path, train_text_encoder=words, **settings)
+    base, rows = pipeline(family), made.rows(5)
+    loss = made.gradients(rows)
+    subject = [row for row in rows if not row.prior]
+    own, chunk = float(made._loss(subject)), made.chunk([row for row in rows if row.prior])
+    x_t = DDPMScheduler.from_config(base.scheduler.config).add_noise(chunk.x0, chunk.noise, chunk.t)
+    outputs = []
+    for pipe in (made.pipe, base):
+        text = encode_prompts(pipe, [row.prompt for row in rows if row.prior])
+        outputs.append(predict(pipe.unet, x_t, chunk.t, text, chunk.time_ids))
+    assert loss == pytest.approx(own + 0.7 * float(F.mse_loss(*outputs).detach()), rel=1e-4)
+    assert len(subject) == len(chunk.x0) == 4 and loss > own
+
+
+def test_the_whole_unet_leaves_no_base_model_to_ask(tmp_path):
+    with pytest.raises(ConfigError, match="prior_target"):
+        learner("sd1", tmp_path, prior_target="base", train_unet="full")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

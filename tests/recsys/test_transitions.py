@@ -158,6 +158,7 @@ def test_a_new_item_is_ranked_by_its_text_though_nothing_followed_it():
     model = CountDiff(CountDiffConfig(N, d=8, layers=1, items="both", n_features=4), features=features)
     model.prepare(sequences)
     model.weights.fill_(1.0)
+    model.arrival[0] = 1.0
     history = torch.tensor([[3, 5]])
     before = model.recommend(history, 10, exclude_seen=False)
     grown = model.with_items(features[7:8])
