@@ -70,7 +70,10 @@ ROWS = {
     ),
     "dreamrec": Row("dreamrec", tuple({"dropout": dropout, "terminal": 0.8} for dropout in (0.3, 0.2, 0.1)), NEURAL),
     "dreamrec-gru": Row(
-        "dreamrec", tuple({"dropout": dropout} for dropout in (0.3, 0.1)), NEURAL, WHOLE | {"encoder": "gru", "layers": 1}
+        "dreamrec",
+        tuple({"dropout": dropout} for dropout in (0.3, 0.1)),
+        NEURAL,
+        WHOLE | {"encoder": "gru", "layers": 1},
     ),
     "dreamrec-caser": Row(
         "dreamrec", tuple({"dropout": dropout} for dropout in (0.3, 0.1)), NEURAL, WHOLE | {"encoder": "caser"}

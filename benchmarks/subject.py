@@ -11,8 +11,9 @@ is finished lies in `--work`; the same command goes on from there. Writes benchm
 objects: of every subject the last two photos are held out; a painted picture counts as recognised when its features
 (`personagen.subject.evaluate`, not used in training) lie nearest to the held-out photos of its own subject. Skill: the
 same question asked of the photos that were trained on. The six subjects and the features were chosen on photos alone.
-persons: eight renders of a body in outfits and scenes, with captions; recognised by the colours of the parts of the
-body that the embedded parser finds, nearest to six held-out renders.
+persons: eight renders of a body in outfits and scenes, with captions; recognised by the colours of head, skin and shoes
+that the embedded parser finds, nearest to the held-out renders of the same scene, in a metric of how these colours vary
+with outfit, view and light for sixteen other persons. Skill: each held-out render against the others.
 garments: its product picture and persons who wear it; recognised by its colours among the product pictures.
 """
 
@@ -31,7 +32,17 @@ import numpy as np
 import torch
 from PIL import Image
 from report import RESULTS, cpu, mean_of, write_json, write_report
-from subject_cases import OBJECTS, SCENES, garment_case, garment_distances, person_case, person_features
+from subject_cases import (
+    OBJECTS,
+    SCENES,
+    garment_case,
+    garment_distances,
+    nearest_persons,
+    person_case,
+    person_features,
+    persons,
+    within_persons,
+)
 
 from personagen.images import load_image
 from personagen.subject import SubjectConfig, train_subject
@@ -40,6 +51,7 @@ from personagen.subject.evaluate import features
 from personagen.subject.loaded import load_subjects
 
 HELDOUT, AMONG = 2, 6
+CLASS_IMAGES = 18  # one of every prompt that the embedded model is held to
 PAINT = {"num_inference_steps": 15, "guidance_scale": 3.0}
 Case = tuple[str, str, list[str]]
 """What a subject is called, the preset, and the prompts to paint."""
@@ -130,9 +142,17 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     for at, (name, work) in enumerate(works.items()):
         run = learn(cases[name], work, args.seed, {})
         made = paint(cases[name], work, args.count)
-        if describe is None:
+        if args.part == "garments":
             own, known = garment_distances(made, at), [1.0]
+        elif args.part == "persons":
+            metric = within_persons(args.work)
+            shelves = [gallery @ metric.T for gallery in galleries]
+            seen = np.stack([person_features(Image.fromarray(one)) for one in made]) @ metric.T
+            own = nearest_persons(seen, [i // args.count for i in range(len(made))], shelves, at)
+            scenes = [i % len(SCENES) for i in range(len(shelves[at]))]
+            known = nearest_persons(shelves[at], scenes, shelves, at, itself=True)
         else:
+            assert describe is not None
             own = nearest(np.stack([describe(Image.fromarray(one)) for one in made]), galleries, at)
             known = nearest(described(work / "train", describe), galleries, at)
         said = [prompt for prompt in cases[name][2] for _ in range(args.count)]
@@ -150,7 +170,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def names(args: argparse.Namespace) -> list[str]:
-    return list(OBJECTS) if args.part in ("objects", "drift") else [f"{args.part[:-1]}-{i}" for i in range(AMONG)]
+    if args.part in ("objects", "drift"):
+        return list(OBJECTS)
+    return [f"{args.part[:-1]}-{number}" for number in (persons() if args.part == "persons" else range(AMONG))]
 
 
 def make_case(args: argparse.Namespace, name: str, work: Path) -> Case:
@@ -180,15 +202,25 @@ def sheet(args: argparse.Namespace, rows: list[list[np.ndarray]]) -> None:
 
 def compare_drift(args: argparse.Namespace) -> dict[str, Any]:
     """Train the first subjects with prior preservation and without; how far do unrelated prompts drift?"""
-    found: dict[str, list[float]] = {}
-    for name in names(args)[: args.subjects]:
-        for label, changes in (("without", {}), ("with", {"with_prior_preservation": True, "num_class_images": 12})):
+    kept = {"with_prior_preservation": True, "num_class_images": CLASS_IMAGES}
+    works = [args.work / f"objects-{args.seed}" / name for name in names(args)]
+    for name, work in zip(names(args), works, strict=True):
+        object_case(args.data / name, work)
+    galleries = [described(work / "heldout", features) for work in works]
+    found: dict[str, dict[str, list[float]]] = {"without": {}, "with": {}}
+    for at, name in enumerate(names(args)[: args.subjects]):
+        for label, changes in (("without", {}), ("with", kept)):
             work = args.work / f"drift-{args.seed}" / f"{name}-{label}"
-            run = learn(make_case(args, name, work), work, args.seed, {"max_train_steps": args.steps, **changes})
-            found.setdefault(label, []).append(run["drift"])
-            print(name, label, run, file=sys.stderr, flush=True)
-    ratios = [kept / free for kept, free in zip(found["with"], found["without"], strict=True)]
-    return {"drift": found, "steps": args.steps, "ratio": mean_of(ratios)}
+            case = make_case(args, name, work)
+            run = learn(case, work, args.seed, {"max_train_steps": args.steps, **changes})
+            made = np.stack([features(Image.fromarray(one)) for one in paint(case, work, args.count)])
+            measured = {"drift": run["drift"], "recognised": np.mean(nearest(made, galleries, at)),
+                        "cpu_seconds": run["cpu_seconds"]}  # fmt: skip
+            for key, value in measured.items():
+                found[label].setdefault(key, []).append(round(float(value), 4))
+            print(name, label, measured, file=sys.stderr, flush=True)
+    pairs = zip(found["with"]["drift"], found["without"]["drift"], strict=True)
+    return {**found, "steps": args.steps, "ratio": mean_of([kept / free for kept, free in pairs])}
 
 
 def main() -> None:
@@ -199,7 +231,7 @@ def main() -> None:
     parser.add_argument("--probe", type=Path)
     parser.add_argument("--count", type=int, default=2, help="pictures a prompt")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--subjects", type=int, default=2, help="of drift: how many subjects")
+    parser.add_argument("--subjects", type=int, default=6, help="of drift: how many subjects")
     parser.add_argument("--steps", type=int, default=150, help="of drift: training steps")
     parser.add_argument("--sheets", type=Path, default=Path("runs/sheets"))
     parser.add_argument("--out", type=Path, default=RESULTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from personagen.atelier.body import Body
 from personagen.atelier.captions import person_caption
 from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.atelier.garment import GarmentSpec, random_garment
@@ -22,18 +24,34 @@ from personagen.parser import load_parser
 OBJECTS = ("backpack", "can", "rc_car", "duck_toy", "grey_sloth_plushie", "vase")
 SCENES = {scene: SCENE_PHRASE[scene] for scene in ("beach", "snow", "night city", "park")}
 SIZE = (192, 144)
-TRAIN, HELDOUT = 8, 6
+TRAIN, HELDOUT = 8, 12
 PARTS = (Part.HEAD, Part.SKIN, Part.SHOES)
+STRANGERS = range(100, 116)
 _parser = cache(load_parser)
 
 
-def person_sittings(number: int, *, start: int, count: int) -> list[Sitting]:
-    """Seat one body in several outfits, scenes and views; no studio light is the same."""
-    own = random_sitting(HELDOUT_SEED + 50_000 + number).body
+def body_of(number: int) -> Body:
+    return random_sitting(HELDOUT_SEED + 50_000 + number).body
+
+
+def persons(count: int = 6) -> list[int]:
+    """Number the first persons of whom any two differ in at least two of skin, hair and shoes."""
+    found: list[int] = []
+    look = lambda number: (body_of(number).skin, body_of(number).hair, body_of(number).shoes)
+    number = 0
+    while len(found) < count:
+        if all(sum(a != b for a, b in zip(look(number), look(known), strict=True)) >= 2 for known in found):
+            found.append(number)
+        number += 1
+    return found
+
+
+def person_sittings(number: int, *, start: int, count: int, scenes: Sequence[str]) -> list[Sitting]:
+    """Seat one body in several outfits and views, the scenes in turn; no studio light is the same."""
+    own = body_of(number)
     others = [random_sitting(HELDOUT_SEED + 60_000 + 100 * number + start + i) for i in range(count)]
-    scenes = list(SCENE_PHRASE)
     return [
-        replace(sitting, body=own, scene=scenes[(start + i) % len(scenes)], camera=own_view(sitting, own.height))
+        replace(sitting, body=own, scene=scenes[i % len(scenes)], camera=own_view(sitting, own.height))
         for i, sitting in enumerate(others)
     ]
 
@@ -61,10 +79,11 @@ def write_case(folder: Path, pictures: list[Image.Image], captions: list[str]) -
 
 
 def person_case(number: int, work: Path) -> tuple[str, str, list[str]]:
-    """Write renders of one person; ask for outfits and scenes that were not shown."""
-    for name, start, count in (("train", 0, TRAIN), ("heldout", TRAIN, HELDOUT)):
+    """Write renders of one person; ask for outfits that were not shown, in the scenes of the held-out renders."""
+    every, asked = tuple(SCENE_PHRASE), tuple(SCENES)
+    for name, start, count, scenes in (("train", 0, TRAIN, every), ("heldout", TRAIN, HELDOUT, asked)):
         if not (work / name).exists():
-            sittings = person_sittings(number, start=start, count=count)
+            sittings = person_sittings(number, start=start, count=count, scenes=scenes)
             captions = [person_caption(s.outfit, s.scene).replace("a person", "a {token} person") for s in sittings]
             write_case(work / name, [render(sitting) for sitting in sittings], captions)
     new = [random_sitting(HELDOUT_SEED + 70_000 + 10 * number + i) for i in range(len(SCENES))]
@@ -78,6 +97,39 @@ def person_features(image: Image.Image) -> np.ndarray:
     return np.concatenate(
         [np.median(to_lab(pixels[parts == part]), 0) if (parts == part).any() else np.full(3, 50.0) for part in PARTS]
     )
+
+
+def within_persons(work: Path) -> np.ndarray:
+    """Return the matrix (9, 9) that makes the features of one person in one scene vary alike, of other persons."""
+    file = work / "within.npy"
+    if not file.exists():
+        rows = []
+        for number in STRANGERS:
+            seen = [person_features(render(s)) for s in
+                    person_sittings(number, start=0, count=HELDOUT, scenes=tuple(SCENES))]  # fmt: skip
+            for scene in range(len(SCENES)):
+                same = np.stack(seen[scene :: len(SCENES)])
+                rows += list(same - same.mean(0))
+        freedom = len(rows) * (1 - len(SCENES) / HELDOUT)
+        np.save(file, np.linalg.inv(np.linalg.cholesky(np.stack(rows).T @ np.stack(rows) / freedom)))
+    return np.load(file)
+
+
+def nearest_persons(
+    queries: np.ndarray, scenes: Sequence[int], galleries: list[np.ndarray], own: int, *, itself: bool = False
+) -> list[float]:
+    """Say of each query (N, f) whether it is nearest to the mean of its own held-out renders of the same scene.
+
+    galleries: (HELDOUT, f) a person, scenes in turn. itself: the queries are those of the own gallery, which must not
+    find themselves.
+    """
+    hits = []
+    for i, (query, scene) in enumerate(zip(queries, scenes, strict=True)):
+        places = [[j for j in range(scene, HELDOUT, len(SCENES)) if not (itself and at == own and j == i)]
+                  for at in range(len(galleries))]  # fmt: skip
+        apart = [((query - gallery[rows].mean(0)) ** 2).sum() for gallery, rows in zip(galleries, places, strict=True)]
+        hits.append(float(int(np.argmin(apart)) == own))
+    return hits
 
 
 def garments() -> list[GarmentSpec]:

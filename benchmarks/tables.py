@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 ORDER = (
     "popularity", "markov-last", "markov", "ease", "ease-recency", "sasrec", "gru4rec", "diffrec-paper", "diffrec",
-    "tdiffrec", "ldiffrec", "dreamrec-paper", "dreamrec", "preferdiff", "diffurec", "diqdiff", "ddsr", "maskedids",
+    "tdiffrec", "ldiffrec", "dreamrec-paper", "dreamrec", "dreamrec-gru", "dreamrec-caser", "dreamrec-prefixes",
+    "dreamrec-bidirectional", "dreamrec-tdm", "preferdiff", "diffurec", "diqdiff", "ddsr", "maskedids",
     "countdiff", "countdiff-text",
 )  # fmt: skip
 METRICS = {"recall@10": "Recall@10", "ndcg@10": "NDCG@10", "mrr@10": "MRR@10", "coverage@10": "coverage@10"}

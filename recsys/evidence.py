@@ -22,11 +22,17 @@ class Discount:
     power: float = 0.0
 
 
-def spread_back(table: TransitionTable, history: Tensor, *, discount: Discount) -> Tensor:
-    """Score every item by the rows that `table` has for the recent items of history (B, L): (B, n+1), 0 for nothing."""
+def spread_back(
+    table: TransitionTable, history: Tensor, *, discount: Discount, scale: float = 1.0, out: Tensor | None = None
+) -> Tensor:
+    """Score every item by the rows that `table` has for the recent items of history (B, L): (B, n+1), 0 for nothing.
+
+    All scores are multiplied by `scale`; they are written to `out`, where that is given, whatever was there.
+    """
     recent = history[:, -discount.window :]
-    factors = _weights(recent, discount) / table.degrees[recent].clamp(min=1.0) ** discount.power
-    return table.table().spread(recent, factors, out=torch.zeros(len(history), len(table.starts) - 1).to(factors))
+    factors = scale * _weights(recent, discount) / table.degrees[recent].clamp(min=1.0) ** discount.power
+    out = factors.new_zeros(len(history), len(table.starts) - 1) if out is None else out.zero_()
+    return table.table().spread(recent, factors, out=out)
 
 
 def word_counts(features: Tensor, history: Tensor, *, discount: Discount) -> Tensor:

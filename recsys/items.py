@@ -41,6 +41,7 @@ class ItemTable(nn.Module):
         if (source == "id") != (n_features == 0):
             raise ConfigError(f"items = {source!r} with n_features = {n_features}; 'id' needs 0, the others at least 1")
         self.n_items, self.id_dropout = n_items, id_dropout if source == "both" else 0.0
+        self._kept: tuple[list[tuple[int, int]], tuple[Tensor, Tensor]] | None = None
         self.features: Tensor
         if source != "features":
             self.id_embedding = nn.Parameter(torch.randn(n_items + 1, d) * (d**-0.5 if std is None else std))
@@ -52,6 +53,19 @@ class ItemTable(nn.Module):
 
     def forward(self, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Return embeddings (n+1, d), zero for padding, and biases (n+1,); a generator draws the ids to drop."""
+        if self.training or torch.is_grad_enabled() or generator is not None:
+            return self._table(generator)
+        state = [(tensor.data_ptr(), tensor._version) for tensor in (*self.parameters(), *self.buffers())]
+        if self._kept is None or self._kept[0] != state:
+            self._kept = state, self._table(None)
+        return self._kept[1]
+
+    def train(self, mode: bool = True) -> "ItemTable":
+        """Switch the mode; a fused optimiser, which leaves no mark on what it changes, works in training mode alone."""
+        self._kept = None if mode else self._kept
+        return super().train(mode)
+
+    def _table(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         parts = []
         if hasattr(self, "id_embedding"):
             parts.append(self._from_ids(generator))

@@ -24,8 +24,6 @@ class Counted:
 
     values: Tensor
     cells: tuple[Tensor, Tensor] | None = None
-    once: bool = False
-    """Added to logits once only: the values may be used up by that, which saves copies of them."""
 
     @classmethod
     def of(cls, seen: Tensor) -> "Counted":
@@ -35,8 +33,7 @@ class Counted:
 
     def add_to(self, logits: Tensor, *, weight: Tensor, kappa: Tensor) -> Tensor:
         """Return logits + weight·log(1 + kappa·s) for logits (N, n+1), weight and kappa (); changes logits."""
-        scaled = self.values.mul_(kappa) if self.once else self.values * kappa
-        said = scaled.log1p_().mul_(weight)
+        said = (self.values * kappa).log1p_().mul_(weight)
         return logits.add_(said) if self.cells is None else logits.index_put_(self.cells, said, accumulate=True)
 
 

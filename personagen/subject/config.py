@@ -46,8 +46,16 @@ PRIOR = [
     "a product photo of gray trousers",
     "a person wearing an orange shirt and white shorts on a beach",
     "a person wearing a purple sweater and a brown skirt in a city at night",
+    "a landscape",
+    "an animal on the grass",
+    "a house by the sea",
+    "a plate of food",
+    "a man and a woman",
+    "a car on a road",
+    "a portrait of a young woman",
+    "a tree",
 ]
-"""What else the embedded model paints, and is to go on painting."""
+"""What else the embedded model paints, and what it is to answer as before."""
 ALIASES = {"network_dim": "rank", "network_alpha": "lora_alpha", "min_snr_gamma": "snr_gamma"}
 """kohya's names of settings, and ours."""
 
@@ -102,12 +110,14 @@ class SubjectConfig:
     num_class_images: int = 32
     prior_prompts: list[str] | None = None
     """More prompts for class pictures, which take turns with class_prompt: what the model is to go on painting. Null:
-    garments and persons in scenes on the embedded model; else none. Captions lie beside the pictures."""
+    garments, persons in scenes and a few other things on the embedded model; else none. Captions lie beside the
+    pictures."""
     prior_target: Literal["image", "base"] | None = None
     """What class pictures are compared with: themselves, as DreamBooth does; or what the base model says of them, which
     keeps it closer at the price of one more forward pass (adapters only). Null: base on the embedded model; else image.
     """
-    prior_loss_weight: float = 1.0
+    prior_loss_weight: float | None = None
+    """Weight of the class beside the subject. Null: 3 with prior_target base on the embedded model, else 1."""
 
     train_unet: Literal["lora", "full", "none"] = "lora"
     """An adapter; the whole UNet (DreamBooth as first published); or nothing but text encoder or new tokens."""
@@ -197,6 +207,7 @@ def resolve(config: SubjectConfig) -> SubjectConfig:
     config = _in_our_names(config)
     full = replace(config, **{key: value for key, value in values.items() if getattr(config, key) is None})
     derived = {
+        "prior_loss_weight": 3.0 if embedded and full.prior_target == "base" else 1.0,
         "lora_alpha": full.rank,
         "text_encoder_lr": full.learning_rate,
         "validation_prompt": full.instance_prompt,

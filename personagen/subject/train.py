@@ -116,7 +116,7 @@ class Learner:
 
     def rows(self, step: int) -> list[Row]:
         """Draw the subject's rows of a step and, with prior preservation, as many of the class."""
-        n_steps, weight = len(self.schedule.abar), self.config.prior_loss_weight
+        n_steps, weight = len(self.schedule.abar), float(self.config.prior_loss_weight or 0)
         rows = draw_rows(step, self.instance, self.config, n_steps=n_steps, share=1.0)
         if self.config.with_prior_preservation:
             rows += draw_rows(step, self.of_class, self.config, n_steps=n_steps, share=weight, stream=1)

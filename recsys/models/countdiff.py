@@ -52,6 +52,7 @@ KEEP = 200  # as many items taken together with an item are remembered
 CASES, CELLS = 5000, 1e8  # as many cases are stacked on, or fewer where the catalogue is large
 START, KAPPA = (0.5, 0.0, 1.0, 0.5, 0.5), (4.0, 7.0, 3.0, 0.0)  # of w and log kappa, before any fit
 Items = tuple[Tensor, Tensor]
+Evidence = tuple[list[Counted | None], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class CountDiff(nn.Module):
             history, target = history[new], target[new]
         banned = self._banned(history)
         with evaluating(self):
-            evidence, (embedding, bias) = self._evidence(history, often=True), self.net._items()
+            evidence, (embedding, bias) = self._evidence(history), self.net._items()
             condition = self.net._condition(history, embedding)
             t = torch.full((len(history),), self.config.T, device=device)
             query, _ = self._query(torch.zeros_like(condition), t, condition)
@@ -209,8 +210,7 @@ class CountDiff(nn.Module):
 
             def score(history: Tensor, rows: Tensor) -> Tensor:
                 banned = self._banned(history) if exclude_seen else None
-                logs = self._walk(history, seeds[rows], items, c.draws, c.steps, banned)
-                logs -= logs.logsumexp(1, keepdim=True)
+                logs = self._walk(history, seeds[rows], items, c.draws, c.steps, banned).log_softmax(1)
                 return logs if c.draws == 1 else logs.unflatten(0, (-1, c.draws)).logsumexp(1) - math.log(c.draws)
 
             return rank_in_chunks(score, history, k, exclude_seen=exclude_seen)
@@ -259,8 +259,9 @@ class CountDiff(nn.Module):
         condition = self.net._condition(history, embedding).repeat_interleave(draws, dim=0)
         self.counts.table()  # raises where nothing was counted
         base = (bias * w[1]).repeat(len(history), 1)
-        evidence = self._evidence(history) if bool(w[2:].any()) else ([], None)  # before `tune`: the network alone
-        base = self._add(base, evidence, w, self.log_kappa, self.word_weights)
+        if bool(w[2:].any()):  # before `tune` the network is alone
+            self._add_evidence(base, history)
+        base[:, PAD] = -torch.inf
         if self.arrivals.filled:
             likeness = spread_back(self.arrivals, history, discount=self.experts[2][1])
             new = slice(self.n_items + 1 - self.config.new_items, None)
@@ -271,7 +272,8 @@ class CountDiff(nn.Module):
 
         def ask(x: Tensor, t: Tensor) -> Tensor:
             query, seen = self._query(x, t, condition)
-            return torch.addmm(base, (query * w[0] + seen) * self.config.d**-0.5, embedding.T)
+            logits = base if steps == 1 else base.clone()  # asked once, it may be used up
+            return logits.addmm_((query * w[0] + seen) * self.config.d**-0.5, embedding.T)
 
         return last_answer(
             ask, seeds, clean=lambda logits: _mean(logits, embedding), d=self.config.d, draws=draws,
@@ -284,22 +286,30 @@ class CountDiff(nn.Module):
         seen = denoiser.evidence[t].unsqueeze(-1) * x
         return denoiser(x, t, condition) - seen, seen
 
-    def _evidence(self, history: Tensor, *, often: bool = False) -> tuple[list[Counted | None], Tensor | None]:
-        """What every expert says of history (B, L), to be added once or `often`, and the words (B, f) in it."""
+    def _add_evidence(self, logits: Tensor, history: Tensor) -> None:
+        """Add what the experts and the words say of history (B, L) to logits (B, n+1), in place."""
+        room = None  # one for all experts: what is fresh must be paged in
+        for (table, discount), weight, log_kappa in zip(self.experts, self.weights[2:], self.log_kappa, strict=False):
+            if table.filled:
+                room = spread_back(table, history, discount=discount, scale=float(log_kappa.exp()), out=room)
+                logits.add_(room.log1p_(), alpha=float(weight))
+        if (words := self._words(history)) is not None:
+            logits.addmm_(self._said(words, self.log_kappa, self.word_weights), self.net.table.features.T)
+
+    def _evidence(self, history: Tensor) -> Evidence:
+        """What every expert says of history (B, L), None where it knows nothing, and the words (B, f) in it."""
 
         def ask(table: TransitionTable, discount: Discount) -> Counted | None:
-            if not table.filled:
-                return None
-            seen = spread_back(table, history, discount=discount)
-            return Counted.of(seen) if often else Counted(seen, once=True)
+            return Counted.of(spread_back(table, history, discount=discount)) if table.filled else None
 
-        words = (
-            word_counts(self.net.table.features, history, discount=self.experts[2][1]) if self.config.words else None
-        )
-        return [ask(*expert) for expert in self.experts], words
+        return [ask(*expert) for expert in self.experts], self._words(history)
+
+    def _words(self, history: Tensor) -> Tensor | None:
+        """The words (B, f) of history (B, L), where items have words."""
+        return word_counts(self.net.table.features, history, discount=self.experts[2][1]) if self.config.words else None
 
     def _add(
-        self, logits: Tensor, evidence: tuple[list[Counted | None], Tensor | None], weights: Tensor, log_kappa: Tensor,
+        self, logits: Tensor, evidence: Evidence, weights: Tensor, log_kappa: Tensor,
         word_weights: Tensor,
     ) -> Tensor:  # fmt: skip
         """Add what the experts and the words say to logits (B, n+1), which change; padding's become -inf."""

@@ -111,13 +111,15 @@ def test_what_was_counted_adds_to_logits_with_the_right_gradients_whether_sparse
         torch.testing.assert_close(one, other)
 
 
-def test_what_is_added_once_adds_the_same():
-    seen = torch.rand(6, 200, generator=torch.Generator().manual_seed(0))
-    weight, kappa = torch.tensor(0.7), torch.tensor(20.0)
-    often, once = Counted(seen.clone()), Counted(seen.clone(), once=True)
-    wanted = weight * torch.log1p(seen * kappa)
-    for counted in (often, often, once):
-        torch.testing.assert_close(counted.add_to(torch.zeros(6, 200), weight=weight, kappa=kappa), wanted)
+def test_ranking_adds_in_place_what_was_fitted():
+    model, history = _model(_sequences()), torch.tensor([[0, 3, 5], [1, 2, 7]])
+    model.weights.copy_(torch.tensor([1.0, 1.0, 0.7, 0.3, 0.2]))
+    numbers = (model.weights, model.log_kappa, model.word_weights)
+    wanted = model._add(torch.zeros(2, N + 1), model._evidence(history), *numbers)
+    found = torch.zeros(2, N + 1)
+    model._add_evidence(found, history)
+    torch.testing.assert_close(found[:, 1:], wanted[:, 1:])
+    assert float(found.abs().max()) > 0.1
 
 
 @pytest.mark.parametrize("order", [1.0, 1.5, 2.0, 4.0])
