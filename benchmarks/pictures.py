@@ -2,6 +2,7 @@
 
     python benchmarks/pictures.py tryon                          # held-out renders
     python benchmarks/pictures.py people --corpus FOLDER         # held-out real pairs, by personagen.photos
+    python benchmarks/pictures.py street --images FOLDER         # held-out street photos, shops' garments, found masks
     python benchmarks/pictures.py text2image --probe FOLDER      # probe: benchmarks/probe.py
     python benchmarks/pictures.py personalisation --probe FOLDER
 
@@ -11,6 +12,7 @@ Each writes ``benchmarks/results/pictures-NAME.json`` and, for looking at, a con
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import time
 from collections.abc import Callable
@@ -29,14 +31,24 @@ from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import LABEL, Render, render_garment, render_person
 from personagen.atelier.vocabulary import COLOURS, KINDS, REGION
+from personagen.catalog import KIND_OF_LABEL
+from personagen.cutout import garment_on_white
 from personagen.evaluate import (
+    colour_distance,
+    garment_region,
     permutation_test,
     region_features,
     retrieval_ranks,
     ssim_in_box,
     takes_the_colours,
 )
+from personagen.images import fit, load_image
+from personagen.masks import Part, parts_from_parsing, split_skin
 from personagen.models import load_text2image, load_tryon
+from personagen.outfit import Piece, wear_outfit
+from personagen.parser import ParserMasker, load_parser
+from personagen.photos import DROPPED_LABELS, is_heldout
+from recsys.errors import DataError
 
 SIZE = (192, 144)
 Case = tuple[Sitting, GarmentSpec, list[GarmentSpec]]
@@ -166,6 +178,88 @@ def people(args: argparse.Namespace) -> dict:
     return {"given_nearer_than_swapped": mean_of(own), "swapped_in_nearer_than_own": mean_of(other)}
 
 
+SHORT_SLEEVES = {"T-Shirt", "Polo", "Top"}
+LONG, BARE = 0.05, 0.10
+"""Bare arms as a share of the clothes above the waist: below the first sleeves are long, from the second arms show."""
+
+
+def street(args: argparse.Namespace) -> dict:
+    """Held-out street photos and shops' garment photos, masks found by the parser: what `tryon wear` gives a newcomer.
+
+    Colours and swap test as for `people`. Long to short: of persons in long sleeves who are given a short-sleeved top,
+    how many show their arms afterwards, as the parser reads the result.
+    """
+    pipe, parse, columns = load_tryon(args.model), load_parser(), []
+    pipe.set_progress_bar_config(disable=True)
+    masker, shelf = ParserMasker(parse), _shop_garments(args.images)
+    labels = json.loads((args.images / "people" / "labels.json").read_text())
+    files = [f for f in sorted((args.images / "people" / "photos").glob("*.jpg")) if is_heldout(f"people/{f.stem}")]
+    found: dict[str, list[float]] = {k: [] for k in ("own", "other", "same", "bared", "bare_before", "seconds")}
+    refused = 0
+    for at, file in enumerate(np.random.default_rng(0).permutation(np.array(files))[: args.n]):
+        rng, photo = np.random.default_rng(at), load_image(file)
+        region = ("upper", "upper", "upper", "lower", "dress")[at % 5]
+        label, garment, swap = _two_garments(shelf[region], rng)
+        try:
+            mask = masker(photo, region)
+        except DataError:
+            refused += 1
+            continue
+        start = time.process_time()
+        dressed = [wear_outfit(pipe, photo, [Piece(Image.fromarray(one), region)], masker, zoom=True,
+                               num_inference_steps=args.steps, guidance_scale=args.guidance,
+                               generator=torch.Generator().manual_seed(at)) for one in (garment, swap)]  # fmt: skip
+        found["seconds"].append((time.process_time() - start) / 2)
+        before, (result, swapped) = np.asarray(photo), (np.asarray(one) for one in dressed)
+        middle = _middle(mask)
+        found["own"].append(float(takes_the_colours(result, middle, garment, [swap])[0]))
+        found["other"].append(float(takes_the_colours(swapped, middle, swap, [garment])[0]))
+        found["same"].append(float(np.array_equal(result[~mask], before[~mask])))
+        true = parts_from_parsing(np.asarray(Image.open(file.parents[1] / "parsing" / f"{file.stem}.png")), labels)
+        if region == "upper" and label in SHORT_SLEEVES and _arms(true) < LONG:
+            found["bared"].append(float(_arms(parse(dressed[0]).parts) >= BARE))
+            found["bare_before"].append(float(_arms(parse(photo).parts) >= BARE))
+        if len(columns) < 16:
+            hole = Image.fromarray(np.where(mask[..., None], 128, before).astype(np.uint8))
+            small = [photo, hole, Image.fromarray(garment), dressed[0], Image.fromarray(swap), dressed[1]]
+            columns.append([np.asarray(fit(one, size=(288, 216))[0]) for one in small])
+    _sheet(columns[:8], args.sheets / "street-1.png")
+    _sheet(columns[8:], args.sheets / "street-2.png")
+    return {"photos": len(found["own"]), "refused": refused, "given_nearer_than_swapped": mean_of(found["own"]),
+            "swapped_in_nearer_than_own": mean_of(found["other"]), "outside_unchanged": mean_of(found["same"]),
+            "long_to_short": {"cases": len(found["bared"]), "arms_show_after": int(sum(found["bared"])),
+                              "arms_read_before": int(sum(found["bare_before"]))},
+            "cpu_seconds_a_picture": round(float(np.median(found["seconds"])), 2)}  # fmt: skip
+
+
+def _shop_garments(images: Path) -> dict[str, list[tuple[str, Path]]]:
+    """Held-out garment photos of adults by the region they cover: their label and file."""
+    shelf: dict[str, list[tuple[str, Path]]] = {"upper": [], "lower": [], "dress": []}
+    with (images / "garments" / "garments.csv").open(newline="") as table:
+        for entry in csv.DictReader(table):
+            label = entry["label"].lower()
+            region = REGION.get(KIND_OF_LABEL.get(label, label))
+            usable = entry["kids"] == "False" and entry["label"] not in DROPPED_LABELS
+            if usable and region is not None and is_heldout(f"sender/{entry['sender_id']}"):
+                shelf[region].append((entry["label"], images / "garments" / "images" / entry["file"]))
+    return shelf
+
+
+def _two_garments(shelf: list[tuple[str, Path]], rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray]:
+    """Draw two of unlike colours, cut out on white: the label of the first, and both (H, W, 3)."""
+    while True:
+        (label, first), (_, second) = (shelf[i] for i in rng.choice(len(shelf), 2, replace=False))
+        one, two = (np.asarray(garment_on_white(load_image(f), size=(384, 288))[0]) for f in (first, second))
+        if colour_distance(one[garment_region(one)], two[garment_region(two)]) > 10:
+            return label, one, two
+
+
+def _arms(parts: np.ndarray) -> float:
+    """Bare arms as a share of the clothes above the waist."""
+    clothes = np.isin(parts, (Part.UPPER, Part.OUTER, Part.DRESS)).sum()
+    return float(split_skin(parts)[0].sum() / max(1, clothes))
+
+
 def text2image(args: argparse.Namespace) -> dict:
     """Generate from held-out captions; a probe trained on renders reads the words back."""
     from probe import agreement, load, read
@@ -247,7 +341,7 @@ def _agreement(pictures: list[dict[str, str]], taste: dict[str, dict[str, float]
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict]] = {
-    "tryon": tryon, "people": people, "text2image": text2image, "personalisation": personalisation,
+    "tryon": tryon, "people": people, "street": street, "text2image": text2image, "personalisation": personalisation,
 }  # fmt: skip
 
 
@@ -259,6 +353,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=2.0, help="2 for text2image, 1.5 with 8 steps for try-on")
     parser.add_argument("--corpus", type=Path)
+    parser.add_argument("--images", type=Path, help="folder that holds people/ and garments/")
     parser.add_argument("--probe", type=Path)
     parser.add_argument("--sheets", type=Path, default=Path("runs/sheets"))
     parser.add_argument("--out", type=Path, default=RESULTS)

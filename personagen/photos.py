@@ -23,6 +23,7 @@ from .catalog import KIND_OF_LABEL
 from .colours import measure_colour, to_lab
 from .images import WHITE, dilate, fit, load_image
 from .masks import Part, agnostic_mask, components, layers_from_parts, parts_from_parsing, split_skin
+from .tryon_pictures import frame
 
 _CCP_KINDS = {
     "t-shirt": "t-shirt top",
@@ -54,12 +55,13 @@ def is_heldout(key: str) -> bool:
 
 
 def write_people_corpus(
-    images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None
+    images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None, zoom: bool = False
 ) -> int:
     """Write try-on pairs from the parsed street photos: one for each usable garment. Returns their number.
 
     images_root: the folder that holds `people/photos`, `people/parsing` and `people/labels.json`. size: (H, W).
-    limit: stop after so many photos. Raises DataError when the photos are not there.
+    limit: stop after so many photos. zoom: show the mask's surroundings, as `TryOnPipeline` does with zoom, instead of
+    the whole photo. Raises DataError when the photos are not there.
     """
     people = Path(images_root) / "people"
     if not (people / "labels.json").is_file():
@@ -69,7 +71,9 @@ def write_people_corpus(
     labels = json.loads((people / "labels.json").read_text())
     files = sorted((people / "photos").glob("*.jpg"))[:limit]
     pairs = [
-        pair for file in files for pair in photo_pairs(file, people / "parsing" / f"{file.stem}.png", labels, size=size)
+        pair
+        for file in files
+        for pair in photo_pairs(file, people / "parsing" / f"{file.stem}.png", labels, size=size, zoom=zoom)
     ]
     if not pairs:
         raise DataError(
@@ -85,7 +89,9 @@ def write_people_corpus(
     return len(pairs)
 
 
-def photo_pairs(photo: Path, parsing: Path, labels: list[str], *, size: tuple[int, int]) -> Iterator[Pair]:
+def photo_pairs(
+    photo: Path, parsing: Path, labels: list[str], *, size: tuple[int, int], zoom: bool = False
+) -> Iterator[Pair]:
     """Yield the try-on pairs of one photo: upper body, dress, lower body, where a garment is whole enough.
 
     Nothing where the head is not marked, since its face could not be hidden. Raises DataError when the sizes differ.
@@ -100,14 +106,11 @@ def photo_pairs(photo: Path, parsing: Path, labels: list[str], *, size: tuple[in
     worn = worn_garments(values, labels)
     colours = {kind: cloth_colour(np.asarray(image), label) for kind, label in worn.items()}
     caption = _person_caption(colours)
-    safe, _ = fit(hide_face(image, head), size=size, fill="edge")
-    small = np.asarray(
-        fit(Image.fromarray(parts), size=size, fill=int(Part.BACKGROUND), resample=Image.Resampling.NEAREST)[0]
-    )
+    safe = hide_face(image, head)
     for kind, label in worn.items():
         if label.sum() < 0.6 * layers_from_parts(parts, kind=kind).garment.sum():
             continue  # most of what would be repainted is another garment, such as a coat over the dress
-        mask = agnostic_mask(layers_from_parts(small, kind=kind))
+        person, mask = _framed(safe, parts, kind, size=size, zoom=zoom)
         row = {
             "caption": caption,
             "garment_caption": f"a photo of {noun_phrase(kind, colours[kind])}",
@@ -118,7 +121,21 @@ def photo_pairs(photo: Path, parsing: Path, labels: list[str], *, size: tuple[in
             "source": f"people/{photo.stem}",
             "split": "heldout" if is_heldout(f"people/{photo.stem}") else "train",
         }
-        yield Pair(np.asarray(safe), np.asarray(cut_out(image, label, size=size)), mask, row)
+        yield Pair(person, np.asarray(cut_out(image, label, size=size)), mask, row)
+
+
+def _framed(
+    photo: Image.Image, parts: np.ndarray, kind: str, *, size: tuple[int, int], zoom: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The photo (H, W, 3) and what to repaint of it (H, W), as the model sees them: whole, or close to the mask."""
+    flat = {"fill": int(Part.BACKGROUND), "resample": Image.Resampling.NEAREST}
+    if not zoom:
+        small = np.asarray(fit(Image.fromarray(parts), size=size, **flat)[0])
+        return np.asarray(fit(photo, size=size, fill="edge")[0]), agnostic_mask(layers_from_parts(small, kind=kind))
+    mask = agnostic_mask(layers_from_parts(parts, kind=kind))
+    box = frame(mask, size=size)
+    marked = fit(Image.fromarray(mask.astype(np.uint8)).crop(box), size=size, **flat)[0]
+    return np.asarray(fit(photo.crop(box), size=size, fill="edge")[0]), np.asarray(marked) > 0
 
 
 def worn_garments(values: np.ndarray, labels: list[str]) -> dict[str, np.ndarray]:

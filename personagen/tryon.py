@@ -34,7 +34,7 @@ from recsys.errors import ConfigError, ModelError
 
 from .drape import drape
 from .tryon_attention import set_cross_attention
-from .tryon_fast import FastMode, GarmentMemory, plan_steps
+from .tryon_fast import FastMode, GarmentMemory, extrapolate, plan_steps
 from .tryon_pictures import Prepared, as_type, finish, prepare
 
 VARIANTS = ("corrected", "plain")
@@ -273,7 +273,7 @@ class TryOnPipeline(DiffusionPipeline):
     ) -> Tensor:
         """Run the scheduler's timesteps from noise; return the person half of the latents (B, C, h, w)."""
         plan = plan_steps(len(self.scheduler.timesteps), fast, guided=guidance_scale != 1)
-        lead = torch.zeros_like(latents)  # of what is guided over what is not
+        leads: list[tuple[int, Tensor]] = []  # of what is guided over what is not, in the last two such steps
         with GarmentMemory(self.unet) if any(step.reuse for step in plan) else nullcontext() as memory:
             for i, (t, step) in enumerate(zip(self.scheduler.timesteps, plan, strict=True)):
                 sample = self.scheduler.scale_model_input(latents, t)
@@ -281,9 +281,9 @@ class TryOnPipeline(DiffusionPipeline):
                     memory.mode = "reuse" if step.reuse else "record"
                 output, without = self._predict(sample, t, known, both=step.guided, alone=step.reuse)
                 if without is not None:
-                    lead = output - without
+                    leads = [*leads[-1:], (i, output - without)]
                 if step.guided or step.led:
-                    output = output + (guidance_scale - 1) * lead
+                    output = output + (guidance_scale - 1) * extrapolate(leads, i)
                 latents = self.scheduler.step(output, t, latents, **step_settings).prev_sample
                 if callback is not None:
                     latents = (callback(self, i, t, {"latents": latents}) or {}).pop("latents", latents)

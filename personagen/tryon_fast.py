@@ -1,7 +1,7 @@
 """Faster try-on: compute the unguided row and the garment half only now and then.
 
-Guidance in a part of the steps: Kynkäänniemi et al., arXiv 2404.07724; in between, what guidance added last is added
-again. Remembering the garment half is ours: in the
+Guidance in a part of the steps: Kynkäänniemi et al., arXiv 2404.07724; in between, what guidance adds is extrapolated.
+Remembering the garment half is ours: in the
 corrected variant that half is the clean garment at every step, so inside the UNet it changes only through the time
 embedding and what it reads of the person. Between two refreshes the UNet runs on the person half alone and takes from
 the last full run what reached across: keys and values of the garment (attention), its mean and variance (group
@@ -28,9 +28,9 @@ class FastMode:
     guide_from: float = 0.0
     guide_to: float = 1.0
     """Steps are guided from this share of them to that one (0..1, from noise to picture)."""
-    guide_every: int = 3
-    """Of these, every so many, 1..100, run with and without the garment; the others add what guidance added last."""
-    refresh: int = 3
+    guide_every: int = 4
+    """Of these, every so many, 1..100, run with and without the garment; for the others guidance is extrapolated."""
+    refresh: int = 1
     """The garment half is computed in every so many steps, 1..100; 1 computes it always."""
 
     def __post_init__(self) -> None:
@@ -66,6 +66,19 @@ def plan_steps(count: int, fast: FastMode | None, *, guided: bool) -> list[Plann
         plan.append(PlannedStep(here, reuse, led=within and not here))
         age, rows = (age + 1, rows) if reuse else (1, here)
     return plan
+
+
+def extrapolate(leads: list[tuple[int, Tensor]], at: int) -> Tensor:
+    """What guidance adds in step `at` by what it added in earlier steps, the newest last: half way to a straight line.
+
+    Raises ConfigError when it was never computed.
+    """
+    if not leads:
+        raise ConfigError(f"Step {at} is to be led, but none before it was guided; plan a guided step first.")
+    (last, newest), (first, older) = leads[-1], leads[-2] if len(leads) > 1 else leads[-1]
+    if last == first:
+        return newest
+    return newest + 0.5 * (at - last) / (last - first) * (newest - older)
 
 
 class GarmentMemory:

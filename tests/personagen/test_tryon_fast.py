@@ -9,7 +9,7 @@ import torch
 from personagen.models.base import load_tryon_base
 from personagen.tryon_attention import set_cross_attention
 from personagen.tryon_config import BaseConfig
-from personagen.tryon_fast import FastMode, GarmentMemory, plan_steps
+from personagen.tryon_fast import FastMode, GarmentMemory, extrapolate, plan_steps
 from recsys.errors import ConfigError
 from tests.personagen.sd15 import tiny_unet, write_base
 from tests.personagen.test_tryon_base import mask, picture, seeded
@@ -74,3 +74,12 @@ def test_what_cannot_work_is_refused(pipe):
         pipe(picture(), picture(1), mask(), height=72, fast=FastMode(0, 1, 1, 2))
     plain = pipe(picture(), picture(1), mask(), variant="plain", fast=FastMode(0, 0.5, 1, 1), num_inference_steps=2)
     assert np.asarray(plain.images[0]).shape == (64, 64, 3)
+
+
+def test_guidance_in_between_is_extrapolated_half_way():
+    one, two = torch.full((1, 2), 4.0), torch.full((1, 2), 2.0)
+    assert torch.equal(extrapolate([(0, one)], 3), one)
+    assert torch.equal(extrapolate([(0, one), (4, two)], 4), two)
+    assert torch.equal(extrapolate([(0, one), (4, two)], 6), torch.full((1, 2), 1.5))
+    with pytest.raises(ConfigError, match="guided step first"):
+        extrapolate([], 2)
