@@ -12,8 +12,8 @@ objects: of every subject the last two photos are held out; a painted picture co
 (`personagen.subject.evaluate`, not used in training) lie nearest to the held-out photos of its own subject. Skill: the
 same question asked of the photos that were trained on. The six subjects and the features were chosen on photos alone.
 persons: eight renders of a body in outfits and scenes, with captions; recognised by the colours of head, skin and shoes
-that the embedded parser finds, nearest to the held-out renders of the same scene, in a metric of how these colours vary
-with outfit, view and light for sixteen other persons. Skill: each held-out render against the others.
+that the embedded parser finds, each in units of its spread over other persons' renders, nearest to held-out renders.
+The six are the first who differ in two of skin, hair and shoes.
 garments: its product picture and persons who wear it; recognised by its colours among the product pictures.
 """
 
@@ -37,11 +37,10 @@ from subject_cases import (
     SCENES,
     garment_case,
     garment_distances,
-    nearest_persons,
     person_case,
     person_features,
+    person_spread,
     persons,
-    within_persons,
 )
 
 from personagen.images import load_image
@@ -132,27 +131,24 @@ def ceiling(args: argparse.Namespace) -> dict[str, float]:
     return {} if args.probe is None else json.loads((args.probe / "probe.json").read_text())["heldout_agreement"]
 
 
+def scaled_persons(work: Path) -> Callable[[Image.Image], np.ndarray]:
+    spread = person_spread(work)
+    return lambda image: person_features(image) / spread
+
+
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Train, paint and judge every subject of a part."""
     works = {name: args.work / f"{args.part}-{args.seed}" / name for name in names(args)}
     cases = {name: make_case(args, name, work) for name, work in works.items()}
-    describe = {"objects": features, "persons": person_features}.get(args.part)
+    describe = {"objects": lambda _: features, "persons": scaled_persons}.get(args.part, lambda _: None)(args.work)
     galleries = [] if describe is None else [described(work / "heldout", describe) for work in works.values()]
     hits, skill, read, runs = [], [], {}, {}
     for at, (name, work) in enumerate(works.items()):
         run = learn(cases[name], work, args.seed, {})
         made = paint(cases[name], work, args.count)
-        if args.part == "garments":
+        if describe is None:
             own, known = garment_distances(made, at), [1.0]
-        elif args.part == "persons":
-            metric = within_persons(args.work)
-            shelves = [gallery @ metric.T for gallery in galleries]
-            seen = np.stack([person_features(Image.fromarray(one)) for one in made]) @ metric.T
-            own = nearest_persons(seen, [i // args.count for i in range(len(made))], shelves, at)
-            scenes = [i % len(SCENES) for i in range(len(shelves[at]))]
-            known = nearest_persons(shelves[at], scenes, shelves, at, itself=True)
         else:
-            assert describe is not None
             own = nearest(np.stack([describe(Image.fromarray(one)) for one in made]), galleries, at)
             known = nearest(described(work / "train", describe), galleries, at)
         said = [prompt for prompt in cases[name][2] for _ in range(args.count)]

@@ -99,37 +99,17 @@ def person_features(image: Image.Image) -> np.ndarray:
     )
 
 
-def within_persons(work: Path) -> np.ndarray:
-    """Return the matrix (9, 9) that makes the features of one person in one scene vary alike, of other persons."""
-    file = work / "within.npy"
+def person_spread(work: Path) -> np.ndarray:
+    """How much each feature (9,) varies between renders of one person in one scene, over other persons."""
+    file = work / "spread.npy"
     if not file.exists():
-        rows = []
+        variances = []
         for number in STRANGERS:
-            seen = [person_features(render(s)) for s in
-                    person_sittings(number, start=0, count=HELDOUT, scenes=tuple(SCENES))]  # fmt: skip
-            for scene in range(len(SCENES)):
-                same = np.stack(seen[scene :: len(SCENES)])
-                rows += list(same - same.mean(0))
-        freedom = len(rows) * (1 - len(SCENES) / HELDOUT)
-        np.save(file, np.linalg.inv(np.linalg.cholesky(np.stack(rows).T @ np.stack(rows) / freedom)))
+            sittings = person_sittings(number, start=0, count=HELDOUT, scenes=tuple(SCENES))
+            seen = np.stack([person_features(render(sitting)) for sitting in sittings])
+            variances += [seen[scene :: len(SCENES)].var(0, ddof=1) for scene in range(len(SCENES))]
+        np.save(file, np.sqrt(np.mean(variances, 0)))
     return np.load(file)
-
-
-def nearest_persons(
-    queries: np.ndarray, scenes: Sequence[int], galleries: list[np.ndarray], own: int, *, itself: bool = False
-) -> list[float]:
-    """Say of each query (N, f) whether it is nearest to the mean of its own held-out renders of the same scene.
-
-    galleries: (HELDOUT, f) a person, scenes in turn. itself: the queries are those of the own gallery, which must not
-    find themselves.
-    """
-    hits = []
-    for i, (query, scene) in enumerate(zip(queries, scenes, strict=True)):
-        places = [[j for j in range(scene, HELDOUT, len(SCENES)) if not (itself and at == own and j == i)]
-                  for at in range(len(galleries))]  # fmt: skip
-        apart = [((query - gallery[rows].mean(0)) ** 2).sum() for gallery, rows in zip(galleries, places, strict=True)]
-        hits.append(float(int(np.argmin(apart)) == own))
-    return hits
 
 
 def garments() -> list[GarmentSpec]:
