@@ -179,7 +179,7 @@ def trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: P
     loop = {key.removeprefix("train."): value for key, value in settings.items() if key.startswith("train.")}
     torch.manual_seed(seed)
     if row.texts:
-        model = _with_texts(build, config, split, own)
+        model = with_texts(build, config, split, own)
     else:
         model = build(config(n_items=split.n_items, **own))
     begin = time.process_time()
@@ -218,7 +218,7 @@ def _note_epoch(path: Path, step: Step) -> None:
     write_json(path, [*kept, {"step": step.step, "epoch": step.epoch, "loss": step.losses["loss"], CHOSEN_BY: figure}])
 
 
-def _with_texts(build: Any, config: Any, split: Split, own: dict[str, Any]) -> Any:
+def with_texts(build: Any, config: Any, split: Split, own: dict[str, Any]) -> Any:
     """Build a model that knows items by id and by text."""
     texts = split.item_names or ()
     features = _described(texts)

@@ -54,12 +54,15 @@ class Transitions:
         if self.dense is not None:
             bags = torch.searchsorted(rows, torch.arange(len(items), device=items.device))
             return out.add_(F.embedding_bag(sources, self.dense, bags, mode="sum", per_sample_weights=factor.float()))
-        lengths = self.starts[sources + 1] - self.starts[sources]
-        within = torch.arange(int(lengths.sum()), device=items.device)
-        within = within - torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
-        entry = torch.repeat_interleave(self.starts[sources], lengths) + within
-        cells = torch.repeat_interleave(rows, lengths) * out.shape[1] + self.follows[entry]
-        values = torch.repeat_interleave(factor, lengths) * self.weights[entry]
+        first, lengths = self.starts[sources], self.starts[sources + 1] - self.starts[sources]
+        total, before = int(lengths.sum()), lengths.cumsum(0) - lengths
+
+        def each(values: Tensor) -> Tensor:
+            return torch.repeat_interleave(values, lengths, output_size=total)
+
+        entry = each(first - before).add_(torch.arange(total, device=items.device))
+        cells = each(rows * out.shape[1]).add_(self.follows.index_select(0, entry))
+        values = each(factor).mul_(self.weights.index_select(0, entry))
         out.view(-1).index_add_(0, cells, values.to(out.dtype))
         return out
 
