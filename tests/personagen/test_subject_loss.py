@@ -246,3 +246,12 @@ def test_gradients_that_stay_non_finite_stop_the_run(tmp_path):
         for _ in range(9):
             made.advance()
     assert torch.equal(made.parameters[1], kept)
+
+
+def test_the_embedded_model_is_held_to_its_own_answers_and_others_to_their_pictures():
+    embedded = resolve(SubjectConfig(instance_data_dir="x", name="dog"))
+    assert (embedded.prior_target, embedded.prior_loss_weight) == ("base", 3.0)
+    other = resolve(SubjectConfig(instance_data_dir="x", name="dog", pretrained_model_name_or_path="sd15"))
+    assert (other.prior_target, other.prior_loss_weight) == ("image", 1.0)
+    chosen = resolve(SubjectConfig(instance_data_dir="x", name="dog", prior_target="image"))
+    assert (chosen.prior_target, chosen.prior_loss_weight) == ("image", 1.0)
