@@ -28,7 +28,7 @@ class FastMode:
     guide_from: float = 0.0
     guide_to: float = 1.0
     """Steps are guided from this share of them to that one (0..1, from noise to picture)."""
-    guide_every: int = 4
+    guide_every: int = 5
     """Of these, every so many, 1..100, run with and without the garment; for the others guidance is extrapolated."""
     refresh: int = 1
     """The garment half is computed in every so many steps, 1..100; 1 computes it always."""
