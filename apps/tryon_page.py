@@ -190,6 +190,7 @@ def _dress(
         pieces = [Piece(garment_on_white(piece.image, size=size)[0], piece.kind) for piece in pieces]
     image = wear_outfit(
         pipeline, person, pieces, pick, num_inference_steps=steps, guidance_scale=guidance,
+        ground=masker(1.0).ground(person),
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
     told = {"Steps": str(steps), "CFG scale": f"{guidance:g}", "Seed": str(seed),

@@ -5,6 +5,8 @@ shift. The try-on network sees the guess instead of a grey hole, so colours and 
 what is left to learn is local: limbs, background, folds and edges.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,24 +32,50 @@ def drape(person: Tensor, mask: Tensor, garment: Tensor) -> Tensor:
             "together; give all three at one size."
         )
     inside = mask >= 0.5
-    cloth = (garment < WHITE).any(dim=1, keepdim=True)
-    laid = torch.stack([_lay(*parts) for parts in zip(garment, cloth, inside)])
-    return torch.where(inside, laid, person)
+    pictures = []
+    for one, cloth, where in zip(garment, cloth_of(garment), inside, strict=True):
+        how = laid(cloth, where)
+        pictures.append(torch.zeros_like(one) if how is None else how.lay(one, inside=where)[0])
+    return torch.where(inside, torch.stack(pictures), person)
 
 
-def _lay(garment: Tensor, cloth: Tensor, inside: Tensor) -> Tensor:
-    """Move one garment (3, H, W), cloth (1, H, W), to where `inside` (1, H, W) is; grey where it does not reach."""
+def cloth_of(garment: Tensor) -> Tensor:
+    """Tell cloth from ground in garments (..., 3, H, W) in [-1, 1] on white: bool (..., 1, H, W)."""
+    return (garment < WHITE).any(dim=-3, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Laid:
+    """How a garment's picture is moved: scaled, and its upper part put where that of the mask is; in pixels."""
+
+    scale: float
+    source: tuple[float, float]
+    """Row of the top, and column of the centre, of the upper part of the garment."""
+    target: tuple[float, float]
+    """The same of what is repainted."""
+    cloth: Tensor
+
+    def back(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Columns and rows of the garment's picture that come to columns x and rows y."""
+        return (x - self.target[1]) / self.scale + self.source[1], (y - self.target[0]) / self.scale + self.source[0]
+
+    def lay(self, garment: Tensor, *, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """Move a garment (3, H, W): its pixels, 0 where it does not reach, and where it does, (1, H, W) float."""
+        height, width = garment.shape[1:]
+        x, y = self.back(*(torch.arange(side, device=garment.device) + 0.5 for side in (width, height)))
+        grid = torch.stack(torch.meshgrid(x / width * 2 - 1, y / height * 2 - 1, indexing="xy"), dim=-1)
+        source = torch.cat([garment, self.cloth.to(garment)]).unsqueeze(0)
+        moved = F.grid_sample(source, grid.unsqueeze(0).to(garment), align_corners=False)[0]
+        reaches = (moved[3:] > 0.5) & inside
+        return torch.where(moved[3:] > 0.5, moved[:3], torch.zeros_like(garment)), reaches.to(garment)
+
+
+def laid(cloth: Tensor, inside: Tensor) -> Laid | None:
+    """Find how a garment's cloth (1, H, W) is laid into `inside` (1, H, W); None where one of them is empty."""
     if not cloth.any() or not inside.any():
-        return torch.zeros_like(garment)
+        return None
     (top, centre, width), (to_top, to_centre, to_width) = _upper_part(cloth[0]), _upper_part(inside[0])
-    height, columns = garment.shape[1:]
-    scale = to_width / width
-    y = (torch.arange(height, device=garment.device) + 0.5 - to_top) / scale + top
-    x = (torch.arange(columns, device=garment.device) + 0.5 - to_centre) / scale + centre
-    grid = torch.stack(torch.meshgrid(x / columns * 2 - 1, y / height * 2 - 1, indexing="xy"), dim=-1)
-    source = torch.cat([garment, cloth.to(garment)]).unsqueeze(0)
-    moved = F.grid_sample(source, grid.unsqueeze(0).to(garment), align_corners=False)[0]
-    return torch.where(moved[3:] > 0.5, moved[:3], torch.zeros_like(garment))
+    return Laid(to_width / width, (top, centre), (to_top, to_centre), cloth)
 
 
 def _upper_part(marked: Tensor) -> tuple[int, float, int]:

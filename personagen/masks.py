@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -42,6 +42,13 @@ class AutoMasker(Protocol):
     """Finds the pixels of a photo to repaint for a garment of `kind`; returns bool (H, W), 1 = repaint."""
 
     def __call__(self, person: Image.Image, kind: str) -> np.ndarray: ...
+
+
+@runtime_checkable
+class Grounded(Protocol):
+    """Marks what of a photo shows neither the person nor what is worn."""
+
+    def ground(self, person: Image.Image) -> np.ndarray: ...
 
 
 class Part(IntEnum):

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
 from recsys.errors import ConfigError
 
-from .masks import AutoMasker, region_of
+from .masks import AutoMasker, Grounded, region_of
 from .tryon_fast import FastMode
 
 ORDER = ("dress", "lower", "upper", "outer")
@@ -46,14 +47,18 @@ def wear_outfit(
     guidance_scale: float = 2.5,
     fast: FastMode | None = None,
     zoom: bool = False,
+    ground: np.ndarray | None = None,
     generator: torch.Generator | None = None,
 ) -> Image.Image:
     """Return the photo of `person` with the outfit on, at the photo's own size; what no mask covers is untouched.
 
+    ground: bool (H, W), what of the photo is not the person (`TryOnPipeline`); a masker that can tell is asked for it.
     Masks are found on the photo as given, so a later pass does not depend on how well an earlier one was painted.
     Raises ConfigError on an outfit that cannot be worn, and what masker and pipeline raise.
     """
     worn = person
+    if ground is None and isinstance(masker, Grounded):
+        ground = masker.ground(person)
     for piece in in_order(outfit):
         worn = pipeline(
             worn,
@@ -63,6 +68,7 @@ def wear_outfit(
             guidance_scale=guidance_scale,
             fast=fast,
             zoom=zoom,
+            ground=ground,
             generator=generator,
         ).images[0]
     return worn

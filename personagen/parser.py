@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from recsys.errors import DataError, ModelError
 
-from .images import Placement, fit, to_tensor
+from .images import Placement, dilate, fit, to_tensor
 from .masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
 
 EMBEDDED = Path(__file__).parent / "models" / "parser"
@@ -151,6 +151,12 @@ class ParserMasker:
                 "photo of one standing person, or a mask of your own."
             )
         return mask
+
+    def ground(self, person: Image.Image) -> np.ndarray:
+        """Mark what is surely neither the person nor worn: bool (H, W), a little away from what may be."""
+        step = max(1, round(0.01 * person.height))
+        worn = self.parser(person).parts != Part.BACKGROUND
+        return ~dilate(worn, up=step, down=step, side=step)
 
 
 def save_parser(model: PersonParser, folder: str | Path) -> Path:

@@ -195,6 +195,8 @@ class TryOnPipeline(DiffusionPipeline):
         fast: FastMode | None = None,
         zoom: bool = False,
         repaint: bool = True,
+        composed: bool | None = None,
+        ground=None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         output_type: str = "pil",
         callback_on_step_end: Callable[..., dict] | None = None,
@@ -207,8 +209,10 @@ class TryOnPipeline(DiffusionPipeline):
         size by padding and cropped back. guidance_scale 1 switches guidance off; eta 0 is DDIM, 1 adds noise as DDPM
         (DDIM scheduler only; left out, the pipeline's own). fast: leaves work out (`FastMode`; its refresh above 1 is
         for the corrected variant). zoom: work on the surroundings of the mask, where the person is small in the photo.
-        repaint: outside the mask the photo's pixels come back exactly. output_type: "pil", "np" (H, W, 3) in [0, 1],
-        "pt" (both need photos of one size), or "latent" (B, C, h, w).
+        repaint: outside the mask the photo's pixels come back exactly. composed: inside it, pixels of the garment, and
+        of what `ground` marks (like mask: the photo without the person), come where the picture agrees with them
+        (`compose`); left out, it is done where the garment is laid over the person.
+        output_type: "pil", "np" (H, W, 3) in [0, 1], "pt" (both need photos of one size), or "latent" (B, C, h, w).
         callback_on_step_end(pipeline, step, timestep, {"latents": latents}) may return replaced latents; what it
         raises stops the run.
         Raises ConfigError on settings, DataError on pictures and masks, ModelError when the model yields non-finite
@@ -222,7 +226,7 @@ class TryOnPipeline(DiffusionPipeline):
         self._check_fast(fast, variant, size)
 
         # 2. Fit photos, garments and masks to the model's size
-        inputs = prepare(person, garment, mask, size=size, zoom=zoom)
+        inputs = prepare(person, garment, mask, size=size, zoom=zoom, ground=ground)
 
         # 3. Encode the masked person and the garment
         known = self._encode_all(inputs)
@@ -237,8 +241,9 @@ class TryOnPipeline(DiffusionPipeline):
         # 5. Decode, repaint and crop back
         if output_type == "latent":
             return ImagePipelineOutput(images=cast(Any, latents))
-        pictures = self._decode(latents)
-        results = [finish(picture, inputs, i, repaint=repaint) for i, picture in enumerate(pictures)]
+        pictures, laid = self._decode(latents), self.config["prefill"] == "garment"
+        mixed = laid if composed is None else composed
+        results = [finish(picture, inputs, i, repaint=repaint, composed=mixed) for i, picture in enumerate(pictures)]
 
         # 6. Hand over in the type asked for
         self._check_safety(results)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recsys.errors import DataError
 
+from .compose import Canvas, Cloth, compose, pixels_of, put_back
 from .images import Placement, fit, picture_list, soft_inside, to_pil, to_tensor, unfit
 from .masks import check_mask, mask_list
 
@@ -27,9 +28,12 @@ class Prepared:
     person: Tensor
     garment: Tensor
     mask: Tensor
+    garments: list[Image.Image]
+    garment_places: list[Placement]
+    ground: Tensor | None
 
 
-def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False) -> Prepared:
+def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False, ground=None) -> Prepared:
     """Fit everything to `size`: the photo with its edge repeated, the garment on white, the mask's padding unmarked.
 
     zoom: show the model the surroundings of the mask (`frame`) instead of the whole photo.
@@ -51,15 +55,25 @@ def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False)
         check_mask(marked)
     frames = [frame(m, size=size) if zoom else (0, 0, m.shape[1], m.shape[0]) for m in masks]
     fitted = [fit(photo.crop(box), size=size, fill="edge") for photo, box in zip(photos, frames)]
+    cells = _cells(masks, frames, size=size)
+    grounds = None if ground is None else mask_list(ground)
+    if grounds is not None and [one.shape for one in grounds * (count // len(grounds))] != [m.shape for m in masks]:
+        raise DataError(f"Grounds of {[one.shape for one in grounds]} do not fit the photos; mark it on those photos.")
+    worn = [fit(picture, size=size) for picture in garments]
+    return Prepared(
+        photos, masks, frames, [place for _, place in fitted], to_tensor([photo for photo, _ in fitted]),
+        to_tensor([picture for picture, _ in worn]), cells, garments, [place for _, place in worn],
+        None if grounds is None else _cells(grounds * (count // len(grounds)), frames, size=size),
+    )  # fmt: skip
+
+
+def _cells(marks: list[np.ndarray], frames: list[tuple[int, int, int, int]], *, size: tuple[int, int]) -> Tensor:
+    """Marks of photos (H, W) at the model's size, (B, 1, h, w) of 0 and 1; what pads a photo is 0."""
     small = [
         fit(Image.fromarray(marked).convert("L").crop(box), size=size, fill=0, resample=Image.Resampling.NEAREST)[0]
-        for marked, box in zip(masks, frames)
+        for marked, box in zip(marks, frames)
     ]
-    cells = torch.stack([torch.from_numpy(np.asarray(m) >= 128) for m in small]).unsqueeze(1).float()
-    worn = to_tensor([fit(picture, size=size)[0] for picture in garments])
-    return Prepared(
-        photos, masks, frames, [place for _, place in fitted], to_tensor([photo for photo, _ in fitted]), worn, cells
-    )
+    return torch.stack([torch.from_numpy(np.asarray(one) >= 128) for one in small]).unsqueeze(1).float()
 
 
 def frame(mask: np.ndarray, *, size: tuple[int, int], share: float = 0.5) -> tuple[int, int, int, int]:
@@ -80,9 +94,10 @@ def frame(mask: np.ndarray, *, size: tuple[int, int], share: float = 0.5) -> tup
     return left, top, right, bottom
 
 
-def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image.Image:
+def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool, composed: bool = False) -> Image.Image:
     """Bring one decoded picture (3, H, W) back to its photo's size and aspect, and repaint there, at full resolution.
 
+    composed: take pixels of garment and photo where the picture agrees with them (`compose`).
     Only the mask's box is worked on, in strips: a photo of 12 megapixels takes some 200 MB.
     """
     left, top, right, bottom = inputs.frames[i]
@@ -93,8 +108,13 @@ def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image
         return canvas
     mask = inputs.masks[i]
     kernel = max(3, (bottom - top) // 50) // 2 * 2 + 1
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    first, last, here, there = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    here, first, there, last = pixels_of(mask)
+    how = None
+    if composed:
+        ground = None if inputs.ground is None else inputs.ground[i]
+        how = compose(picture, inputs.person[i], inputs.garment[i], inputs.mask[i], ground=ground)
+    canvas_of, scale = Canvas(inputs.frames[i], inputs.places[i]), (bottom - top) / inputs.places[i].height
+    cloth = None if how is None else Cloth(inputs.garments[i], inputs.garment_places[i], scale=scale * how.laid.scale)
     for start in range(first, last, STRIP):
         stop = min(start + STRIP, last)
         box = (here, start, there, stop)
@@ -103,6 +123,8 @@ def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image
             to_tensor(canvas.crop(box)),
             to_tensor(result.crop((here - left, start - top, there - left, stop - top))),
         )
+        if how is not None and cloth is not None:
+            new = put_back(new, old, how, cloth, canvas_of, box)
         canvas.paste(to_pil(repaint_pictures(old, new, marked, kernel=kernel))[0], box[:2])
     return canvas
 

@@ -81,7 +81,7 @@ def reference(made: Learner, rows) -> torch.Tensor:
     if not config.with_prior_preservation:
         return error.mean()
     instance, prior = error.chunk(2)
-    return instance.mean() + config.prior_loss_weight * prior.mean()
+    return instance.mean() + float(config.prior_loss_weight or 0) * prior.mean()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
