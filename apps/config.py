@@ -177,6 +177,8 @@ class WearConfig:
     """Leave work out that changes the picture little."""
     zoom: bool = False
     """Work on the surroundings of the mask, where the person is small in the photo."""
+    composed: bool | None = None
+    """Take the garment's own pixels where the picture agrees with them; null: as suits the model (embedded: yes)."""
     steps: int = 8
     """Denoising steps, 1 to 1000."""
     guidance: float = 1.5

@@ -18,7 +18,7 @@ from PIL import Image
 from personagen.cutout import garment_on_white
 from personagen.images import fit, load_image, place, unfit
 from personagen.masks import AutoMasker, check_mask
-from personagen.outfit import Piece, in_order, wear_outfit
+from personagen.outfit import Piece, ground_of, in_order, wear_outfit
 from personagen.parser import ParserMasker, load_parser
 from personagen.provenance import Parameters, versions, write_png
 from recsys.errors import DataError, check_range
@@ -190,7 +190,7 @@ def _dress(
         pieces = [Piece(garment_on_white(piece.image, size=size)[0], piece.kind) for piece in pieces]
     image = wear_outfit(
         pipeline, person, pieces, pick, num_inference_steps=steps, guidance_scale=guidance,
-        ground=masker(1.0).ground(person),
+        ground=ground_of(masker(1.0), person),
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
     told = {"Steps": str(steps), "CFG scale": f"{guidance:g}", "Seed": str(seed),

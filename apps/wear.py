@@ -10,7 +10,7 @@ from personagen.cutout import garment_on_white
 from personagen.images import load_image
 from personagen.masks import AutoMasker, FileMasker, region_of
 from personagen.models import load_tryon
-from personagen.outfit import Piece, in_order, wear_outfit
+from personagen.outfit import Piece, ground_of, in_order, wear_outfit
 from personagen.parser import ParserMasker, load_parser
 from personagen.provenance import Parameters, versions, write_png
 from personagen.tryon_fast import FastMode
@@ -48,6 +48,8 @@ def run(settings: WearConfig) -> int:
         guidance_scale=settings.guidance,
         fast=FastMode() if settings.fast else None,
         zoom=settings.zoom,
+        composed=settings.composed,
+        ground=ground_of(masker, person),
         generator=torch.Generator().manual_seed(settings.seed),
     )
     _write(settings, image, out, [Path(file).name for file in files.values()])

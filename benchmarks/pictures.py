@@ -184,7 +184,7 @@ LONG, BARE = 0.05, 0.10
 
 
 def street(args: argparse.Namespace) -> dict:
-    """Held-out street photos and shops' garment photos, masks found by the parser: what `tryon wear` gives a newcomer.
+    """Held-out street photos and shops' garment photos, masks found by the parser: what `tryon wear --zoom true` does.
 
     Colours and swap test as for `people`. Long to short: of persons in long sleeves who are given a short-sleeved top,
     how many show their arms afterwards, as the parser reads the result.

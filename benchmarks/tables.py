@@ -70,6 +70,12 @@ TRYON: tuple[Measure, ...] = (
      lambda d: _bounded(d["swapped_colours_nearer_to_the_other"])),
     ("people", "real people: colours nearer to the given garment than to a swapped one", "≥ .85",
      lambda d: _bounded(d["given_nearer_than_swapped"])),
+    ("street", "street photos, shops' garments, found masks: colours of the given garment", "≥ .90",
+     lambda d: _bounded(d["given_nearer_than_swapped"])),
+    ("street", "the same, with the garments swapped", "passes", lambda d: _bounded(d["swapped_in_nearer_than_own"])),
+    ("street", "the same: pixels outside the mask unchanged", "1", lambda d: f"{d['outside_unchanged']['mean']:.3f}"),
+    ("street", "the same: long sleeves to short, arms show", "counted",
+     lambda d: f"{d['long_to_short']['arms_show_after']} of {d['long_to_short']['cases']}"),
 )  # fmt: skip
 
 

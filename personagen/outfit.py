@@ -37,6 +37,11 @@ def in_order(outfit: Sequence[Piece]) -> list[Piece]:
     return sorted(outfit, key=lambda piece: ORDER.index(region_of(piece.kind)))
 
 
+def ground_of(masker: AutoMasker, person: Image.Image) -> np.ndarray | None:
+    """What of the photo is not the person, bool (H, W), as far as the masker can tell."""
+    return masker.ground(person) if isinstance(masker, Grounded) else None
+
+
 def wear_outfit(
     pipeline: Any,
     person: Image.Image,
@@ -47,18 +52,23 @@ def wear_outfit(
     guidance_scale: float = 2.5,
     fast: FastMode | None = None,
     zoom: bool = False,
+    composed: bool | None = None,
     ground: np.ndarray | None = None,
     generator: torch.Generator | None = None,
 ) -> Image.Image:
     """Return the photo of `person` with the outfit on, at the photo's own size; what no mask covers is untouched.
 
-    ground: bool (H, W), what of the photo is not the person (`TryOnPipeline`); a masker that can tell is asked for it.
+    composed: take the garment's own pixels where the picture agrees with them; None: for models that are shown the
+    garment laid over the person, as the embedded one is. ground: bool (H, W), what of the photo is not the person; a
+    masker that can tell is asked for it.
     Masks are found on the photo as given, so a later pass does not depend on how well an earlier one was painted.
     Raises ConfigError on an outfit that cannot be worn, and what masker and pipeline raise.
     """
     worn = person
-    if ground is None and isinstance(masker, Grounded):
-        ground = masker.ground(person)
+    if composed is None:
+        composed = pipeline.config.get("prefill") == "garment"
+    if composed and ground is None:
+        ground = ground_of(masker, person)
     for piece in in_order(outfit):
         worn = pipeline(
             worn,
@@ -68,6 +78,7 @@ def wear_outfit(
             guidance_scale=guidance_scale,
             fast=fast,
             zoom=zoom,
+            composed=composed,
             ground=ground,
             generator=generator,
         ).images[0]

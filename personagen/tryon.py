@@ -195,7 +195,7 @@ class TryOnPipeline(DiffusionPipeline):
         fast: FastMode | None = None,
         zoom: bool = False,
         repaint: bool = True,
-        composed: bool | None = None,
+        composed: bool = False,
         ground=None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         output_type: str = "pil",
@@ -211,7 +211,7 @@ class TryOnPipeline(DiffusionPipeline):
         for the corrected variant). zoom: work on the surroundings of the mask, where the person is small in the photo.
         repaint: outside the mask the photo's pixels come back exactly. composed: inside it, pixels of the garment, and
         of what `ground` marks (like mask: the photo without the person), come where the picture agrees with them
-        (`compose`); left out, it is done where the garment is laid over the person.
+        (`compose`).
         output_type: "pil", "np" (H, W, 3) in [0, 1], "pt" (both need photos of one size), or "latent" (B, C, h, w).
         callback_on_step_end(pipeline, step, timestep, {"latents": latents}) may return replaced latents; what it
         raises stops the run.
@@ -241,9 +241,8 @@ class TryOnPipeline(DiffusionPipeline):
         # 5. Decode, repaint and crop back
         if output_type == "latent":
             return ImagePipelineOutput(images=cast(Any, latents))
-        pictures, laid = self._decode(latents), self.config["prefill"] == "garment"
-        mixed = laid if composed is None else composed
-        results = [finish(picture, inputs, i, repaint=repaint, composed=mixed) for i, picture in enumerate(pictures)]
+        pictures = self._decode(latents)
+        results = [finish(picture, inputs, i, repaint=repaint, composed=composed) for i, picture in enumerate(pictures)]
 
         # 6. Hand over in the type asked for
         self._check_safety(results)

@@ -67,7 +67,8 @@ def test_an_outfit_is_put_on_from_below():
         return SimpleNamespace(images=[Image.new("RGB", person.size, "red" if len(worn) == 1 else "blue")])
 
     photo = picture(10, 8)
-    result = wear_outfit(pipe, photo, pieces, lambda person, kind: np.asarray(person)[..., 0] > 9)
+    masker = lambda person, kind: np.asarray(person)[..., 0] > 9
+    result = wear_outfit(pipe, photo, pieces, masker, composed=False)
     assert np.array_equal(worn[0][1], worn[1][1]) and (worn[1][0] == (255, 0, 0)).all()
     assert np.asarray(result)[0, 0].tolist() == [0, 0, 255]
 
