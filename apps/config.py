@@ -165,8 +165,8 @@ class WearConfig:
     """Parser of body parts: `embedded`, a folder of the parser stage, or of a SegFormer for clothes."""
     mask_expand: float = 1.0
     """How far a mask that is found goes beyond the old garment, 0 to 4."""
-    cut_out: bool = False
-    """Cut garments out of flat-lay or hanger photos first, where that can be trusted."""
+    cut_out: bool = True
+    """Cut garments out of their photos first, where that can be trusted."""
     out: str = "worn.png"
     """PNG to write."""
     model: str = "embedded"

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from personagen.cutout import garment_on_white
 from personagen.images import fit, load_image, place, unfit
 from personagen.masks import AutoMasker, check_mask
-from personagen.outfit import Piece, ground_of, in_order, wear_outfit
+from personagen.outfit import Piece, cut_from_photos, ground_of, in_order, wear_outfit
 from personagen.parser import ParserMasker, load_parser
 from personagen.provenance import Parameters, versions, write_png
 from recsys.errors import DataError, check_range
@@ -186,8 +185,7 @@ def _dress(
     check_range(steps=(steps, 1, 1000), guidance=(guidance, 1, 30), seed=(seed, 0, 2**63 - 1))
     pipeline = Watched(studio.tryon, job.stop.is_set)
     if cut:
-        size = (int(pipeline.config["height"]), int(pipeline.config["width"]))
-        pieces = [Piece(garment_on_white(piece.image, size=size)[0], piece.kind) for piece in pieces]
+        pieces = cut_from_photos(pieces, pipeline)
     image = wear_outfit(
         pipeline, person, pieces, pick, num_inference_steps=steps, guidance_scale=guidance,
         ground=ground_of(masker(1.0), person),

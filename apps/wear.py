@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from PIL import Image
 
-from personagen.cutout import garment_on_white
 from personagen.images import load_image
 from personagen.masks import AutoMasker, FileMasker, region_of
 from personagen.models import load_tryon
-from personagen.outfit import Piece, ground_of, in_order, wear_outfit
+from personagen.outfit import Piece, cut_from_photos, ground_of, in_order, wear_outfit
 from personagen.parser import ParserMasker, load_parser
 from personagen.provenance import Parameters, versions, write_png
 from personagen.tryon_fast import FastMode
@@ -37,8 +36,7 @@ def run(settings: WearConfig) -> int:
     masks = {piece.kind: masker(person, piece.kind) for piece in pieces}  # refuse bad masks before the model is loaded
     pipeline = _pipeline(settings)
     if settings.cut_out:
-        size = (int(pipeline.config["height"]), int(pipeline.config["width"]))
-        pieces = [Piece(garment_on_white(piece.image, size=size)[0], piece.kind) for piece in pieces]
+        pieces = cut_from_photos(pieces, pipeline)
     image = wear_outfit(
         pipeline,
         person,

@@ -10,11 +10,14 @@ from PIL import Image
 
 from recsys.errors import ConfigError
 
+from .cutout import garment_on_white
 from .masks import AutoMasker, Grounded, region_of
 from .tryon_fast import FastMode
 
 ORDER = ("dress", "lower", "upper", "outer")
 """Tops come after what they hang over."""
+FINE = 1024
+"""Rows that a garment is cut out at, about."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,14 @@ def in_order(outfit: Sequence[Piece]) -> list[Piece]:
             "bottom with a dress."
         )
     return sorted(outfit, key=lambda piece: ORDER.index(region_of(piece.kind)))
+
+
+def cut_from_photos(outfit: Sequence[Piece], pipeline: Any) -> list[Piece]:
+    """Put garments on white where they can be cut out of their photos (`cutout`), finely enough for `composed`."""
+    height, width = int(pipeline.config["height"]), int(pipeline.config["width"])
+    finer = max(1, round(FINE / height))
+    size = (finer * height, finer * width)
+    return [Piece(garment_on_white(piece.image, size=size)[0], piece.kind) for piece in outfit]
 
 
 def ground_of(masker: AutoMasker, person: Image.Image) -> np.ndarray | None:
