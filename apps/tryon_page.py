@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from personagen.images import fit, load_image, place, unfit
-from personagen.masks import AutoMasker, check_mask
-from personagen.outfit import Piece, cut_from_photos, ground_of, in_order, wear_outfit
+from personagen.masks import AutoMasker, KnownMasks, check_mask
+from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from personagen.parser import ParserMasker, load_parser
 from personagen.provenance import Parameters, versions, write_png
 from recsys.errors import DataError, check_range
@@ -152,7 +152,7 @@ def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
                 raise DataError("there is no photo of a person; give one")
             pieces, image = read_pieces(garments), load_image(person)
             mask = drawn_mask(drawn, size=(image.height, image.width))
-            pick = _painted_first(mask, pieces[0].kind, masker(float(expand)))
+            pick = KnownMasks({pieces[0].kind: mask}, masker(float(expand)))
             pair = _dress(studio, image, pieces, pick, job, (int(steps), float(guidance), int(seed or 0), cut))
             text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
             yield [status(text, 1.0), *idle, gr.update(value=pair, visible=True)]
@@ -167,15 +167,6 @@ def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
     return wear
 
 
-def _painted_first(mask: np.ndarray, first: str, found: AutoMasker) -> AutoMasker:
-    """Give the painted mask for the first garment's kind, and what is found for the others."""
-
-    def pick(person: Image.Image, kind: str) -> np.ndarray:
-        return mask if kind == first else found(person, kind)
-
-    return pick
-
-
 def _dress(
     studio: Studio, person: Image.Image, pieces: list[Piece], pick: AutoMasker, job: Job,
     settings: tuple[int, float, int, bool],
@@ -188,7 +179,6 @@ def _dress(
         pieces = cut_from_photos(pieces, pipeline)
     image = wear_outfit(
         pipeline, person, pieces, pick, num_inference_steps=steps, guidance_scale=guidance,
-        ground=ground_of(masker(1.0), person),
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
     told = {"Steps": str(steps), "CFG scale": f"{guidance:g}", "Seed": str(seed),

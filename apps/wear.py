@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 
 from personagen.images import load_image
-from personagen.masks import AutoMasker, FileMasker, region_of
+from personagen.masks import AutoMasker, FileMasker, KnownMasks, region_of
 from personagen.models import load_tryon
-from personagen.outfit import Piece, cut_from_photos, ground_of, in_order, wear_outfit
+from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from personagen.parser import ParserMasker, load_parser
 from personagen.provenance import Parameters, versions, write_png
 from personagen.tryon_fast import FastMode
@@ -41,13 +41,12 @@ def run(settings: WearConfig) -> int:
         pipeline,
         person,
         pieces,
-        lambda person, kind: masks[kind],
+        KnownMasks(masks, masker),
         num_inference_steps=settings.steps,
         guidance_scale=settings.guidance,
         fast=FastMode() if settings.fast else None,
         zoom=settings.zoom,
         composed=settings.composed,
-        ground=ground_of(masker, person),
         generator=torch.Generator().manual_seed(settings.seed),
     )
     _write(settings, image, out, [Path(file).name for file in files.values()])

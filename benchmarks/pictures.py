@@ -12,7 +12,6 @@ Each writes ``benchmarks/results/pictures-NAME.json`` and, for looking at, a con
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import time
 from collections.abc import Callable
@@ -31,7 +30,6 @@ from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import LABEL, Render, render_garment, render_person
 from personagen.atelier.vocabulary import COLOURS, KINDS, REGION
-from personagen.catalog import KIND_OF_LABEL
 from personagen.cutout import garment_on_white
 from personagen.evaluate import (
     colour_distance,
@@ -46,8 +44,8 @@ from personagen.images import fit, load_image
 from personagen.masks import Part, parts_from_parsing, split_skin
 from personagen.models import load_text2image, load_tryon
 from personagen.outfit import Piece, wear_outfit
-from personagen.parser import ParserMasker, load_parser
-from personagen.photos import DROPPED_LABELS, is_heldout
+from personagen.parser import Parser, ParserMasker, load_parser
+from personagen.photos import garment_photos, is_heldout
 from recsys.errors import DataError
 
 SIZE = (192, 144)
@@ -189,59 +187,66 @@ def street(args: argparse.Namespace) -> dict:
     Colours and swap test as for `people`. Long to short: of persons in long sleeves who are given a short-sleeved top,
     how many show their arms afterwards, as the parser reads the result.
     """
-    pipe, parse, columns = load_tryon(args.model), load_parser(), []
+    pipe, parse, shelf = load_tryon(args.model), load_parser(), _shop_garments(args.images)
     pipe.set_progress_bar_config(disable=True)
-    masker, shelf = ParserMasker(parse), _shop_garments(args.images)
-    labels = json.loads((args.images / "people" / "labels.json").read_text())
     files = [f for f in sorted((args.images / "people" / "photos").glob("*.jpg")) if is_heldout(f"people/{f.stem}")]
-    found: dict[str, list[float]] = {k: [] for k in ("own", "other", "same", "bared", "bare_before", "seconds")}
-    refused = 0
-    for at, file in enumerate(np.random.default_rng(0).permutation(np.array(files))[: args.n]):
-        rng, photo = np.random.default_rng(at), load_image(file)
-        region = ("upper", "upper", "upper", "lower", "dress")[at % 5]
-        label, garment, swap = _two_garments(shelf[region], rng)
-        try:
-            mask = masker(photo, region)
-        except DataError:
-            refused += 1
-            continue
-        start = time.process_time()
-        dressed = [wear_outfit(pipe, photo, [Piece(Image.fromarray(one), region)], masker, zoom=True,
-                               num_inference_steps=args.steps, guidance_scale=args.guidance,
-                               generator=torch.Generator().manual_seed(at)) for one in (garment, swap)]  # fmt: skip
-        found["seconds"].append((time.process_time() - start) / 2)
-        before, (result, swapped) = np.asarray(photo), (np.asarray(one) for one in dressed)
-        middle = _middle(mask)
-        found["own"].append(float(takes_the_colours(result, middle, garment, [swap])[0]))
-        found["other"].append(float(takes_the_colours(swapped, middle, swap, [garment])[0]))
-        found["same"].append(float(np.array_equal(result[~mask], before[~mask])))
-        true = parts_from_parsing(np.asarray(Image.open(file.parents[1] / "parsing" / f"{file.stem}.png")), labels)
-        if region == "upper" and label in SHORT_SLEEVES and _arms(true) < LONG:
-            found["bared"].append(float(_arms(parse(dressed[0]).parts) >= BARE))
-            found["bare_before"].append(float(_arms(parse(photo).parts) >= BARE))
-        if len(columns) < 16:
-            hole = Image.fromarray(np.where(mask[..., None], 128, before).astype(np.uint8))
-            small = [photo, hole, Image.fromarray(garment), dressed[0], Image.fromarray(swap), dressed[1]]
-            columns.append([np.asarray(fit(one, size=(288, 216))[0]) for one in small])
+    chosen = np.random.default_rng(0).permutation(np.array(files))[: args.n]
+    cases = [_street_case(args, pipe, parse, shelf, at, file) for at, file in enumerate(chosen)]
+    kept = [case for case in cases if case is not None]
+    mean = lambda key: mean_of([figures[key] for figures, _ in kept])
+    long = [figures for figures, _ in kept if "bared" in figures]
+    columns = [_column(pictures) for _, pictures in kept[:16]]
     _sheet(columns[:8], args.sheets / "street-1.png")
     _sheet(columns[8:], args.sheets / "street-2.png")
-    return {"photos": len(found["own"]), "refused": refused, "given_nearer_than_swapped": mean_of(found["own"]),
-            "swapped_in_nearer_than_own": mean_of(found["other"]), "outside_unchanged": mean_of(found["same"]),
-            "long_to_short": {"cases": len(found["bared"]), "arms_show_after": int(sum(found["bared"])),
-                              "arms_read_before": int(sum(found["bare_before"]))},
-            "cpu_seconds_a_picture": round(float(np.median(found["seconds"])), 2)}  # fmt: skip
+    return {"photos": len(kept), "refused": len(cases) - len(kept), "given_nearer_than_swapped": mean("own"),
+            "swapped_in_nearer_than_own": mean("other"), "outside_unchanged": mean("same"),
+            "long_to_short": {"cases": len(long), "arms_show_after": int(sum(one["bared"] for one in long)),
+                              "arms_read_before": int(sum(one["bare_before"] for one in long))},
+            "cpu_seconds_a_picture": round(float(np.median([f["seconds"] for f, _ in kept])), 2)}  # fmt: skip
+
+
+def _street_case(
+    args: argparse.Namespace, pipe: Any, parse: Parser, shelf: dict[str, list[tuple[str, Path]]], at: int, file: Path
+) -> tuple[dict[str, float], tuple[Any, ...]] | None:
+    """Dress one photo in two garments: figures and pictures; None where no mask is found."""
+    rng, photo, masker = np.random.default_rng(at), load_image(file), ParserMasker(parse)
+    region = ("upper", "upper", "upper", "lower", "dress")[at % 5]
+    label, garment, swap = _two_garments(shelf[region], rng)
+    try:
+        mask = masker(photo, region)
+    except DataError:
+        return None
+    start = time.process_time()
+    dressed = [wear_outfit(pipe, photo, [Piece(Image.fromarray(one), region)], masker, zoom=True,
+                           num_inference_steps=args.steps, guidance_scale=args.guidance,
+                           generator=torch.Generator().manual_seed(at)) for one in (garment, swap)]  # fmt: skip
+    seconds = (time.process_time() - start) / 2
+    before, (result, swapped), middle = np.asarray(photo), (np.asarray(one) for one in dressed), _middle(mask)
+    found = {"own": float(takes_the_colours(result, middle, garment, [swap])[0]),
+             "other": float(takes_the_colours(swapped, middle, swap, [garment])[0]),
+             "same": float(np.array_equal(result[~mask], before[~mask])), "seconds": seconds}  # fmt: skip
+    labels = json.loads((args.images / "people" / "labels.json").read_text())
+    true = parts_from_parsing(np.asarray(Image.open(file.parents[1] / "parsing" / f"{file.stem}.png")), labels)
+    if region == "upper" and label in SHORT_SLEEVES and _arms(true) < LONG:
+        found |= {"bared": float(_arms(parse(dressed[0]).parts) >= BARE),
+                  "bare_before": float(_arms(parse(photo).parts) >= BARE)}  # fmt: skip
+    return found, (photo, mask, garment, dressed[0], swap, dressed[1])
+
+
+def _column(pictures: tuple[Any, ...]) -> list[np.ndarray]:
+    """Photo, photo without what is repainted, garment, result, other garment, its result: at one size."""
+    photo, mask, garment, result, swap, swapped = pictures
+    hole = Image.fromarray(np.where(mask[..., None], 128, np.asarray(photo)).astype(np.uint8))
+    shown = [photo, hole, Image.fromarray(garment), result, Image.fromarray(swap), swapped]
+    return [np.asarray(fit(one, size=(288, 216))[0]) for one in shown]
 
 
 def _shop_garments(images: Path) -> dict[str, list[tuple[str, Path]]]:
     """Held-out garment photos of adults by the region they cover: their label and file."""
     shelf: dict[str, list[tuple[str, Path]]] = {"upper": [], "lower": [], "dress": []}
-    with (images / "garments" / "garments.csv").open(newline="") as table:
-        for entry in csv.DictReader(table):
-            label = entry["label"].lower()
-            region = REGION.get(KIND_OF_LABEL.get(label, label))
-            usable = entry["kids"] == "False" and entry["label"] not in DROPPED_LABELS
-            if usable and region is not None and is_heldout(f"sender/{entry['sender_id']}"):
-                shelf[region].append((entry["label"], images / "garments" / "images" / entry["file"]))
+    for file, kind, entry in garment_photos(images):
+        if is_heldout(f"sender/{entry['sender_id']}"):
+            shelf[REGION[kind]].append((entry["label"], file))
     return shelf
 
 

@@ -9,7 +9,6 @@ Writes benchmarks/results/recsys-DATA-ranking.json.
 import argparse
 import statistics
 import sys
-import time
 from typing import Any
 
 import recommend
@@ -18,11 +17,8 @@ from report import RESULTS, cpu, write_report
 from rows import ROWS, row_of
 
 from recsys import datasets
-from recsys.data import Split, pad
-from recsys.models import MODELS
+from recsys.data import Split
 from recsys.models.countdiff import START, CountDiff
-
-USERS, AT_ONCE, K = 1000, 256, 20
 
 
 def main() -> int:
@@ -39,7 +35,7 @@ def main() -> int:
     spent: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(args.turns + 1):
         for name, model in models.items():
-            seconds = timed(model, split)
+            seconds = recommend.ranking_seconds(model, split)
             if turn:  # the first one fills what is kept between calls
                 spent[name].append(seconds)
     middle = {name: statistics.median(values) for name, values in spent.items()}
@@ -57,26 +53,13 @@ def main() -> int:
 def built(data: str, name: str, split: Split) -> Any:
     """Build the row's model, ready to rank."""
     row = row_of(data, name)
-    build, config = MODELS[row.model]
-    own = {k: v for k, v in (row.base | row.candidates[0]).items() if not k.startswith("train.")}
+    model: Any = recommend.untrained(row, row.base | row.candidates[0], split)
     if row.train is None:
-        return build(config(n_items=split.n_items, **own)).fit(split.train)
-    texts = row.texts
-    model: Any = (
-        recommend.with_texts(build, config, split, own) if texts else build(config(n_items=split.n_items, **own))
-    )
+        return model.fit(split.train)
     if isinstance(model, CountDiff):
         model.prepare(split.train)
         model.weights.copy_(torch.tensor(START))
     return model.eval()
-
-
-def timed(model: Any, split: Split) -> float:
-    """CPU-seconds to rank for 1,000 users, padding of their histories included."""
-    histories, begin = split.test.histories[:USERS], time.process_time()
-    for low in range(0, len(histories), AT_ONCE):
-        model.recommend(pad(histories[low : low + AT_ONCE]), K, generator=torch.Generator().manual_seed(0))
-    return (time.process_time() - begin) * USERS / len(histories)
 
 
 if __name__ == "__main__":

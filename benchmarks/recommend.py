@@ -172,16 +172,18 @@ def _draws(model: Any, split: Split, seed: int) -> dict[str, float] | None:
     return draw_calibration(model, cases, generator=torch.Generator().manual_seed(seed))
 
 
-def trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: Path) -> tuple[Any, float]:
-    """Build and train a model, or take up its checkpoints; return it and the CPU-seconds spent in all."""
+def untrained(row: Row, settings: dict[str, Any], split: Split) -> Any:
+    """Build a row's model for the data's items."""
     build, config = MODELS[row.model]
     own = {key: value for key, value in settings.items() if not key.startswith("train.")}
+    return _with_texts(build, config, split, own) if row.texts else build(config(n_items=split.n_items, **own))
+
+
+def trained(row: Row, settings: dict[str, Any], split: Split, seed: int, runs: Path) -> tuple[Any, float]:
+    """Build and train a model, or take up its checkpoints; return it and the CPU-seconds spent in all."""
     loop = {key.removeprefix("train."): value for key, value in settings.items() if key.startswith("train.")}
     torch.manual_seed(seed)
-    if row.texts:
-        model = with_texts(build, config, split, own)
-    else:
-        model = build(config(n_items=split.n_items, **own))
+    model = untrained(row, settings, split)
     begin = time.process_time()
     if row.train is None:
         return model.fit(split.train), time.process_time() - begin
@@ -218,7 +220,7 @@ def _note_epoch(path: Path, step: Step) -> None:
     write_json(path, [*kept, {"step": step.step, "epoch": step.epoch, "loss": step.losses["loss"], CHOSEN_BY: figure}])
 
 
-def with_texts(build: Any, config: Any, split: Split, own: dict[str, Any]) -> Any:
+def _with_texts(build: Any, config: Any, split: Split, own: dict[str, Any]) -> Any:
     """Build a model that knows items by id and by text."""
     texts = split.item_names or ()
     features = _described(texts)
@@ -235,15 +237,16 @@ def folder_of(runs: Path, settings: dict[str, Any], seed: int) -> Path:
 
 
 def _decoding(model: Any, split: Split, seed: int) -> float:
-    """Median CPU-seconds of three rankings of 1,000 test histories (or fewer, scaled up), in batches of 256."""
-    histories = split.test.histories[:1000]
-    spent = []
-    for _ in range(3):
-        begin = time.process_time()
-        for low in range(0, len(histories), 256):
-            model.recommend(pad(histories[low : low + 256]), 20, generator=torch.Generator().manual_seed(seed))
-        spent.append(time.process_time() - begin)
-    return round(sorted(spent)[1] * 1000 / len(histories), 4)
+    """Median CPU-seconds of three rankings for 1,000 users."""
+    return round(sorted(ranking_seconds(model, split, seed=seed) for _ in range(3))[1], 4)
+
+
+def ranking_seconds(model: Any, split: Split, *, seed: int = 0) -> float:
+    """CPU-seconds to rank 1,000 test histories (or fewer, scaled up), padding included, in batches of 256."""
+    histories, begin = split.test.histories[:1000], time.process_time()
+    for low in range(0, len(histories), 256):
+        model.recommend(pad(histories[low : low + 256]), 20, generator=torch.Generator().manual_seed(seed))
+    return (time.process_time() - begin) * 1000 / len(histories)
 
 
 def _mean_cases(reports: list[Report]) -> dict[str, np.ndarray]:

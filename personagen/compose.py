@@ -9,13 +9,11 @@ here needs no training.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from .drape import WHITE, Laid, cloth_of, laid
+from .drape import Laid, cloth_of, laid, sample
 from .images import Placement, blur, to_tensor
 
 GARMENT, GROUND = (0.12, 0.28), (0.15, 0.35)
@@ -91,12 +89,12 @@ class Cloth:
         share = min(1.0, scale * place.width / image.width)
         small = image.convert("RGB").resize((max(1, round(image.width * share)), max(1, round(image.height * share))))
         self.picture, self.place = to_tensor(small)[0], place
-        self.alpha = ((self.picture * 2 - 1) < WHITE).any(0, keepdim=True).float()
+        self.alpha = cloth_of(self.picture * 2 - 1).float()
 
     def sample(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels (3, H, W) and cover (1, H, W) at columns x (W,) and rows y (H,) of the model's garment canvas."""
         x, y = (x - self.place.left) / self.place.width, (y - self.place.top) / self.place.height
-        found = _sample(torch.cat([self.picture, self.alpha]), x, y, padding="zeros")
+        found = sample(torch.cat([self.picture, self.alpha]), x, y)
         return found[:3], ((found[3:] - 0.5) / 0.4).clamp(0, 1)
 
 
@@ -106,20 +104,8 @@ def put_back(
     """Compose a box (left, top, right, bottom) of the photo from result and photo there, (1, 3, H, W) in [0, 1]."""
     x, y = canvas.at(box)
     height, width = how.garment.shape[1:]
-    maps = _sample(torch.cat([how.garment, how.ground, how.shade]), x / width, y / height, padding="border")
+    maps = sample(torch.cat([how.garment, how.ground, how.shade]), x / width, y / height, padding="border")
     pixels, cover = cloth.sample(*how.laid.back(x, y))
     taken = maps[:1] * cover
     mixed = new[0] + maps[1:2] * (old[0] - new[0])
     return (mixed + taken * (pixels + maps[2:] - mixed)).clamp(0, 1)[None]
-
-
-def _sample(picture: Tensor, x: Tensor, y: Tensor, *, padding: str) -> Tensor:
-    """Read (C, h, w) at columns x (W,) and rows y (H,), as shares of width and height."""
-    grid = torch.stack(torch.meshgrid(x * 2 - 1, y * 2 - 1, indexing="xy"), -1)
-    return F.grid_sample(picture[None], grid[None].float(), padding_mode=padding, align_corners=False)[0]
-
-
-def pixels_of(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Box (left, top, right, bottom) of a mask."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -63,9 +63,7 @@ class Laid:
         """Move a garment (3, H, W): its pixels, 0 where it does not reach, and where it does, (1, H, W) float."""
         height, width = garment.shape[1:]
         x, y = self.back(*(torch.arange(side, device=garment.device) + 0.5 for side in (width, height)))
-        grid = torch.stack(torch.meshgrid(x / width * 2 - 1, y / height * 2 - 1, indexing="xy"), dim=-1)
-        source = torch.cat([garment, self.cloth.to(garment)]).unsqueeze(0)
-        moved = F.grid_sample(source, grid.unsqueeze(0).to(garment), align_corners=False)[0]
+        moved = sample(torch.cat([garment, self.cloth.to(garment)]), x / width, y / height)
         reaches = (moved[3:] > 0.5) & inside
         return torch.where(moved[3:] > 0.5, moved[:3], torch.zeros_like(garment)), reaches.to(garment)
 
@@ -76,6 +74,12 @@ def laid(cloth: Tensor, inside: Tensor) -> Laid | None:
         return None
     (top, centre, width), (to_top, to_centre, to_width) = _upper_part(cloth[0]), _upper_part(inside[0])
     return Laid(to_width / width, (top, centre), (to_top, to_centre), cloth)
+
+
+def sample(picture: Tensor, x: Tensor, y: Tensor, *, padding: str = "zeros") -> Tensor:
+    """Read a picture (C, h, w) at columns x (W,) and rows y (H,), shares of its width and height: (C, H, W)."""
+    grid = torch.stack(torch.meshgrid(x * 2 - 1, y * 2 - 1, indexing="xy"), dim=-1).unsqueeze(0)
+    return F.grid_sample(picture.unsqueeze(0), grid.to(picture), padding_mode=padding, align_corners=False)[0]
 
 
 def _upper_part(marked: Tensor) -> tuple[int, float, int]:

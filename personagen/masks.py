@@ -4,7 +4,7 @@ Every automatic step returns a plain bool mask (H, W), 1 = repaint, that a perso
 A parsing is first merged into nine body parts (`Part`), so that any parser or renderer can feed the same geometry.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -46,9 +46,14 @@ class AutoMasker(Protocol):
 
 @runtime_checkable
 class Grounded(Protocol):
-    """Marks what of a photo shows neither the person nor what is worn."""
+    """Marks what of a photo shows neither the person nor what is worn, as far as it can tell."""
 
-    def ground(self, person: Image.Image) -> np.ndarray: ...
+    def ground(self, person: Image.Image) -> np.ndarray | None: ...
+
+
+def ground_of(masker: AutoMasker, person: Image.Image) -> np.ndarray | None:
+    """What of the photo is not the person, bool (H, W), where the masker can tell."""
+    return masker.ground(person) if isinstance(masker, Grounded) else None
 
 
 class Part(IntEnum):
@@ -350,3 +355,18 @@ class PartsMasker:
                 f"Parts of {self.parts.shape} are not of a photo of {(person.height, person.width)}; parse that photo."
             )
         return agnostic_mask(layers_from_parts(self.parts, kind=kind), mask_expand=self.mask_expand)
+
+
+@dataclass(frozen=True)
+class KnownMasks:
+    """An `AutoMasker` of masks (H, W) by kind that are there already; what is missing, another one finds."""
+
+    masks: Mapping[str, np.ndarray]
+    other: AutoMasker
+
+    def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
+        return self.masks[kind] if kind in self.masks else self.other(person, kind)
+
+    def ground(self, person: Image.Image) -> np.ndarray | None:
+        """Ask the other one."""
+        return ground_of(self.other, person)

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
 from recsys.errors import ConfigError
 
 from .cutout import garment_on_white
-from .masks import AutoMasker, Grounded, region_of
+from .masks import AutoMasker, ground_of, region_of
 from .tryon_fast import FastMode
 
 ORDER = ("dress", "lower", "upper", "outer")
@@ -48,11 +47,6 @@ def cut_from_photos(outfit: Sequence[Piece], pipeline: Any) -> list[Piece]:
     return [Piece(garment_on_white(piece.image, size=size)[0], piece.kind) for piece in outfit]
 
 
-def ground_of(masker: AutoMasker, person: Image.Image) -> np.ndarray | None:
-    """What of the photo is not the person, bool (H, W), as far as the masker can tell."""
-    return masker.ground(person) if isinstance(masker, Grounded) else None
-
-
 def wear_outfit(
     pipeline: Any,
     person: Image.Image,
@@ -64,22 +58,19 @@ def wear_outfit(
     fast: FastMode | None = None,
     zoom: bool = False,
     composed: bool | None = None,
-    ground: np.ndarray | None = None,
     generator: torch.Generator | None = None,
 ) -> Image.Image:
     """Return the photo of `person` with the outfit on, at the photo's own size; what no mask covers is untouched.
 
     composed: take the garment's own pixels where the picture agrees with them; None: for models that are shown the
-    garment laid over the person, as the embedded one is. ground: bool (H, W), what of the photo is not the person; a
-    masker that can tell is asked for it.
+    garment laid over the person, as the embedded one is. A masker that knows the ground (`masks.Grounded`) is asked.
     Masks are found on the photo as given, so a later pass does not depend on how well an earlier one was painted.
     Raises ConfigError on an outfit that cannot be worn, and what masker and pipeline raise.
     """
     worn = person
     if composed is None:
         composed = pipeline.config.get("prefill") == "garment"
-    if composed and ground is None:
-        ground = ground_of(masker, person)
+    ground = ground_of(masker, person) if composed else None
     for piece in in_order(outfit):
         worn = pipeline(
             worn,

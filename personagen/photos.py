@@ -228,6 +228,24 @@ def _person_caption(colours: dict[str, str]) -> str:
     return f"a photo of a person wearing {worn}"
 
 
+def garment_photos(images_root: str | Path, *, limit: int | None = None) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    """Yield the garment photos of adults' sizes that cover a region: file, kind, and the row of the table.
+
+    Arguments and errors as those of `write_garments_corpus`.
+    """
+    folder = Path(images_root) / "garments"
+    if not (folder / "garments.csv").is_file():
+        raise DataError(
+            f"There is no garments/garments.csv in {images_root}; give the folder that holds the garment photos."
+        )
+    with (folder / "garments.csv").open(newline="") as table:
+        entries = list(csv.DictReader(table))[:limit]
+    for entry in entries:
+        kind = KIND_OF_LABEL.get(entry["label"].lower(), entry["label"].lower())
+        if entry["kids"] == "False" and entry["label"] not in DROPPED_LABELS and kind in REGION:
+            yield folder / "images" / entry["file"], kind, entry
+
+
 def write_garments_corpus(
     images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None
 ) -> int:
@@ -237,19 +255,9 @@ def write_garments_corpus(
     of it.
     Raises DataError when the table is not there.
     """
-    folder = Path(images_root) / "garments"
-    if not (folder / "garments.csv").is_file():
-        raise DataError(
-            f"There is no garments/garments.csv in {images_root}; give the folder that holds the garment photos."
-        )
-    with (folder / "garments.csv").open(newline="") as table:
-        entries = list(csv.DictReader(table))[:limit]
     rows, pictures = [], []
-    for entry in entries:
-        kind = KIND_OF_LABEL.get(entry["label"].lower(), entry["label"].lower())
-        if entry["kids"] != "False" or entry["label"] in DROPPED_LABELS or kind not in REGION:
-            continue
-        image = load_image(folder / "images" / entry["file"])
+    for file, kind, entry in garment_photos(images_root, limit=limit):
+        image = load_image(file)
         colour = measure_colour(image)
         caption = f"a photo of {noun_phrase(kind, colour)}"
         rows.append(
@@ -267,7 +275,7 @@ def write_garments_corpus(
         pictures.append(np.asarray(fit(image, size=size)[0]))
     if not rows:
         raise DataError(
-            f"No usable garment in {folder / 'garments.csv'}; expected kinds such as T-Shirt, Dress or Pants."
+            f"No usable garment in {images_root}/garments/garments.csv; expected kinds such as T-Shirt, Dress or Pants."
         )
     _write(out, rows, image=pictures)
     return len(rows)

@@ -1,6 +1,8 @@
 """What surrounds the steps of try-on: photos, garments and masks are fitted to the model, results put into photos."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,7 +11,8 @@ from torch import Tensor
 
 from recsys.errors import DataError
 
-from .compose import Canvas, Cloth, compose, pixels_of, put_back
+from .compose import Canvas, Cloth, compose, put_back
+from .evaluate import mask_box
 from .images import Placement, fit, picture_list, soft_inside, to_pil, to_tensor, unfit
 from .masks import check_mask, mask_list
 
@@ -108,13 +111,8 @@ def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool, composed
         return canvas
     mask = inputs.masks[i]
     kernel = max(3, (bottom - top) // 50) // 2 * 2 + 1
-    here, first, there, last = pixels_of(mask)
-    how = None
-    if composed:
-        ground = None if inputs.ground is None else inputs.ground[i]
-        how = compose(picture, inputs.person[i], inputs.garment[i], inputs.mask[i], ground=ground)
-    canvas_of, scale = Canvas(inputs.frames[i], inputs.places[i]), (bottom - top) / inputs.places[i].height
-    cloth = None if how is None else Cloth(inputs.garments[i], inputs.garment_places[i], scale=scale * how.laid.scale)
+    first, last, here, there = mask_box(mask)
+    mixed = _composer(picture, inputs, i) if composed else None
     for start in range(first, last, STRIP):
         stop = min(start + STRIP, last)
         box = (here, start, there, stop)
@@ -123,10 +121,22 @@ def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool, composed
             to_tensor(canvas.crop(box)),
             to_tensor(result.crop((here - left, start - top, there - left, stop - top))),
         )
-        if how is not None and cloth is not None:
-            new = put_back(new, old, how, cloth, canvas_of, box)
+        if mixed is not None:
+            new = mixed(new, old, box=box)
         canvas.paste(to_pil(repaint_pictures(old, new, marked, kernel=kernel))[0], box[:2])
     return canvas
+
+
+def _composer(picture: Tensor, inputs: Prepared, i: int) -> Callable[..., Tensor] | None:
+    """What puts real pixels into a box of the photo (`put_back`), where the garment has any."""
+    ground = None if inputs.ground is None else inputs.ground[i]
+    how = compose(picture, inputs.person[i], inputs.garment[i], inputs.mask[i], ground=ground)
+    if how is None:
+        return None
+    box, place = inputs.frames[i], inputs.places[i]
+    scale = (box[3] - box[1]) / place.height * how.laid.scale
+    cloth = Cloth(inputs.garments[i], inputs.garment_places[i], scale=scale)
+    return partial(put_back, how=how, cloth=cloth, canvas=Canvas(box, place))
 
 
 def _with_border(mask: np.ndarray, box: tuple[int, int, int, int], border: int) -> Tensor:

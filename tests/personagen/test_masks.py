@@ -12,11 +12,13 @@ from personagen.atelier.vocabulary import KINDS
 from personagen.masks import (
     PART_OF_CCP,
     FileMasker,
+    KnownMasks,
     Layers,
     Part,
     PartsMasker,
     agnostic_mask,
     components,
+    ground_of,
     layers_from_parts,
     mask_from_file,
     mask_list,
@@ -153,3 +155,19 @@ def test_masks_are_read_from_every_type():
     assert len(mask_list(torch.zeros(3, 1, 4, 4))) == 3
     with pytest.raises(DataError, match="str"):
         mask_list("mask.png")
+
+
+def test_masks_that_are_there_are_used_and_the_rest_is_asked_for():
+    photo, here, found = Image.new("RGB", (4, 3)), np.ones((3, 4), bool), np.zeros((3, 4), bool)
+
+    class Finder:
+        def __call__(self, person, kind):
+            return found
+
+        def ground(self, person):
+            return here
+
+    known = KnownMasks({"upper": here}, Finder())
+    assert known(photo, "upper") is here and known(photo, "lower") is found
+    assert ground_of(known, photo) is here
+    assert ground_of(KnownMasks({}, lambda person, kind: found), photo) is None
