@@ -7,6 +7,7 @@ drops every tag; nothing is sent anywhere.
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -151,11 +152,12 @@ def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
             if person is None:
                 raise DataError("there is no photo of a person; give one")
             pieces, image = read_pieces(garments), load_image(person)
-            mask = drawn_mask(drawn, size=(image.height, image.width))
-            pick = KnownMasks({pieces[0].kind: mask}, masker(float(expand)))
-            pair = _dress(studio, image, pieces, pick, job, (int(steps), float(guidance), int(seed or 0), cut))
+            pick = _painted_or_found(drawn, image, pieces[0].kind, masker(float(expand)))
+            *pair, whole = _dress(studio, image, pieces, pick, job, (int(steps), float(guidance), int(seed or 0), cut))
             text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
-            yield [status(text, 1.0), *idle, gr.update(value=pair, visible=True)]
+            if whole:
+                text += f" The {' and the '.join(whole)} cannot be told from the ground: a plainer photo is better."
+            yield [status(text, 1.0), *idle, gr.update(value=tuple(pair), visible=True)]
         except Halted:
             yield [status("Stopped.", 0.0), *idle, gr.skip()]
         except (ValueError, RuntimeError) as error:
@@ -167,16 +169,30 @@ def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
     return wear
 
 
+def _painted_or_found(drawn: dict[str, Any] | None, person: Image.Image, kind: str, found: ParserMasker) -> AutoMasker:
+    """Take the mask as it was painted, or where nobody painted, as it was found, in the photo's own pixels."""
+    mask = drawn_mask(drawn, size=(person.height, person.width))
+    with suppress(DataError):  # nothing found: all of it is painted
+        shown = drawn_mask(editor_value(person, found(person, kind)), size=(person.height, person.width))
+        if np.array_equal(mask, shown):
+            return found
+    return KnownMasks({kind: mask}, found)
+
+
 def _dress(
     studio: Studio, person: Image.Image, pieces: list[Piece], pick: AutoMasker, job: Job,
     settings: tuple[int, float, int, bool],
-) -> tuple[str, str]:  # fmt: skip
-    """Put the pieces on; write before.png and after.png to the job's folder and return their paths."""
+) -> tuple[str, str, list[str]]:  # fmt: skip
+    """Put the pieces on; write before.png and after.png to the job's folder.
+
+    Returns their paths and the kinds that could not be cut out.
+    """
     steps, guidance, seed, cut = settings
     check_range(steps=(steps, 1, 1000), guidance=(guidance, 1, 30), seed=(seed, 0, 2**63 - 1))
     pipeline = Watched(studio.tryon, job.stop.is_set)
+    whole: list[str] = []
     if cut:
-        pieces = cut_from_photos(pieces, pipeline)
+        pieces, whole = cut_from_photos(pieces, pipeline, parser=_parser())
     image = wear_outfit(
         pipeline, person, pieces, pick, num_inference_steps=steps, guidance_scale=guidance,
         generator=torch.Generator().manual_seed(seed),
@@ -187,7 +203,7 @@ def _dress(
     before = write_png(person, job.folder / "before.png")
     after = write_png(image, job.folder / "after.png", record=record,
                       parameters=Parameters("a person wearing a garment", settings=told))  # fmt: skip
-    return str(before), str(after)
+    return str(before), str(after), whole
 
 
 def masker(expand: float) -> ParserMasker:

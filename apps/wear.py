@@ -1,5 +1,6 @@
 """`personagen tryon wear`: a garment, or an outfit, on one person."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 
 from personagen.images import load_image
-from personagen.masks import AutoMasker, FileMasker, KnownMasks, region_of
+from personagen.masks import AutoMasker, FileMasker, region_of
 from personagen.models import load_tryon
 from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from personagen.parser import ParserMasker, load_parser
@@ -33,15 +34,18 @@ def run(settings: WearConfig) -> int:
     person = load_image(settings.person)
     pieces = in_order([Piece(load_image(file), kind) for kind, file in files.items()])
     masker = _masker(settings)
-    masks = {piece.kind: masker(person, piece.kind) for piece in pieces}  # refuse bad masks before the model is loaded
+    for piece in pieces:
+        masker(person, piece.kind)  # refuse bad masks before the model is loaded
     pipeline = _pipeline(settings)
     if settings.cut_out:
-        pieces = cut_from_photos(pieces, pipeline)
+        pieces, whole = cut_from_photos(pieces, pipeline, parser=lambda photo: load_parser(settings.parser)(photo))
+        for kind in whole:
+            print(left_whole(files[kind]), file=sys.stderr)
     image = wear_outfit(
         pipeline,
         person,
         pieces,
-        KnownMasks(masks, masker),
+        masker,
         num_inference_steps=settings.steps,
         guidance_scale=settings.guidance,
         fast=FastMode() if settings.fast else None,
@@ -52,6 +56,11 @@ def run(settings: WearConfig) -> int:
     _write(settings, image, out, [Path(file).name for file in files.values()])
     print(f"wrote {out}")
     return 0
+
+
+def left_whole(garment: str) -> str:
+    """Say that a garment's photo is taken as it is."""
+    return f"note: {garment} cannot be told from its ground and is taken whole; a photo on one plain colour is better"
 
 
 def _garments(settings: WearConfig) -> dict[str, str]:

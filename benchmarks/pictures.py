@@ -211,7 +211,7 @@ def _street_case(
     """Dress one photo in two garments: figures and pictures; None where no mask is found."""
     rng, photo, masker = np.random.default_rng(at), load_image(file), ParserMasker(parse)
     region = ("upper", "upper", "upper", "lower", "dress")[at % 5]
-    label, garment, swap = _two_garments(shelf[region], rng)
+    label, garment, swap = _two_garments(shelf[region], rng, parse)
     try:
         mask = masker(photo, region)
     except DataError:
@@ -250,11 +250,15 @@ def _shop_garments(images: Path) -> dict[str, list[tuple[str, Path]]]:
     return shelf
 
 
-def _two_garments(shelf: list[tuple[str, Path]], rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray]:
+def _two_garments(
+    shelf: list[tuple[str, Path]], rng: np.random.Generator, parse: Parser
+) -> tuple[str, np.ndarray, np.ndarray]:
     """Draw two of unlike colours, cut out on white: the label of the first, and both (H, W, 3)."""
     while True:
         (label, first), (_, second) = (shelf[i] for i in rng.choice(len(shelf), 2, replace=False))
-        one, two = (np.asarray(garment_on_white(load_image(f), size=(384, 288))[0]) for f in (first, second))
+        one, two = (
+            np.asarray(garment_on_white(load_image(f), size=(384, 288), parser=parse)[0]) for f in (first, second)
+        )
         if colour_distance(one[garment_region(one)], two[garment_region(two)]) > 10:
             return label, one, two
 

@@ -2,6 +2,7 @@
 
 Two sets of colours, of the picture's border and of its middle, are fitted in turn with what is nearer to which (the
 iteration of GrabCut, Rother et al., SIGGRAPH 2004, without its graph cut; a blur of the evidence stands for it).
+Where that is not to be trusted a parser may know, since ours was shown such photos too.
 """
 
 import numpy as np
@@ -10,7 +11,8 @@ from PIL import Image
 
 from .colours import to_lab
 from .images import blur, fit
-from .masks import components
+from .masks import Part, components
+from .parser import Parser
 from .photos import cut_out
 
 SIDE = 160
@@ -18,6 +20,7 @@ ROUNDS, COLOURS = 6, 5
 UNLIKE = 8.0
 """Distance in Lab from every colour of the ground beyond which a pixel may tell what the garment looks like."""
 AREA = (0.05, 0.9)
+WORN = (Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER, Part.LEGWEAR)
 BORDER = 0.3
 """Largest share of the picture's border that a garment may touch."""
 
@@ -33,16 +36,36 @@ def garment_mask(photo: Image.Image) -> np.ndarray | None:
     inside = _separate(lab[inner])
     if inside is None or not _trusted(inside):
         return None
-    mask = Image.fromarray(_whole(inside)).convert("L").resize(photo.size, Image.Resampling.BILINEAR)
-    return np.asarray(mask) >= 128
+    return _enlarged(inside, photo.size)
 
 
-def garment_on_white(photo: Image.Image, *, size: tuple[int, int]) -> tuple[Image.Image, bool]:
-    """Return the garment on white, fitted to `size` (H, W), and whether it was cut out; otherwise the photo, padded."""
+def garment_on_white(
+    photo: Image.Image, *, size: tuple[int, int], parser: Parser | None = None
+) -> tuple[Image.Image, bool]:
+    """Return the garment on white, fitted to `size` (H, W), and whether it was cut out; otherwise the photo, padded.
+
+    parser: asked where colours do not tell garment from ground.
+    """
     mask = garment_mask(photo)
+    if mask is None and parser is not None:
+        mask = parsed_mask(photo, parser)
     if mask is None:
         return fit(photo.convert("RGB"), size=size)[0], False
     return cut_out(photo.convert("RGB"), mask, size=size), True
+
+
+def parsed_mask(photo: Image.Image, parser: Parser) -> np.ndarray | None:
+    """Find the garment in a product photo by a parser, bool (H, W), or None where the result is not to be trusted."""
+    inside = np.isin(parser(photo).parts, WORN)
+    small, where = fit(Image.fromarray(inside).convert("L"), size=(SIDE, SIDE), fill=0)
+    inner = np.asarray(small)[where.top : where.top + where.height, where.left : where.left + where.width] >= 128
+    return inside & _enlarged(inner, photo.size) if inner.any() and _trusted(inner) else None
+
+
+def _enlarged(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """What is whole of a small mask, at a photo's size (width, height)."""
+    mask = Image.fromarray(_whole(inside)).convert("L").resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(mask) >= 128
 
 
 def _separate(lab: np.ndarray) -> np.ndarray | None:

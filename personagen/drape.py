@@ -1,6 +1,6 @@
 """Lay a garment's photo over a person as a first guess for try-on: where the mask is, and in proportion to it.
 
-The geometric half of classical try-on (warp, then refine: VITON, arXiv 1711.08447) at its simplest: one scale and one
+The geometric half of classical try-on (warp, then refine: VITON, arXiv 1711.08447) at its simplest: two scales and one
 shift. The try-on network sees the guess instead of a grey hole, so colours and patterns lie where they are needed and
 what is left to learn is local: limbs, background, folds and edges.
 """
@@ -17,14 +17,20 @@ WHITE = 0.96
 """Paler pixels, of [-1, 1], are the ground of a product photo."""
 TOP = 0.2
 """Share of the height, from above, whose width gives the scale: shoulders or waist, whatever the length is."""
+WIDE = 0.85
+"""Width of the garment as a share of that of the mask, which is wider than what is worn."""
+TALL = 1.15
+"""Scale of the height over that of the width: a garment that lies flat is as wide as half its girth, worn it is as wide
+as the body. Both chosen on training pictures: how much of what is worn is covered (docs/log.md)."""
 
 
 def drape(person: Tensor, mask: Tensor, garment: Tensor) -> Tensor:
     """Return the persons with the masked part grey (0) and, inside it, the garments where they would roughly hang.
 
     person, garment (B, 3, H, W) in [-1, 1], garments on white; mask (B, 1, H, W), 1 = repaint. The top edges and the
-    centres of their upper parts are put together and those parts made equally wide. A garment without a white ground
-    is laid as its whole picture; a white picture or an empty mask leaves grey. Raises DataError on unequal shapes.
+    centres of their upper parts are put together, and the garment's is made a little narrower than the mask's. A
+    garment without a white ground is laid as its whole picture; a white picture or an empty mask leaves grey. Raises
+    DataError on unequal shapes.
     """
     if person.shape != garment.shape or mask.shape != (len(person), 1, *person.shape[2:]):
         raise DataError(
@@ -48,7 +54,8 @@ def cloth_of(garment: Tensor) -> Tensor:
 class Laid:
     """How a garment's picture is moved: scaled, and its upper part put where that of the mask is; in pixels."""
 
-    scale: float
+    scale: tuple[float, float]
+    """Of rows and of columns."""
     source: tuple[float, float]
     """Row of the top, and column of the centre, of the upper part of the garment."""
     target: tuple[float, float]
@@ -57,7 +64,8 @@ class Laid:
 
     def back(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Columns and rows of the garment's picture that come to columns x and rows y."""
-        return (x - self.target[1]) / self.scale + self.source[1], (y - self.target[0]) / self.scale + self.source[0]
+        tall, wide = self.scale
+        return (x - self.target[1]) / wide + self.source[1], (y - self.target[0]) / tall + self.source[0]
 
     def lay(self, garment: Tensor, *, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Move a garment (3, H, W): its pixels, 0 where it does not reach, and where it does, (1, H, W) float."""
@@ -73,7 +81,21 @@ def laid(cloth: Tensor, inside: Tensor) -> Laid | None:
     if not cloth.any() or not inside.any():
         return None
     (top, centre, width), (to_top, to_centre, to_width) = _upper_part(cloth[0]), _upper_part(inside[0])
-    return Laid(to_width / width, (top, centre), (to_top, to_centre), cloth)
+    wide = WIDE * to_width / width
+    return Laid((TALL * wide, wide), (top, centre), (to_top, to_centre), cloth)
+
+
+def hem(garment: Tensor, mask: Tensor) -> int | None:
+    """Row of a photo down to which a garment reaches when it is laid; None where one of them is empty.
+
+    garment (3, h, w) in [-1, 1] on white, mask (1, H, W) of the photo, 1 = repaint.
+    """
+    cloth = cloth_of(garment)
+    how = laid(cloth, mask >= 0.5)
+    if how is None:
+        return None
+    lowest = int(cloth[0].any(1).nonzero()[-1]) + 1
+    return round(how.target[0] + how.scale[0] * (lowest - how.source[0]))
 
 
 def sample(picture: Tensor, x: Tensor, y: Tensor, *, padding: str = "zeros") -> Tensor:

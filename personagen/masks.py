@@ -45,15 +45,15 @@ class AutoMasker(Protocol):
 
 
 @runtime_checkable
-class Grounded(Protocol):
-    """Marks what of a photo shows neither the person nor what is worn, as far as it can tell."""
+class Parsing(Protocol):
+    """Tells the body parts of a photo (H, W), `Part` values, where it can."""
 
-    def ground(self, person: Image.Image) -> np.ndarray | None: ...
+    def parts(self, person: Image.Image) -> np.ndarray | None: ...
 
 
-def ground_of(masker: AutoMasker, person: Image.Image) -> np.ndarray | None:
-    """What of the photo is not the person, bool (H, W), where the masker can tell."""
-    return masker.ground(person) if isinstance(masker, Grounded) else None
+def parts_of(masker: AutoMasker, person: Image.Image) -> np.ndarray | None:
+    """The body parts of a photo (H, W), where the masker can tell them."""
+    return masker.parts(person) if isinstance(masker, Parsing) else None
 
 
 class Part(IntEnum):
@@ -132,6 +132,24 @@ def agnostic_mask(layers: Layers, *, mask_expand: float = 1.0) -> np.ndarray:
     grown = dilate(filled, up=step, down=step, side=2 * step)
     kept = layers.identity | erode(layers.others, up=2 * step, down=2 * step, side=2 * step)
     return grown & ~kept
+
+
+def ground_in(parts: np.ndarray) -> np.ndarray:
+    """Mark what is surely neither the person nor worn, a little away from what may be; bool (H, W)."""
+    step = max(1, round(0.01 * parts.shape[0]))
+    return ~dilate(parts != Part.BACKGROUND, up=step, down=step, side=step)
+
+
+def shown_below(parts: np.ndarray, *, kind: str) -> np.ndarray:
+    """Mark what comes to light under the hem of a dress or a skirt and may stay as it is; bool (H, W).
+
+    Legs and stockings; below a dress also trousers and skirts. Nothing for what is worn above.
+    """
+    region = region_of(kind)
+    if region not in ("lower", "dress"):
+        return np.zeros_like(parts, dtype=bool)
+    legs = split_skin(parts)[2] | (parts == Part.LEGWEAR)
+    return legs | (parts == Part.LOWER) if region == "dress" else legs
 
 
 def layers_from_parts(parts: np.ndarray, *, kind: str, skin: Skin | None = None) -> Layers:
@@ -367,6 +385,6 @@ class KnownMasks:
     def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
         return self.masks[kind] if kind in self.masks else self.other(person, kind)
 
-    def ground(self, person: Image.Image) -> np.ndarray | None:
+    def parts(self, person: Image.Image) -> np.ndarray | None:
         """Ask the other one."""
-        return ground_of(self.other, person)
+        return parts_of(self.other, person)

@@ -1,12 +1,13 @@
 """Find the body parts of a photographed person: a small network trained here, or SegFormer where its weights are given.
 
-A parser is a function from a photo to `Parsed`; `ParserMasker` makes an `AutoMasker` (`personagen.masks`) of it. The
-network is a U-Net with residual blocks, 2.4 M parameters by default, for standing persons.
+A parser is a function from a photo to `Parsed`; `ParserMasker` makes an `AutoMasker` (`personagen.masks`) of it. Our
+network (`parser_network`) has 2.8 M parameters and is for standing persons.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,20 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from recsys.errors import DataError, ModelError
 
-from .images import Placement, dilate, fit, to_tensor
+from .images import Placement, fit, to_tensor
 from .masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
+from .parser_network import ParserSizes, PersonParser
 
 EMBEDDED = Path(__file__).parent / "models" / "parser"
 FINEST = 768
 """Longest side in pixels at which edges of parts are drawn; beyond it they are enlarged."""
-DOUBT = 0.03
+DOUBT = 0.02
 """Probability above which a pixel might show a part."""
-FAINT = 0.003
+FAINT = 0.001
 """Probability above which head, skin or shoes cannot be ruled out beside what was found."""
 
 
@@ -46,72 +48,13 @@ Parser = Callable[[Image.Image], Parsed]
 """From a photo to its body parts."""
 
 
-@dataclass(frozen=True)
-class ParserSizes:
-    """Sizes of the network: widths from half resolution down, the pictures it reads, and blocks at the coarsest."""
-
-    widths: tuple[int, ...] = (16, 32, 64, 112, 160)
-    height: int = 256
-    width: int = 192
-    groups: int = 8
-    middle: int = 3
-
-
-class _Residual(nn.Module):
-    """Two 3 x 3 convolutions with group normalisation around a shortcut; stride 2 halves the picture."""
-
-    def __init__(self, inside: int, outside: int, *, groups: int, stride: int = 1) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
-        self.norm1, self.norm2 = nn.GroupNorm(groups, outside), nn.GroupNorm(groups, outside)
-        self.second = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
-        same = inside == outside and stride == 1
-        self.short = nn.Identity() if same else nn.Conv2d(inside, outside, 1, stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.norm2(self.second(F.silu(self.norm1(self.first(x)))))
-        return F.silu(y + self.short(x))
-
-
-class PersonParser(nn.Module):
-    """Say for every pixel which body part it shows."""
-
-    def __init__(self, sizes: ParserSizes) -> None:
-        super().__init__()
-        self.sizes, widths, groups = sizes, sizes.widths, sizes.groups
-        self.stem = nn.Conv2d(5, widths[0], 5, 2, 2)
-        self.down = nn.ModuleList([_Residual(a, b, groups=groups, stride=2) for a, b in zip(widths, widths[1:])])
-        self.middle = nn.Sequential(*(_Residual(widths[-1], widths[-1], groups=groups) for _ in range(sizes.middle)))
-        self.lateral = nn.ModuleList([nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:])])
-        self.up = nn.ModuleList([_Residual(a, a, groups=groups) for a in widths[:-1]])
-        self.head = nn.Conv2d(widths[0], len(Part), 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits (B, 10, H, W) for pictures x (B, 3, H, W) in [-1, 1]; any size divisible by 2^widths."""
-        size = x.shape[2:]
-        rows = torch.linspace(-1, 1, size[0], device=x.device, dtype=x.dtype)[:, None].expand(size)
-        columns = torch.linspace(-1, 1, size[1], device=x.device, dtype=x.dtype).expand(size)
-        place = torch.stack([rows, columns]).expand(len(x), -1, -1, -1)
-        levels = [self.stem(torch.cat([x, place], 1))]
-        for block in self.down:
-            levels.append(block(levels[-1]))
-        y = self.middle(levels[-1])
-        for level, lateral, block in zip(levels[-2::-1], list(self.lateral)[::-1], list(self.up)[::-1]):
-            y = block(F.interpolate(lateral(y), size=level.shape[2:], mode="nearest") + level)
-        return F.interpolate(self.head(y), size=size, mode="bilinear", align_corners=False)
-
-    @torch.no_grad()
-    def both_ways(self, x: Tensor) -> Tensor:
-        """Return the mean of the logits of x (B, 3, H, W) and of its mirror image; (B, 10, H, W)."""
-        return (self(x) + self(x.flip(3)).flip(3)) / 2
-
-    @torch.no_grad()
-    def parse(self, photo: Image.Image) -> Parsed:
-        """Find the body parts of one photo of any size."""
-        fitted, where = fit(photo.convert("RGB"), size=(self.sizes.height, self.sizes.width), fill="edge")
-        like = next(self.parameters())
-        logits = self.both_ways(to_tensor(fitted).to(like) * 2 - 1)
-        return parsed_at(logits.float().softmax(1), where)
+@torch.no_grad()
+def parse(model: PersonParser, photo: Image.Image) -> Parsed:
+    """Find the body parts of one photo of any size."""
+    fitted, where = fit(photo.convert("RGB"), size=(model.sizes.height, model.sizes.width), fill="edge")
+    like = next(model.parameters())
+    logits = model.both_ways(to_tensor(fitted).to(like) * 2 - 1)
+    return parsed_at(logits.float().softmax(1), where)
 
 
 def parsed_at(shares: Tensor, where: Placement) -> Parsed:
@@ -152,11 +95,9 @@ class ParserMasker:
             )
         return mask
 
-    def ground(self, person: Image.Image) -> np.ndarray:
-        """Mark what is surely neither the person nor worn: bool (H, W), a little away from what may be."""
-        step = max(1, round(0.01 * person.height))
-        worn = self.parser(person).parts != Part.BACKGROUND
-        return ~dilate(worn, up=step, down=step, side=step)
+    def parts(self, person: Image.Image) -> np.ndarray:
+        """Body parts of the photo (H, W)."""
+        return self.parser(person).parts
 
 
 def save_parser(model: PersonParser, folder: str | Path) -> Path:
@@ -185,11 +126,18 @@ def load_parser(source: str | Path = "embedded") -> Parser:
         config = json.loads((folder / "config.json").read_text())
         if "widths" not in config:
             return _segformer(folder)
-        model = PersonParser(ParserSizes(**{**config, "widths": tuple(config["widths"])}))
-        model.load_state_dict({name: value.float() for name, value in load_file(folder / "model.safetensors").items()})
+        return partial(parse, load_model(folder))
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"The parser in {folder} cannot be loaded ({type(error).__name__}: {error}).") from error
-    return model.eval().parse
+
+
+def load_model(folder: str | Path = EMBEDDED) -> PersonParser:
+    """Load our own network from a folder of `save_parser`. Raises what reading a damaged folder raises."""
+    config = json.loads((Path(folder) / "config.json").read_text())
+    model = PersonParser(ParserSizes(**{**config, "widths": tuple(config["widths"])}))
+    weights = load_file(Path(folder) / "model.safetensors")
+    model.load_state_dict({name: value.float() for name, value in weights.items()})
+    return model.eval()
 
 
 _ATR = {

@@ -134,7 +134,7 @@ def _composer(picture: Tensor, inputs: Prepared, i: int) -> Callable[..., Tensor
     if how is None:
         return None
     box, place = inputs.frames[i], inputs.places[i]
-    scale = (box[3] - box[1]) / place.height * how.laid.scale
+    scale = (box[3] - box[1]) / place.height * max(how.laid.scale)
     cloth = Cloth(inputs.garments[i], inputs.garment_places[i], scale=scale)
     return partial(put_back, how=how, cloth=cloth, canvas=Canvas(box, place))
 

@@ -119,11 +119,15 @@ class ParserConfig:
     """The parser of body parts, which finds what to repaint."""
 
     images_root: str = "../shared/data/images"
-    """Folder with `people`: parsed street photos."""
-    widths: tuple[int, ...] = (16, 32, 64, 112, 160)
-    """Widths from half resolution down."""
-    middle: int = 3
-    """Residual blocks at the coarsest resolution, where whole garments are told apart."""
+    """Folder with `people` (parsed street photos), and `garments` where they are trained on too."""
+    garments: float = 0.25
+    """Share of garment photos; what is garment in them is what `personagen.cutout` says, where it can be trusted."""
+    backbone: str | None = None
+    """Weights of EfficientNet-Lite0 (safetensors) to start from; null: random."""
+    blocks: int = 15
+    """Of the backbone's sixteen."""
+    widths: tuple[int, ...] = (24, 32, 48, 80, 112)
+    """Of the feature pyramid, from half resolution down: one for each resolution of the backbone."""
     groups: int = 8
     rarity: float = 0.125
     """A class weighs 1 / its share of the pixels to this power, 0..1; much finds rare classes and loses IoU."""
@@ -182,10 +186,8 @@ def check_config(config: PretrainConfig) -> None:
         return
     if config.stage != "parser":
         _check_corpora(config)
-    elif any(width % config.parser.groups for width in config.parser.widths) or len(config.parser.widths) < 2:
-        raise ConfigError(
-            f"parser.widths {config.parser.widths} must be two or more multiples of groups {config.parser.groups}."
-        )
+    else:
+        _check_parser(config.parser)
     counts = ("steps", "batch_size", "evaluate_every", "preview_every", "checkpoint_every", "heldout_rows")
     for name in counts:
         if getattr(config, name) < 1:
@@ -193,6 +195,7 @@ def check_config(config: PretrainConfig) -> None:
     shares = {
         "decay_fraction": config.decay_fraction,
         "parser.rarity": config.parser.rarity,
+        "parser.garments": config.parser.garments,
         "ema_decay": config.ema_decay,
         "vae.crop_fraction": config.vae.crop_fraction,
         "vae.equivariance": config.vae.equivariance,
@@ -212,6 +215,13 @@ def check_config(config: PretrainConfig) -> None:
             "prediction_type epsilon cannot be combined with rescale_betas_zero_snr: at zero SNR the noise "
             "says nothing about the picture. Use v_prediction, or set rescale_betas_zero_snr to false."
         )
+
+
+def _check_parser(parser: ParserConfig) -> None:
+    if not 1 <= parser.blocks <= 16:
+        raise ConfigError(f"parser.blocks {parser.blocks} must lie in 1..16, the blocks of EfficientNet-Lite0.")
+    if any(width % parser.groups for width in parser.widths):
+        raise ConfigError(f"parser.widths {parser.widths} must be multiples of parser.groups {parser.groups}.")
 
 
 def _check_corpora(config: PretrainConfig) -> None:

@@ -17,7 +17,8 @@ from apps import cli
 from personagen.atelier.agnostic import agnostic_mask
 from personagen.atelier.corpus import HELDOUT_SEED, random_sitting
 from personagen.atelier.render import render_garment, render_person
-from personagen.parser import ParserSizes, PersonParser, save_parser
+from personagen.parser import save_parser
+from personagen.parser_network import ParserSizes, PersonParser
 from personagen.provenance import read_png
 from tests.personagen.test_lpips import weights as lpips_weights
 from tests.personagen.test_tryon_train import viton
@@ -30,14 +31,15 @@ def models(tmp_path_factory) -> dict[str, str]:
     """A tiny try-on model, and a parser that takes the lower three quarters of every photo for a top."""
     folder = tmp_path_factory.mktemp("models")
     pipelines()[0].save_pretrained(folder / "tryon")
-    parser = PersonParser(ParserSizes((8, 16), 32, 24, 4))
+    parser = PersonParser(ParserSizes(3, (8, 16), 4, 32, 24))
     with torch.no_grad():
         for name, weight in parser.named_parameters():
             if weight.ndim > 1 or "bias" in name:
                 weight.zero_()
-        parser.stem.weight[0, 3, 2, 2] = 1.0  # the row, which passes a SiLU at full resolution
+        parser.get_parameter("lateral.1.weight")[0, 24] = 1.0  # the row, which passes two SiLUs on its way up
+        parser.get_parameter("narrow.0.weight")[0, 0] = 1.0
         assert parser.head.bias is not None
-        parser.head.weight[3, 0], parser.head.bias[3] = 500.0, 90.0
+        parser.head.weight[3, 0], parser.head.bias[3] = 500.0, 40.0
     return {"model": str(folder / "tryon"), "parser": str(save_parser(parser, folder / "parser"))}
 
 

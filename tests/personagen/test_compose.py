@@ -8,7 +8,6 @@ from PIL import Image
 from personagen.compose import compose
 from personagen.drape import cloth_of, laid
 from personagen.images import blur
-from personagen.parser import ParserMasker, load_parser
 from personagen.tryon_pictures import finish, prepare
 from recsys.errors import DataError
 
@@ -71,10 +70,3 @@ def test_the_ground_stays_where_it_is_marked_and_what_was_worn_never_does(case):
     assert compose(like, inputs.person[0], torch.ones(3, *SIZE), inputs.mask[0]) is None
     with pytest.raises(DataError, match="[Gg]rounds"):
         prepare(photo, white, mask, size=SIZE, ground=ground[:-1])
-
-
-def test_the_parsers_ground_lies_away_from_the_person():
-    photo = Image.fromarray(np.random.default_rng(1).integers(0, 256, (192, 144, 3), dtype=np.uint8))
-    parse = load_parser()
-    ground = ParserMasker(parse).ground(photo)
-    assert ground.shape == (192, 144) and not (ground & (parse(photo).parts > 0)).any()

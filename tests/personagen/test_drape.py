@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from personagen.drape import drape
+from personagen.drape import TALL, WIDE, drape, hem
 from recsys.errors import DataError
 
 
@@ -21,18 +21,26 @@ def _mask(top, bottom, left, right):
 
 def test_a_garment_is_scaled_and_shifted_to_the_upper_edge_of_the_mask():
     person, garment = torch.full((1, 3, 40, 30), 0.3), _rectangle(4, 14, 5, 15, value=-0.5)  # 10 high, 10 wide
-    laid = drape(person, _mask(10, 38, 6, 26), garment)  # 20 wide: twice the size, so 20 high
+    mask = _mask(10, 38, 6, 26)  # 20 wide
+    laid = drape(person, mask, garment)
     assert torch.equal(laid[..., :10, :], person[..., :10, :]) and torch.equal(laid[..., :6], person[..., :6])
-    assert (laid[0, :, 11:29, 7:25] == -0.5).all()
-    assert (laid[0, :, 31:38, 6:26] == 0).all()  # below the garment: grey
+    wide, tall = round(20 * WIDE), round(20 * WIDE * TALL)
+    left = 16 - wide // 2
+    assert (laid[0, :, 11 : 9 + tall, left + 1 : left + wide - 1] == -0.5).all()
+    assert (laid[0, :, 12 + tall : 38, 6:26] == 0).all()  # below the garment: grey
+    assert (laid[0, :, 12:20, 6 : left - 1] == 0).all()  # beside it too
+    assert hem(garment[0], mask[0]) == pytest.approx(10 + 20 * WIDE * TALL, abs=1)
 
 
 def test_a_garment_without_a_white_ground_is_laid_whole_and_white_leaves_grey():
     person, mask = torch.zeros(1, 3, 40, 30), _mask(0, 40, 0, 30)
-    photo = torch.rand(1, 3, 40, 30, generator=torch.Generator().manual_seed(0)) * 0.9
-    torch.testing.assert_close(drape(person, mask, photo), photo)
+    photo = torch.full((1, 3, 40, 30), 0.5)
+    left = round(30 * (1 - WIDE) / 2) + 2
+    laid = drape(person, mask, photo)[..., 2 : round(40 * WIDE * TALL) - 3, left : 30 - left]
+    assert laid.numel() > 2000 and torch.allclose(laid, torch.full_like(laid, 0.5))
     assert (drape(person + 0.5, mask, torch.ones(1, 3, 40, 30)) == 0).all()
     assert (drape(person + 0.5, torch.zeros_like(mask), photo) == 0.5).all()
+    assert hem(torch.ones(3, 40, 30), mask[0]) is None
 
 
 def test_each_picture_of_a_batch_is_its_own():

@@ -18,11 +18,13 @@ from personagen.masks import (
     PartsMasker,
     agnostic_mask,
     components,
-    ground_of,
+    ground_in,
     layers_from_parts,
     mask_from_file,
     mask_list,
     parts_from_parsing,
+    parts_of,
+    shown_below,
     split_skin,
 )  # fmt: skip
 from recsys.errors import ConfigError, DataError
@@ -157,6 +159,27 @@ def test_masks_are_read_from_every_type():
         mask_list("mask.png")
 
 
+def test_the_ground_lies_away_from_the_person():
+    parts = np.zeros((200, 90), np.uint8)
+    parts[50:150, 30:60] = Part.UPPER
+    ground = ground_in(parts)
+    assert not ground[48:152, 28:62].any() and ground.sum() == 200 * 90 - 104 * 34
+
+
+def test_below_a_dress_legs_and_trousers_may_stay_and_below_a_skirt_legs():
+    parts = np.zeros((128, 96), np.uint8)
+    parts[8:20, 40:56] = Part.HEAD
+    parts[20:60, 36:60] = Part.UPPER
+    parts[60:90, 38:58] = Part.LOWER
+    parts[90:118, 40:46] = Part.SKIN
+    parts[90:118, 50:56] = Part.LEGWEAR
+    parts[118:124, 38:58] = Part.SHOES
+    dress, skirt = shown_below(parts, kind="dress"), shown_below(parts, kind="skirt")
+    assert dress[60:116, 40:46].all() and skirt[92:110, 40:46].all() and skirt[92:118, 50:56].all()
+    assert not skirt[:90].any() and not dress[:60].any() and not dress[118:].any()
+    assert not shown_below(parts, kind="t-shirt").any()
+
+
 def test_masks_that_are_there_are_used_and_the_rest_is_asked_for():
     photo, here, found = Image.new("RGB", (4, 3)), np.ones((3, 4), bool), np.zeros((3, 4), bool)
 
@@ -164,10 +187,10 @@ def test_masks_that_are_there_are_used_and_the_rest_is_asked_for():
         def __call__(self, person, kind):
             return found
 
-        def ground(self, person):
+        def parts(self, person):
             return here
 
     known = KnownMasks({"upper": here}, Finder())
     assert known(photo, "upper") is here and known(photo, "lower") is found
-    assert ground_of(known, photo) is here
-    assert ground_of(KnownMasks({}, lambda person, kind: found), photo) is None
+    assert parts_of(known, photo) is here
+    assert parts_of(KnownMasks({}, lambda person, kind: found), photo) is None

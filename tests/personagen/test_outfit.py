@@ -8,7 +8,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from personagen.cutout import garment_mask, garment_on_white
-from personagen.outfit import Piece, in_order, wear_outfit
+from personagen.drape import TALL, WIDE
+from personagen.masks import KnownMasks, Part, ground_in
+from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
+from personagen.parser import Parsed
 from personagen.tryon_pictures import finish, frame, prepare
 from recsys.errors import ConfigError
 from tests.apps.tiny import SIZE, pipelines
@@ -73,6 +76,37 @@ def test_an_outfit_is_put_on_from_below():
     assert np.asarray(result)[0, 0].tolist() == [0, 0, 255]
 
 
+def test_legs_below_a_hem_stay_unless_the_mask_was_given():
+    parts = np.zeros((128, 96), np.uint8)
+    parts[8:20, 40:56], parts[20:60, 36:60] = Part.HEAD, Part.UPPER
+    parts[60:90, 38:58], parts[90:120, 40:56] = Part.LOWER, Part.SKIN
+    whole = np.zeros((128, 96), bool)
+    whole[20:118, 34:62] = True
+
+    class Masker:
+        def __call__(self, person, kind):
+            return whole
+
+        def parts(self, person):
+            return parts
+
+    seen = []
+
+    def pipe(person, garment, mask, **settings):
+        seen.append((mask, settings["ground"]))
+        return SimpleNamespace(images=[person])
+
+    dress = Image.new("RGB", (60, 80), "white")
+    dress.paste("red", (10, 10, 50, 50))  # as high as wide
+    photo = picture(128, 96)
+    for masker in (Masker(), KnownMasks({"dress": whole}, Masker())):
+        wear_outfit(pipe, photo, [Piece(dress, "dress")], masker, composed=True)
+    (mask, ground), (given, _) = seen
+    reach = 20 + round(28 * WIDE * TALL)  # the top worn now is repainted below it too
+    assert np.array_equal(mask[:reach], whole[:reach]) and not mask[60:114, 41:55].any()
+    assert np.array_equal(given, whole) and np.array_equal(ground, ground_in(parts))
+
+
 def flat_lay(*, ground: str = "#b08860", cloth: str = "#2040a0", noise: int = 12) -> tuple[Image.Image, np.ndarray]:
     photo, truth = Image.new("RGB", (240, 320), ground), Image.new("1", (240, 320))
     shape = [
@@ -103,3 +137,16 @@ def test_a_flat_lay_is_cut_out_and_an_unclear_one_left():
     kept, done = garment_on_white(noise, size=SIZE)
     assert not done and kept.size == SIZE[::-1]
     assert garment_mask(Image.new("RGB", (50, 60), "gray")) is None
+
+
+def test_a_parser_is_asked_where_colours_do_not_tell():
+    noise, inside = picture(100, 80), np.zeros((100, 80), np.uint8)
+    inside[20:80, 20:60] = Part.DRESS
+    found = lambda parts: lambda photo: Parsed(parts, np.zeros((3, 100, 80), bool), np.zeros((100, 80), bool))
+    cut, done = garment_on_white(noise, size=SIZE, parser=found(inside))
+    assert done and np.asarray(cut)[0, 0].tolist() == [255, 255, 255]
+    for parts in (np.zeros_like(inside), np.full_like(inside, Part.UPPER)):
+        assert not garment_on_white(noise, size=SIZE, parser=found(parts))[1]
+    pipe = SimpleNamespace(config={"height": SIZE[0], "width": SIZE[1]})
+    pieces, whole = cut_from_photos([Piece(flat_lay()[0], "skirt"), Piece(noise, "t-shirt")], pipe)
+    assert whole == ["t-shirt"] and [piece.kind for piece in pieces] == ["skirt", "t-shirt"]

@@ -1,6 +1,7 @@
 """The parser: it learns, is saved small, reads photos of any size, and SegFormer's labels are merged."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from personagen.masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
-from personagen.parser import EMBEDDED, Parsed, ParserMasker, ParserSizes, PersonParser, load_parser, save_parser
+from personagen.parser import EMBEDDED, Parsed, ParserMasker, load_parser, parse, save_parser
+from personagen.parser_network import ParserSizes, PersonParser, levels_of, load_backbone
 from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
-from personagen.pretrain.parser import change, dice_loss, hide, recolour
+from personagen.pretrain.parser import dice_loss
+from personagen.pretrain.parser_data import change, hide, recolour
 from recsys.errors import ConfigError, DataError, ModelError
 
 LABELS = ["null", "hair", "skin", "t-shirt", "pants", "shoes"]
@@ -46,9 +49,10 @@ def photos(tmp_path_factory):
 
 def settings(photos, out, **changes) -> PretrainConfig:
     config = PretrainConfig(
-        stage="parser", output_dir=str(out), height=48, width=32, steps=40, batch_size=4, learning_rate=1e-2,
-        warmup_steps=2, ema_decay=0.8, bf16=False, device="cpu", evaluate_every=40, preview_every=40,
-        checkpoint_every=20, heldout_rows=4, parser=ParserConfig(str(photos), widths=(8, 16, 24), groups=4),
+        stage="parser", output_dir=str(out), height=48, width=32, steps=100, batch_size=4, learning_rate=1e-2,
+        warmup_steps=2, ema_decay=0.8, bf16=False, device="cpu", evaluate_every=100, preview_every=100,
+        checkpoint_every=20, heldout_rows=4,
+        parser=ParserConfig(str(photos), garments=0, blocks=5, widths=(8, 16, 24), groups=4),
     )  # fmt: skip
     return replace(config, **changes)
 
@@ -62,15 +66,15 @@ def test_the_stage_learns_goes_on_and_writes_a_parser(photos, tmp_path):
         if step.step == 25:
             halted.close()  # type: ignore[attr-defined]
             break
-    assert len([step for step in pretrain(settings(photos, tmp_path / "twice")) if step.losses]) == 15
+    assert len([step for step in pretrain(settings(photos, tmp_path / "twice")) if step.losses]) == 75
     one, two = (load_file(tmp_path / run / "parser" / "model.safetensors") for run in ("whole", "twice"))
     assert all(torch.equal(one[name], two[name]) for name in one)
-    parse = load_parser(tmp_path / "whole" / "parser")
+    parser = load_parser(tmp_path / "whole" / "parser")
     photo = Image.fromarray(PAINT[person()])
-    found = parse(photo).parts
+    found = parser(photo).parts
     assert found.shape == (96, 64) and found.dtype == np.uint8
     assert (found[25:45, 28:36] == Part.UPPER).mean() > 0.9
-    mask = ParserMasker(parse)(photo, "upper")
+    mask = ParserMasker(parser)(photo, "upper")
     assert mask[28:45, 28:36].mean() > 0.8 and not mask[84:].any()
 
 
@@ -79,13 +83,81 @@ def test_settings_and_data_are_refused(photos, tmp_path):
         list(pretrain(settings(tmp_path, tmp_path / "a")))
     with pytest.raises(ConfigError, match="multiples"):
         pretrain(settings(photos, tmp_path, parser=ParserConfig(str(photos), widths=(8, 15), groups=4)))
+    with pytest.raises(ConfigError, match="1..16"):
+        pretrain(settings(photos, tmp_path, parser=ParserConfig(str(photos), blocks=17)))
+    with pytest.raises(ConfigError, match="3 resolutions"):
+        list(pretrain(settings(photos, tmp_path / "b", parser=ParserConfig(str(photos), 0, blocks=5, widths=(8, 8)))))
+    no_file = ParserConfig(str(photos), 0, backbone=str(tmp_path / "none"), blocks=5, widths=(8, 16, 24))
+    with pytest.raises(ModelError, match="parser.backbone"):
+        list(pretrain(settings(photos, tmp_path / "c", parser=no_file)))
+
+
+def test_photos_of_garments_are_labelled_by_the_cut_out_and_trained_on(photos, tmp_path):
+    root = tmp_path / "images"
+    shutil.copytree(photos, root)
+    (root / "garments" / "images").mkdir(parents=True)
+    rows = ["file,label,sender_id,kids"]
+    for i, label in enumerate(("T-Shirt", "Pants", "Outwear", "Dress", "Shirt", "Hat")):
+        picture = np.full((96, 72, 3), 225, np.uint8)
+        picture[20:80, 18:54] = (30 * i, 40, 160)
+        if label == "Shirt":
+            picture[:] = 128  # nothing to cut out
+        Image.fromarray(picture).save(root / "garments" / "images" / f"{i}.jpg")
+        rows.append(f"{i}.jpg,{label},4,False")
+    (root / "garments" / "garments.csv").write_text("\n".join(rows) + "\n")
+    list(pretrain(settings(root, tmp_path / "out", steps=2, parser=ParserConfig(
+        str(root), garments=0.9, blocks=5, widths=(8, 16, 24), groups=4))))  # fmt: skip
+    parts = np.load(tmp_path / "out" / "garments-parts.npy")
+    assert [sorted(set(one.ravel().tolist())) for one in parts] == [[0, p] for p in (3, 4, 6, 5)]
+    assert (parts[0][20:30, 12:20] == Part.UPPER).mean() > 0.9 and (parts[0] == Part.UPPER).mean() < 0.5
+    assert load_parser(tmp_path / "out" / "parser") is not None
+
+
+def test_the_backbone_is_efficientnet_lite0_with_its_norms_folded():
+    assert [levels_of(n) for n in (1, 3, 5, 15, 16)] == [[0], [0, 2], [0, 2, 4], [0, 2, 4, 10, 14], [0, 2, 4, 10, 15]]
+    model, random = PersonParser(ParserSizes(5, (8, 16, 24), 4, 32, 24)), torch.Generator().manual_seed(0)
+    weights, x = {}, torch.rand(2, 3, 32, 24, generator=random) * 2 - 1
+
+    def convolved(x, kernel, norm, shape, *, stride=1, groups=1):
+        """As TensorFlow pads, and batch normalisation in full."""
+        weights[f"{kernel}.weight"] = w = torch.randn(shape, generator=random) / shape[1]
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            weights[f"{norm}.{name}"] = torch.rand(shape[0], generator=random) + 0.1
+        b = lambda name: weights[f"{norm}.{name}"][:, None, None]
+        pads = []
+        for side in (x.shape[3], x.shape[2]):
+            total = max((-(-side // stride) - 1) * stride + shape[2] - side, 0)
+            pads += [total // 2, total - total // 2]
+        y = torch.nn.functional.conv2d(torch.nn.functional.pad(x, pads), w, None, stride, 0, 1, groups)
+        return (y - b("running_mean")) / (b("running_var") + 1e-3).sqrt() * b("weight") + b("bias")
+
+    y = convolved(x, "_conv_stem", "_bn0", (32, 3, 3, 3), stride=2).clamp(0, 6)
+    for i, (a, b, e, k, s) in enumerate(
+        [(32, 16, 1, 3, 1), (16, 24, 6, 3, 2), (24, 24, 6, 3, 1), (24, 40, 6, 5, 2), (40, 40, 6, 5, 1)]
+    ):
+        z, block = y, f"_blocks.{i}."
+        if e > 1:
+            z = convolved(z, block + "_expand_conv", block + "_bn0", (a * e, a, 1, 1)).clamp(0, 6)
+        z = convolved(z, block + "_depthwise_conv", block + "_bn1", (a * e, 1, k, k), stride=s, groups=a * e).clamp(
+            0, 6
+        )
+        z = convolved(z, block + "_project_conv", block + "_bn2", (b, a * e, 1, 1))
+        y = y + z if a == b else z
+    load_backbone(model, weights)
+    found = torch.nn.functional.relu6(model.stem(x))
+    for block in model.blocks:
+        found = block(found)
+    assert torch.allclose(found, y, atol=1e-3 * float(y.abs().max()))
+    weights.pop("_bn0.bias")
+    with pytest.raises(ModelError, match="_bn0.bias"):
+        load_backbone(model, weights)
 
 
 def test_any_size_is_parsed_at_its_own_size():
     torch.manual_seed(0)
-    model = PersonParser(ParserSizes((8, 16), 32, 24, 4)).eval()
+    model = PersonParser(ParserSizes(3, (8, 16), 4, 32, 24)).eval()
     for size in ((24, 32), (30, 90), (901, 1203)):
-        found = model.parse(Image.new("RGB", size, "red"))
+        found = parse(model, Image.new("RGB", size, "red"))
         assert found.parts.shape == size[::-1] and found.parts.max() < len(Part)
         assert found.might.shape == (3, *size[::-1]) and found.might.dtype == bool
         assert found.faint.shape == size[::-1] and (found.faint | ~found.might.any(0)).all()
