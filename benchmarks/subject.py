@@ -1,7 +1,7 @@
 """Measure subject training on the embedded model: is a subject recognised in new prompts, and what else drifts?
 
     python benchmarks/subject.py objects --data FOLDER --work FOLDER     # FOLDER/NAME/*.jpg, DreamBooth's photos
-    python benchmarks/subject.py persons --work FOLDER                   # persons of the atelier
+    python benchmarks/subject.py persons --work FOLDER --reader FOLDER   # persons of the atelier
     python benchmarks/subject.py garments --work FOLDER                  # garments of the atelier
     python benchmarks/subject.py drift --data FOLDER --work FOLDER       # with and without prior preservation
 
@@ -11,8 +11,9 @@ is finished lies in `--work`; the same command goes on from there. Writes benchm
 objects: of every subject the last two photos are held out; a painted picture counts as recognised when its features
 (`personagen.subject.evaluate`, not used in training) lie nearest to the held-out photos of its own subject. Skill: the
 same question asked of the photos that were trained on. The six subjects and the features were chosen on photos alone.
-persons: eight renders of a body in outfits and scenes, with captions; recognised by the colours of head, skin and shoes
-that the embedded parser finds, each in units of its spread over other persons' renders, nearest to held-out renders.
+persons: eight renders of a body in outfits and scenes, with captions; recognised by the colours of hair, skin and shoes
+that a reader finds (benchmarks/person_reader.py, not used in training), each in units of its spread over other persons'
+renders, nearest to held-out renders.
 The six are the first who differ in two of skin, hair and shoes.
 garments: its product picture and persons who wear it; recognised by its colours among the product pictures.
 """
@@ -44,6 +45,7 @@ from subject_cases import (
 )
 
 from personagen.images import load_image
+from personagen.parser import load_model
 from personagen.subject import SubjectConfig, train_subject
 from personagen.subject.data import cover
 from personagen.subject.evaluate import features
@@ -131,16 +133,17 @@ def ceiling(args: argparse.Namespace) -> dict[str, float]:
     return {} if args.probe is None else json.loads((args.probe / "probe.json").read_text())["heldout_agreement"]
 
 
-def scaled_persons(work: Path) -> Callable[[Image.Image], np.ndarray]:
-    spread = person_spread(work)
-    return lambda image: person_features(image) / spread
+def scaled_persons(args: argparse.Namespace) -> Callable[[Image.Image], np.ndarray]:
+    reader = load_model(args.reader)
+    spread = person_spread(args.work, reader)
+    return lambda image: person_features(image, reader) / spread
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Train, paint and judge every subject of a part."""
     works = {name: args.work / f"{args.part}-{args.seed}" / name for name in names(args)}
     cases = {name: make_case(args, name, work) for name, work in works.items()}
-    describe = {"objects": lambda _: features, "persons": scaled_persons}.get(args.part, lambda _: None)(args.work)
+    describe = {"objects": lambda _: features, "persons": scaled_persons}.get(args.part, lambda _: None)(args)
     galleries = [] if describe is None else [described(work / "heldout", describe) for work in works.values()]
     hits, skill, read, runs = [], [], {}, {}
     for at, (name, work) in enumerate(works.items()):
@@ -225,6 +228,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--probe", type=Path)
+    parser.add_argument("--reader", type=Path, help="of persons: benchmarks/person_reader.py")
     parser.add_argument("--count", type=int, default=2, help="pictures a prompt")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--subjects", type=int, default=6, help="of drift: how many subjects")
@@ -233,6 +237,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.part == "persons" and args.reader is None:
+        parser.error("persons needs --reader FOLDER; make it with benchmarks/person_reader.py --out FOLDER")
     result = compare_drift(args) if args.part == "drift" else measure(args)
     print(write_report(args.out / f"subject-{args.part}.json", {"seed": args.seed, **result, "hardware": cpu()}))
 

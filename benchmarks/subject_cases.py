@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch.nn.functional as F
 from PIL import Image
 
 from personagen.atelier.body import Body
@@ -18,8 +19,10 @@ from personagen.atelier.render import render_garment, render_person
 from personagen.atelier.vocabulary import SCENE_PHRASE
 from personagen.colours import to_lab
 from personagen.evaluate import colour_distance, garment_region
+from personagen.images import fit, to_tensor
 from personagen.masks import Part
 from personagen.parser import load_parser
+from personagen.parser_network import PersonParser
 
 OBJECTS = ("backpack", "can", "rc_car", "duck_toy", "grey_sloth_plushie", "vase")
 SCENES = {scene: SCENE_PHRASE[scene] for scene in ("beach", "snow", "night city", "park")}
@@ -27,6 +30,8 @@ SIZE = (192, 144)
 TRAIN, HELDOUT = 8, 12
 PARTS = (Part.HEAD, Part.SKIN, Part.SHOES)
 STRANGERS = range(100, 116)
+NOTICED = 2.3
+"""The just noticeable difference in Lab (Mahy, Van Eycken and Oosterlinck, Color Research and Application 1994)."""
 _parser = cache(load_parser)
 
 
@@ -91,24 +96,30 @@ def person_case(number: int, work: Path) -> tuple[str, str, list[str]]:
     return "person", "person", [prompt.replace("a person", "a sks person") for prompt in prompts]
 
 
-def person_features(image: Image.Image) -> np.ndarray:
-    """Describe a person by the mean colours (9,) in Lab of head, skin and shoes, as the embedded parser finds them."""
-    pixels, parts = np.asarray(image.convert("RGB")), _parser()(image).parts
-    return np.concatenate(
-        [np.median(to_lab(pixels[parts == part]), 0) if (parts == part).any() else np.full(3, 50.0) for part in PARTS]
-    )
+def person_features(image: Image.Image, reader: PersonParser) -> np.ndarray:
+    """Describe a person by the mean colours (9,) in Lab of hair, skin and shoes.
+
+    A pixel weighs by the square of the reader's probability of the part, so that a blurred head counts too.
+    """
+    fitted, where = fit(image.convert("RGB"), size=(reader.sizes.height, reader.sizes.width), fill="edge")
+    shares = reader.both_ways(to_tensor(fitted) * 2 - 1).softmax(1)
+    shares = shares[:, :, where.top : where.top + where.height, where.left : where.left + where.width]
+    weights = F.interpolate(shares, size=image.size[::-1], mode="bilinear", align_corners=False)[0].square().numpy()
+    lab = to_lab(np.asarray(image.convert("RGB")))
+    return np.concatenate([np.average(lab.reshape(-1, 3), axis=0, weights=weights[part].ravel()) for part in PARTS])
 
 
-def person_spread(work: Path) -> np.ndarray:
-    """How much each feature (9,) varies between renders of one person in one scene, over other persons."""
-    file = work / "spread.npy"
+def person_spread(work: Path, reader: PersonParser) -> np.ndarray:
+    """How much each feature (9,) varies between renders of one person in one scene, over other persons, and in what is
+    just noticed."""
+    file = work / "spread-reader.npy"
     if not file.exists():
         variances = []
         for number in STRANGERS:
             sittings = person_sittings(number, start=0, count=HELDOUT, scenes=tuple(SCENES))
-            seen = np.stack([person_features(render(sitting)) for sitting in sittings])
+            seen = np.stack([person_features(render(sitting), reader) for sitting in sittings])
             variances += [seen[scene :: len(SCENES)].var(0, ddof=1) for scene in range(len(SCENES))]
-        np.save(file, np.sqrt(np.mean(variances, 0)))
+        np.save(file, np.sqrt(np.mean(variances, 0) + NOTICED**2))
     return np.load(file)
 
 

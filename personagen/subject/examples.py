@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..images import load_image, to_tensor
@@ -14,6 +15,7 @@ from .base import ENCODERS, Text, encode_prompts, scale_factor
 from .cache import Cache, open_cache
 from .config import SubjectConfig, rows_a_step
 from .data import Picture, bucket_size, cover, read_region
+from .identity import identity_region
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ def multiple_of(pipe: Any, resolution: int) -> int:
 
 @torch.no_grad()
 def encode_pictures(
-    pipe: Any, pictures: Sequence[Picture], config: SubjectConfig, *, resolution: int, caption: str, flip: bool
-) -> Iterator[Example]:
+    pipe: Any, pictures: Sequence[Picture], config: SubjectConfig, *, resolution: int, caption: str, flip: bool,
+    identity_weight: float = 1.0,
+) -> Iterator[Example]:  # fmt: skip
     """Yield an Example of each picture; captions that are missing become `caption`. Raises DataError on a bad mask."""
     factor, multiple = scale_factor(pipe), multiple_of(pipe, resolution)
     cache = open_cache(config.cache_dir, pipe.vae)
@@ -63,12 +66,19 @@ def encode_pictures(
         pixels, key = to_tensor(image) * 2 - 1, f"{picture.sha256} {size}"
         mean, deviation = _kept(cache, key, pipe, pixels)
         mirrored = _kept(cache, f"{key} mirrored", pipe, pixels.flip(3)) if flip else None
-        region = None
-        if picture.mask is not None:
-            values = torch.from_numpy(read_region(picture.mask, size))[None]
-            region = torch.nn.functional.avg_pool2d(values, factor)
+        region = _region(picture, image, size, identity_weight)
+        region = None if region is None else torch.nn.functional.avg_pool2d(region, factor)
         time_ids = torch.tensor([*picture.size, *corner, *size], dtype=torch.float32)
         yield Example(picture.caption or caption, mean, deviation, mirrored, region, time_ids)
+
+
+def _region(picture: Picture, image: Image.Image, size: tuple[int, int], weight: float) -> Tensor | None:
+    """Where the error counts, (1, H, W): as the picture's mask says, and the person's own more; None: everywhere."""
+    region = None if picture.mask is None else torch.from_numpy(read_region(picture.mask, size))[None]
+    if weight == 1:
+        return region
+    own = identity_region(image, weight=weight)
+    return own if region is None else own * region
 
 
 def _kept(cache: Cache | None, key: str, pipe: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:

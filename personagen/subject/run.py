@@ -89,12 +89,14 @@ def _encode(learner: Learner, pictures: list[Picture], side: int) -> Iterator[St
         of_class, _ = usable(str(config.class_data_dir), resolution=side)
         of_class = of_class[: config.num_class_images]
     groups = (
-        (learner.instance, pictures, str(config.instance_prompt), config.random_flip),
-        (learner.of_class, of_class, str(config.class_prompt), False),
+        (learner.instance, pictures, str(config.instance_prompt), config.random_flip, config.identity_weight or 1.0),
+        (learner.of_class, of_class, str(config.class_prompt), False, 1.0),
     )
     total, done = len(pictures) + len(of_class), 0
-    for examples, sources, caption, flip in groups:
-        for example in encode_pictures(learner.pipe, sources, config, resolution=side, caption=caption, flip=flip):
+    for examples, sources, caption, flip, weight in groups:
+        for example in encode_pictures(
+            learner.pipe, sources, config, resolution=side, caption=caption, flip=flip, identity_weight=weight
+        ):
             examples.append(replace(example, caption=with_placeholder(example.caption, config)))
             done += 1
             yield _preparing("cached", done / total)

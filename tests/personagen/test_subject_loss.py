@@ -3,13 +3,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
+from PIL import Image
 
 from personagen.images import load_image, to_tensor
+from personagen.masks import Part
+from personagen.parser import Parsed
 from personagen.subject import SubjectConfig, resolve
 from personagen.subject.base import encode_prompts, predict
 from personagen.subject.data import scan
@@ -192,6 +196,34 @@ def test_min_snr_stays_finite_at_zero_terminal_snr(tmp_path):
 def test_zero_terminal_snr_needs_v_prediction(tmp_path):
     with pytest.raises(ConfigError, match="predicts v"):
         learner("sd1", tmp_path, rescale_betas_zero_snr=True)
+
+
+def test_a_persons_own_parts_weigh_more_and_a_mask_still_holds(tmp_path, monkeypatch):
+    parts = np.zeros((16, 16), np.uint8)
+    parts[:4], parts[4:8], parts[12:] = Part.HEAD, Part.SKIN, Part.SHOES
+    parts[8:12] = Part.UPPER
+    found = Parsed(parts, np.zeros((3, 16, 16), bool), np.zeros((16, 16), bool))
+    monkeypatch.setattr("personagen.subject.identity._parser", lambda: lambda picture: found)
+    folder = write_pictures(tmp_path / "pictures", count=2, size=(16, 16))
+    mask = np.zeros((16, 16), np.uint8)
+    mask[:, :8] = 255
+    pictures, _ = scan(folder, resolution=16)
+    Image.fromarray(mask).resize(pictures[0].size[::-1]).save(pictures[0].path.with_suffix(".mask.png"))
+    pictures, _ = scan(folder, resolution=16)
+    config, pipe = SubjectConfig(instance_data_dir="x", name="dog", buckets=False), pipeline("sd1")
+    options = {"resolution": 16, "caption": "a dog", "flip": False}
+    masked, plain = encode_pictures(pipe, pictures, config, identity_weight=10.0, **options)
+    assert plain.region is not None and masked.region is not None
+    cells = plain.region.shape[1]
+    rows = plain.region[0].mean(1)
+    assert rows[0] == 1 and rows[-1] == 1 and rows[cells // 2] == pytest.approx(0.1) and rows[cells // 4] == 0.5
+    assert torch.allclose(masked.region[..., : cells // 2], plain.region[..., : cells // 2])
+    assert not masked.region[..., cells // 2 :].any()
+    assert all(e.region is None for e in encode_pictures(pipe, pictures[1:], config, **options))
+    person = SubjectConfig(instance_data_dir="x", name="person", preset="person", consent=True)
+    assert resolve(person).identity_weight == 16 and resolve(config).identity_weight == 1
+    with pytest.raises(ConfigError, match="identity_weight"):
+        replace(config, identity_weight=0.5)
 
 
 def test_words_for_the_subject_are_replaced_in_captions():
