@@ -1,10 +1,10 @@
-"""A parser of the atelier's persons for measuring: it finds hair, skin and shoes in renders and in painted pictures.
+"""A parser of the atelier's persons for measuring: it finds their parts in renders and in painted pictures.
 
     python benchmarks/person_reader.py --out FOLDER
 
 The embedded parser goes on learning from renders with their true labels, half of them blurred and grained as the
-embedded model paints. It is used by benchmarks/subject.py alone, never in training. Prints the mean IoU of the three
-parts on renders it has not seen, as they are and blurred.
+embedded model paints. It is used by benchmarks/subject.py alone, never in training. Prints the IoU of
+every part on renders it has not seen, as they are and blurred.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ from personagen.pretrain.parser import dice_loss
 SIZE, FIRST = (192, 144), 20_000
 READ_AT = (320, 240)
 SKIN = ("face", "arms", "hands", "legs")
-PART = {"hair": Part.HEAD, "shoes": Part.SHOES, **dict.fromkeys(SKIN, Part.SKIN)}
+PART = {"background": Part.BACKGROUND, "hair": Part.HEAD, "shoes": Part.SHOES, **dict.fromkeys(SKIN, Part.SKIN),
+        "upper": Part.UPPER, "lower": Part.LOWER, "dress": Part.DRESS, "outer": Part.OUTER}  # fmt: skip
 
 
 def renders(count: int, *, first: int) -> tuple[Tensor, Tensor]:
-    """Pictures (N, 3, H, W) in [-1, 1] and parts (N, H, W); what is neither hair, skin nor shoe is background."""
-    table = torch.zeros(len(LABEL), dtype=torch.long)
-    for name, part in PART.items():
-        table[LABEL[name]] = int(part)
+    """Pictures (N, 3, H, W) in [-1, 1] and parts (N, H, W)."""
+    table = torch.tensor([int(PART[name]) for name in LABEL])
     pictures, parts = [], []
     for seed in range(first, first + count):
         sitting = random_sitting(seed)
@@ -56,7 +55,7 @@ def painted(x: Tensor, *, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def measure(model, x: Tensor, parts: Tensor) -> list[float]:
-    """Intersection over union of hair, skin and shoes."""
+    """Intersection over union of each part that occurs."""
     found = torch.cat([model.both_ways(enlarged(x[i : i + 8])).argmax(1) for i in range(0, len(x), 8)])
     true = F.interpolate(parts[:, None].float(), size=READ_AT, mode="nearest")[:, 0].long()
     both = [

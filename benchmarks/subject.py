@@ -2,7 +2,7 @@
 
     python benchmarks/subject.py objects --data FOLDER --work FOLDER     # FOLDER/NAME/*.jpg, DreamBooth's photos
     python benchmarks/subject.py persons --work FOLDER --reader FOLDER   # persons of the atelier
-    python benchmarks/subject.py garments --work FOLDER                  # garments of the atelier
+    python benchmarks/subject.py garments --work FOLDER --reader FOLDER  # garments of the atelier
     python benchmarks/subject.py drift --data FOLDER --work FOLDER       # with and without prior preservation
 
 `--probe FOLDER` (benchmarks/probe.py) reads the prompt's scene, and what persons wear, off the painted pictures. What
@@ -15,7 +15,8 @@ persons: eight renders of a body in outfits and scenes, with captions; recognise
 that a reader finds (benchmarks/person_reader.py, not used in training), each in units of its spread over other persons'
 renders, nearest to held-out renders.
 The six are the first who differ in two of skin, hair and shoes.
-garments: its product picture and persons who wear it; recognised by its colours among the product pictures.
+garments: its product picture and persons who wear it; recognised by its colours, where
+the reader finds tops, among the product pictures.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         run = learn(cases[name], work, args.seed, {})
         made = paint(cases[name], work, args.count)
         if describe is None:
-            own, known = garment_distances(made, at), [1.0]
+            own, known = garment_distances(made, at, load_model(args.reader)), [1.0]
         else:
             own = nearest(np.stack([describe(Image.fromarray(one)) for one in made]), galleries, at)
             known = nearest(described(work / "train", describe), galleries, at)
@@ -228,7 +229,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--probe", type=Path)
-    parser.add_argument("--reader", type=Path, help="of persons: benchmarks/person_reader.py")
+    parser.add_argument("--reader", type=Path, help="of persons and garments: benchmarks/person_reader.py")
     parser.add_argument("--count", type=int, default=2, help="pictures a prompt")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--subjects", type=int, default=6, help="of drift: how many subjects")
@@ -237,8 +238,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.part == "persons" and args.reader is None:
-        parser.error("persons needs --reader FOLDER; make it with benchmarks/person_reader.py --out FOLDER")
+    if args.part in ("persons", "garments") and args.reader is None:
+        parser.error(f"{args.part} needs --reader FOLDER; make it with benchmarks/person_reader.py --out FOLDER")
     result = compare_drift(args) if args.part == "drift" else measure(args)
     print(write_report(args.out / f"subject-{args.part}.json", {"seed": args.seed, **result, "hardware": cpu()}))
 

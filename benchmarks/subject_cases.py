@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from personagen.colours import to_lab
 from personagen.evaluate import colour_distance, garment_region
 from personagen.images import fit, to_tensor
 from personagen.masks import Part
-from personagen.parser import load_parser
+from personagen.parser import parse
 from personagen.parser_network import PersonParser
 
 OBJECTS = ("backpack", "can", "rc_car", "duck_toy", "grey_sloth_plushie", "vase")
@@ -32,7 +31,6 @@ PARTS = (Part.HEAD, Part.SKIN, Part.SHOES)
 STRANGERS = range(100, 116)
 NOTICED = 2.3
 """The just noticeable difference in Lab (Mahy, Van Eycken and Oosterlinck, Color Research and Application 1994)."""
-_parser = cache(load_parser)
 
 
 def body_of(number: int) -> Body:
@@ -152,13 +150,13 @@ def garment_case(number: int, work: Path) -> tuple[str, str, list[str]]:
     )
 
 
-def garment_distances(made: list[np.ndarray], own: int) -> list[float]:
+def garment_distances(made: list[np.ndarray], own: int, reader: PersonParser) -> list[float]:
     """Say of each picture whether what is worn above is nearest in colour to its own product picture: 1 or 0."""
     products = [render_garment(garment, size=SIZE) for garment in garments()]
     shelf = [product[garment_region(product)] for product in products]
     hits = []
     for picture in made:
-        parts = _parser()(Image.fromarray(picture)).parts
+        parts = parse(reader, Image.fromarray(picture)).parts
         worn = picture[np.isin(parts, (Part.UPPER, Part.OUTER, Part.DRESS))]
         hits.append(float(len(worn) > 0 and int(np.argmin([colour_distance(worn, one) for one in shelf])) == own))
     return hits

@@ -82,6 +82,13 @@ def test_only_the_mask_changes_and_the_png_says_so(models, shop, tmp_path):
     assert record is not None and record["garment"] == "top.png"
 
 
+def test_a_garment_that_cannot_be_cut_out_is_named(models, shop, tmp_path, capsys):
+    Image.new("RGB", (60, 80), "gray").save(shop["top"])
+    assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"], "--cut_out", "true", "--parser",
+                models["parser"]) == 0  # fmt: skip
+    assert f"note: {shop['top']} cannot be told from its ground" in capsys.readouterr().err
+
+
 def test_an_outfit_takes_found_masks(models, shop, tmp_path):
     outfit = json.dumps({"upper": shop["top"], "dress": shop["skirt"]})
     assert wear(models, shop, "--outfit", outfit, "--parser", models["parser"]) == 2

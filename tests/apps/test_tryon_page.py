@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,17 @@ def test_a_mask_comes_back_from_the_editor_as_it_was(size):
     for nothing in (value, None, {"layers": None}):
         with pytest.raises(DataError, match="marks nothing"):
             tryon_page.drawn_mask(nothing, size=size)
+
+
+def test_a_mask_that_nobody_painted_on_is_taken_as_it_was_found():
+    person, found = Image.new("RGB", (60, 90), "gray"), np.zeros((90, 60), bool)
+    found[31:60, 17:40] = True
+    masker: Any = lambda photo, kind: found
+    shown = tryon_page.editor_value(person, found)
+    assert tryon_page._painted_or_found(shown, person, "upper", masker) is masker
+    painted = tryon_page.editor_value(person, np.roll(found, 8, axis=0))
+    own = tryon_page._painted_or_found(painted, person, "upper", masker)
+    assert own is not masker and abs(int(own(person, "upper").sum()) - int(found.sum())) < 60
 
 
 def test_garments_are_read_and_what_cannot_be_worn_is_refused(tmp_path):
