@@ -3,8 +3,8 @@
     python benchmarks/person_reader.py --out FOLDER
 
 The embedded parser goes on learning from renders with their true labels, half of them blurred and grained as the
-embedded model paints. It is used by benchmarks/subject.py alone, never in training. Prints the IoU of
-every part on renders it has not seen, as they are and blurred.
+embedded model paints. It is used by benchmarks/subject.py alone, never in training. Prints
+the IoU of every part on renders it has not seen, as they are and blurred.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def measure(model, x: Tensor, parts: Tensor) -> list[float]:
     true = F.interpolate(parts[:, None].float(), size=READ_AT, mode="nearest")[:, 0].long()
     both = [
         (((found == p) & (true == p)).sum() / ((found == p) | (true == p)).sum()).item()
-        for p in (Part.HEAD, Part.SKIN, Part.SHOES)
+        for p in sorted(set(PART.values()))
     ]
     return [round(value, 3) for value in both]
 
