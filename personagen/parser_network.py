@@ -47,15 +47,15 @@ def levels_of(blocks: int) -> list[int]:
 
 
 class _Conv(nn.Conv2d):
-    """A convolution padded so that stride 2 reads as TensorFlow's "same" does: one pixel more below and right."""
+    """A convolution that keeps the size, or halves it as TensorFlow's "same" does: one pixel more at the end."""
 
     def __init__(self, inside: int, outside: int, kernel: int, stride: int = 1, *, groups: int = 1) -> None:
-        super().__init__(inside, outside, kernel, stride, groups=groups)
-        before = (kernel - stride) // 2
-        self.border = (before, kernel - stride - before) * 2 if kernel > 1 else None
+        super().__init__(inside, outside, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups)
+        before = (kernel - 2) // 2
+        self.border = (before, kernel - 2 - before) * 2
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input if self.border is None else F.pad(input, self.border))
+        return super().forward(input if self.stride[0] == 1 else F.pad(input, self.border))
 
 
 class _Inverted(nn.Module):
