@@ -136,7 +136,7 @@ def ceiling(args: argparse.Namespace) -> dict[str, float]:
 
 def scaled_persons(args: argparse.Namespace) -> Callable[[Image.Image], np.ndarray]:
     reader = load_model(args.reader)
-    spread = person_spread(args.work, reader)
+    spread = person_spread(args.reader, reader)
     return lambda image: person_features(image, reader) / spread
 
 
@@ -146,12 +146,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     cases = {name: make_case(args, name, work) for name, work in works.items()}
     describe = {"objects": lambda _: features, "persons": scaled_persons}.get(args.part, lambda _: None)(args)
     galleries = [] if describe is None else [described(work / "heldout", describe) for work in works.values()]
+    reader: Any = None if args.reader is None else load_model(args.reader)
     hits, skill, read, runs = [], [], {}, {}
     for at, (name, work) in enumerate(works.items()):
         run = learn(cases[name], work, args.seed, {})
         made = paint(cases[name], work, args.count)
         if describe is None:
-            own, known = garment_distances(made, at, load_model(args.reader)), [1.0]
+            own, known = garment_distances(made, at, reader), [1.0]
         else:
             own = nearest(np.stack([describe(Image.fromarray(one)) for one in made]), galleries, at)
             known = nearest(described(work / "train", describe), galleries, at)

@@ -107,10 +107,10 @@ def person_features(image: Image.Image, reader: PersonParser) -> np.ndarray:
     return np.concatenate([np.average(lab.reshape(-1, 3), axis=0, weights=weights[part].ravel()) for part in PARTS])
 
 
-def person_spread(work: Path, reader: PersonParser) -> np.ndarray:
+def person_spread(folder: Path, reader: PersonParser) -> np.ndarray:
     """How much each feature (9,) varies between renders of one person in one scene, over other persons, and in what is
-    just noticed."""
-    file = work / "spread-reader.npy"
+    just noticed; kept in the reader's folder."""
+    file = folder / "spread.npy"
     if not file.exists():
         variances = []
         for number in STRANGERS:

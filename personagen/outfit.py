@@ -85,13 +85,11 @@ def wear_outfit(
     if composed is None:
         composed = pipeline.config.get("prefill") == "garment"
     parts = parts_of(masker, person) if composed else None
-    given = lambda kind: isinstance(masker, KnownMasks) and kind in masker.masks
     for piece in in_order(outfit):
-        mask = masker(person, piece.kind)
         worn = pipeline(
             worn,
             piece.image,
-            mask if parts is None or given(piece.kind) else _spared_below(mask, parts, piece),
+            _mask(masker, person, piece, parts),
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             fast=fast,
@@ -101,6 +99,13 @@ def wear_outfit(
             generator=generator,
         ).images[0]
     return worn
+
+
+def _mask(masker: AutoMasker, person: Image.Image, piece: Piece, parts: np.ndarray | None) -> np.ndarray:
+    """What is repainted for a piece, bool (H, W): as given, or as found, without what may stay below its hem."""
+    mask = masker(person, piece.kind)
+    given = isinstance(masker, KnownMasks) and piece.kind in masker.masks
+    return mask if parts is None or given else _spared_below(mask, parts, piece)
 
 
 def _spared_below(mask: np.ndarray, parts: np.ndarray, piece: Piece) -> np.ndarray:
