@@ -1,8 +1,8 @@
-"""Take real pixels where the network's picture says the same: the garment's own, and the ground's.
+"""Take real pixels where they fit: the garment's own where the network's picture says the same, and the ground's.
 
 A small network paints colours and shapes well and blurs what is finer. Where its picture, blurred, equals the garment
 laid over the person (drape.py), the garment's pixels come instead, at the photo's resolution and in the network's
-shade; where it is like the photo's ground, the ground stays. Nothing of what was worn before is used. VITON (arXiv
+shade; elsewhere what is surely the photo's ground stays. Nothing of what was worn before is used. VITON (arXiv
 1711.08447, section 3.3) composes a warped garment and a coarse result by a mask that a network has learnt; the rule
 here needs no training.
 """
@@ -16,8 +16,9 @@ from torch import Tensor
 from .drape import Laid, cloth_of, laid, sample
 from .images import Placement, blur, to_tensor
 
-GARMENT, GROUND = (0.12, 0.28), (0.15, 0.35)
-"""Mean difference of the blurred colours, of 1, up to which pixels are taken whole, and from which not at all."""
+AGREE, DIFFER = 0.12, 0.28
+"""Mean difference of the blurred colours, of 1, up to which the garment's pixels are taken whole, and from which not at
+all."""
 SHADE = 0.5
 """Share of the difference in lightness that is added to the garment's pixels; their hue stays."""
 
@@ -32,10 +33,8 @@ class Composition:
     laid: Laid
 
 
-def compose(
-    result: Tensor, person: Tensor, garment: Tensor, mask: Tensor, *, ground: Tensor | None = None
-) -> Composition | None:
-    """Compare a result with person and garment, (3, h, w) in [0, 1], inside the mask (1, h, w); None without cloth.
+def compose(result: Tensor, garment: Tensor, mask: Tensor, *, ground: Tensor | None = None) -> Composition | None:
+    """Compare a result with a garment, (3, h, w) in [0, 1], inside the mask (1, h, w); None without cloth.
 
     ground (1, h, w): 1 where the photo shows neither the person nor what is worn; without it nothing of it stays.
     """
@@ -46,11 +45,9 @@ def compose(
     cloth, cover = how.lay(garment, inside=inside)
     kernel = max(3, result.shape[1] // 12) // 2 * 2 + 1
     seen, own = _low(result, cover, kernel=kernel), _low(cloth, cover, kernel=kernel)
-    taken = blur((_agree(seen, own, GARMENT) * cover)[None], kernel=3)[0]
-    stays = torch.zeros_like(taken)
-    if ground is not None:
-        left = (1 - taken) * (ground >= 0.5)
-        stays = _agree(_low(result, left, kernel=kernel), _low(person, left, kernel=kernel), GROUND) * left * inside
+    alike = ((DIFFER - (seen - own).abs().mean(0, keepdim=True)) / (DIFFER - AGREE)).clamp(0, 1)
+    taken = blur((alike * cover)[None], kernel=3)[0]
+    stays = torch.zeros_like(taken) if ground is None else (1 - taken) * (ground >= 0.5) * inside
     return Composition(taken, stays, SHADE * (seen - own).mean(0, keepdim=True), how)
 
 
@@ -58,11 +55,6 @@ def _low(picture: Tensor, where: Tensor, *, kernel: int) -> Tensor:
     """Blur a picture (3, h, w) over the places `where` (1, h, w) alone."""
     both = blur(torch.cat([picture * where, where])[None], kernel=kernel)[0]
     return both[:3] / both[3:].clamp(min=1e-4)
-
-
-def _agree(one: Tensor, other: Tensor, bounds: tuple[float, float]) -> Tensor:
-    apart = (one - other).abs().mean(0, keepdim=True)
-    return ((bounds[1] - apart) / (bounds[1] - bounds[0])).clamp(0, 1)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ REGIONS = ("upper", "lower", "dress", "outer")
 """What a mask can be for: a top, trousers or a skirt, both, or a coat, which hangs over the hips."""
 
 
-SEAM, FEET = 0.01, 0.045
+SEAM, FEET = 0.005, 0.045
 """Of a person's height: what is left around an uncertain head, hand or shoe, and what the feet take at the bottom."""
 
 
@@ -200,7 +200,7 @@ def guarded(
         return dilate(mask, up=reach, down=reach, side=reach)
 
     head, bare, shoes = might
-    faces = grow(face | (parts == Part.HEAD), 0.06) & (head | bare)
+    faces = grow(face, 0.03) & bare
     spared = grow(head | faces | shoes | (grow(hands, 0.08) & bare), SEAM)
     spared |= grow(faint, SEAM) & ~(layers.garment | layers.limbs)
     if rows[-1] < parts.shape[0] - 1 - 0.01 * rows.size:
@@ -253,8 +253,8 @@ def split_skin(parts: np.ndarray) -> Skin:
             continue
         reach = np.hypot(rows - min(collar, height), cols - middle)
         far = reach > reach.max() - 0.055 * tall
-        # nothing but a hand shows below a long sleeve; near the middle of the collar it is a neckline
-        whole = rows.size < 0.0025 * tall * tall and reach.max() > 0.15 * tall
+        # nothing but a hand shows below a long sleeve; what begins at the collar is a neckline
+        whole = rows.size < 0.0025 * tall * tall and reach.min() > 0.06 * tall
         end = (reach.max() > 0.25 * tall) & far | whole
         hands[rows[end], cols[end]] = True
         arms[rows[~end], cols[~end]] = True

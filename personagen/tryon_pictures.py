@@ -130,7 +130,7 @@ def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool, composed
 def _composer(picture: Tensor, inputs: Prepared, i: int) -> Callable[..., Tensor] | None:
     """What puts real pixels into a box of the photo (`put_back`), where the garment has any."""
     ground = None if inputs.ground is None else inputs.ground[i]
-    how = compose(picture, inputs.person[i], inputs.garment[i], inputs.mask[i], ground=ground)
+    how = compose(picture, inputs.garment[i], inputs.mask[i], ground=ground)
     if how is None:
         return None
     box, place = inputs.frames[i], inputs.places[i]

@@ -67,6 +67,6 @@ def test_the_ground_stays_where_it_is_marked_and_what_was_worn_never_does(case):
     result = np.asarray(finish(like, inputs, 0, repaint=True, composed=True)).astype(int)
     before = np.asarray(photo).astype(int)
     assert np.abs(result - before)[140:300, 90:130].mean() < 10 < 40 < np.abs(result - before)[140:300, 150:200].mean()
-    assert compose(like, inputs.person[0], torch.ones(3, *SIZE), inputs.mask[0]) is None
+    assert compose(like, torch.ones(3, *SIZE), inputs.mask[0]) is None
     with pytest.raises(DataError, match="[Gg]rounds"):
         prepare(photo, white, mask, size=SIZE, ground=ground[:-1])
