@@ -141,33 +141,50 @@ def scaled_persons(args: argparse.Namespace) -> Callable[[Image.Image], np.ndarr
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Train, paint and judge every subject of a part."""
-    works = {name: args.work / f"{args.part}-{args.seed}" / name for name in names(args)}
+    """Train, paint and judge every subject of a part with every seed; a picture counts as its mean over the seeds."""
+    judged = [judge(args, seed) for seed in args.seeds]
+    hits = np.mean([hits for hits, _, _, _ in judged], 0)
+    skill = judged[0][1]
+    read: dict[str, list[float]] = {}
+    for _, _, one, _ in judged:
+        for head, values in one.items():
+            read.setdefault(head, []).extend(values)
+    runs = {str(seed): one for seed, (_, _, _, one) in zip(args.seeds, judged, strict=True)}
+    slowest = max(run["cpu_seconds"] for one in runs.values() for run in one.values())
+    return {"recognised": mean_of(hits.tolist()), "chance": round(1 / AMONG, 4),
+            "recognised_by_seed": [round(float(np.mean(hits)), 4) for hits, _, _, _ in judged],
+            **({"features_on_known_pictures": mean_of(skill)} if args.part != "garments" else {}),
+            "probe_reads": {head: mean_of(values) for head, values in read.items()},
+            "probe_reads_true_renders": ceiling(args), "cpu_seconds_a_subject": slowest, "subjects": runs}  # fmt: skip
+
+
+def judge(
+    args: argparse.Namespace, seed: int
+) -> tuple[list[float], list[float], dict[str, list[float]], dict[str, dict[str, Any]]]:
+    """Train, paint and judge with one seed: of each picture, whether it is recognised; whether the pictures trained on
+    are; what the probe reads right; what the runs measured."""
+    works = {name: args.work / f"{args.part}-{seed}" / name for name in names(args)}
     cases = {name: make_case(args, name, work) for name, work in works.items()}
     describe = {"objects": lambda _: features, "persons": scaled_persons}.get(args.part, lambda _: None)(args)
     galleries = [] if describe is None else [described(work / "heldout", describe) for work in works.values()]
     reader: Any = None if args.reader is None else load_model(args.reader)
     hits, skill, read, runs = [], [], {}, {}
     for at, (name, work) in enumerate(works.items()):
-        run = learn(cases[name], work, args.seed, {})
+        run = learn(cases[name], work, seed, {})
         made = paint(cases[name], work, args.count)
         if describe is None:
-            own, known = garment_distances(made, at, reader), [1.0]
+            own = garment_distances(made, at, reader)
         else:
             own = nearest(np.stack([describe(Image.fromarray(one)) for one in made]), galleries, at)
-            known = nearest(described(work / "train", describe), galleries, at)
+            skill += nearest(described(work / "train", describe), galleries, at)
         said = [prompt for prompt in cases[name][2] for _ in range(args.count)]
         for head, values in attributes(args, said, made).items():
             read.setdefault(head, []).extend(values)
-        hits, skill = hits + own, skill + known
+        hits += own
         runs[name] = {**run, "recognised": round(float(np.mean(own)), 3)}
-        print(name, runs[name], file=sys.stderr, flush=True)
-    sheet(args, [shown(cases[name], work, args.count) for name, work in works.items()])
-    return {"recognised": mean_of(hits), "chance": round(1 / AMONG, 4),
-            **({"features_on_known_pictures": mean_of(skill)} if describe else {}),
-            "probe_reads": {head: mean_of(values) for head, values in read.items()},
-            "probe_reads_true_renders": ceiling(args),
-            "cpu_seconds_a_subject": max(run["cpu_seconds"] for run in runs.values()), "subjects": runs}  # fmt: skip
+        print(seed, name, runs[name], file=sys.stderr, flush=True)
+    sheet(args, seed, [shown(cases[name], work, args.count) for name, work in works.items()])
+    return hits, skill, read, runs
 
 
 def names(args: argparse.Namespace) -> list[str]:
@@ -194,26 +211,27 @@ def shown(case: Case, work: Path, count: int) -> list[np.ndarray]:
     return [np.asarray(given), np.load(file), *made]
 
 
-def sheet(args: argparse.Namespace, rows: list[list[np.ndarray]]) -> None:
+def sheet(args: argparse.Namespace, seed: int, rows: list[list[np.ndarray]]) -> None:
     """Write a contact sheet, a row a subject."""
     args.sheets.mkdir(parents=True, exist_ok=True)
     grid = np.concatenate([np.concatenate(row, 1) for row in rows], 0)
-    Image.fromarray(grid).save(args.sheets / f"subject-{args.part}.png")
+    Image.fromarray(grid).save(args.sheets / f"subject-{args.part}-{seed}.png")
 
 
 def compare_drift(args: argparse.Namespace) -> dict[str, Any]:
     """Train the first subjects with prior preservation and without; how far do unrelated prompts drift?"""
     kept = {"with_prior_preservation": True, "num_class_images": CLASS_IMAGES}
-    works = [args.work / f"objects-{args.seed}" / name for name in names(args)]
+    seed = args.seeds[0]
+    works = [args.work / f"objects-{seed}" / name for name in names(args)]
     for name, work in zip(names(args), works, strict=True):
         object_case(args.data / name, work)
     galleries = [described(work / "heldout", features) for work in works]
     found: dict[str, dict[str, list[float]]] = {"without": {}, "with": {}}
     for at, name in enumerate(names(args)[: args.subjects]):
         for label, changes in (("without", {}), ("with", kept)):
-            work = args.work / f"drift-{args.seed}" / f"{name}-{label}"
+            work = args.work / f"drift-{seed}" / f"{name}-{label}"
             case = make_case(args, name, work)
-            run = learn(case, work, args.seed, {"max_train_steps": args.steps, **changes})
+            run = learn(case, work, seed, {"max_train_steps": args.steps, **changes})
             made = np.stack([features(Image.fromarray(one)) for one in paint(case, work, args.count)])
             measured = {"drift": run["drift"], "recognised": np.mean(nearest(made, galleries, at)),
                         "cpu_seconds": run["cpu_seconds"]}  # fmt: skip
@@ -232,7 +250,7 @@ def main() -> None:
     parser.add_argument("--probe", type=Path)
     parser.add_argument("--reader", type=Path, help="of persons and garments: benchmarks/person_reader.py")
     parser.add_argument("--count", type=int, default=2, help="pictures a prompt")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training; drift takes the first")
     parser.add_argument("--subjects", type=int, default=6, help="of drift: how many subjects")
     parser.add_argument("--steps", type=int, default=150, help="of drift: training steps")
     parser.add_argument("--sheets", type=Path, default=Path("runs/sheets"))
@@ -242,7 +260,7 @@ def main() -> None:
     if args.part in ("persons", "garments") and args.reader is None:
         parser.error(f"{args.part} needs --reader FOLDER; make it with benchmarks/person_reader.py --out FOLDER")
     result = compare_drift(args) if args.part == "drift" else measure(args)
-    print(write_report(args.out / f"subject-{args.part}.json", {"seed": args.seed, **result, "hardware": cpu()}))
+    print(write_report(args.out / f"subject-{args.part}.json", {"seeds": args.seeds, **result, "hardware": cpu()}))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from .colours import to_lab
-from .images import blur, fit
-from .masks import Part, components
+from .images import blur, components, fit
+from .masks import Part
 from .parser import Parser
 from .photos import cut_out
 

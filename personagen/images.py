@@ -245,11 +245,51 @@ def dilate(mask: np.ndarray, *, up: int = 0, down: int = 0, side: int = 0) -> np
 
 def _grow(mask: np.ndarray, *, before: int, after: int) -> np.ndarray:
     """Mark each pixel of a row with a marked one from `before` to its left to `after` to its right; by running sums."""
-    at = np.arange(mask.shape[1])
-    sums = np.pad(np.cumsum(mask, 1, dtype=np.int32), ((0, 0), (1, 0)))
-    return sums[:, np.minimum(at + after + 1, len(at))] > sums[:, np.maximum(at - before, 0)]
+    sums = np.cumsum(np.pad(mask, ((0, 0), (before + 1, after))), 1, dtype=np.int32)
+    return sums[:, before + after + 1 :] > sums[:, : mask.shape[1]]
 
 
 def erode(mask: np.ndarray, *, up: int = 0, down: int = 0, side: int = 0) -> np.ndarray:
     """Shrink a bool mask (H, W): the complement grows by the same box (the picture's border does not eat into it)."""
     return ~dilate(~mask, up=down, down=up, side=side)
+
+
+def components(mask: np.ndarray) -> list[np.ndarray]:
+    """Split a bool mask (H, W) into its 4-connected pieces, largest first."""
+    masks = []
+    for rows, columns in pieces(mask):
+        masks.append(np.zeros_like(mask))
+        masks[-1][rows, columns] = True
+    return masks
+
+
+def pieces(mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Find the 4-connected pieces of a bool mask (H, W), largest first: the rows and columns of their pixels."""
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    row, first = np.nonzero(edges == 1)
+    last = np.nonzero(edges == -1)[1]  # one past each run of a row
+    parent = list(range(len(row)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    runs = list(zip(row.tolist(), first.tolist(), last.tolist(), strict=True))
+    above = 0
+    for i, (line, begin, end) in enumerate(runs):
+        while runs[above][0] < line - 1 or (runs[above][0] == line - 1 and runs[above][2] <= begin):
+            above += 1
+        j = above
+        while runs[j][0] == line - 1 and runs[j][1] < end:
+            parent[root(i)] = root(j)
+            j += 1
+    lengths = last - first
+    piece = np.repeat([root(i) for i in range(len(runs))], lengths)
+    rows = np.repeat(row, lengths)
+    columns = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths - first, lengths)
+    order = np.argsort(piece, kind="stable")
+    cuts = np.flatnonzero(np.diff(piece[order])) + 1
+    found = list(zip(np.split(rows[order], cuts), np.split(columns[order], cuts), strict=True)) if runs else []
+    return sorted(found, key=lambda one: -len(one[0]))

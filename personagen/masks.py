@@ -17,7 +17,7 @@ from torch import Tensor
 from recsys.errors import ConfigError, DataError
 
 from .atelier.vocabulary import REGION
-from .images import dilate, erode, load_gray
+from .images import dilate, erode, load_gray, pieces
 
 REGIONS = ("upper", "lower", "dress", "outer")
 """What a mask can be for: a top, trousers or a skirt, both, or a coat, which hangs over the hips."""
@@ -244,8 +244,7 @@ def split_skin(parts: np.ndarray) -> Skin:
     lowest = np.flatnonzero(person.any(1)).max(initial=0)
     columns = np.flatnonzero(clothes.any(0))
     middle = columns.mean() if columns.size else parts.shape[1] / 2
-    for piece in components(skin & ~head):
-        rows, cols = np.nonzero(piece)
+    for rows, cols in pieces(skin & ~head):
         if rows.mean() > hem:
             feet = rows > lowest - 0.045 * tall
             hands[rows[feet], cols[feet]] = True
@@ -270,35 +269,6 @@ def _collar(clothes: np.ndarray) -> int:
 def _hem(garments: np.ndarray, height: int) -> int:
     rows = np.flatnonzero(garments.any(1))
     return int(rows[0] + 0.9 * (rows[-1] - rows[0])) if rows.size else round(0.6 * height)
-
-
-def components(mask: np.ndarray) -> list[np.ndarray]:
-    """Split a bool mask (H, W) into its 4-connected pieces, largest first."""
-    parent: list[int] = []
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    runs: list[tuple[int, int, int, int]] = []  # row, first, past the last, id
-    above: list[tuple[int, int, int, int]] = []
-    for row, line in enumerate(mask):
-        edges = np.flatnonzero(np.diff(np.concatenate(([False], line, [False])).astype(np.int8)))
-        current = []
-        for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            parent.append(len(parent))
-            current.append((row, first, last, len(parent) - 1))
-            for _, other_first, other_last, other in above:
-                if other_first < last and first < other_last:
-                    parent[root(len(parent) - 1)] = root(other)
-        runs += current
-        above = current
-    pieces: dict[int, np.ndarray] = {}
-    for row, first, last, run in runs:
-        pieces.setdefault(root(run), np.zeros_like(mask))[row, first:last] = True
-    return sorted(pieces.values(), key=lambda piece: -int(piece.sum()))
 
 
 def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> np.ndarray:

@@ -27,7 +27,7 @@ from .masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
 from .parser_network import ParserSizes, PersonParser
 
 EMBEDDED = Path(__file__).parent / "models" / "parser"
-FINEST, COARSE = 480, 160
+FINEST, COARSE = 400, 160
 """Longest side in pixels at which edges of parts are drawn, beyond it they are enlarged; and at which they are fitted
 to the photo's own edges (`guided_upsample`)."""
 DOUBT = 0.07

@@ -21,8 +21,8 @@ from recsys.errors import DataError
 from .atelier.vocabulary import COLOURS, REGION, noun_phrase
 from .catalog import KIND_OF_LABEL
 from .colours import measure_colour, to_lab
-from .images import WHITE, dilate, fit, load_image
-from .masks import Part, agnostic_mask, components, layers_from_parts, parts_from_parsing, split_skin
+from .images import WHITE, components, dilate, fit, load_image
+from .masks import Part, agnostic_mask, layers_from_parts, parts_from_parsing, split_skin
 from .tryon_pictures import frame
 
 _CCP_KINDS = {

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy import ndimage
 
 from personagen.images import (
     blur,
+    components,
     dilate,
     erode,
     fit,
@@ -192,3 +194,15 @@ def test_the_soft_edge_lies_inside_the_mask():
     soft = soft_inside(mask, kernel=7)
     assert (soft[mask == 0] == 0).all() and soft.max() <= 1 and soft[0, 0, 15, 15] > 0.9999
     assert 0 < soft[0, 0, 15, 5] < soft[0, 0, 15, 7] < 1
+
+
+def test_components_equal_scipy():
+    for seed in range(5):
+        mask = np.random.default_rng(seed).random((30, 40)) < 0.55
+        labelled, count = cast(tuple[np.ndarray, int], ndimage.label(mask))
+        pieces = components(mask)
+        assert len(pieces) == count and (np.logical_or.reduce(pieces) == mask).all()
+        assert all(len(np.unique(labelled[piece])) == 1 for piece in pieces)
+        sizes = [piece.sum() for piece in pieces]
+        assert sizes == sorted(sizes, reverse=True)
+    assert components(np.zeros((3, 3), bool)) == []

@@ -1,12 +1,9 @@
 """Agnostic masks: they hide the old garment's shape, spare the person, and can be given by hand."""
 
-from typing import cast
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy import ndimage
 
 from personagen.atelier.vocabulary import KINDS
 from personagen.masks import (
@@ -17,7 +14,6 @@ from personagen.masks import (
     Part,
     PartsMasker,
     agnostic_mask,
-    components,
     ground_in,
     layers_from_parts,
     mask_from_file,
@@ -55,6 +51,16 @@ def test_skin_is_told_apart_by_place():
     assert legs[108:116, 40:46].all() and legs.sum() == 96
     assert arms[40, 30] and arms[40, 64] and not arms[65, 30] and hands[65, 28]
     assert not (arms & hands).any() and ((arms | hands | legs | head) == (figure(sleeves=34) == Part.SKIN)).all()
+
+
+def test_a_hand_before_the_chest_is_one_and_a_neckline_is_not():
+    parts = figure(sleeves=62)
+    chest = np.argwhere(np.isin(parts, (Part.UPPER, Part.OUTER)))
+    top, middle = chest[:, 0].min(), round(chest[:, 1].mean())
+    parts[top : top + 4, middle - 3 : middle + 3] = Part.SKIN
+    parts[top + 14 : top + 19, middle - 2 : middle + 3] = Part.SKIN
+    _, hands, _, _ = split_skin(parts)
+    assert hands[top + 14 : top + 19, middle - 2 : middle + 3].all() and not hands[: top + 4].any()
 
 
 def test_only_a_hand_shows_below_a_long_sleeve():
@@ -109,18 +115,6 @@ def test_a_dress_gives_its_top_or_its_skirt():
     assert (top.others == skirt.garment).all()
     with pytest.raises(ConfigError, match="hat"):
         layers_from_parts(parts, kind="hat")
-
-
-def test_components_equal_scipy():
-    for seed in range(5):
-        mask = np.random.default_rng(seed).random((30, 40)) < 0.55
-        labelled, count = cast(tuple[np.ndarray, int], ndimage.label(mask))
-        pieces = components(mask)
-        assert len(pieces) == count and (np.logical_or.reduce(pieces) == mask).all()
-        assert all(len(np.unique(labelled[piece])) == 1 for piece in pieces)
-        sizes = [piece.sum() for piece in pieces]
-        assert sizes == sorted(sizes, reverse=True)
-    assert components(np.zeros((3, 3), bool)) == []
 
 
 def test_parsings_are_merged_by_name():

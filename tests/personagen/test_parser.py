@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from personagen.images import Placement
 from personagen.masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
-from personagen.parser import EMBEDDED, Parsed, ParserMasker, load_parser, parse, save_parser
+from personagen.parser import EMBEDDED, Parsed, ParserMasker, load_parser, parse, parsed_at, save_parser
 from personagen.parser_network import ParserSizes, PersonParser, levels_of, load_backbone
 from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
 from personagen.pretrain.parser import dice_loss
@@ -161,6 +162,21 @@ def test_any_size_is_parsed_at_its_own_size():
         assert found.parts.shape == size[::-1] and found.parts.max() < len(Part)
         assert found.might.shape == (3, *size[::-1]) and found.might.dtype == bool
         assert found.faint.shape == size[::-1] and (found.faint | ~found.might.any(0)).all()
+
+
+def test_parts_end_at_the_edges_of_the_photo_and_a_lost_hand_is_still_possible():
+    photo = np.full((240, 160, 3), 220, np.uint8)
+    photo[40:, 53:] = (30, 60, 150)  # clothes, whose border is none of the cells of 8 that the network tells
+    true = np.zeros((240, 160), bool)
+    true[40:, 53:] = True
+    cells = torch.nn.functional.avg_pool2d(torch.from_numpy(true)[None, None].float(), 8)
+    soft = torch.nn.functional.avg_pool2d(cells, 3, 1, 1, count_include_pad=False)
+    shares = torch.zeros(1, len(Part), *soft.shape[2:])
+    shares[:, Part.UPPER], shares[:, Part.BACKGROUND] = soft[:, 0], 1 - soft[:, 0]
+    shares[:, Part.SKIN, 15, 10], shares[:, Part.UPPER, 15, 10] = 0.3, 0.7
+    found = parsed_at(shares, Image.fromarray(photo), Placement((240, 160), 0, 0, 30, 20))
+    assert ((found.parts == Part.UPPER) != true).mean() < 0.005
+    assert found.might[1, 124, 84] and not found.might[1, 200].any()
 
 
 def test_saved_it_is_small_and_damage_is_named(tmp_path):
