@@ -61,27 +61,50 @@ def recommenders(data: str, metrics: dict[str, str] = METRICS, *, shown: str = "
 
 Measure = tuple[str, str, str, Callable[[dict], str]]
 TRYON: tuple[Measure, ...] = (
-    ("tryon", "try-on: right garment of 20 by the repainted region", "≥ .90",
+    ("pictures-tryon", "try-on: right garment of 20 by the repainted region", "≥ .90",
      lambda d: _bounded(d["retrieval_top1_of_20"])),
-    ("tryon", "try-on: SSIM inside the mask's box against the true render", "≥ .80",
+    ("pictures-tryon", "try-on: SSIM inside the mask's box against the true render", "≥ .80",
      lambda d: _bounded(d["ssim_in_mask_box"])),
-    ("tryon", "try-on: pixels outside the mask unchanged", "1", lambda d: f"{d['outside_unchanged']['mean']:.3f}"),
-    ("tryon", "try-on: colours follow a swapped garment", "passes",
+    ("pictures-tryon", "try-on: pixels outside the mask unchanged", "1",
+     lambda d: f"{d['outside_unchanged']['mean']:.3f}"),
+    ("pictures-tryon", "try-on: colours follow a swapped garment", "passes",
      lambda d: _bounded(d["swapped_colours_nearer_to_the_other"])),
-    ("people", "real people: colours nearer to the given garment than to a swapped one", "≥ .85",
+    ("pictures-people", "real people: colours nearer to the given garment than to a swapped one", "≥ .85",
      lambda d: _bounded(d["given_nearer_than_swapped"])),
-    ("street", "street photos, shops' garments, found masks: colours of the given garment", "≥ .90",
+    ("pictures-street", "street photos, shops' garments, found masks: colours of the given garment", "≥ .90",
      lambda d: _bounded(d["given_nearer_than_swapped"])),
-    ("street", "the same, with the garments swapped", "passes", lambda d: _bounded(d["swapped_in_nearer_than_own"])),
-    ("street", "the same: pixels outside the mask unchanged", "1", lambda d: f"{d['outside_unchanged']['mean']:.3f}"),
-    ("street", "the same: long sleeves to short, arms show", "counted",
+    ("pictures-street", "the same, with the garments swapped", "passes",
+     lambda d: _bounded(d["swapped_in_nearer_than_own"])),
+    ("pictures-street", "the same: pixels outside the mask unchanged", "1",
+     lambda d: f"{d['outside_unchanged']['mean']:.3f}"),
+    ("pictures-street", "the same: long sleeves to short, arms show", "counted",
      lambda d: f"{d['long_to_short']['arms_show_after']} of {d['long_to_short']['cases']}"),
+)  # fmt: skip
+
+
+def _by_kind(key: str) -> Callable[[dict], str]:
+    """Means of a figure of masks: top, bottom, dress, coat."""
+    return lambda d: ", ".join(f"{d['kinds'][kind][key]['mean']:.3f}" for kind in ("upper", "lower", "dress", "outer"))
+
+
+PARSER: tuple[Measure, ...] = (
+    ("tryon-parser", "parser: mean IoU of nine parts, held-out photos", "≥ .60",
+     lambda d: f"{d['iou_nine_at_photo_size']:.3f}"),
+    ("tryon-parser", "parser and mask: seconds a photo, one core", "≤ .1", lambda d: f"{d['seconds_median']:.3f}"),
+    ("tryon-parser", "masks of a top, bottom, dress, coat: photos without a repainted pixel of head, hands, feet",
+     "≥ .99", _by_kind("spared")),
+    ("tryon-parser", "the same: share of the old garment that is covered", "", _by_kind("covered")),
+)  # fmt: skip
+SUBJECTS: tuple[Measure, ...] = tuple(
+    (f"subject-{part}", f"subjects: new pictures of six {part} recognised", target,
+     lambda d: _bounded(d["recognised"]))
+    for part, target in (("objects", "≥ .80"), ("garments", ""), ("persons", "≥ .90"))
 )  # fmt: skip
 
 
 def _reads(word: str, target: str) -> Measure:
     """What the probe reads in generated pictures, and in true renders."""
-    return ("text2image", f"text-to-image: a probe reads the {word} (on true renders)", target,
+    return ("pictures-text2image", f"text-to-image: a probe reads the {word} (on true renders)", target,
             lambda d: f"{d['probe_reads'][word]:.3f} ({d['probe_reads_true_renders'][word]:.3f})")  # fmt: skip
 
 
@@ -92,15 +115,15 @@ def _tastes(kind: str) -> Measure:
         d = report[kind]
         return f"{d['agreement']:.2f}; {d['permuted_mean']:.2f} ± {d['permuted_std']:.2f}, p {d['p']:.4f}"
 
-    return ("personalisation", f"{kind} looks against the user's own taste; others' tastes", "p < .01", say)
+    return ("pictures-personalisation", f"{kind} looks against the user's own taste; others' tastes", "p < .01", say)
 
 
 def pictures() -> str:
     """One row a measure of the embedded models, with its target."""
     read = [_reads(w, t) for w, t in (("kind", "≥ .90"), ("colour", "≥ .90"), ("pattern", "≥ .75"), ("scene", "≥ .85"))]
     rows: list[list[str]] = []
-    for file, label, target, say in (*TRYON, *read, _tastes("tryon"), _tastes("scene")):
-        path = RESULTS / f"pictures-{file}.json"
+    for file, label, target, say in (*TRYON, *PARSER, *read, _tastes("tryon"), _tastes("scene"), *SUBJECTS):
+        path = RESULTS / f"{file}.json"
         if path.exists():
             rows.append([label, target, say(json.loads(path.read_text()))])
     return _grid(["measure", "target", "measured (95 % interval)"], rows)

@@ -30,7 +30,7 @@ EMBEDDED = Path(__file__).parent / "models" / "parser"
 FINEST, COARSE = 400, 160
 """Longest side in pixels at which edges of parts are drawn, beyond it they are enlarged; and at which they are fitted
 to the photo's own edges (`guided_upsample`)."""
-DOUBT = 0.07
+DOUBT = 0.05
 """Probability above which a pixel might show a part."""
 FAINT = 0.01
 """Probability above which head, skin or shoes cannot be ruled out beside what was found."""
