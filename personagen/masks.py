@@ -185,7 +185,7 @@ def guarded(
 ) -> Layers:
     """Spare, too, what may be head, hand or shoe although the parser decided otherwise, and a seam around it.
 
-    parts (H, W): `Part`. might (3, H, W): bool, where head, skin and shoes are possible. Skin counts near the head and
+    parts (H, W): `Part`. might (3, H, W): bool, where head, skin and shoes are possible. Skin counts near the face and
     the hands that were found. The lowest rows of a person who stands clear of the picture's edge are feet. faint
     (H, W): bool, where one of the three cannot be ruled out; the mask may lie there on garment and limbs that were
     found, but does not grow over it. skin: `split_skin(parts)`, where it is known already.

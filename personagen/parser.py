@@ -75,7 +75,7 @@ def parsed_at(shares: Tensor, photo: Image.Image, where: Placement) -> Parsed:
     inner = shares[:, :, where.top : where.top + where.height, where.left : where.left + where.width]
     height, width = where.original
     fine, coarse = _within(where.original, FINEST), _within(where.original, COARSE)
-    guide = to_tensor(photo.convert("RGB").resize(fine[::-1], Image.Resampling.BOX)).to(shares)
+    guide = to_tensor(photo.convert("RGB").resize((fine[1], fine[0]), Image.Resampling.BOX)).to(shares)
     low = F.interpolate(inner, size=coarse, mode="bilinear", align_corners=False)
     drawn, never = guided_upsample(low, guide)[0], [Part.HEAD, Part.SKIN, Part.SHOES]
     blunt = F.interpolate(inner[:, never], size=fine, mode="bilinear", align_corners=False)[0]
