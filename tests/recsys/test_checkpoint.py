@@ -148,3 +148,31 @@ def test_optimizer_state_continues_bit_exactly(tmp_path):
     assert torch.equal(first.weight, second.weight) and torch.equal(first.bias, second.bias)
     with pytest.raises(ModelError, match="fits none"):
         load_optimizer_tensors(torch.optim.AdamW(torch.nn.Linear(4, 4).parameters()), read.tensors["optimizer"])
+
+
+class Wrapping(torch.optim.AdamW):
+    """Hands a part of its state over in a dict of its own, as bitsandbytes does with what is quantised."""
+
+    def state_dict(self):
+        found = super().state_dict()
+        found["state"] = {
+            index: {"step": values["step"], "wrapped": {k: v for k, v in values.items() if k != "step"}}
+            for index, values in found["state"].items()
+        }
+        return found
+
+
+def test_wrapped_optimizer_state_is_kept_too():
+    def after(steps: int, halt: int | None = None) -> torch.Tensor:
+        weight = torch.nn.Parameter(torch.ones(4, 3))
+        optimizer = Wrapping([weight], lr=0.1)
+        for step in range(steps):
+            weight.grad = torch.full((4, 3), 1.0 + step)
+            optimizer.step()
+            if step + 1 == halt:
+                kept = {name: value.clone() for name, value in optimizer_tensors(optimizer).items()}
+                optimizer = Wrapping([weight], lr=0.1)
+                load_optimizer_tensors(optimizer, kept)
+        return weight.detach()
+
+    assert torch.equal(after(6), after(6, halt=3))
