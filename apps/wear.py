@@ -1,6 +1,7 @@
 """`personagen tryon wear`: a garment, or an outfit, on one person."""
 
 import sys
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from personagen.images import load_image
-from personagen.masks import AutoMasker, FileMasker, region_of
+from personagen.masks import FileMasker, region_of
 from personagen.models import load_tryon
 from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from personagen.parser import ParserMasker, load_parser
@@ -33,12 +34,13 @@ def run(settings: WearConfig) -> int:
     out, files = png_path(settings.out), _garments(settings)
     person = load_image(settings.person)
     pieces = in_order([Piece(load_image(file), kind) for kind, file in files.items()])
-    masker = _masker(settings)
+    parser = cache(partial(load_parser, settings.parser))
+    masker = ParserMasker(parser(), settings.mask_expand) if settings.mask is None else FileMasker(settings.mask)
     for piece in pieces:
         masker(person, piece.kind)  # refuse bad masks before the model is loaded
     pipeline = _pipeline(settings)
     if settings.cut_out:
-        pieces, whole = cut_from_photos(pieces, pipeline, parser=lambda photo: load_parser(settings.parser)(photo))
+        pieces, whole = cut_from_photos(pieces, pipeline, parser=lambda photo: parser()(photo))
         for kind in whole:
             print(left_whole(files[kind]), file=sys.stderr)
     image = wear_outfit(
@@ -73,12 +75,6 @@ def _garments(settings: WearConfig) -> dict[str, str]:
     for kind in files:
         region_of(kind)
     return files
-
-
-def _masker(settings: WearConfig) -> AutoMasker:
-    if settings.mask is not None:
-        return FileMasker(settings.mask)
-    return ParserMasker(load_parser(settings.parser), settings.mask_expand)
 
 
 def _pipeline(settings: WearConfig) -> Any:

@@ -28,7 +28,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -143,26 +143,29 @@ def scaled_persons(args: argparse.Namespace) -> Callable[[Image.Image], np.ndarr
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Train, paint and judge every subject of a part with every seed; a picture counts as its mean over the seeds."""
     judged = [judge(args, seed) for seed in args.seeds]
-    hits = np.mean([hits for hits, _, _, _ in judged], 0)
-    skill = judged[0][1]
-    read: dict[str, list[float]] = {}
-    for _, _, one, _ in judged:
-        for head, values in one.items():
-            read.setdefault(head, []).extend(values)
-    runs = {str(seed): one for seed, (_, _, _, one) in zip(args.seeds, judged, strict=True)}
+    hits = np.mean([one.hits for one in judged], 0)
+    read = {head: [value for one in judged for value in one.read[head]] for head in judged[0].read}
+    runs = {str(seed): one.runs for seed, one in zip(args.seeds, judged, strict=True)}
     slowest = max(run["cpu_seconds"] for one in runs.values() for run in one.values())
     return {"recognised": mean_of(hits.tolist()), "chance": round(1 / AMONG, 4),
-            "recognised_by_seed": [round(float(np.mean(hits)), 4) for hits, _, _, _ in judged],
-            **({"features_on_known_pictures": mean_of(skill)} if args.part != "garments" else {}),
+            "recognised_by_seed": [round(float(np.mean(one.hits)), 4) for one in judged],
+            **({"features_on_known_pictures": mean_of(judged[0].skill)} if judged[0].skill else {}),
             "probe_reads": {head: mean_of(values) for head, values in read.items()},
             "probe_reads_true_renders": ceiling(args), "cpu_seconds_a_subject": slowest, "subjects": runs}  # fmt: skip
 
 
-def judge(
-    args: argparse.Namespace, seed: int
-) -> tuple[list[float], list[float], dict[str, list[float]], dict[str, dict[str, Any]]]:
-    """Train, paint and judge with one seed: of each picture, whether it is recognised; whether the pictures trained on
-    are; what the probe reads right; what the runs measured."""
+class Judged(NamedTuple):
+    """Of each painted picture, whether it is recognised; of each one trained on, too; what the probe reads right; and
+    what the runs measured."""
+
+    hits: list[float]
+    skill: list[float]
+    read: dict[str, list[float]]
+    runs: dict[str, dict[str, Any]]
+
+
+def judge(args: argparse.Namespace, seed: int) -> Judged:
+    """Train, paint and judge every subject of a part with one seed."""
     works = {name: args.work / f"{args.part}-{seed}" / name for name in names(args)}
     cases = {name: make_case(args, name, work) for name, work in works.items()}
     describe = {"objects": lambda _: features, "persons": scaled_persons}.get(args.part, lambda _: None)(args)
@@ -184,7 +187,7 @@ def judge(
         runs[name] = {**run, "recognised": round(float(np.mean(own)), 3)}
         print(seed, name, runs[name], file=sys.stderr, flush=True)
     sheet(args, seed, [shown(cases[name], work, args.count) for name, work in works.items()])
-    return hits, skill, read, runs
+    return Judged(hits, skill, read, runs)
 
 
 def names(args: argparse.Namespace) -> list[str]:

@@ -18,9 +18,8 @@ from personagen.atelier.render import render_garment, render_person
 from personagen.atelier.vocabulary import SCENE_PHRASE
 from personagen.colours import to_lab
 from personagen.evaluate import colour_distance, garment_region
-from personagen.images import fit, to_tensor
 from personagen.masks import Part
-from personagen.parser import parse
+from personagen.parser import parse, shares_of
 from personagen.parser_network import PersonParser
 
 OBJECTS = ("backpack", "can", "rc_car", "duck_toy", "grey_sloth_plushie", "vase")
@@ -99,10 +98,11 @@ def person_features(image: Image.Image, reader: PersonParser) -> np.ndarray:
 
     A pixel weighs by the square of the reader's probability of the part, so that a blurred head counts too.
     """
-    fitted, where = fit(image.convert("RGB"), size=(reader.sizes.height, reader.sizes.width), fill="edge")
-    shares = reader.both_ways(to_tensor(fitted) * 2 - 1).softmax(1)
-    shares = shares[:, :, where.top : where.top + where.height, where.left : where.left + where.width]
-    weights = F.interpolate(shares, size=image.size[::-1], mode="bilinear", align_corners=False)[0].square().numpy()
+    weights = (
+        F.interpolate(shares_of(reader, image), size=image.size[::-1], mode="bilinear", align_corners=False)[0]
+        .square()
+        .numpy()
+    )
     lab = to_lab(np.asarray(image.convert("RGB")))
     return np.concatenate([np.average(lab.reshape(-1, 3), axis=0, weights=weights[part].ravel()) for part in PARTS])
 

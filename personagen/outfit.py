@@ -82,9 +82,9 @@ def wear_outfit(
     Raises ConfigError on an outfit that cannot be worn, and what masker and pipeline raise.
     """
     worn = person
-    if composed is None:
-        composed = pipeline.config.get("prefill") == "garment"
+    composed = pipeline.config.get("prefill") == "garment" if composed is None else composed
     parts = parts_of(masker, person) if composed else None
+    ground = None if parts is None else ground_in(parts)
     for piece in in_order(outfit):
         worn = pipeline(
             worn,
@@ -95,7 +95,7 @@ def wear_outfit(
             fast=fast,
             zoom=zoom,
             composed=composed,
-            ground=None if parts is None else ground_in(parts),
+            ground=ground,
             generator=generator,
         ).images[0]
     return worn

@@ -6,7 +6,7 @@ network (`parser_network`) has 2.8 M parameters and is for standing persons.
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,20 @@ Parser = Callable[[Image.Image], Parsed]
 @torch.no_grad()
 def parse(model: PersonParser, photo: Image.Image) -> Parsed:
     """Find the body parts of one photo of any size."""
+    return parsed_at(shares_of(model, photo), photo)
+
+
+def shares_of(model: PersonParser, photo: Image.Image) -> Tensor:
+    """Probabilities of `Part` all over a photo, (1, parts, h, w), at the size that the network reads it."""
     fitted, where = fit(photo.convert("RGB"), size=(model.sizes.height, model.sizes.width), fill="edge")
     like = next(model.parameters())
     logits = model.both_ways((to_tensor(fitted) * 2 - 1).to(like))
-    return parsed_at(logits.float().softmax(1), photo, where)
+    return _unpadded(logits.float().softmax(1), where)
+
+
+def _unpadded(x: Tensor, where: Placement) -> Tensor:
+    """What a photo covers of a canvas (1, C, H, W)."""
+    return x[:, :, where.top : where.top + where.height, where.left : where.left + where.width]
 
 
 @cache
@@ -66,19 +76,18 @@ def half_is_fast() -> bool:
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
-def parsed_at(shares: Tensor, photo: Image.Image, where: Placement) -> Parsed:
-    """Decide for each pixel of a photo, which lies at `where`; shares (1, parts, H, W): probabilities of `Part`.
+def parsed_at(shares: Tensor, photo: Image.Image) -> Parsed:
+    """Decide for each pixel of a photo; shares (1, parts, h, w): probabilities of `Part` all over it, at any size.
 
     Parts end where the photo has edges. What might be there is told with and without that, since what is small, such
     as a hand, can be lost in it.
     """
-    inner = shares[:, :, where.top : where.top + where.height, where.left : where.left + where.width]
-    height, width = where.original
-    fine, coarse = _within(where.original, FINEST), _within(where.original, COARSE)
+    height, width = photo.height, photo.width
+    fine, coarse = _within((height, width), FINEST), _within((height, width), COARSE)
     guide = to_tensor(photo.convert("RGB").resize((fine[1], fine[0]), Image.Resampling.BOX)).to(shares)
-    low = F.interpolate(inner, size=coarse, mode="bilinear", align_corners=False)
+    low = F.interpolate(shares, size=coarse, mode="bilinear", align_corners=False)
     drawn, never = guided_upsample(low, guide)[0], [Part.HEAD, Part.SKIN, Part.SHOES]
-    blunt = F.interpolate(inner[:, never], size=fine, mode="bilinear", align_corners=False)[0]
+    blunt = F.interpolate(shares[:, never], size=fine, mode="bilinear", align_corners=False)[0]
     might = (drawn[never] > DOUBT) | (blunt > DOUBT)
     faint = (might | (blunt > FAINT)).any(0, keepdim=True)
     found = torch.cat([part.to(torch.uint8) for part in (drawn.max(0).indices[None], might, faint)]).cpu().numpy()
@@ -97,14 +106,15 @@ def _within(size: tuple[int, int], longest: int) -> tuple[int, int]:
 class ParserMasker:
     """An `AutoMasker` that parses the photo, then covers what a garment of the kind needs and spares what is in doubt.
 
-    Raises DataError when it finds nothing to repaint.
+    The last photo is parsed once, whatever is asked of it. Raises DataError when it finds nothing to repaint.
     """
 
     parser: Parser
     mask_expand: float = 1.0
+    _last: list[tuple[Image.Image, Parsed]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
-        found = self.parser(person)
+        found = self._parsed(person)
         skin = split_skin(found.parts)
         layers = layers_from_parts(found.parts, kind=kind, skin=skin)
         layers = guarded(layers, found.parts, found.might, found.faint, skin=skin)
@@ -118,7 +128,12 @@ class ParserMasker:
 
     def parts(self, person: Image.Image) -> np.ndarray:
         """Body parts of the photo (H, W)."""
-        return self.parser(person).parts
+        return self._parsed(person).parts
+
+    def _parsed(self, person: Image.Image) -> Parsed:
+        if not self._last or self._last[0][0] is not person:
+            self._last[:] = [(person, self.parser(person))]
+        return self._last[0][1]
 
 
 def save_parser(model: PersonParser, folder: str | Path) -> Path:
@@ -195,6 +210,6 @@ def _segformer(folder: Path, *, size: tuple[int, int] = (512, 512)) -> Parser:
         x = (to_tensor(fitted) - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
         logits = F.interpolate(model(x).logits, size=size, mode="bilinear", align_corners=False)
         shares = torch.zeros(1, len(Part), *size).index_add_(1, table, logits.softmax(1))
-        return parsed_at(shares, photo, where)
+        return parsed_at(_unpadded(shares, where), photo)
 
     return parse

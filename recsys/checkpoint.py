@@ -116,10 +116,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Flatten an optimiser's state into named tensors ("0.exp_avg", ...) that safetensors can hold."""
     flat = {}
     for index, values in optimizer.state_dict()["state"].items():
-        inner = [value for value in values.values() if isinstance(value, dict)]  # bitsandbytes wraps what is quantised
-        plain = {name: value for name, value in values.items() if not isinstance(value, dict)}
-        for name, value in [*plain.items(), *(pair for wrapped in inner for pair in wrapped.items())]:
-            flat[f"{index}.{name}"] = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+        for name, value in values.items():
+            inner = value if isinstance(value, dict) else {name: value}  # bitsandbytes wraps what is quantised
+            for key, one in inner.items():
+                flat[f"{index}.{key}"] = one if isinstance(one, Tensor) else torch.tensor(one, dtype=torch.float64)
     return flat
 
 

@@ -24,6 +24,7 @@ from personagen.masks import (
     split_skin,
 )  # fmt: skip
 from recsys.errors import ConfigError, DataError
+from tests.personagen.figures import standing
 
 H, W = 128, 96
 
@@ -161,10 +162,7 @@ def test_the_ground_lies_away_from_the_person():
 
 
 def test_below_a_dress_legs_and_trousers_may_stay_and_below_a_skirt_legs():
-    parts = np.zeros((128, 96), np.uint8)
-    parts[8:20, 40:56] = Part.HEAD
-    parts[20:60, 36:60] = Part.UPPER
-    parts[60:90, 38:58] = Part.LOWER
+    parts = standing(lower=90)
     parts[90:118, 40:46] = Part.SKIN
     parts[90:118, 50:56] = Part.LEGWEAR
     parts[118:124, 38:58] = Part.SHOES

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from personagen.images import Placement
 from personagen.masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
 from personagen.parser import EMBEDDED, Parsed, ParserMasker, load_parser, parse, parsed_at, save_parser
 from personagen.parser_network import ParserSizes, PersonParser, levels_of, load_backbone
@@ -18,6 +17,7 @@ from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
 from personagen.pretrain.parser import dice_loss
 from personagen.pretrain.parser_data import change, hide, recolour
 from recsys.errors import ConfigError, DataError, ModelError
+from tests.personagen.figures import standing
 
 LABELS = ["null", "hair", "skin", "t-shirt", "pants", "shoes"]
 PAINT = np.array([[230, 230, 230], [60, 30, 10], [240, 190, 150], [200, 20, 20], [20, 20, 200], [5, 5, 5]], np.uint8)
@@ -174,7 +174,7 @@ def test_parts_end_at_the_edges_of_the_photo_and_a_lost_hand_is_still_possible()
     shares = torch.zeros(1, len(Part), *soft.shape[2:])
     shares[:, Part.UPPER], shares[:, Part.BACKGROUND] = soft[:, 0], 1 - soft[:, 0]
     shares[:, Part.SKIN, 15, 10], shares[:, Part.UPPER, 15, 10] = 0.3, 0.7
-    found = parsed_at(shares, Image.fromarray(photo), Placement((240, 160), 0, 0, 30, 20))
+    found = parsed_at(shares, Image.fromarray(photo))
     assert ((found.parts == Part.UPPER) != true).mean() < 0.005
     assert found.might[1, 124, 84] and not found.might[1, 200].any()
 
@@ -197,6 +197,22 @@ def test_the_masker_says_when_it_finds_nobody():
         ParserMasker(
             lambda photo: Parsed(np.zeros((30, 20), np.uint8), np.zeros((3, 30, 20), bool), np.zeros((30, 20), bool))
         )(Image.new("RGB", (20, 30)), "upper")
+
+
+def test_the_masker_parses_a_photo_once():
+    seen = []
+
+    def parser(photo):
+        seen.append(photo)
+        return Parsed(standing(lower=110), np.zeros((3, 128, 96), bool), np.zeros((128, 96), bool))
+
+    masker, one, two = ParserMasker(parser), Image.new("RGB", (96, 128)), Image.new("RGB", (96, 128))
+    for kind in ("upper", "lower"):
+        masker(one, kind)
+    masker.parts(one)
+    assert len(seen) == 1 and seen[0] is one
+    masker.parts(two)
+    assert len(seen) == 2 and seen[1] is two
 
 
 def test_labels_move_with_their_picture():
@@ -238,10 +254,7 @@ def test_the_embedded_parser_loads():
 
 
 def test_a_coat_hangs_lower_than_a_top_and_bare_feet_are_spared():
-    parts = np.zeros((128, 96), np.uint8)
-    parts[8:20, 40:56] = Part.HEAD
-    parts[20:60, 36:60] = Part.UPPER
-    parts[60:90, 38:58] = Part.LOWER
+    parts = standing(lower=90)
     parts[90:122, 40:46] = Part.SKIN
     top, coat = layers_from_parts(parts, kind="upper"), layers_from_parts(parts, kind="outer")
     assert not top.garment[60:].any() and coat.garment[60:79, 38:58].all() and not coat.others[60:79].any()
@@ -250,10 +263,7 @@ def test_a_coat_hangs_lower_than_a_top_and_bare_feet_are_spared():
 
 
 def test_what_may_be_a_face_a_hand_or_a_shoe_is_spared():
-    parts = np.zeros((128, 96), np.uint8)
-    parts[8:20, 40:56] = Part.HEAD
-    parts[20:60, 36:60] = Part.UPPER
-    parts[60:112, 38:58] = Part.LOWER
+    parts = standing(lower=112)
     parts[112:120, 38:58] = Part.SHOES
     might = np.zeros((3, 128, 96), bool)
     might[0, 8:24, 40:56] = True  # a chin below the head
@@ -269,9 +279,7 @@ def test_what_may_be_a_face_a_hand_or_a_shoe_is_spared():
 
 
 def test_the_mask_does_not_grow_over_what_cannot_be_ruled_out():
-    parts = np.zeros((128, 96), np.uint8)
-    parts[8:20, 40:56] = Part.HEAD
-    parts[20:60, 36:60] = Part.UPPER
+    parts = standing()
     faint, layers = np.zeros((128, 96), bool), layers_from_parts(parts, kind="upper")
     faint[40:50, 50:70] = True  # half on the top, half beside it, where the mask would grow
     might = np.zeros((3, 128, 96), bool)
