@@ -56,7 +56,7 @@ def painted(x: Tensor, *, generator: torch.Generator) -> Tensor:
 @torch.no_grad()
 def measure(model, x: Tensor, parts: Tensor) -> list[float]:
     """Intersection over union of each part that occurs."""
-    found = torch.cat([model.both_ways(enlarged(x[i : i + 8])).argmax(1) for i in range(0, len(x), 8)])
+    found = torch.cat([model.both_ways(enlarged(x[i : i + 8]))[0].argmax(1) for i in range(0, len(x), 8)])
     true = F.interpolate(parts[:, None].float(), size=READ_AT, mode="nearest")[:, 0].long()
     both = [
         (((found == p) & (true == p)).sum() / ((found == p) | (true == p)).sum()).item()

@@ -198,7 +198,9 @@ def street(args: argparse.Namespace) -> dict:
     columns = [_column(pictures) for _, pictures in kept[:16]]
     _sheet(columns[:8], args.sheets / "street-1.png")
     _sheet(columns[8:], args.sheets / "street-2.png")
-    return {"photos": len(kept), "refused": len(cases) - len(kept), "given_nearer_than_swapped": mean("own"),
+    return {"photos": len(kept), "refused": len(cases) - len(kept),
+            "garments_not_cut_out": round(sum(f["uncut"] for f, _ in kept) / sum(2 + f["uncut"] for f, _ in kept), 3),
+            "given_nearer_than_swapped": mean("own"),
             "swapped_in_nearer_than_own": mean("other"), "outside_unchanged": mean("same"),
             "long_to_short": {"cases": len(long), "arms_show_after": int(sum(one["bared"] for one in long)),
                               "arms_read_before": int(sum(one["bare_before"] for one in long))},
@@ -211,7 +213,7 @@ def _street_case(
     """Dress one photo in two garments: figures and pictures; None where no mask is found."""
     rng, photo, masker = np.random.default_rng(at), load_image(file), ParserMasker(parse)
     region = ("upper", "upper", "upper", "lower", "dress")[at % 5]
-    label, garment, swap = _two_garments(shelf[region], rng, parse)
+    label, garment, swap, uncut = _two_garments(shelf[region], rng, parse, region)
     try:
         mask = masker(photo, region)
     except DataError:
@@ -222,9 +224,11 @@ def _street_case(
                            generator=torch.Generator().manual_seed(at)) for one in (garment, swap)]  # fmt: skip
     seconds = (time.process_time() - start) / 2
     before, (result, swapped), middle = np.asarray(photo), (np.asarray(one) for one in dressed), _middle(mask)
+    outside = ~(mask | masker(photo, "dress"))  # the mask grows where the garment hangs over more, up to a dress's
     found = {"own": float(takes_the_colours(result, middle, garment, [swap])[0]),
              "other": float(takes_the_colours(swapped, middle, swap, [garment])[0]),
-             "same": float(np.array_equal(result[~mask], before[~mask])), "seconds": seconds}  # fmt: skip
+             "same": float(np.array_equal(result[outside], before[outside])), "seconds": seconds,
+             "uncut": uncut}  # fmt: skip
     labels = json.loads((args.images / "people" / "labels.json").read_text())
     true = parts_from_parsing(np.asarray(Image.open(file.parents[1] / "parsing" / f"{file.stem}.png")), labels)
     if region == "upper" and label in SHORT_SLEEVES and _arms(true) < LONG:
@@ -251,16 +255,21 @@ def _shop_garments(images: Path) -> dict[str, list[tuple[str, Path]]]:
 
 
 def _two_garments(
-    shelf: list[tuple[str, Path]], rng: np.random.Generator, parse: Parser
-) -> tuple[str, np.ndarray, np.ndarray]:
-    """Draw two of unlike colours, cut out on white: the label of the first, and both (H, W, 3)."""
+    shelf: list[tuple[str, Path]], rng: np.random.Generator, parse: Parser, region: str
+) -> tuple[str, np.ndarray, np.ndarray, int]:
+    """Draw two of unlike colours, cut out on white: the label of the first, both (H, W, 3), and how many could not be
+    cut out, which the command would say, and were drawn again."""
+    uncut, garments = 0, []
     while True:
-        (label, first), (_, second) = (shelf[i] for i in rng.choice(len(shelf), 2, replace=False))
-        one, two = (
-            np.asarray(garment_on_white(load_image(f), size=(384, 288), parser=parse)[0]) for f in (first, second)
-        )
-        if colour_distance(one[garment_region(one)], two[garment_region(two)]) > 10:
-            return label, one, two
+        label, file = shelf[int(rng.integers(len(shelf)))]
+        picture, done = garment_on_white(load_image(file), size=(768, 576), parser=parse, region=region)
+        uncut += not done
+        garment = np.asarray(picture)
+        colours = garment[garment_region(garment)]
+        if done and all(colour_distance(colours, other[garment_region(other)]) > 10 for _, other in garments):
+            garments.append((label, garment))
+        if len(garments) == 2:
+            return garments[0][0], garments[0][1], garments[1][1], uncut
 
 
 def _arms(parts: np.ndarray) -> float:

@@ -99,7 +99,7 @@ def person_features(image: Image.Image, reader: PersonParser) -> np.ndarray:
     A pixel weighs by the square of the reader's probability of the part, so that a blurred head counts too.
     """
     weights = (
-        F.interpolate(shares_of(reader, image), size=image.size[::-1], mode="bilinear", align_corners=False)[0]
+        F.interpolate(shares_of(reader, image)[0], size=image.size[::-1], mode="bilinear", align_corners=False)[0]
         .square()
         .numpy()
     )

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from .colours import to_lab
+from .cut import cut_of
 from .images import blur, components, fit
 from .masks import Part
 from .parser import Parser
@@ -21,6 +22,8 @@ UNLIKE = 8.0
 """Distance in Lab from every colour of the ground beyond which a pixel may tell what the garment looks like."""
 AREA = (0.05, 0.9)
 WORN = (Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER, Part.LEGWEAR)
+SHAPED = 0.78
+"""Least overlap with the template of a garment of its region, where one is known."""
 BORDER = 0.3
 """Largest share of the picture's border that a garment may touch."""
 
@@ -40,18 +43,26 @@ def garment_mask(photo: Image.Image) -> np.ndarray | None:
 
 
 def garment_on_white(
-    photo: Image.Image, *, size: tuple[int, int], parser: Parser | None = None
+    photo: Image.Image, *, size: tuple[int, int], parser: Parser | None = None, region: str | None = None
 ) -> tuple[Image.Image, bool]:
     """Return the garment on white, fitted to `size` (H, W), and whether it was cut out; otherwise the photo, padded.
 
-    parser: asked where colours do not tell garment from ground.
+    parser: asked too, and where colours do not tell garment from ground. region (`masks.REGIONS`): what the garment
+    covers; of what colours and parser say, that is taken which has the shape of such a garment (`cut.cut_of`).
     """
-    mask = garment_mask(photo)
-    if mask is None and parser is not None:
+    mask = garment_mask(photo) if region is None or parser is None else shaped_mask(photo, parser, region)
+    if mask is None and region is None and parser is not None:
         mask = parsed_mask(photo, parser)
     if mask is None:
         return fit(photo.convert("RGB"), size=size)[0], False
     return cut_out(photo.convert("RGB"), mask, size=size), True
+
+
+def shaped_mask(photo: Image.Image, parser: Parser, region: str) -> np.ndarray | None:
+    """Find the garment by parser or colours, whichever is shaped more like one; None where neither is."""
+    found = [mask for mask in (parsed_mask(photo, parser), garment_mask(photo)) if mask is not None]
+    best = max(((cut_of(mask, region).overlap, i) for i, mask in enumerate(found)), default=(0.0, 0))
+    return found[best[1]] if best[0] >= SHAPED else None
 
 
 def parsed_mask(photo: Image.Image, parser: Parser) -> np.ndarray | None:

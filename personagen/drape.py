@@ -5,8 +5,6 @@ shift. The try-on network sees the guess instead of a grey hole, so colours and 
 what is left to learn is local: limbs, background, folds and edges.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,10 +36,7 @@ def drape(person: Tensor, mask: Tensor, garment: Tensor) -> Tensor:
             "together; give all three at one size."
         )
     inside = mask >= 0.5
-    pictures = []
-    for one, cloth, where in zip(garment, cloth_of(garment), inside, strict=True):
-        how = laid(cloth, where)
-        pictures.append(torch.zeros_like(one) if how is None else how.lay(one, inside=where)[0])
+    pictures = [_laid(*one) for one in zip(garment, cloth_of(garment), inside, strict=True)]
     return torch.where(inside, torch.stack(pictures), person)
 
 
@@ -50,58 +45,22 @@ def cloth_of(garment: Tensor) -> Tensor:
     return (garment < WHITE).any(dim=-3, keepdim=True)
 
 
-@dataclass(frozen=True)
-class Laid:
-    """How a garment's picture is moved: scaled, and its upper part put where that of the mask is; in pixels."""
+def _laid(garment: Tensor, cloth: Tensor, inside: Tensor) -> Tensor:
+    """Move a garment (3, H, W) with its cloth (1, H, W) into `inside` (1, H, W): its pixels, 0 where it does not reach.
 
-    scale: tuple[float, float]
-    """Of rows and of columns."""
-    source: tuple[float, float]
-    """Row of the top, and column of the centre, of the upper part of the garment."""
-    target: tuple[float, float]
-    """The same of what is repainted."""
-    cloth: Tensor
-
-    def back(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Columns and rows of the garment's picture that come to columns x and rows y."""
-        tall, wide = self.scale
-        return (x - self.target[1]) / wide + self.source[1], (y - self.target[0]) / tall + self.source[0]
-
-    def lay(self, garment: Tensor, *, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """Move a garment (3, H, W): its pixels, 0 where it does not reach, and where it does, (1, H, W) float."""
-        height, width = garment.shape[1:]
-        x, y = self.back(*(torch.arange(side, device=garment.device) + 0.5 for side in (width, height)))
-        moved = sample(torch.cat([garment, self.cloth.to(garment)]), x / width, y / height)
-        reaches = (moved[3:] > 0.5) & inside
-        return torch.where(moved[3:] > 0.5, moved[:3], torch.zeros_like(garment)), reaches.to(garment)
-
-
-def laid(cloth: Tensor, inside: Tensor) -> Laid | None:
-    """Find how a garment's cloth (1, H, W) is laid into `inside` (1, H, W); None where one of them is empty."""
-    if not cloth.any() or not inside.any():
-        return None
-    (top, centre, width), (to_top, to_centre, to_width) = _upper_part(cloth[0]), _upper_part(inside[0])
-    wide = WIDE * to_width / width
-    return Laid((TALL * wide, wide), (top, centre), (to_top, to_centre), cloth)
-
-
-def hem(garment: Tensor, mask: Tensor) -> int | None:
-    """Row of a photo down to which a garment reaches when it is laid; None where one of them is empty.
-
-    garment (3, h, w) in [-1, 1] on white, mask (1, H, W) of the photo, 1 = repaint.
+    All 0 where cloth or inside is empty.
     """
-    cloth = cloth_of(garment)
-    how = laid(cloth, mask >= 0.5)
-    if how is None:
-        return None
-    lowest = int(cloth[0].any(1).nonzero()[-1]) + 1
-    return round(how.target[0] + how.scale[0] * (lowest - how.source[0]))
-
-
-def sample(picture: Tensor, x: Tensor, y: Tensor, *, padding: str = "zeros") -> Tensor:
-    """Read a picture (C, h, w) at columns x (W,) and rows y (H,), shares of its width and height: (C, H, W)."""
-    grid = torch.stack(torch.meshgrid(x * 2 - 1, y * 2 - 1, indexing="xy"), dim=-1).unsqueeze(0)
-    return F.grid_sample(picture.unsqueeze(0), grid.to(picture), padding_mode=padding, align_corners=False)[0]
+    if not cloth.any() or not inside.any():
+        return torch.zeros_like(garment)
+    (top, centre, width), (to_top, to_centre, to_width) = _upper_part(cloth[0]), _upper_part(inside[0])
+    scale = WIDE * to_width / width
+    rows, columns = garment.shape[1:]
+    x, y = (torch.arange(side, device=garment.device) + 0.5 for side in (columns, rows))
+    x, y = (x - to_centre) / scale + centre, (y - to_top) / (TALL * scale) + top
+    grid = torch.stack(torch.meshgrid(x / columns * 2 - 1, y / rows * 2 - 1, indexing="xy"), dim=-1)[None]
+    picture = torch.cat([garment, cloth.to(garment)])[None]
+    moved = F.grid_sample(picture, grid.to(garment), align_corners=False)[0]
+    return torch.where(moved[3:] > 0.5, moved[:3], torch.zeros_like(garment))
 
 
 def _upper_part(marked: Tensor) -> tuple[int, float, int]:

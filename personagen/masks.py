@@ -46,14 +46,19 @@ class AutoMasker(Protocol):
 
 @runtime_checkable
 class Parsing(Protocol):
-    """Tells the body parts of a photo (H, W), `Part` values, where it can."""
+    """Tells the body parts of a photo (H, W), `Part` values, and the joints, (13, 3), where it can."""
 
     def parts(self, person: Image.Image) -> np.ndarray | None: ...
 
+    def joints(self, person: Image.Image) -> np.ndarray | None: ...
 
-def parts_of(masker: AutoMasker, person: Image.Image) -> np.ndarray | None:
-    """The body parts of a photo (H, W), where the masker can tell them."""
-    return masker.parts(person) if isinstance(masker, Parsing) else None
+
+def body_of(masker: AutoMasker, person: Image.Image) -> tuple[np.ndarray, np.ndarray] | None:
+    """Body parts (H, W) and joints (13, 3) of a photo, where the masker can tell both."""
+    if not isinstance(masker, Parsing):
+        return None
+    parts, joints = masker.parts(person), masker.joints(person)
+    return None if parts is None or joints is None else (parts, joints)
 
 
 class Part(IntEnum):
@@ -134,12 +139,6 @@ def agnostic_mask(layers: Layers, *, mask_expand: float = 1.0) -> np.ndarray:
     return grown & ~kept
 
 
-def ground_in(parts: np.ndarray) -> np.ndarray:
-    """Mark what is surely neither the person nor worn, a little away from what may be; bool (H, W)."""
-    step = max(1, round(0.01 * parts.shape[0]))
-    return ~dilate(parts != Part.BACKGROUND, up=step, down=step, side=step)
-
-
 def shown_below(parts: np.ndarray, *, kind: str) -> np.ndarray:
     """Mark what comes to light under the hem of a dress or a skirt and may stay as it is; bool (H, W).
 
@@ -163,6 +162,8 @@ def layers_from_parts(parts: np.ndarray, *, kind: str, skin: Skin | None = None)
     region = region_of(kind)
     upper = np.isin(parts, (Part.UPPER, Part.OUTER))
     lower, dress = parts == Part.LOWER, parts == Part.DRESS
+    if upper.any() and dress.any() and np.flatnonzero(dress.any(1))[0] > np.nonzero(upper)[0].mean():
+        lower, dress = lower | dress, np.zeros_like(dress)  # what hangs below a top is a skirt
     bust = _above_waist(dress)
     arms, hands, legs, head = skin or split_skin(parts)
     legs = legs | (parts == Part.LEGWEAR)
@@ -357,4 +358,8 @@ class KnownMasks:
 
     def parts(self, person: Image.Image) -> np.ndarray | None:
         """Ask the other one."""
-        return parts_of(self.other, person)
+        return self.other.parts(person) if isinstance(self.other, Parsing) else None
+
+    def joints(self, person: Image.Image) -> np.ndarray | None:
+        """Ask the other one."""
+        return self.other.joints(person) if isinstance(self.other, Parsing) else None

@@ -11,18 +11,16 @@ from PIL import Image
 from recsys.errors import ConfigError
 
 from .cutout import garment_on_white
-from .drape import hem
-from .images import to_tensor
-from .masks import AutoMasker, KnownMasks, ground_in, parts_of, region_of, shown_below
+from .guess import first_guess
+from .masks import AutoMasker, KnownMasks, body_of, region_of
 from .parser import Parser
 from .tryon_fast import FastMode
 
 ORDER = ("dress", "lower", "upper", "outer")
 """Tops come after what they hang over."""
+WHITE = 250
 FINE = 1024
 """Rows that a garment is cut out at, about."""
-SEAM = 0.01
-"""Of the photo's height: how far below a hem is still repainted."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,10 @@ def cut_from_photos(
     """
     height, width = int(pipeline.config["height"]), int(pipeline.config["width"])
     finer = max(1, round(FINE / height))
-    cut = [garment_on_white(piece.image, size=(finer * height, finer * width), parser=parser) for piece in outfit]
+    size = (finer * height, finer * width)
+    cut = [
+        garment_on_white(piece.image, size=size, parser=parser, region=region_of(piece.kind)) for piece in outfit
+    ]
     pieces = [Piece(image, piece.kind) for (image, _), piece in zip(cut, outfit)]
     return pieces, [piece.kind for (_, done), piece in zip(cut, outfit) if not done]
 
@@ -74,48 +75,39 @@ def wear_outfit(
 ) -> Image.Image:
     """Return the photo of `person` with the outfit on, at the photo's own size; what no mask covers is untouched.
 
-    composed: take the garment's own pixels where the picture agrees with them; None: for models that are shown the
-    garment laid over the person, as the embedded one is. A masker that knows the parts (`masks.Parsing`) is asked for
-    the ground, and for what comes to light below a hem and stays (`masks.shown_below`), but masks that are given
-    (`masks.KnownMasks`) are repainted as they are.
+    composed: lay the garment's own pixels on the person (`guess`) and take light and shade from the picture; None: for
+    models that are shown the garment laid over the person, as the embedded one is. It needs a masker that knows parts
+    and joints (`masks.Parsing`); without one the model's picture is taken. The mask then grows where the garment hangs
+    over more, but masks that are given (`masks.KnownMasks`) stay as they are.
     Masks are found on the photo as given, so a later pass does not depend on how well an earlier one was painted.
     Raises ConfigError on an outfit that cannot be worn, and what masker and pipeline raise.
     """
     worn = person
     composed = pipeline.config.get("prefill") == "garment" if composed is None else composed
-    parts = parts_of(masker, person) if composed else None
-    ground = None if parts is None else ground_in(parts)
+    body = body_of(masker, person) if composed else None
     for piece in in_order(outfit):
+        mask, guess = masker(person, piece.kind), None
+        if body is not None and _on_white(piece.image):
+            given = isinstance(masker, KnownMasks) and piece.kind in masker.masks
+            guess, mask = first_guess(
+                worn, piece.image, region_of(piece.kind), mask, parts=body[0], joints=body[1],
+                further=None if given else masker(person, "dress"),
+            )  # fmt: skip
         worn = pipeline(
             worn,
             piece.image,
-            _mask(masker, person, piece, parts),
+            mask,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             fast=fast,
             zoom=zoom,
-            composed=composed,
-            ground=ground,
+            guess=guess,
             generator=generator,
         ).images[0]
     return worn
 
 
-def _mask(masker: AutoMasker, person: Image.Image, piece: Piece, parts: np.ndarray | None) -> np.ndarray:
-    """What is repainted for a piece, bool (H, W): as given, or as found, without what may stay below its hem."""
-    mask = masker(person, piece.kind)
-    given = isinstance(masker, KnownMasks) and piece.kind in masker.masks
-    return mask if parts is None or given else _spared_below(mask, parts, piece)
-
-
-def _spared_below(mask: np.ndarray, parts: np.ndarray, piece: Piece) -> np.ndarray:
-    """Take out of a mask (H, W) what lies below the garment's hem and may stay; never all of the mask."""
-    small = piece.image.convert("RGB")
-    small.thumbnail((FINE // 4, FINE // 4))
-    reach = hem(to_tensor(small)[0] * 2 - 1, torch.from_numpy(mask)[None].float())
-    if reach is None:
-        return mask
-    edge = max(0, reach + round(SEAM * mask.shape[0]))
-    spared = mask & ~shown_below(parts, kind=piece.kind)
-    spared[:edge] = mask[:edge]
-    return spared if spared.any() else mask
+def _on_white(garment: Image.Image) -> bool:
+    """Tell whether a garment is cut out: most of the picture's border is white."""
+    white = np.asarray(garment.convert("L")) >= WHITE
+    return bool(np.concatenate([white[0], white[-1], white[:, 0], white[:, -1]]).mean() > 0.5)

@@ -6,7 +6,7 @@ network (`parser_network`) has 2.8 M parameters and is for standing persons.
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -23,27 +23,31 @@ from recsys.errors import DataError, ModelError
 
 from .guided import guided_upsample
 from .images import Placement, fit, to_tensor
+from .joints import places
 from .masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
+from .own_colours import by_own_colours
 from .parser_network import ParserSizes, PersonParser
 
 EMBEDDED = Path(__file__).parent / "models" / "parser"
 FINEST, COARSE = 400, 160
 """Longest side in pixels at which edges of parts are drawn, beyond it they are enlarged; and at which they are fitted
 to the photo's own edges (`guided_upsample`)."""
-DOUBT = 0.05
+DOUBT = 0.08
 """Probability above which a pixel might show a part."""
-FAINT = 0.01
+FAINT = 0.02
 """Probability above which head, skin or shoes cannot be ruled out beside what was found."""
 
 
 @dataclass(frozen=True)
 class Parsed:
     """What a parser finds in a photo (H, W): the likeliest part of each pixel, uint8 `Part` values, and, bool
-    (3, H, W), where head, skin and shoes are possible; (H, W), where one of these cannot be ruled out."""
+    (3, H, W), where head, skin and shoes are possible; (H, W), where one of these cannot be ruled out; and `Joint`s,
+    (13, 3): column and row in pixels and probability, where the parser finds them."""
 
     parts: np.ndarray
     might: np.ndarray
     faint: np.ndarray
+    joints: np.ndarray | None = None
 
 
 Parser = Callable[[Image.Image], Parsed]
@@ -52,16 +56,28 @@ Parser = Callable[[Image.Image], Parsed]
 
 @torch.no_grad()
 def parse(model: PersonParser, photo: Image.Image) -> Parsed:
-    """Find the body parts of one photo of any size."""
-    return parsed_at(shares_of(model, photo), photo)
+    """Find the body parts, and the joints where the network does, of one photo of any size."""
+    shares, joints = shares_of(model, photo)
+    return replace(parsed_at(shares, photo), joints=joints)
 
 
-def shares_of(model: PersonParser, photo: Image.Image) -> Tensor:
-    """Probabilities of `Part` all over a photo, (1, parts, h, w), at the size that the network reads it."""
+def shares_of(model: PersonParser, photo: Image.Image) -> tuple[Tensor, np.ndarray | None]:
+    """Read a photo: probabilities of `Part` all over it, (1, parts, h, w), at the size that the network reads it; and
+    joints (13, 3) in its own pixels."""
     fitted, where = fit(photo.convert("RGB"), size=(model.sizes.height, model.sizes.width), fill="edge")
     like = next(model.parameters())
-    logits = model.both_ways((to_tensor(fitted) * 2 - 1).to(like))
-    return _unpadded(logits.float().softmax(1), where)
+    logits, heat = model.both_ways((to_tensor(fitted) * 2 - 1).to(like))
+    shares = _unpadded(logits.float().softmax(1), where)
+    return shares, None if heat is None else _in_pixels(places(heat)[0].numpy(), where, (fitted.width, fitted.height))
+
+
+def _in_pixels(found: np.ndarray, where: Placement, size: tuple[int, int]) -> np.ndarray:
+    """Joints (13, 3) on a photo's own pixels, from shares of a canvas of `size` (width, height)."""
+    height, width = where.original
+    joints = found.copy()
+    joints[:, 0] = (found[:, 0] * size[0] - where.left) * width / where.width
+    joints[:, 1] = (found[:, 1] * size[1] - where.top) * height / where.height
+    return joints
 
 
 def _unpadded(x: Tensor, where: Placement) -> Tensor:
@@ -79,15 +95,16 @@ def half_is_fast() -> bool:
 def parsed_at(shares: Tensor, photo: Image.Image) -> Parsed:
     """Decide for each pixel of a photo; shares (1, parts, h, w): probabilities of `Part` all over it, at any size.
 
-    Parts end where the photo has edges. What might be there is told with and without that, since what is small, such
-    as a hand, can be lost in it.
+    Parts have the photo's own colours (`by_own_colours`) and end where it has edges. What might be there is told with
+    and without its edges, since what is small, such as a hand, can be lost in them.
     """
     height, width = photo.height, photo.width
     fine, coarse = _within((height, width), FINEST), _within((height, width), COARSE)
     guide = to_tensor(photo.convert("RGB").resize((fine[1], fine[0]), Image.Resampling.BOX)).to(shares)
-    low = F.interpolate(shares, size=coarse, mode="bilinear", align_corners=False)
+    small = F.interpolate(guide, size=coarse, mode="area")
+    low = by_own_colours(F.interpolate(shares, size=coarse, mode="bilinear", align_corners=False), small)
     drawn, never = guided_upsample(low, guide)[0], [Part.HEAD, Part.SKIN, Part.SHOES]
-    blunt = F.interpolate(shares[:, never], size=fine, mode="bilinear", align_corners=False)[0]
+    blunt = F.interpolate(low[:, never], size=fine, mode="bilinear", align_corners=False)[0]
     might = (drawn[never] > DOUBT) | (blunt > DOUBT)
     faint = (might | (blunt > FAINT)).any(0, keepdim=True)
     found = torch.cat([part.to(torch.uint8) for part in (drawn.max(0).indices[None], might, faint)]).cpu().numpy()
@@ -129,6 +146,10 @@ class ParserMasker:
     def parts(self, person: Image.Image) -> np.ndarray:
         """Body parts of the photo (H, W)."""
         return self._parsed(person).parts
+
+    def joints(self, person: Image.Image) -> np.ndarray | None:
+        """Joints of the person (13, 3) in pixels of the photo, where the parser finds them."""
+        return self._parsed(person).joints
 
     def _parsed(self, person: Image.Image) -> Parsed:
         if not self._last or self._last[0][0] is not person:
@@ -193,7 +214,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _segformer(folder: Path, *, size: tuple[int, int] = (512, 512)) -> Parser:
-    """Parse with a SegFormer whose labels are the eighteen of ATR, such as mattmdjaga/segformer_b2_clothes."""
+    """Parse with a SegFormer whose labels are the eighteen of ATR, such as mattmdjaga/segformer_b2_clothes; joints are
+    those that the embedded network finds."""
     from transformers import SegformerForSemanticSegmentation
 
     model: Any = SegformerForSemanticSegmentation.from_pretrained(
@@ -202,6 +224,7 @@ def _segformer(folder: Path, *, size: tuple[int, int] = (512, 512)) -> Parser:
     names = [str(model.config.id2label[i]).lower() for i in range(model.config.num_labels)]
     if not set(names) & set(PART_OF_ATR):
         raise ValueError(f"its labels {names[:3]} ... are not those of ATR (Hair, Upper-clothes, Pants, ...)")
+    finder = load_model()
     table = torch.tensor([int(PART_OF_ATR.get(name, Part.BACKGROUND)) for name in names])
 
     @torch.no_grad()
@@ -210,6 +233,6 @@ def _segformer(folder: Path, *, size: tuple[int, int] = (512, 512)) -> Parser:
         x = (to_tensor(fitted) - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
         logits = F.interpolate(model(x).logits, size=size, mode="bilinear", align_corners=False)
         shares = torch.zeros(1, len(Part), *size).index_add_(1, table, logits.softmax(1))
-        return parsed_at(_unpadded(shares, where), photo)
+        return replace(parsed_at(_unpadded(shares, where), photo), joints=shares_of(finder, photo)[1])
 
     return parse

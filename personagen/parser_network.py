@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from recsys.errors import ConfigError, ModelError
 
+from .joints import JointFinder, Residual, mirrored
 from .masks import Part
 
 BLOCKS = tuple(
@@ -32,13 +33,15 @@ EPS = 1e-3
 @dataclass(frozen=True)
 class ParserSizes:
     """Sizes of the network: blocks of the backbone, the pyramid's widths from half resolution down (one for each
-    resolution, `levels_of`), groups of its normalisation, and the pictures it reads."""
+    resolution, `levels_of`), groups of its normalisation, the pictures it reads, and the width of the branch that finds
+    the joints, 0 for none."""
 
     blocks: int = 15
     widths: tuple[int, ...] = (24, 32, 48, 80, 112)
     groups: int = 8
     height: int = 320
     width: int = 240
+    joints: int = 0
 
 
 def levels_of(blocks: int) -> list[int]:
@@ -75,20 +78,8 @@ class _Inverted(nn.Module):
         return x + y if self.same else y
 
 
-class _Residual(nn.Module):
-    """Two 3 x 3 convolutions with group normalisation around a shortcut."""
-
-    def __init__(self, width: int, *, groups: int) -> None:
-        super().__init__()
-        self.first, self.second = (nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(2))
-        self.norm1, self.norm2 = nn.GroupNorm(groups, width), nn.GroupNorm(groups, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.silu(x + self.norm2(self.second(F.silu(self.norm1(self.first(x))))))
-
-
 class PersonParser(nn.Module):
-    """Say for every pixel which body part it shows."""
+    """Say for every pixel which body part it shows, and where the joints are."""
 
     def __init__(self, sizes: ParserSizes) -> None:
         super().__init__()
@@ -103,12 +94,16 @@ class PersonParser(nn.Module):
         found[-1] += 2  # where in the picture
         self.lateral = nn.ModuleList([nn.Conv2d(a, b, 1) for a, b in zip(found, widths, strict=True)])
         self.narrow = nn.ModuleList([nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:])])
-        self.up = nn.ModuleList([_Residual(width, groups=sizes.groups) for width in widths])
+        self.up = nn.ModuleList([Residual(width, groups=sizes.groups) for width in widths])
         self.head = nn.Conv2d(widths[0], len(Part), 1)
+        self.joints = JointFinder(widths[1:4], sizes.joints, groups=sizes.groups) if sizes.joints else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, 10, H, W) for pictures x (B, 3, H, W) in [-1, 1]; any size divisible by 2^levels."""
-        size = x.shape[2:]
+        return self._parts(self.pyramid(x), x)
+
+    def pyramid(self, x: Tensor) -> list[Tensor]:
+        """Return the levels of the feature pyramid for pictures x (B, 3, H, W), from half resolution down."""
         x = F.relu6(self.stem(x.contiguous(memory_format=torch.channels_last)))
         found = []
         for i, block in enumerate(self.blocks):
@@ -116,17 +111,26 @@ class PersonParser(nn.Module):
             if i in self.levels:
                 found.append(x)
         found[-1] = torch.cat([x, _place(x)], 1)
-        y = self.up[-1](self.lateral[-1](found[-1]))
+        found[-1] = self.up[-1](self.lateral[-1](found[-1]))
         for i in reversed(range(len(found) - 1)):
-            finer = F.interpolate(self.narrow[i](y), size=found[i].shape[2:], mode="nearest")
-            y = self.up[i](self.lateral[i](found[i]) + finer)
-        return F.interpolate(self.head(y), size=size, mode="bilinear", align_corners=False)
+            finer = F.interpolate(self.narrow[i](found[i + 1]), size=found[i].shape[2:], mode="nearest")
+            found[i] = self.up[i](self.lateral[i](found[i]) + finer)
+        return found
+
+    def _parts(self, levels: list[Tensor], x: Tensor) -> Tensor:
+        return F.interpolate(self.head(levels[0]), size=x.shape[2:], mode="bilinear", align_corners=False)
 
     @torch.no_grad()
-    def both_ways(self, x: Tensor) -> Tensor:
-        """Return the mean of the logits of x (B, 3, H, W) and of its mirror image; (B, 10, H, W)."""
-        as_is, mirrored = self(torch.cat([x, x.flip(3)])).chunk(2)
-        return (as_is + mirrored.flip(3)) / 2
+    def both_ways(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Read x (B, 3, H, W) and its mirror image: the mean of the logits of parts, (B, 10, H, W), and of joints over
+        cells, (B, 13, h, w) where the network finds them."""
+        both = torch.cat([x, x.flip(3)])
+        levels = self.pyramid(both)
+        as_is, other = self._parts(levels, both).chunk(2)
+        if self.joints is None:
+            return (as_is + other.flip(3)) / 2, None
+        heat, heat_other = self.joints(levels[1:4]).chunk(2)
+        return (as_is + other.flip(3)) / 2, (heat + mirrored(heat_other)) / 2
 
 
 def _place(x: Tensor) -> Tensor:

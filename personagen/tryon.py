@@ -195,8 +195,7 @@ class TryOnPipeline(DiffusionPipeline):
         fast: FastMode | None = None,
         zoom: bool = False,
         repaint: bool = True,
-        composed: bool = False,
-        ground=None,
+        guess=None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         output_type: str = "pil",
         callback_on_step_end: Callable[..., dict] | None = None,
@@ -209,9 +208,9 @@ class TryOnPipeline(DiffusionPipeline):
         size by padding and cropped back. guidance_scale 1 switches guidance off; eta 0 is DDIM, 1 adds noise as DDPM
         (DDIM scheduler only; left out, the pipeline's own). fast: leaves work out (`FastMode`; its refresh above 1 is
         for the corrected variant). zoom: work on the surroundings of the mask, where the person is small in the photo.
-        repaint: outside the mask the photo's pixels come back exactly. composed: inside it, pixels of the garment, and
-        of what `ground` marks (like mask: the photo without the person), come where the picture agrees with them
-        (`compose`).
+        repaint: outside the mask the photo's pixels come back exactly. guess: photos of the same sizes with the garment
+        laid on (`guess.first_guess`), which a model with prefill "garment" is shown; light and shade then come from the
+        model's picture and everything else from the guess (`compose`).
         output_type: "pil", "np" (H, W, 3) in [0, 1], "pt" (both need photos of one size), or "latent" (B, C, h, w).
         callback_on_step_end(pipeline, step, timestep, {"latents": latents}) may return replaced latents; what it
         raises stops the run.
@@ -226,7 +225,7 @@ class TryOnPipeline(DiffusionPipeline):
         self._check_fast(fast, variant, size)
 
         # 2. Fit photos, garments and masks to the model's size
-        inputs = prepare(person, garment, mask, size=size, zoom=zoom, ground=ground)
+        inputs = prepare(person, garment, mask, size=size, zoom=zoom, guess=guess)
 
         # 3. Encode the masked person and the garment
         known = self._encode_all(inputs)
@@ -242,7 +241,7 @@ class TryOnPipeline(DiffusionPipeline):
         if output_type == "latent":
             return ImagePipelineOutput(images=cast(Any, latents))
         pictures = self._decode(latents)
-        results = [finish(picture, inputs, i, repaint=repaint, composed=composed) for i, picture in enumerate(pictures)]
+        results = [finish(picture, inputs, i, repaint=repaint) for i, picture in enumerate(pictures)]
 
         # 6. Hand over in the type asked for
         self._check_safety(results)
@@ -253,7 +252,7 @@ class TryOnPipeline(DiffusionPipeline):
         worn = self._encode(inputs.garment * 2 - 1)
         shown = masked
         if self.config["prefill"] == "garment":
-            shown = self._encode(drape(inputs.person * 2 - 1, inputs.mask, inputs.garment * 2 - 1))
+            shown = self._encode(_shown(inputs))
         cells = latent_mask(inputs.mask, size=(masked.shape[2], masked.shape[3])).to(masked)
         return _Known(masked, shown, worn, cells)
 
@@ -377,6 +376,13 @@ class TryOnPipeline(DiffusionPipeline):
         flagged = self.safety_checker(images=arrays, clip_input=seen.to(device, self.safety_checker.dtype))[1]
         if any(flagged):
             raise ModelError(f"The safety checker refused picture {flagged.index(True)}; use other pictures.")
+
+
+def _shown(inputs: Prepared) -> Tensor:
+    """The persons with the guess, or the garment roughly laid, inside the mask: (B, 3, h, w) in [-1, 1]."""
+    if inputs.guess is None:
+        return drape(inputs.person * 2 - 1, inputs.mask, inputs.garment * 2 - 1)
+    return torch.where(inputs.mask >= 0.5, inputs.guess, inputs.person) * 2 - 1
 
 
 def _check_variant(variant: str) -> None:

@@ -1,8 +1,6 @@
 """What surrounds the steps of try-on: photos, garments and masks are fitted to the model, results put into photos."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +9,7 @@ from torch import Tensor
 
 from recsys.errors import DataError
 
-from .compose import Canvas, Cloth, compose, put_back
+from .compose import shade, shaded
 from .evaluate import mask_box
 from .images import Placement, fit, picture_list, soft_inside, to_pil, to_tensor, unfit
 from .masks import check_mask, mask_list
@@ -31,12 +29,11 @@ class Prepared:
     person: Tensor
     garment: Tensor
     mask: Tensor
-    garments: list[Image.Image]
-    garment_places: list[Placement]
-    ground: Tensor | None
+    guesses: list[Image.Image] | None
+    guess: Tensor | None
 
 
-def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False, ground=None) -> Prepared:
+def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False, guess=None) -> Prepared:
     """Fit everything to `size`: the photo with its edge repeated, the garment on white, the mask's padding unmarked.
 
     zoom: show the model the surroundings of the mask (`frame`) instead of the whole photo.
@@ -58,25 +55,22 @@ def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False,
         check_mask(marked)
     frames = [frame(m, size=size) if zoom else (0, 0, m.shape[1], m.shape[0]) for m in masks]
     fitted = [fit(photo.crop(box), size=size, fill="edge") for photo, box in zip(photos, frames)]
-    cells = _cells(masks, frames, size=size)
-    grounds = None if ground is None else mask_list(ground)
-    if grounds is not None and [one.shape for one in grounds * (count // len(grounds))] != [m.shape for m in masks]:
-        raise DataError(f"Grounds of {[one.shape for one in grounds]} do not fit the photos; mark it on those photos.")
-    worn = [fit(picture, size=size) for picture in garments]
+    cells = [
+        fit(Image.fromarray(marked).convert("L").crop(box), size=size, fill=0, resample=Image.Resampling.NEAREST)[0]
+        for marked, box in zip(masks, frames)
+    ]
+    guesses = None if guess is None else picture_list(guess)
+    if guesses is not None and [one.size for one in guesses] != [photo.size for photo in photos]:
+        raise DataError(f"Guesses of {[one.size for one in guesses]} do not fit the photos; make one of each photo.")
+    first = None
+    if guesses is not None:
+        first = to_tensor([fit(one.crop(box), size=size, fill="edge")[0] for one, box in zip(guesses, frames)])
     return Prepared(
         photos, masks, frames, [place for _, place in fitted], to_tensor([photo for photo, _ in fitted]),
-        to_tensor([picture for picture, _ in worn]), cells, garments, [place for _, place in worn],
-        None if grounds is None else _cells(grounds * (count // len(grounds)), frames, size=size),
+        to_tensor([fit(picture, size=size)[0] for picture in garments]),
+        torch.stack([torch.from_numpy(np.asarray(one) >= 128) for one in cells]).unsqueeze(1).float(),
+        guesses, first,
     )  # fmt: skip
-
-
-def _cells(marks: list[np.ndarray], frames: list[tuple[int, int, int, int]], *, size: tuple[int, int]) -> Tensor:
-    """Marks of photos (H, W) at the model's size, (B, 1, h, w) of 0 and 1; what pads a photo is 0."""
-    small = [
-        fit(Image.fromarray(marked).convert("L").crop(box), size=size, fill=0, resample=Image.Resampling.NEAREST)[0]
-        for marked, box in zip(marks, frames)
-    ]
-    return torch.stack([torch.from_numpy(np.asarray(one) >= 128) for one in small]).unsqueeze(1).float()
 
 
 def frame(mask: np.ndarray, *, size: tuple[int, int], share: float = 0.5) -> tuple[int, int, int, int]:
@@ -97,46 +91,32 @@ def frame(mask: np.ndarray, *, size: tuple[int, int], share: float = 0.5) -> tup
     return left, top, right, bottom
 
 
-def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool, composed: bool = False) -> Image.Image:
+def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image.Image:
     """Bring one decoded picture (3, H, W) back to its photo's size and aspect, and repaint there, at full resolution.
 
-    composed: take pixels of garment and photo where the picture agrees with them (`compose`).
+    Where there is a guess, its pixels are taken, in the picture's light and shade (`compose`).
     Only the mask's box is worked on, in strips: a photo of 12 megapixels takes some 200 MB.
     """
-    left, top, right, bottom = inputs.frames[i]
+    canvas, (left, top, _, bottom) = inputs.photos[i].copy(), inputs.frames[i]
     result = unfit(to_pil(picture[None])[0], inputs.places[i])
-    canvas = inputs.photos[i].copy()
     if not repaint:
         canvas.paste(result, (left, top))
         return canvas
+    guess = None if inputs.guesses is None or inputs.guess is None else inputs.guesses[i]
+    if inputs.guess is not None:
+        light = shade(picture, inputs.guess[i], inputs.mask[i])[0].numpy()
+        result = unfit(Image.fromarray(light), inputs.places[i], resample=Image.Resampling.BICUBIC)
     mask = inputs.masks[i]
     kernel = max(3, (bottom - top) // 50) // 2 * 2 + 1
     first, last, here, there = mask_box(mask)
-    mixed = _composer(picture, inputs, i) if composed else None
     for start in range(first, last, STRIP):
         stop = min(start + STRIP, last)
         box = (here, start, there, stop)
-        marked = _with_border(mask, box, kernel // 2)
-        old, new = (
-            to_tensor(canvas.crop(box)),
-            to_tensor(result.crop((here - left, start - top, there - left, stop - top))),
-        )
-        if mixed is not None:
-            new = mixed(new, old, box=box)
+        marked, old = _with_border(mask, box, kernel // 2), to_tensor(canvas.crop(box))
+        part = result.crop((here - left, start - top, there - left, stop - top))
+        new = to_tensor(part) if guess is None else shaded(to_tensor(guess.crop(box)), old, np.asarray(part))
         canvas.paste(to_pil(repaint_pictures(old, new, marked, kernel=kernel))[0], box[:2])
     return canvas
-
-
-def _composer(picture: Tensor, inputs: Prepared, i: int) -> Callable[..., Tensor] | None:
-    """What puts real pixels into a box of the photo (`put_back`), where the garment has any."""
-    ground = None if inputs.ground is None else inputs.ground[i]
-    how = compose(picture, inputs.garment[i], inputs.mask[i], ground=ground)
-    if how is None:
-        return None
-    box, place = inputs.frames[i], inputs.places[i]
-    scale = (box[3] - box[1]) / place.height * max(how.laid.scale)
-    cloth = Cloth(inputs.garments[i], inputs.garment_places[i], scale=scale)
-    return partial(put_back, how=how, cloth=cloth, canvas=Canvas(box, place))
 
 
 def _with_border(mask: np.ndarray, box: tuple[int, int, int, int], border: int) -> Tensor:

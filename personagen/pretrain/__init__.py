@@ -52,6 +52,8 @@ def pretrain(config: PretrainConfig) -> "Iterator[Step]":
         from .text2image import train_text2image as train
     elif config.stage == "parser":
         from .parser import train_parser as train
+    elif config.stage == "joints":
+        from .joints import train_joints as train
     else:
         from .tryon import train_tryon as train
     return train(config)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from recsys.errors import ConfigError
 
-STAGES = ("corpus", "vae", "text", "text2image", "tryon", "parser")
+STAGES = ("corpus", "vae", "text", "text2image", "tryon", "parser", "joints")
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,19 @@ class ParserConfig:
     """A class weighs 1 / its share of the pixels to this power, 0..1; much finds rare classes and loses IoU."""
     dice: float = 1.0
     """Weight of the soft Dice loss, which follows the overlap that is reported, beside the cross-entropy."""
+    joints: int = 0
+    """Width of the branch that finds joints, which its own stage trains; 0: none."""
+    joints_file: str | None = None
+    """What `joint_labels.py` wrote about the photos of people (stage joints)."""
+    parser_dir: str | None = None
+    """The finished parser that the branch is added to (stage joints); null: the embedded one."""
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
     """One stage of pretraining: what to train, on what, for how long, and where to put it."""
 
-    stage: Literal["corpus", "vae", "text", "text2image", "tryon", "parser"] = "vae"
+    stage: Literal["corpus", "vae", "text", "text2image", "tryon", "parser", "joints"] = "vae"
     output_dir: str = "runs/pretrain/vae"
     start_from: str | None = None
     """Folder of a finished model (`vae`, `unet`) whose weights a new run starts with."""
@@ -184,7 +190,7 @@ def check_config(config: PretrainConfig) -> None:
         raise ConfigError(f"stage {config.stage!r} is unknown; use one of {STAGES}.")
     if config.stage == "corpus":
         return
-    if config.stage != "parser":
+    if config.stage not in ("parser", "joints"):
         _check_corpora(config)
     else:
         _check_parser(config.parser)
@@ -222,6 +228,8 @@ def _check_parser(parser: ParserConfig) -> None:
         raise ConfigError(f"parser.blocks {parser.blocks} must lie in 1..16, the blocks of EfficientNet-Lite0.")
     if any(width % parser.groups for width in parser.widths):
         raise ConfigError(f"parser.widths {parser.widths} must be multiples of parser.groups {parser.groups}.")
+    if parser.joints < 0 or parser.joints % parser.groups:
+        raise ConfigError(f"parser.joints {parser.joints} must be 0 or a multiple of parser.groups {parser.groups}.")
 
 
 def _check_corpora(config: PretrainConfig) -> None:

@@ -43,7 +43,13 @@ def train_parser(config: PretrainConfig) -> Iterator[Step]:
 def parser_sizes(config: PretrainConfig) -> ParserSizes:
     """Return the sizes of the network that `config` describes."""
     made = config.parser
-    return ParserSizes(made.blocks, made.widths, made.groups, config.height, config.width)
+    return ParserSizes(made.blocks, made.widths, made.groups, config.height, config.width, made.joints)
+
+
+def split_rows(held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on, and every tenth to validate on, of those that are not held out (N,)."""
+    rows = np.flatnonzero(~held) if not held.all() else np.arange(len(held))
+    return (np.setdiff1d(rows, rows[::10]) if len(rows) > 1 else rows), rows[::10]
 
 
 class ParserStage:
@@ -57,9 +63,8 @@ class ParserStage:
         if config.parser.backbone is not None:
             load_backbone(self.model, _weights(Path(config.parser.backbone)))
         self.modules: dict[str, nn.Module] = {"parser": self.model.to(self.device)}
-        open_rows = np.flatnonzero(~people.held) if not people.held.all() else np.arange(len(people.held))
-        self.validation = open_rows[::10][: config.heldout_rows]
-        self.train = np.setdiff1d(open_rows, open_rows[::10]) if len(open_rows) > 1 else open_rows
+        self.train, validation = split_rows(people.held)
+        self.validation = validation[: config.heldout_rows]
         share = np.bincount(people.parts[self.train].ravel(), minlength=len(Part)) / people.parts[self.train].size
         weight = np.maximum(share, 1e-3) ** -config.parser.rarity
         self.weight = torch.from_numpy(weight / (weight * share).sum()).float().to(self.device)
@@ -68,7 +73,7 @@ class ParserStage:
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the weighted cross-entropy and Dice loss of one random batch of changed pictures."""
         x, target = self._batch(generator)
-        x, target = change(recolour(x, target, generator=generator), target, generator=generator)
+        x, target, _ = change(recolour(x, target, generator=generator), target, generator=generator)
         x = hide(x, generator=generator)
         logits, target = self.model(x.to(self.device)).float(), target.to(self.device)
         entropy = F.cross_entropy(logits, target, weight=self.weight)
@@ -92,7 +97,7 @@ class ParserStage:
         counts = np.zeros((len(Part), len(Part)), np.int64)
         for start in range(0, len(self.validation), 8):
             x, target = _read(self.people, self.validation[start : start + 8])
-            found = self.model.both_ways(x.to(self.device)).argmax(1).cpu()
+            found = self.model.both_ways(x.to(self.device))[0].argmax(1).cpu()
             counts += np.bincount((target * len(Part) + found).flatten().numpy(), minlength=counts.size).reshape(
                 counts.shape
             )
@@ -106,7 +111,7 @@ class ParserStage:
     def preview(self, path: Path) -> None:
         """Write the parts of validation photos, true above found; the photos themselves are not written."""
         x, target = _read(self.people, self.validation[:8])
-        found = self.model.both_ways(x.to(self.device)).argmax(1).cpu()
+        found = self.model.both_ways(x.to(self.device))[0].argmax(1).cpu()
         lines = [np.concatenate(list(COLOURS[labels.numpy()]), 1) for labels in (target, found)]
         Image.fromarray(np.concatenate(lines)).save(path)
 

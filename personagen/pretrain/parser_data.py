@@ -111,8 +111,11 @@ def _write(folder: Path, name: str, source: tuple[int, Iterator[Labelled]], size
         os.replace(folder / f".{name}-{what}.npy", folder / f"{name}-{what}.npy")
 
 
-def change(x: Tensor, target: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mirror, scale, turn, shift and recolour pictures x (B, 3, H, W), and move their labels (B, H, W) along."""
+def change(x: Tensor, target: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Mirror, scale, turn, shift and recolour pictures x (B, 3, H, W), and move their labels (B, H, W) along.
+
+    Returns both and where each new place was in the old picture, (B, 2, 3) as of `torch.nn.functional.affine_grid`.
+    """
     u = torch.rand((9, len(x)), generator=generator) * 2 - 1
     mirror, scale, angle = u[0].sign(), 1 + 0.35 * u[1], 0.2 * u[2]
     aspect = x.shape[2] / x.shape[3]
@@ -129,7 +132,7 @@ def change(x: Tensor, target: Tensor, *, generator: torch.Generator) -> tuple[Te
     expand = lambda value: value[:, None, None, None]
     moved = grey + (moved - grey) * expand(1 + 0.5 * u[5])
     moved = moved * expand(1 + 0.3 * u[6]) + expand(0.25 * u[7]) + tint[:, :, None, None]
-    return moved.clamp(-1, 1), labels[:, 0].long()
+    return moved.clamp(-1, 1), labels[:, 0].long(), theta
 
 
 def recolour(x: Tensor, target: Tensor, *, generator: torch.Generator) -> Tensor:

@@ -14,12 +14,11 @@ from personagen.masks import (
     Part,
     PartsMasker,
     agnostic_mask,
-    ground_in,
+    body_of,
     layers_from_parts,
     mask_from_file,
     mask_list,
     parts_from_parsing,
-    parts_of,
     shown_below,
     split_skin,
 )  # fmt: skip
@@ -154,13 +153,6 @@ def test_masks_are_read_from_every_type():
         mask_list("mask.png")
 
 
-def test_the_ground_lies_away_from_the_person():
-    parts = np.zeros((200, 90), np.uint8)
-    parts[50:150, 30:60] = Part.UPPER
-    ground = ground_in(parts)
-    assert not ground[48:152, 28:62].any() and ground.sum() == 200 * 90 - 104 * 34
-
-
 def test_below_a_dress_legs_and_trousers_may_stay_and_below_a_skirt_legs():
     parts = standing(lower=90)
     parts[90:118, 40:46] = Part.SKIN
@@ -182,7 +174,18 @@ def test_masks_that_are_there_are_used_and_the_rest_is_asked_for():
         def parts(self, person):
             return here
 
+        def joints(self, person):
+            return found
+
     known = KnownMasks({"upper": here}, Finder())
     assert known(photo, "upper") is here and known(photo, "lower") is found
-    assert parts_of(known, photo) is here
-    assert parts_of(KnownMasks({}, lambda person, kind: found), photo) is None
+    assert body_of(known, photo) == (here, found)
+    assert body_of(KnownMasks({}, lambda person, kind: found), photo) is None
+    assert body_of(lambda person, kind: found, photo) is None
+
+
+def test_a_dress_below_a_top_is_a_skirt():
+    parts = standing()
+    parts[60:100, 36:60] = Part.DRESS
+    assert not (layers_from_parts(parts, kind="upper").garment & (parts == Part.DRESS)).any()
+    assert layers_from_parts(parts, kind="lower").garment[62:98, 40:56].all()

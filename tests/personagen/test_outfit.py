@@ -8,14 +8,14 @@ import pytest
 from PIL import Image, ImageDraw
 
 from personagen.cutout import garment_mask, garment_on_white
-from personagen.drape import TALL, WIDE
-from personagen.masks import KnownMasks, Part, ground_in
+from personagen.masks import KnownMasks, Part
 from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from personagen.parser import Parsed
 from personagen.tryon_pictures import finish, frame, prepare
 from recsys.errors import ConfigError
 from tests.apps.tiny import SIZE, pipelines
 
+from .figures import joints_of_standing, standing
 from .test_tryon import picture, seeded
 
 
@@ -76,35 +76,41 @@ def test_an_outfit_is_put_on_from_below():
     assert np.asarray(result)[0, 0].tolist() == [0, 0, 255]
 
 
-def test_legs_below_a_hem_stay_unless_the_mask_was_given():
-    parts = np.zeros((128, 96), np.uint8)
-    parts[8:20, 40:56], parts[20:60, 36:60] = Part.HEAD, Part.UPPER
-    parts[60:90, 38:58], parts[90:120, 40:56] = Part.LOWER, Part.SKIN
-    whole = np.zeros((128, 96), bool)
-    whole[20:118, 34:62] = True
+def test_what_is_laid_is_guessed_unless_the_garment_or_the_joints_are_not_there():
+    parts, joints = standing(lower=100), joints_of_standing()
+    whole, dress = np.zeros((128, 96), bool), np.zeros((128, 96), bool)
+    whole[20:60, 34:62], dress[20:118, 30:66] = True, True
 
     class Masker:
         def __call__(self, person, kind):
-            return whole
+            return dress if kind == "dress" else whole
 
         def parts(self, person):
             return parts
 
+        def joints(self, person):
+            return joints
+
     seen = []
 
     def pipe(person, garment, mask, **settings):
-        seen.append((mask, settings["ground"]))
+        seen.append((mask, settings["guess"]))
         return SimpleNamespace(images=[person])
 
-    dress = Image.new("RGB", (60, 80), "white")
-    dress.paste("red", (10, 10, 50, 50))  # as high as wide
+    shirt = Image.new("RGB", (60, 80), "white")
+    shirt.paste("red", (10, 10, 50, 75))
     photo = picture(128, 96)
-    for masker in (Masker(), KnownMasks({"dress": whole}, Masker())):
-        wear_outfit(pipe, photo, [Piece(dress, "dress")], masker, composed=True)
-    (mask, ground), (given, _) = seen
-    reach = 20 + round(28 * WIDE * TALL)  # the top worn now is repainted below it too
-    assert np.array_equal(mask[:reach], whole[:reach]) and not mask[60:114, 41:55].any()
-    assert np.array_equal(given, whole) and np.array_equal(ground, ground_in(parts))
+    for masker, garment in (
+        (Masker(), shirt), (KnownMasks({"upper": whole}, Masker()), shirt), (Masker(), picture(80, 60)),
+        (lambda person, kind: whole, shirt),
+    ):  # fmt: skip
+        wear_outfit(pipe, photo, [Piece(garment, "upper")], masker, composed=True)
+    (grown, guess), (given, _), uncut, blind = seen
+    assert (grown & ~whole).any() and not (grown & ~whole & ~dress).any() and np.array_equal(given, whole)
+    assert uncut[1] is None and blind[1] is None
+    before, after = np.asarray(photo), np.asarray(guess)
+    assert np.array_equal(after[~grown], before[~grown])
+    assert (after[30:50, 44:52, 0] > 180).all() and (after[30:50, 44:52, 1] < 60).all()
 
 
 def flat_lay(*, ground: str = "#b08860", cloth: str = "#2040a0", noise: int = 12) -> tuple[Image.Image, np.ndarray]:

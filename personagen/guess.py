@@ -1,0 +1,33 @@
+"""Guess a try-on before any network does: the old garment taken off (`uncover`), the new one laid on (`lay`)."""
+
+import numpy as np
+from PIL import Image
+
+from .lay import lay
+from .masks import layers_from_parts, shown_below
+from .uncover import uncover
+
+
+def first_guess(
+    photo: Image.Image,
+    garment: Image.Image,
+    region: str,
+    mask: np.ndarray,
+    *,
+    parts: np.ndarray,
+    joints: np.ndarray,
+    further: np.ndarray | None = None,
+) -> tuple[Image.Image, np.ndarray]:
+    """Return the photo with the garment laid on, and the mask (H, W) with what the garment hangs over beyond it.
+
+    garment: on white; region: what it covers (`masks.REGIONS`); mask (H, W): what may be repainted; parts (H, W) and
+    joints (13, 3) of the photo; further (H, W): where the mask may grow to. Outside the mask the photo stays, inside it
+    ground, bare skin and other garments do too. Raises DataError where the picture shows no cloth.
+    """
+    layer = lay(garment, region, joints, (photo.height, photo.width))
+    if further is not None:
+        mask = mask | (further & (np.asarray(layer.getchannel("A")) > 0))
+    old = layers_from_parts(parts, kind=region).garment & ~shown_below(parts, kind=region)
+    guess = uncover(photo, parts, old & mask, joints, region=region)
+    guess.paste(layer, (0, 0), layer)
+    return Image.composite(guess, photo.convert("RGB"), Image.fromarray(mask)), mask

@@ -1,0 +1,188 @@
+"""Lay a garment's picture on a photographed person: its strips (`cut`) are moved to the person's joints.
+
+The trunk follows shoulders and hips, sleeves the arms, legs the legs; what a garment covers is as long as its own
+proportions say, never longer than the limb. The geometric half of try-on by warping (VITON, arXiv 1711.08447), from
+joints instead of from a network that learnt it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from .cut import Cut, cut_of
+from .drape import cloth_of
+from .images import blur, components, erode, to_tensor
+from .joints import Joint
+from .strips import Strip
+
+SHOULDERS = 0.54
+"""Half the width of a garment at the shoulders, as a share of the distance between the shoulder joints."""
+OUTSIDE = 0.02
+"""How far outside the joint the middle of a sleeve begins, as the same share."""
+RISE = 0.13
+"""How far its shoulders lie above the joints, as the same share. Both from parsed street photos (docs/log.md)."""
+WAIST = 0.26
+"""How far the waist of what is worn below lies above the hip joints, as a share of the height of hips to shoulders."""
+TALL = 1.2
+"""Scale of lengths over that of the width between the shoulders: what lies flat is as wide as half its girth."""
+WAIST_WIDE = 0.48
+"""Half the width of the waist, as the same share as SHOULDERS."""
+NARROWER = 0.85
+"""What a worn garment's width is of that of one that lies flat, seen from the front."""
+REACHES = {"upper": (0.95, 1.5), "outer": (1.05, 2.2), "dress": (1.7, 3.0), "lower": (0.5, 3.0)}
+"""Shortest and longest garments, in heights from hips to shoulders."""
+WHOLE = 0.75
+"""A sleeve or leg that covers more than this share of the limb covers it all."""
+ROUND, CAST = 0.22, 0.35
+"""How much darker cloth is at the edge of a limb, and a trunk beside a sleeve."""
+ROWS = 256
+"""Rows of a photo that are laid at a time."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A strip of the garment's picture, which of the picture's pixels belong to it (H, W), and where it goes."""
+
+    source: Strip
+    owned: np.ndarray
+    target: Strip
+
+
+def lay(garment: Image.Image, region: str, joints: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """Lay a garment on white over a photo of `size` (H, W): RGBA of that size, transparent where it does not reach.
+
+    joints (13, 3): `Joint`s in pixels of the photo. Raises DataError where the picture shows no cloth.
+    """
+    picture = to_tensor(garment.convert("RGB"))[0]
+    cloth = _filled(cloth_of(picture * 2 - 1)[0].numpy())
+    picture = _bled(picture, cloth)
+    parts = _parts(cut_of(cloth, region), cloth, region, joints[:, :2].astype(float))
+    canvas = Image.new("RGBA", (size[1], size[0]))
+    for top, box in _boxes(parts, size):
+        layer = np.zeros((box[3] - box[1], box[2] - box[0], 4), np.float32)
+        x, y = np.meshgrid(np.arange(box[0], box[2]) + 0.5, np.arange(box[1], box[3]) + 0.5)
+        for i, part in enumerate(parts):
+            _draw(layer, part, picture, x, y, limb=len(parts) != 1 and (i > 0 or region == "lower"))
+        canvas.paste(Image.fromarray((layer * 255 + 0.5).astype(np.uint8), "RGBA"), (box[0], top))
+    return canvas
+
+
+def _filled(cloth: np.ndarray) -> np.ndarray:
+    """Cloth (H, W) with its small holes, where it is white itself, filled."""
+    holes = [hole for hole in components(~cloth) if hole.sum() < 0.02 * cloth.sum()]
+    return np.logical_or.reduce([cloth, *holes])
+
+
+def _bled(picture: torch.Tensor, cloth: np.ndarray) -> torch.Tensor:
+    """Let the colours (3, H, W) of the cloth run over its edge, so that the white around it does not show."""
+    inside = erode(cloth, up=4, down=4, side=4)
+    known = torch.from_numpy(inside if inside.any() else cloth)[None].float()
+    both = blur(torch.cat([picture * known, known])[None], kernel=15)[0]
+    return torch.where(known > 0, picture, torch.where(both[3:] > 1e-3, both[:3] / both[3:].clamp(min=1e-3), picture))
+
+
+def _parts(cut: Cut, cloth: np.ndarray, region: str, joints: np.ndarray) -> list[Part]:
+    strips = [*cut.legs] if cut.trunk is None else [cut.trunk, *cut.sleeves]
+    y, x = np.mgrid[: cloth.shape[0], : cloth.shape[1]] + 0.5
+    away = np.stack([_away(strip, x, y) for strip in strips])
+    soft = blur(torch.from_numpy(cloth)[None, None].float(), kernel=13)[0, 0].numpy()  # cut-outs are ragged
+    owned = soft * (away <= np.maximum(away.min(0), 1.0))
+    targets = _legs(cut, joints) if cut.trunk is None else _upper(cut, region, joints)
+    return [Part(*one) for one in zip(strips, owned, targets, strict=True)]
+
+
+def _away(strip: Strip, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Distance in pixels from a straight strip, 0 within it."""
+    u, v = strip.coordinates(x, y)
+    half = strip.half[0] + u.clip(0, 1) * (strip.half[1] - strip.half[0])
+    return np.hypot((np.abs(v) - 1).clip(0) * half, np.maximum(-u, u - 1).clip(0) * strip.length)
+
+
+def _upper(cut: Cut, region: str, joints: np.ndarray) -> list[Strip]:
+    """Where trunk and sleeves go; a skirt's trunk begins at the waist."""
+    assert cut.trunk is not None
+    left, right = joints[Joint.RIGHT_SHOULDER], joints[Joint.LEFT_SHOULDER]  # as they are seen
+    shoulders, hips = (left + right) / 2, (joints[Joint.LEFT_HIP] + joints[Joint.RIGHT_HIP]) / 2
+    tall = float(np.hypot(*(hips - shoulders)))
+    down = (hips - shoulders) / max(tall, 1e-6)
+    across = max(float(np.hypot(*(right - left))), 0.55 * tall)
+    hip = 0.5 * across
+    if region == "lower":
+        half = WAIST_WIDE * across
+        scale = TALL * half / cut.trunk.half[0]
+        length = float(np.clip(cut.trunk.length * scale, REACHES[region][0] * tall, REACHES[region][1] * tall))
+        start, below = hips - WAIST * tall * down, max(NARROWER * cut.trunk.half[1] * scale, 1.15 * hip)
+        return [Strip(np.stack([start, start + length * down]), np.array([half, below]))]
+    start, half = shoulders - RISE * across * down, SHOULDERS * across
+    scale = TALL * half / cut.trunk.half[0]
+    low, high = REACHES[region]
+    length = float(np.clip(cut.trunk.length * scale, low * tall, high * tall))
+    below = max(NARROWER * cut.trunk.half[1] * scale, hip * (1.05 if length > 0.9 * tall else 0.9))
+    strips = [Strip(np.stack([start, start + length * down]), np.array([half, below]))]
+    sides = ((-1, Joint.RIGHT_SHOULDER, Joint.RIGHT_ELBOW, Joint.RIGHT_WRIST),
+             (1, Joint.LEFT_SHOULDER, Joint.LEFT_ELBOW, Joint.LEFT_WRIST))  # fmt: skip
+    aside = np.array([down[1], -down[0]])
+    for sleeve, (side, shoulder, elbow, wrist) in zip(cut.sleeves, sides):
+        widths = sleeve.half * scale * NARROWER
+        joint = joints[shoulder] + side * OUTSIDE * across * aside
+        axis = (joints[elbow] - joint) / max(float(np.hypot(*(joints[elbow] - joint))), 1e-6)
+        limb = Strip(np.stack([joint - RISE * across * axis, joints[elbow], joints[wrist]]),
+                     np.array([widths[0], widths.mean(), widths[1]]))  # fmt: skip
+        wanted = sleeve.length * scale
+        strips.append(limb.cut(0.97 * limb.length if wanted > WHOLE * limb.length else wanted))
+    return strips
+
+
+def _legs(cut: Cut, joints: np.ndarray) -> list[Strip]:
+    """Where the legs of trousers go."""
+    shoulders = (joints[Joint.LEFT_SHOULDER] + joints[Joint.RIGHT_SHOULDER]) / 2
+    hips = (joints[Joint.LEFT_HIP] + joints[Joint.RIGHT_HIP]) / 2
+    tall = float(np.hypot(*(hips - shoulders)))
+    across = max(float(np.hypot(*(joints[Joint.LEFT_SHOULDER] - joints[Joint.RIGHT_SHOULDER]))), 0.55 * tall)
+    down = (hips - shoulders) / max(tall, 1e-6)
+    aside, half = np.array([down[1], -down[0]]), WAIST_WIDE / 2 * across
+    strips = []
+    for leg, side, names in zip(cut.legs, (-1, 1), ("RIGHT", "LEFT"), strict=True):
+        hip, knee, ankle = (joints[Joint[f"{names}_{part}"]] for part in ("HIP", "KNEE", "ANKLE"))
+        scale = TALL * half / leg.half[0]
+        waist = hips - WAIST * tall * down + side * half * aside
+        below = np.clip(leg.half[1] * scale * NARROWER, 0.1 * across, 0.4 * across)
+        line = np.stack([waist, hip + 0.3 * (hip - hips), knee, ankle])
+        limb = Strip(line, np.array([half, 1.15 * half, (half + below) / 2, below]))
+        wanted = leg.length * scale
+        strips.append(limb.cut(1.03 * limb.length if wanted > WHOLE * limb.length else wanted))
+    return strips
+
+
+def _boxes(parts: list[Part], size: tuple[int, int]) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
+    """Boxes (left, top, right, bottom) of a photo, some rows each, that hold the parts and some room around them."""
+    low = np.min([(p.target.points - 2 * p.target.half[:, None]).min(0) for p in parts], 0)
+    high = np.max([(p.target.points + 2 * p.target.half[:, None]).max(0) for p in parts], 0)
+    room = 0.25 * max(p.target.length for p in parts)
+    left, right = max(0, int(low[0] - room)), min(size[1], int(high[0] + room) + 1)
+    top, bottom = max(0, int(low[1] - room)), min(size[0], int(high[1] + room) + 1)
+    for start in range(top, bottom, ROWS):
+        if right > left:
+            yield start, (left, start, right, min(start + ROWS, bottom))
+
+
+def _draw(layer: np.ndarray, part: Part, picture: torch.Tensor, x: np.ndarray, y: np.ndarray, *, limb: bool) -> None:
+    """Draw a part over a layer (h, w, 4) of the places x, y (h, w)."""
+    u, v = part.target.coordinates(x, y)
+    sx, sy = part.source.at(u, v)
+    height, width = part.owned.shape
+    grid = torch.from_numpy(np.stack([sx / width * 2 - 1, sy / height * 2 - 1], -1)).float()[None]
+    source = torch.cat([picture, torch.from_numpy(part.owned)[None]])[None]
+    found = F.grid_sample(source, grid, align_corners=False)[0].movedim(0, -1).numpy()
+    alpha = ((found[..., 3:] - 0.5) / 0.25).clip(0, 1)
+    edge = np.abs(v)[..., None].clip(0, 1) ** 3
+    if limb:
+        cast = ((1.3 - np.abs(v)) / 0.3).clip(0, 1) * ((u - 0.25) / 0.2).clip(0, 1) * (u < 1.0)
+        layer[..., :3] *= 1 - CAST * cast[..., None] * (1 - alpha)
+    colour = found[..., :3] * (1 - ROUND * edge * (1.0 if limb else 0.5))
+    layer[..., :3] += alpha * (colour - layer[..., :3])
+    layer[..., 3:] += alpha * (1 - layer[..., 3:])

@@ -1,0 +1,64 @@
+"""Bend a picture along an axis: strips with a width, from a straight one in the picture to a bent one in another.
+
+A strip is a line of points with half a width at each. A place has the coordinates u, the share of the length at the
+nearest point of the line, and v, the distance from the line as a share of half the width there. Moving a strip keeps
+both, as in feature-based warping (Beier and Neely, SIGGRAPH 1992, section 3) with one line a part.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A line of points (k, 2), column and row in pixels, and half the width at each (k,), in pixels."""
+
+    points: np.ndarray
+    half: np.ndarray
+
+    @property
+    def length(self) -> float:
+        """Length of the line in pixels."""
+        return float(np.hypot(*np.diff(self.points, axis=0).T).sum())
+
+    def cut(self, length: float) -> "Strip":
+        """The first `length` pixels of it, or more of it in the direction of its end."""
+        steps = np.hypot(*np.diff(self.points, axis=0).T)
+        done = np.concatenate([[0], np.cumsum(steps)])
+        last = min(int(np.searchsorted(done, length, side="left")), len(steps))
+        last = max(1, last)
+        share = (length - done[last - 1]) / max(steps[last - 1], 1e-6)
+        end = self.points[last - 1] + share * (self.points[last] - self.points[last - 1])
+        half = self.half[last - 1] + min(share, 1.0) * (self.half[last] - self.half[last - 1])
+        return Strip(np.vstack([self.points[:last], end]), np.append(self.half[:last], half))
+
+    def coordinates(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """u and v of places; beyond the ends u goes on below 0 and above 1, and v is right of the line's direction
+        (seen on a picture) where it is negative."""
+        steps = np.diff(self.points, axis=0)
+        lengths = np.maximum(np.hypot(*steps.T), 1e-6)
+        total, before = lengths.sum(), 0.0
+        u, v, nearest = (np.zeros(np.broadcast(x, y).shape, np.float32) for _ in range(3))
+        nearest += np.inf
+        for i, ((dx, dy), length) in enumerate(zip(steps / lengths[:, None], lengths)):
+            rx, ry = x - self.points[i, 0], y - self.points[i, 1]
+            along, aside = rx * dx + ry * dy, rx * dy - ry * dx
+            inner = along.clip(0 if i else -np.inf, length if i < len(lengths) - 1 else np.inf)
+            away = (along - inner) ** 2 + aside**2
+            share = (inner / length).clip(0, 1)
+            half = np.maximum(self.half[i] + share * (self.half[i + 1] - self.half[i]), 1e-3)
+            closer = away < nearest
+            u = np.where(closer, (before + inner) / total, u)
+            v = np.where(closer, np.sign(aside) * np.sqrt(away) / half, v)
+            nearest = np.where(closer, away, nearest)
+            before += length
+        return u, v
+
+    def at(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Column and row of the places (u, v) of a straight strip (two points)."""
+        (x0, y0), (x1, y1) = self.points
+        length = max(float(np.hypot(x1 - x0, y1 - y0)), 1e-6)
+        dx, dy = (x1 - x0) / length, (y1 - y0) / length
+        aside = v * (self.half[0] + u.clip(0, 1) * (self.half[1] - self.half[0]))
+        return x0 + u * (x1 - x0) + aside * dy, y0 + u * (y1 - y0) - aside * dx

@@ -1,0 +1,112 @@
+"""Garments are laid where the joints are, and what was worn before leaves no trace."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from personagen.joints import Joint
+from personagen.lay import lay
+from personagen.masks import Part
+from personagen.uncover import spread, uncover
+from recsys.errors import DataError
+
+from .figures import joints_of_standing, standing
+
+SIZE = (128, 96)
+
+
+def garment(*, sleeve: int) -> Image.Image:
+    """A red top on white with green sleeves of so many pixels, held away from the trunk."""
+    picture = Image.new("RGB", (460, 300), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.polygon([(180, 40), (280, 40), (282, 200), (178, 200)], fill=(220, 20, 20))
+    for side in (-1, 1):
+        out = lambda x, side=side: 230 + side * x
+        down = sleeve // 2
+        draw.polygon([(out(50), 40), (out(50), 85), (out(50 + sleeve), 85 + down), (out(50 + sleeve), 50 + down)],
+                     fill=(20, 180, 20))  # fmt: skip
+    return picture
+
+
+def alpha_of(layer: Image.Image) -> np.ndarray:
+    return np.asarray(layer)[..., 3]
+
+
+def test_trunk_and_sleeves_follow_the_joints():
+    joints = joints_of_standing()
+    short, long = (np.asarray(lay(garment(sleeve=n), "upper", joints, SIZE)).astype(int) for n in (26, 140))
+    assert short.shape == (128, 96, 4)
+    for layer in (short, long):
+        assert (layer[30:50, 46:50, 3] > 250).all() and (layer[30:50, 46:50, 0] > 150).all()
+        assert not layer[:14, :, 3].any() and not layer[90:, :, 3].any()
+    left_wrist, left_elbow = joints[Joint.LEFT_WRIST, :2].astype(int), joints[Joint.LEFT_ELBOW, :2].astype(int)
+    green = lambda layer, x, y: layer[y, x, 3] > 200 and layer[y, x, 1] > layer[y, x, 0]
+    assert green(long, left_elbow[0], left_elbow[1]) and not green(short, left_wrist[0], left_wrist[1] - 3)
+    assert green(long, left_wrist[0] - 1, left_wrist[1] - 4)
+    assert not long[left_wrist[1] + 4 :, left_wrist[0] - 3 : left_wrist[0] + 4, 3].any()
+
+
+def test_a_bent_arm_takes_its_sleeve_along_and_size_does_not_matter():
+    joints = joints_of_standing()
+    joints[Joint.LEFT_WRIST, :2] = (78, 40)
+    bent = lay(garment(sleeve=140), "upper", joints, SIZE)
+    assert alpha_of(bent)[38:41, 70:76].min() > 200 and not alpha_of(bent)[56:60, 62:66].any()
+    large = lay(garment(sleeve=140), "upper", joints * [4, 4, 1], (512, 384))
+    small = np.asarray(large.resize((96, 128), Image.Resampling.BOX))[..., 3].astype(float)
+    assert np.abs(small - alpha_of(bent)).mean() < 3
+
+
+def test_trousers_go_down_the_legs_and_a_skirt_hangs_between():
+    trousers, skirt = (Image.new("RGB", (260, 300), "white") for _ in range(2))
+    for polygon in ([(80, 20), (130, 20), (120, 280), (70, 280)], [(130, 20), (180, 20), (190, 280), (140, 280)]):
+        ImageDraw.Draw(trousers).polygon(polygon, fill="navy")
+    ImageDraw.Draw(skirt).polygon([(90, 20), (170, 20), (190, 160), (70, 160)], fill="navy")
+    legs, one = (alpha_of(lay(picture, "lower", joints_of_standing(), SIZE)) for picture in (trousers, skirt))
+    for x in (43, 53):
+        assert (legs[62:112, x] > 200).all() and not legs[124:, x].any()
+    assert (one[56:66, 44:52] > 200).all() and not one[112:].any() and not one[:44].any()
+
+
+def test_a_white_picture_is_refused():
+    with pytest.raises(DataError, match="no cloth"):
+        lay(Image.new("RGB", (60, 80), "white"), "upper", joints_of_standing(), SIZE)
+
+
+def test_known_colours_are_spread_and_stay():
+    picture = torch.rand(3, 40, 30, generator=torch.Generator().manual_seed(0))
+    known = np.zeros((40, 30), bool)
+    known[:, :4] = True
+    filled = spread(picture, known)
+    assert filled is not None and torch.allclose(filled[:, :, :4], picture[:, :, :4], atol=1e-6)
+    low, high = picture[:, :, :4].amin(), picture[:, :, :4].amax()
+    assert filled.min() >= low - 1e-6 and filled.max() <= high + 1e-6
+    flat = spread(torch.full((3, 17, 23), 0.3), np.eye(17, 23, dtype=bool))
+    assert flat is not None and torch.allclose(flat, torch.full((3, 17, 23), 0.3), atol=1e-5)
+    assert spread(picture, np.zeros((40, 30), bool)) is None
+
+
+PAINT = np.array([[90, 120, 90], [60, 30, 10], [240, 190, 150], [200, 20, 20], [20, 20, 200], [0, 0, 0], [0, 0, 0],
+                  [30, 30, 30], [5, 5, 5], [9, 9, 9]], np.uint8)  # fmt: skip
+
+
+@pytest.mark.parametrize("region, part", [("upper", Part.UPPER), ("lower", Part.LOWER), ("dress", Part.UPPER)])
+def test_nothing_of_the_old_garment_is_left(region, part):
+    parts = standing(lower=108)
+    parts[26:58, 60:66] = part  # a sleeve, or something wide
+    parts[14:20, 44:52] = Part.SKIN
+    garment = parts == part
+    pictures = []
+    for colour in ((200, 20, 20), (20, 200, 220)):
+        picture = PAINT[parts]
+        picture[garment] = colour
+        photo = Image.fromarray(picture)
+        pictures.append(np.asarray(uncover(photo, parts, garment, joints_of_standing(), region=region)))
+    assert np.array_equal(*pictures)
+    result = pictures[0].astype(int)
+    assert np.array_equal(result[:, :20], PAINT[parts][:, :20])
+    if region == "upper":
+        assert (result[40:55, 45:51, 2] > 120).all()  # trousers are guessed to go on
+        assert (result[30:40, 60, 0] > 150).all()  # and an arm is bare
+    if region == "lower":
+        assert (result[80:100, 43, 0] > 120).all()  # so is a leg
