@@ -176,6 +176,10 @@ def people(args: argparse.Namespace) -> dict:
     return {"given_nearer_than_swapped": mean_of(own), "swapped_in_nearer_than_own": mean_of(other)}
 
 
+Shelf = dict[str, list[tuple[str, str, Path]]]
+"""Garment photos by region: label, kind and file."""
+Seen = tuple[dict[str, float], tuple[Any, ...]]
+"""Figures of one photo, and its pictures."""
 SHORT_SLEEVES = {"T-Shirt", "Polo", "Top"}
 LONG, BARE = 0.05, 0.10
 """Bare arms as a share of the clothes above the waist: below the first sleeves are long, from the second arms show."""
@@ -207,21 +211,21 @@ def street(args: argparse.Namespace) -> dict:
             "cpu_seconds_a_picture": round(float(np.median([f["seconds"] for f, _ in kept])), 2)}  # fmt: skip
 
 
-def _street_case(
-    args: argparse.Namespace, pipe: Any, parse: Parser, shelf: dict[str, list[tuple[str, Path]]], at: int, file: Path
-) -> tuple[dict[str, float], tuple[Any, ...]] | None:
+def _street_case(args: argparse.Namespace, pipe: Any, parse: Parser, shelf: Shelf, at: int, file: Path) -> Seen | None:
     """Dress one photo in two garments: figures and pictures; None where no mask is found."""
     rng, photo, masker = np.random.default_rng(at), load_image(file), ParserMasker(parse)
     region = ("upper", "upper", "upper", "lower", "dress")[at % 5]
-    label, garment, swap, uncut = _two_garments(shelf[region], rng, parse, region)
+    (label, kind, garment), (_, other, swap), uncut = _two_garments(shelf[region], rng, parse)
     try:
         mask = masker(photo, region)
     except DataError:
         return None
     start = time.process_time()
-    dressed = [wear_outfit(pipe, photo, [Piece(Image.fromarray(one), region)], masker, zoom=True,
-                           num_inference_steps=args.steps, guidance_scale=args.guidance,
-                           generator=torch.Generator().manual_seed(at)) for one in (garment, swap)]  # fmt: skip
+    settings = {"zoom": True, "num_inference_steps": args.steps, "guidance_scale": args.guidance}
+    dressed = [
+        wear_outfit(pipe, photo, [piece], masker, generator=torch.Generator().manual_seed(at), **settings)
+        for piece in (Piece(Image.fromarray(garment), kind), Piece(Image.fromarray(swap), other))
+    ]
     seconds = (time.process_time() - start) / 2
     before, (result, swapped), middle = np.asarray(photo), (np.asarray(one) for one in dressed), _middle(mask)
     outside = ~(mask | masker(photo, "dress"))  # the mask grows where the garment hangs over more, up to a dress's
@@ -245,31 +249,33 @@ def _column(pictures: tuple[Any, ...]) -> list[np.ndarray]:
     return [np.asarray(fit(one, size=(288, 216))[0]) for one in shown]
 
 
-def _shop_garments(images: Path) -> dict[str, list[tuple[str, Path]]]:
-    """Held-out garment photos of adults by the region they cover: their label and file."""
-    shelf: dict[str, list[tuple[str, Path]]] = {"upper": [], "lower": [], "dress": []}
+def _shop_garments(images: Path) -> Shelf:
+    """Held-out garment photos of adults by the region they cover: their label, kind and file."""
+    shelf: Shelf = {"upper": [], "lower": [], "dress": []}
     for file, kind, entry in garment_photos(images):
         if is_heldout(f"sender/{entry['sender_id']}"):
-            shelf[REGION[kind]].append((entry["label"], file))
+            shelf[REGION[kind]].append((entry["label"], kind, file))
     return shelf
 
 
+Worn = tuple[str, str, np.ndarray]
+
+
 def _two_garments(
-    shelf: list[tuple[str, Path]], rng: np.random.Generator, parse: Parser, region: str
-) -> tuple[str, np.ndarray, np.ndarray, int]:
-    """Draw two of unlike colours, cut out on white: the label of the first, both (H, W, 3), and how many could not be
-    cut out, which the command would say, and were drawn again."""
+    shelf: list[tuple[str, str, Path]], rng: np.random.Generator, parse: Parser
+) -> tuple[Worn, Worn, int]:
+    """Draw two of unlike colours: label, kind and picture on white (H, W, 3) of each; and how many could not be cut
+    out, which the command would say, and were drawn again."""
     uncut, garments = 0, []
-    while True:
-        label, file = shelf[int(rng.integers(len(shelf)))]
-        picture, done = garment_on_white(load_image(file), size=(768, 576), parser=parse, region=region)
+    while len(garments) < 2:
+        label, kind, file = shelf[int(rng.integers(len(shelf)))]
+        picture, done = garment_on_white(load_image(file), size=(768, 576), parser=parse, kind=kind)
         uncut += not done
         garment = np.asarray(picture)
         colours = garment[garment_region(garment)]
-        if done and all(colour_distance(colours, other[garment_region(other)]) > 10 for _, other in garments):
-            garments.append((label, garment))
-        if len(garments) == 2:
-            return garments[0][0], garments[0][1], garments[1][1], uncut
+        if done and all(colour_distance(colours, other[garment_region(other)]) > 10 for *_, other in garments):
+            garments.append((label, kind, garment))
+    return garments[0], garments[1], uncut
 
 
 def _arms(parts: np.ndarray) -> float:

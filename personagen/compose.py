@@ -7,6 +7,7 @@ mask that a network has learnt; the rule here needs no training.
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .images import blur
@@ -26,7 +27,7 @@ def shade(result: Tensor, guess: Tensor, mask: Tensor) -> Tensor:
     return (SHADE * both / weight * mask).clamp(-MOST, MOST)
 
 
-def shaded(guess: Tensor, photo: Tensor, light: np.ndarray) -> Tensor:
-    """Add light (H, W) to a guess (1, 3, H, W) in [0, 1], but where it is the photo (1, 3, H, W) itself."""
-    changed = (guess != photo).any(1, keepdim=True)
-    return (guess + changed * torch.from_numpy(light.copy())).clamp(0, 1)
+def shaded(guess: Image.Image, light: Image.Image) -> Tensor:
+    """Add light (mode F) to the garment in a guess, which its alpha marks: (1, 3, H, W) in [0, 1]."""
+    picture = torch.from_numpy(np.array(guess)).permute(2, 0, 1)[None].float() / 255
+    return (picture[:, :3] + picture[:, 3:] * torch.from_numpy(np.array(light))).clamp(0, 1)

@@ -35,34 +35,46 @@ class Cut:
     overlap: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Template:
     """Means and deviations of the numbers that are drawn, in the box's units (0..1, with the garment's aspect)."""
 
     mean: Tensor
     deviation: Tensor
-    legs: bool
+    legs: bool = False
+    sleeve: tuple[float, float] | None = None
+    """Usual length of a sleeve over the width between the shoulders, and the deviation of its logarithm."""
 
 
 # centre, tilt, top, half width above, below, length; sleeves: two angles from down, length, width, at the cuff
 _SHORT = _Template(torch.tensor([0.5, 0.0, 0.05, 0.3, 0.32, 0.9, 0.9, 0.9, 0.2, 0.25, 0.2]),
-                   torch.tensor([0.05, 0.08, 0.05, 0.1, 0.1, 0.1, 0.35, 0.35, 0.1, 0.08, 0.08]), False)  # fmt: skip
+                   torch.tensor([0.05, 0.08, 0.05, 0.1, 0.1, 0.1, 0.35, 0.35, 0.1, 0.08, 0.08]),
+                   sleeve=(0.42, 0.5))  # fmt: skip
 _LONG = _Template(torch.tensor([0.5, 0.0, 0.05, 0.2, 0.22, 0.9, 0.5, 0.5, 0.7, 0.2, 0.12]),
-                  torch.tensor([0.05, 0.08, 0.05, 0.08, 0.1, 0.1, 0.3, 0.3, 0.2, 0.06, 0.05]), False)  # fmt: skip
+                  torch.tensor([0.05, 0.08, 0.05, 0.08, 0.1, 0.1, 0.3, 0.3, 0.2, 0.06, 0.05]),
+                  sleeve=(1.3, 0.25))  # fmt: skip
+_BARE = _Template(torch.tensor([0.5, 0.0, 0.02, 0.3, 0.35, 0.95]),
+                  torch.tensor([0.05, 0.08, 0.05, 0.1, 0.1, 0.1]))  # fmt: skip
 _SKIRT = _Template(torch.tensor([0.5, 0.0, 0.0, 0.35, 0.45, 1.0]),
-                   torch.tensor([0.05, 0.08, 0.03, 0.1, 0.1, 0.05]), False)  # fmt: skip
+                   torch.tensor([0.05, 0.08, 0.03, 0.1, 0.1, 0.05]))  # fmt: skip
 # centre, tilt, top, half width at the waist, length; legs: how far apart, half width above (of half the waist), below
 _LEGS = _Template(torch.tensor([0.5, 0.0, 0.0, 0.3, 1.0, 0.2, 1.0, 0.12]),
-                  torch.tensor([0.05, 0.08, 0.03, 0.1, 0.05, 0.1, 0.1, 0.05]), True)  # fmt: skip
-USUAL = {"upper": ((0.66, 0.2), (1.05, 0.15)), "outer": ((0.6, 0.25), (1.05, 0.15)), "dress": ((0.42, 0.3), (1.4, 0.4))}
+                  torch.tensor([0.05, 0.08, 0.03, 0.1, 0.05, 0.1, 0.1, 0.05]), legs=True)  # fmt: skip
+TEMPLATES = {"t-shirt": (_BARE, _SHORT), "sweater": (_LONG,), "jacket": (_LONG,), "lower": (_SKIRT, _LEGS),
+             "skirt": (_SKIRT,), "trousers": (_LEGS,), "shorts": (_LEGS,)}  # fmt: skip
+"""What a garment of a kind or region can look like; others have no, short or long sleeves."""
+USUAL = {"upper": ((0.66, 0.2), (1.05, 0.15)), "outer": ((0.6, 0.25), (1.05, 0.15)),
+         "jacket": ((0.6, 0.25), (1.05, 0.15)), "dress": ((0.42, 0.3), (1.4, 0.4))}  # fmt: skip
 """Width between the shoulders over the length, width of the hem over that between the shoulders, and the deviations of
 their logarithms; of clothes for adults."""
+ROOT, CUFF = (0.4, 0.6), (0.6, 0.6)
+"""Width of a sleeve at the trunk over that between the shoulders, and at the cuff over that, with such deviations."""
 DOUBT = 0.06
 """What one squared deviation from the usual costs, in IoU."""
 
 
-def cut_of(cloth: np.ndarray, region: str) -> Cut:
-    """Fit the strips of a garment of a region (`masks.REGIONS`) to its silhouette, bool (H, W).
+def cut_of(cloth: np.ndarray, kind: str) -> Cut:
+    """Fit the strips of a garment of a kind, or of a region (`masks.region_of`), to its silhouette, bool (H, W).
 
     The same silhouette gives the same cut. Raises DataError where there is none.
     """
@@ -77,8 +89,8 @@ def cut_of(cloth: np.ndarray, region: str) -> Cut:
     inside_y, inside_x = (y >= 0) & (y < cloth.shape[0]), (x >= 0) & (x < cloth.shape[1])
     seen[np.ix_(inside_y, inside_x)] = cloth[np.ix_(y[inside_y].astype(int), x[inside_x].astype(int))]
     places = torch.stack(torch.meshgrid(torch.from_numpy(grid), torch.from_numpy(grid), indexing="xy")).float()
-    target, templates = torch.from_numpy(seen), (_SKIRT, _LEGS) if region == "lower" else (_SHORT, _LONG)
-    found = [_fitted(one, target, places, region) for one in templates]
+    target, templates = torch.from_numpy(seen), TEMPLATES.get(kind, (_BARE, _SHORT, _LONG))
+    found = [_fitted(one, target, places, kind) for one in templates]
     values, template, score = max(zip((f[0] for f in found), templates, (f[1] for f in found)), key=lambda f: f[2])
     to_pixels = lambda strip: Strip(
         np.stack([(strip.points[:, 0] - 0.5) * side + middle, strip.points[:, 1] * side + top], 1), strip.half * side
@@ -90,7 +102,7 @@ def cut_of(cloth: np.ndarray, region: str) -> Cut:
     return Cut(strips[0], tuple(strips[1:]), (), overlap)
 
 
-def _fitted(template: _Template, target: Tensor, places: Tensor, region: str) -> tuple[Tensor, float]:
+def _fitted(template: _Template, target: Tensor, places: Tensor, kind: str) -> tuple[Tensor, float]:
     """The numbers that overlap a silhouette (g, g) best, and their score."""
     random = torch.Generator().manual_seed(0)
     mean, deviation = template.mean.clone(), template.deviation.clone()
@@ -98,7 +110,7 @@ def _fitted(template: _Template, target: Tensor, places: Tensor, region: str) ->
     for _ in range(ROUNDS):
         drawn = mean + deviation * torch.randn((DRAWN, len(mean)), generator=random)
         drawn[:, 3:] = drawn[:, 3:].clamp(min=0.01)
-        scores = _overlap(_inside(drawn, places, legs=template.legs), target) - _unusual(drawn, region)
+        scores = _overlap(_inside(drawn, places, legs=template.legs), target) - _unusual(drawn, kind, template.sleeve)
         order = scores.argsort(descending=True)[:KEPT]
         if float(scores[order[0]]) > score:
             best, score = drawn[order[0]], float(scores[order[0]])
@@ -106,16 +118,22 @@ def _fitted(template: _Template, target: Tensor, places: Tensor, region: str) ->
     return best, score
 
 
-def _unusual(values: Tensor, region: str) -> Tensor:
+def _unusual(values: Tensor, kind: str, sleeve: tuple[float, float] | None) -> Tensor:
     """What is taken from the overlap of templates (n, k) for unusual proportions, (n,)."""
-    if region not in USUAL:
+    if kind in ("lower", "skirt", "trousers", "shorts"):
         return torch.zeros(len(values))
-    shoulders, hem = USUAL[region]
+    shoulders, hem = USUAL.get(kind, USUAL["upper"])
     away = (2 * values[:, 3] / values[:, 5] / shoulders[0]).log() / shoulders[1]
     flared = (values[:, 4] / values[:, 3] / hem[0]).log() / hem[1]
-    turned = (values[:, 6] - values[:, 7]) / 0.6
-    over = ((values[:, 6:8] - 1.7).clamp(min=0) / 0.2).square().sum(1)
-    return DOUBT * (away.square() * 0.5 + flared.square() * 0.5 + turned.square() * 0.1) + 0.02 * over
+    cost = away.square() + flared.square()
+    if sleeve is not None:
+        long = (values[:, 8] / values[:, 3] / 2 / sleeve[0]).log() / sleeve[1]
+        root = (values[:, 9] / values[:, 3] / 2 / ROOT[0]).log() / ROOT[1]
+        cuff = (values[:, 10] / values[:, 9] / CUFF[0]).log() / CUFF[1]
+        unlike = (values[:, 6] - values[:, 7]) / 1.3
+        raised = ((values[:, 6:8] - 1.7).clamp(min=0) / 0.2).square().sum(1)
+        cost = cost + (long.square() + root.square() + cuff.square() + unlike.square()) / 2 + raised
+    return DOUBT / 2 * cost
 
 
 def _overlap(inside: Tensor, target: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ UNLIKE = 8.0
 AREA = (0.05, 0.9)
 WORN = (Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER, Part.LEGWEAR)
 SHAPED = 0.78
-"""Least overlap with the template of a garment of its region, where one is known."""
+"""Least overlap with the template of a garment of its kind, where one is known."""
 BORDER = 0.3
 """Largest share of the picture's border that a garment may touch."""
 
@@ -43,25 +43,25 @@ def garment_mask(photo: Image.Image) -> np.ndarray | None:
 
 
 def garment_on_white(
-    photo: Image.Image, *, size: tuple[int, int], parser: Parser | None = None, region: str | None = None
+    photo: Image.Image, *, size: tuple[int, int], parser: Parser | None = None, kind: str | None = None
 ) -> tuple[Image.Image, bool]:
     """Return the garment on white, fitted to `size` (H, W), and whether it was cut out; otherwise the photo, padded.
 
-    parser: asked too, and where colours do not tell garment from ground. region (`masks.REGIONS`): what the garment
-    covers; of what colours and parser say, that is taken which has the shape of such a garment (`cut.cut_of`).
+    parser: asked too, and where colours do not tell garment from ground. kind: the garment's, or a
+    region; of what colours and parser say, that is taken which has the shape of such a garment (`cut.cut_of`).
     """
-    mask = garment_mask(photo) if region is None or parser is None else shaped_mask(photo, parser, region)
-    if mask is None and region is None and parser is not None:
+    mask = garment_mask(photo) if kind is None or parser is None else shaped_mask(photo, parser, kind)
+    if mask is None and kind is None and parser is not None:
         mask = parsed_mask(photo, parser)
     if mask is None:
         return fit(photo.convert("RGB"), size=size)[0], False
     return cut_out(photo.convert("RGB"), mask, size=size), True
 
 
-def shaped_mask(photo: Image.Image, parser: Parser, region: str) -> np.ndarray | None:
+def shaped_mask(photo: Image.Image, parser: Parser, kind: str) -> np.ndarray | None:
     """Find the garment by parser or colours, whichever is shaped more like one; None where neither is."""
     found = [mask for mask in (parsed_mask(photo, parser), garment_mask(photo)) if mask is not None]
-    best = max(((cut_of(mask, region).overlap, i) for i, mask in enumerate(found)), default=(0.0, 0))
+    best = max(((cut_of(mask, kind).overlap, i) for i, mask in enumerate(found)), default=(0.0, 0))
     return found[best[1]] if best[0] >= SHAPED else None
 
 

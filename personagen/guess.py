@@ -4,30 +4,34 @@ import numpy as np
 from PIL import Image
 
 from .lay import lay
-from .masks import layers_from_parts, shown_below
+from .masks import layers_from_parts, region_of, shown_below
 from .uncover import uncover
 
 
 def first_guess(
     photo: Image.Image,
     garment: Image.Image,
-    region: str,
+    kind: str,
     mask: np.ndarray,
     *,
     parts: np.ndarray,
     joints: np.ndarray,
     further: np.ndarray | None = None,
 ) -> tuple[Image.Image, np.ndarray]:
-    """Return the photo with the garment laid on, and the mask (H, W) with what the garment hangs over beyond it.
+    """Return the photo with the garment laid on, RGBA, and the mask (H, W) with what the garment hangs over beyond it.
 
-    garment: on white; region: what it covers (`masks.REGIONS`); mask (H, W): what may be repainted; parts (H, W) and
+    Alpha is that of the garment alone; under it and elsewhere the colours are those of the whole guess.
+
+    garment: on white; kind: a kind of the vocabulary or a region; mask (H, W): what may be repainted; parts (H, W) and
     joints (13, 3) of the photo; further (H, W): where the mask may grow to. Outside the mask the photo stays, inside it
     ground, bare skin and other garments do too. Raises DataError where the picture shows no cloth.
     """
-    layer = lay(garment, region, joints, (photo.height, photo.width))
+    layer = lay(garment, kind, joints, (photo.height, photo.width))
     if further is not None:
         mask = mask | (further & (np.asarray(layer.getchannel("A")) > 0))
-    old = layers_from_parts(parts, kind=region).garment & ~shown_below(parts, kind=region)
-    guess = uncover(photo, parts, old & mask, joints, region=region)
+    old = layers_from_parts(parts, kind=kind).garment & ~shown_below(parts, kind=kind)
+    guess = uncover(photo, parts, old & mask, joints, region=region_of(kind))
     guess.paste(layer, (0, 0), layer)
-    return Image.composite(guess, photo.convert("RGB"), Image.fromarray(mask)), mask
+    guess = Image.composite(guess, photo.convert("RGB"), Image.fromarray(mask))
+    guess.putalpha(layer.getchannel("A"))
+    return guess, mask

@@ -17,6 +17,7 @@ from .cut import Cut, cut_of
 from .drape import cloth_of
 from .images import blur, components, erode, to_tensor
 from .joints import Joint
+from .masks import region_of
 from .strips import Strip
 
 SHOULDERS = 0.54
@@ -36,7 +37,12 @@ NARROWER = 0.85
 REACHES = {"upper": (0.95, 1.5), "outer": (1.05, 2.2), "dress": (1.7, 3.0), "lower": (0.5, 3.0)}
 """Shortest and longest garments, in heights from hips to shoulders."""
 WHOLE = 0.75
-"""A sleeve or leg that covers more than this share of the limb covers it all."""
+"""A sleeve that covers more than this share of the arm covers it all."""
+TROUSERS, LONG = 2.5, 0.65
+"""Length over the width of the waist of trousers that lie flat and reach the ankles, and the share of it from which
+others are taken to do so too."""
+EDGE = 0.007
+"""Of the picture's height: how far inside its edge a garment's colours are no longer mixed with its ground's."""
 ROUND, CAST = 0.22, 0.35
 """How much darker cloth is at the edge of a limb, and a trunk beside a sleeve."""
 ROWS = 256
@@ -52,21 +58,22 @@ class Part:
     target: Strip
 
 
-def lay(garment: Image.Image, region: str, joints: np.ndarray, size: tuple[int, int]) -> Image.Image:
+def lay(garment: Image.Image, kind: str, joints: np.ndarray, size: tuple[int, int]) -> Image.Image:
     """Lay a garment on white over a photo of `size` (H, W): RGBA of that size, transparent where it does not reach.
 
-    joints (13, 3): `Joint`s in pixels of the photo. Raises DataError where the picture shows no cloth.
+    kind: a kind of the vocabulary or a region. joints (13, 3): `Joint`s in pixels of the photo. Raises DataError where
+    the picture shows no cloth.
     """
     picture = to_tensor(garment.convert("RGB"))[0]
     cloth = _filled(cloth_of(picture * 2 - 1)[0].numpy())
     picture = _bled(picture, cloth)
-    parts = _parts(cut_of(cloth, region), cloth, region, joints[:, :2].astype(float))
+    parts = _parts(cut_of(cloth, kind), cloth, kind, joints[:, :2].astype(float))
     canvas = Image.new("RGBA", (size[1], size[0]))
     for top, box in _boxes(parts, size):
         layer = np.zeros((box[3] - box[1], box[2] - box[0], 4), np.float32)
         x, y = np.meshgrid(np.arange(box[0], box[2]) + 0.5, np.arange(box[1], box[3]) + 0.5)
         for i, part in enumerate(parts):
-            _draw(layer, part, picture, x, y, limb=len(parts) != 1 and (i > 0 or region == "lower"))
+            _draw(layer, part, picture, x, y, limb=len(parts) > 1 and (i > 0 or region_of(kind) == "lower"))
         canvas.paste(Image.fromarray((layer * 255 + 0.5).astype(np.uint8), "RGBA"), (box[0], top))
     return canvas
 
@@ -79,19 +86,23 @@ def _filled(cloth: np.ndarray) -> np.ndarray:
 
 def _bled(picture: torch.Tensor, cloth: np.ndarray) -> torch.Tensor:
     """Let the colours (3, H, W) of the cloth run over its edge, so that the white around it does not show."""
-    inside = erode(cloth, up=4, down=4, side=4)
+    edge = max(2, round(EDGE * cloth.shape[0]))
+    inside = erode(cloth, up=edge, down=edge, side=edge)
     known = torch.from_numpy(inside if inside.any() else cloth)[None].float()
-    both = blur(torch.cat([picture * known, known])[None], kernel=15)[0]
+    both = blur(torch.cat([picture * known, known])[None], kernel=4 * edge + 1)[0]
     return torch.where(known > 0, picture, torch.where(both[3:] > 1e-3, both[:3] / both[3:].clamp(min=1e-3), picture))
 
 
-def _parts(cut: Cut, cloth: np.ndarray, region: str, joints: np.ndarray) -> list[Part]:
+def _parts(cut: Cut, cloth: np.ndarray, kind: str, joints: np.ndarray) -> list[Part]:
     strips = [*cut.legs] if cut.trunk is None else [cut.trunk, *cut.sleeves]
     y, x = np.mgrid[: cloth.shape[0], : cloth.shape[1]] + 0.5
     away = np.stack([_away(strip, x, y) for strip in strips])
     soft = blur(torch.from_numpy(cloth)[None, None].float(), kernel=13)[0, 0].numpy()  # cut-outs are ragged
     owned = soft * (away <= np.maximum(away.min(0), 1.0))
-    targets = _legs(cut, joints) if cut.trunk is None else _upper(cut, region, joints)
+    if cut.trunk is None:
+        targets = _legs(cut, joints, whole=kind == "trousers")
+    else:
+        targets = _upper(cut, region_of(kind), joints)
     return [Part(*one) for one in zip(strips, owned, targets, strict=True)]
 
 
@@ -137,8 +148,8 @@ def _upper(cut: Cut, region: str, joints: np.ndarray) -> list[Strip]:
     return strips
 
 
-def _legs(cut: Cut, joints: np.ndarray) -> list[Strip]:
-    """Where the legs of trousers go."""
+def _legs(cut: Cut, joints: np.ndarray, *, whole: bool) -> list[Strip]:
+    """Where the legs of trousers go; whole: down to the ankles, whatever they look like."""
     shoulders = (joints[Joint.LEFT_SHOULDER] + joints[Joint.RIGHT_SHOULDER]) / 2
     hips = (joints[Joint.LEFT_HIP] + joints[Joint.RIGHT_HIP]) / 2
     tall = float(np.hypot(*(hips - shoulders)))
@@ -153,8 +164,8 @@ def _legs(cut: Cut, joints: np.ndarray) -> list[Strip]:
         below = np.clip(leg.half[1] * scale * NARROWER, 0.1 * across, 0.4 * across)
         line = np.stack([waist, hip + 0.3 * (hip - hips), knee, ankle])
         limb = Strip(line, np.array([half, 1.15 * half, (half + below) / 2, below]))
-        wanted = leg.length * scale
-        strips.append(limb.cut(1.03 * limb.length if wanted > WHOLE * limb.length else wanted))
+        share = leg.length / (4 * leg.half[0]) / TROUSERS
+        strips.append(limb.cut((1.03 if whole or share > LONG else share) * limb.length))
     return strips
 
 

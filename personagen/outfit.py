@@ -54,7 +54,7 @@ def cut_from_photos(
     finer = max(1, round(FINE / height))
     size = (finer * height, finer * width)
     cut = [
-        garment_on_white(piece.image, size=size, parser=parser, region=region_of(piece.kind)) for piece in outfit
+        garment_on_white(piece.image, size=size, parser=parser, kind=piece.kind) for piece in outfit
     ]
     pieces = [Piece(image, piece.kind) for (image, _), piece in zip(cut, outfit)]
     return pieces, [piece.kind for (_, done), piece in zip(cut, outfit) if not done]
@@ -90,7 +90,7 @@ def wear_outfit(
         if body is not None and _on_white(piece.image):
             given = isinstance(masker, KnownMasks) and piece.kind in masker.masks
             guess, mask = first_guess(
-                worn, piece.image, region_of(piece.kind), mask, parts=body[0], joints=body[1],
+                worn, piece.image, piece.kind, mask, parts=body[0], joints=body[1],
                 further=None if given else masker(person, "dress"),
             )  # fmt: skip
         worn = pipeline(

@@ -209,8 +209,8 @@ class TryOnPipeline(DiffusionPipeline):
         (DDIM scheduler only; left out, the pipeline's own). fast: leaves work out (`FastMode`; its refresh above 1 is
         for the corrected variant). zoom: work on the surroundings of the mask, where the person is small in the photo.
         repaint: outside the mask the photo's pixels come back exactly. guess: photos of the same sizes with the garment
-        laid on (`guess.first_guess`), which a model with prefill "garment" is shown; light and shade then come from the
-        model's picture and everything else from the guess (`compose`).
+        laid on (PIL, RGBA, of `guess.first_guess`), which a model with prefill "garment" is shown; light and shade on
+        the garment then come from the model's picture and everything else from the guess (`compose`).
         output_type: "pil", "np" (H, W, 3) in [0, 1], "pt" (both need photos of one size), or "latent" (B, C, h, w).
         callback_on_step_end(pipeline, step, timestep, {"latents": latents}) may return replaced latents; what it
         raises stops the run.

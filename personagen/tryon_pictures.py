@@ -59,12 +59,14 @@ def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False,
         fit(Image.fromarray(marked).convert("L").crop(box), size=size, fill=0, resample=Image.Resampling.NEAREST)[0]
         for marked, box in zip(masks, frames)
     ]
-    guesses = None if guess is None else picture_list(guess)
+    several: list[Image.Image] = guess if isinstance(guess, list) else [] if guess is None else [guess]
+    guesses = [one.convert("RGBA") for one in several] or None
     if guesses is not None and [one.size for one in guesses] != [photo.size for photo in photos]:
         raise DataError(f"Guesses of {[one.size for one in guesses]} do not fit the photos; make one of each photo.")
     first = None
     if guesses is not None:
-        first = to_tensor([fit(one.crop(box), size=size, fill="edge")[0] for one, box in zip(guesses, frames)])
+        shown = [one.crop(box).convert("RGB") for one, box in zip(guesses, frames)]
+        first = to_tensor([fit(one, size=size, fill="edge")[0] for one in shown])
     return Prepared(
         photos, masks, frames, [place for _, place in fitted], to_tensor([photo for photo, _ in fitted]),
         to_tensor([fit(picture, size=size)[0] for picture in garments]),
@@ -114,7 +116,7 @@ def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image
         box = (here, start, there, stop)
         marked, old = _with_border(mask, box, kernel // 2), to_tensor(canvas.crop(box))
         part = result.crop((here - left, start - top, there - left, stop - top))
-        new = to_tensor(part) if guess is None else shaded(to_tensor(guess.crop(box)), old, np.asarray(part))
+        new = to_tensor(part) if guess is None else shaded(guess.crop(box), part)
         canvas.paste(to_pil(repaint_pictures(old, new, marked, kernel=kernel))[0], box[:2])
     return canvas
 

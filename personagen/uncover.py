@@ -7,7 +7,7 @@ growing size (push and pull: Gortler et al., The Lumigraph, SIGGRAPH 1996, secti
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 from .images import blur, dilate, erode, to_pil, to_tensor
@@ -19,8 +19,9 @@ LONGEST = 480
 """Longest side in pixels at which colours are spread."""
 ARM, TRUNK, LEG = (0.15, 0.12, 0.085), (0.5, 0.48), (0.24, 0.16, 0.11)
 """Half the width of limbs at their joints and of the trunk, as shares of the distance between the shoulder joints."""
-FRINGE = 0.007
-"""Of the photo's height: how far around a garment is painted over, for parts end a little inside it."""
+NEAR, FRINGE = 0.006, 0.012
+"""Of the photo's height: how near to a part's border colours are not trusted, thrice of it for the ground; and how far
+around a garment is painted over, for parts end a little inside it."""
 SHADE = 0.3
 """How much darker skin is at the edge of a limb."""
 
@@ -38,10 +39,13 @@ def uncover(
     small = to_tensor(photo.convert("RGB").resize(size, Image.Resampling.BOX))[0]
     nearest = lambda plane: np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.NEAREST))
     labels, hidden = nearest(parts.astype(np.uint8)), nearest(garment.astype(np.uint8)) > 0
-    step = max(1, round(0.006 * size[1]))
-    seen = lambda *wanted: erode(np.isin(labels, wanted) & ~hidden, up=step, down=step, side=step)
+    near = round(NEAR * size[1])
+
+    def seen(*wanted: int, far: int = 1) -> np.ndarray:
+        return erode(np.isin(labels, wanted) & ~hidden, up=far * near, down=far * near, side=far * near)
+
     arms, legs, trunk, round_arm, round_leg = _limbs(joints[:, :2] * shrink, labels.shape)
-    ground, skin = spread(small, seen(Part.BACKGROUND)), spread(small, seen(Part.SKIN))
+    ground, skin = spread(small, seen(Part.BACKGROUND, far=3)), spread(small, seen(Part.SKIN))
     over_all = region in ("upper", "outer")
     below = spread(small, seen(Part.LOWER, Part.DRESS, Part.LEGWEAR) if over_all else seen(Part.LEGWEAR))
     painted = small if ground is None else ground
@@ -52,8 +56,8 @@ def uncover(
             painted = painted + share * (what * (1 - SHADE * torch.from_numpy(edge).float()) - painted)
     filled = to_pil(painted[None])[0].resize(photo.size, Image.Resampling.BICUBIC)
     wide = max(1, round(FRINGE * photo.height))
-    over = Image.fromarray(dilate(garment, up=wide, down=wide, side=wide))
-    return Image.composite(filled, photo.convert("RGB"), over)
+    over = Image.fromarray(dilate(garment, up=wide, down=wide, side=wide)).convert("L")
+    return Image.composite(filled, photo.convert("RGB"), over.filter(ImageFilter.BoxBlur(wide / 3)))
 
 
 def spread(picture: Tensor, known: np.ndarray) -> Tensor | None:
@@ -68,7 +72,7 @@ def spread(picture: Tensor, known: np.ndarray) -> Tensor | None:
     filled = levels[-1][0] / levels[-1][1].clamp(min=1e-8)
     for colour, weight in reversed(levels[:-1]):
         finer = F.interpolate(filled, size=weight.shape[2:], mode="bilinear", align_corners=False)
-        sure = (weight * 4).clamp(max=1)
+        sure = (weight * 16).clamp(max=1)
         filled = finer + sure * (colour / weight.clamp(min=1e-8) - finer)
     return filled[0]
 

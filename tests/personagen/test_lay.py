@@ -17,14 +17,14 @@ SIZE = (128, 96)
 
 
 def garment(*, sleeve: int) -> Image.Image:
-    """A red top on white with green sleeves of so many pixels, held away from the trunk."""
+    """A red top on white with green sleeves that reach so far out."""
     picture = Image.new("RGB", (460, 300), "white")
     draw = ImageDraw.Draw(picture)
     draw.polygon([(180, 40), (280, 40), (282, 200), (178, 200)], fill=(220, 20, 20))
     for side in (-1, 1):
         out = lambda x, side=side: 230 + side * x
-        down = sleeve // 2
-        draw.polygon([(out(50), 40), (out(50), 85), (out(50 + sleeve), 85 + down), (out(50 + sleeve), 50 + down)],
+        down = sleeve
+        draw.polygon([(out(50), 40), (out(50), 85), (out(36 + sleeve), 60 + down), (out(50 + sleeve), 46 + down)],
                      fill=(20, 180, 20))  # fmt: skip
     return picture
 
@@ -35,7 +35,7 @@ def alpha_of(layer: Image.Image) -> np.ndarray:
 
 def test_trunk_and_sleeves_follow_the_joints():
     joints = joints_of_standing()
-    short, long = (np.asarray(lay(garment(sleeve=n), "upper", joints, SIZE)).astype(int) for n in (26, 140))
+    short, long = (np.asarray(lay(garment(sleeve=n), "upper", joints, SIZE)).astype(int) for n in (20, 95))
     assert short.shape == (128, 96, 4)
     for layer in (short, long):
         assert (layer[30:50, 46:50, 3] > 250).all() and (layer[30:50, 46:50, 0] > 150).all()
@@ -50,9 +50,9 @@ def test_trunk_and_sleeves_follow_the_joints():
 def test_a_bent_arm_takes_its_sleeve_along_and_size_does_not_matter():
     joints = joints_of_standing()
     joints[Joint.LEFT_WRIST, :2] = (78, 40)
-    bent = lay(garment(sleeve=140), "upper", joints, SIZE)
-    assert alpha_of(bent)[38:41, 70:76].min() > 200 and not alpha_of(bent)[56:60, 62:66].any()
-    large = lay(garment(sleeve=140), "upper", joints * [4, 4, 1], (512, 384))
+    bent = lay(garment(sleeve=95), "upper", joints, SIZE)
+    assert alpha_of(bent)[39:41, 70:76].min() > 200 and not alpha_of(bent)[56:60, 62:66].any()
+    large = lay(garment(sleeve=95), "upper", joints * [4, 4, 1], (512, 384))
     small = np.asarray(large.resize((96, 128), Image.Resampling.BOX))[..., 3].astype(float)
     assert np.abs(small - alpha_of(bent)).mean() < 3
 
