@@ -160,7 +160,7 @@ class WearConfig:
     mask: str | None = None
     """Picture of the person photo's size, white where it may be repainted; none: found by the parser."""
     kind: str = "upper"
-    """What the garment is, for a mask that is found: upper, lower, dress, outer, or a kind such as t-shirt."""
+    """What the garment is: upper, lower, dress, outer, or t-shirt, shirt, sweater, jacket, skirt, trousers, shorts."""
     parser: str = "embedded"
     """Parser of body parts: `embedded`, a folder of the parser stage, or of a SegFormer for clothes."""
     mask_expand: float = 1.0
@@ -178,7 +178,8 @@ class WearConfig:
     zoom: bool = False
     """Work on the surroundings of the mask, where the person is small in the photo."""
     composed: bool | None = None
-    """Take the garment's own pixels where the picture agrees with them; null: as suits the model (embedded: yes)."""
+    """Lay the garment's own pixels along the person's joints and let the model add light and shade; null: as suits the
+    model (embedded: yes)."""
     steps: int = 8
     """Denoising steps, 1 to 1000."""
     guidance: float = 1.5

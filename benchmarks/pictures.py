@@ -40,7 +40,7 @@ from personagen.evaluate import (
     ssim_in_box,
     takes_the_colours,
 )
-from personagen.images import fit, load_image
+from personagen.images import erode, fit, load_image
 from personagen.masks import Part, parts_from_parsing, split_skin
 from personagen.models import load_text2image, load_tryon
 from personagen.outfit import Piece, wear_outfit
@@ -206,6 +206,7 @@ def street(args: argparse.Namespace) -> dict:
             "garments_not_cut_out": round(sum(f["uncut"] for f, _ in kept) / sum(2 + f["uncut"] for f, _ in kept), 3),
             "given_nearer_than_swapped": mean("own"),
             "swapped_in_nearer_than_own": mean("other"), "outside_unchanged": mean("same"),
+            "identity_unchanged": mean("identity"), "identity_core_unchanged": mean("identity_core"),
             "long_to_short": {"cases": len(long), "arms_show_after": int(sum(one["bared"] for one in long)),
                               "arms_read_before": int(sum(one["bare_before"] for one in long))},
             "cpu_seconds_a_picture": round(float(np.median([f["seconds"] for f, _ in kept])), 2)}  # fmt: skip
@@ -235,10 +236,23 @@ def _street_case(args: argparse.Namespace, pipe: Any, parse: Parser, shelf: Shel
              "uncut": uncut}  # fmt: skip
     labels = json.loads((args.images / "people" / "labels.json").read_text())
     true = parts_from_parsing(np.asarray(Image.open(file.parents[1] / "parsing" / f"{file.stem}.png")), labels)
+    found |= _identity_kept(true, [(before, result), (before, swapped)])
     if region == "upper" and label in SHORT_SLEEVES and _arms(true) < LONG:
         found |= {"bared": float(_arms(parse(dressed[0]).parts) >= BARE),
                   "bare_before": float(_arms(parse(photo).parts) >= BARE)}  # fmt: skip
     return found, (photo, mask, garment, dressed[0], swap, dressed[1])
+
+
+def _identity_kept(true: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+    """Whether not a pixel of head, hands and feet, by the true parts (H, W), changed; core: but for a seam of .5 % of
+    the height along their edges. Means over pairs of photo and result."""
+    _, hands, _, face = split_skin(true)
+    parts = [face | (true == Part.HEAD), hands, true == Part.SHOES]
+    seam = max(1, round(0.005 * true.shape[0]))
+    core = np.logical_or.reduce([erode(part, up=seam, down=seam, side=seam) for part in parts])
+    changed = [(before != after).any(-1) for before, after in pairs]
+    kept = lambda where: float(np.mean([not (one & where).any() for one in changed]))
+    return {"identity": kept(np.logical_or.reduce(parts)), "identity_core": kept(core)}
 
 
 def _column(pictures: tuple[Any, ...]) -> list[np.ndarray]:

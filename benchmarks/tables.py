@@ -77,6 +77,8 @@ TRYON: tuple[Measure, ...] = (
      lambda d: _bounded(d["swapped_in_nearer_than_own"])),
     ("pictures-street", "the same: pixels outside the mask unchanged", "1",
      lambda d: f"{d['outside_unchanged']['mean']:.3f}"),
+    ("pictures-street", "the same: no pixel of head, hands, feet changed (but for a seam of .5 %)", "≥ .99",
+     lambda d: f"{d['identity_unchanged']['mean']:.3f} ({d['identity_core_unchanged']['mean']:.3f})"),
     ("pictures-street", "the same: long sleeves to short, arms show", "counted",
      lambda d: f"{d['long_to_short']['arms_show_after']} of {d['long_to_short']['cases']}"),
 )  # fmt: skip
@@ -90,7 +92,10 @@ def _by_kind(key: str) -> Callable[[dict], str]:
 PARSER: tuple[Measure, ...] = (
     ("tryon-parser", "parser: mean IoU of nine parts, held-out photos", "≥ .60",
      lambda d: f"{d['iou_nine_at_photo_size']:.3f}"),
-    ("tryon-parser", "parser and mask: seconds a photo, one core", "≤ .1", lambda d: f"{d['seconds_median']:.3f}"),
+    ("tryon-parser", "joints found as BlazePose sees them, within a tenth of the trunk", "",
+     lambda d: f"{d['joints_found']:.3f}"),
+    ("tryon-parser", "parser and mask: seconds a photo, one core", "≤ .1",
+     lambda d: f"{d['seconds_median']:.3f}{'' if d['bfloat16'] else ' (a core without bfloat16)'}"),
     ("tryon-parser", "masks of a top, bottom, dress, coat: photos without a repainted pixel of head, hands, feet",
      "≥ .99", _by_kind("spared")),
     ("tryon-parser", "the same: share of the old garment that is covered", "", _by_kind("covered")),

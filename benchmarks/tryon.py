@@ -31,10 +31,12 @@ from torch import Tensor
 
 from personagen.evaluate import ssim, ssim_in_box
 from personagen.images import erode, load_image
+from personagen.joints import Joint
 from personagen.masks import REGIONS, Part, layers_from_parts, parts_from_parsing, split_skin
 from personagen.models import load_tryon
-from personagen.parser import Parsed, ParserMasker, load_parser
+from personagen.parser import Parsed, ParserMasker, half_is_fast, load_parser
 from personagen.photos import is_heldout
+from personagen.pretrain.joints import close_to
 from personagen.tryon import TryOnPipeline
 from personagen.tryon_attention import attention_tensors, load_attention, self_attentions, set_cross_attention
 from personagen.tryon_fast import FastMode, GarmentMemory, plan_steps
@@ -216,7 +218,7 @@ def parser(args: argparse.Namespace) -> dict:
     files = [file for file in sorted((people / "photos").glob("*.jpg")) if chosen(file)][: args.n]
     parse = load_parser(args.parser)
     found: dict[str, dict[str, list[float]]] = {kind: {key: [] for key in SPARED} for kind in REGIONS}
-    table = np.zeros((len(Part), len(Part)), np.int64)
+    table, joints = np.zeros((len(Part), len(Part)), np.int64), []
     for file in files:
         photo = load_image(file)
         true = parts_from_parsing(np.asarray(Image.open(people / "parsing" / f"{file.stem}.png")), labels)
@@ -224,6 +226,7 @@ def parser(args: argparse.Namespace) -> dict:
         parsed = parse(photo)
         seconds = time.process_time() - start
         np.add.at(table, (true, parsed.parts), 1)
+        joints.append(parsed.joints)
         for kind in REGIONS:
             for key, value in _spared(photo, parsed, true, kind, seconds).items():
                 found[kind][key].append(value)
@@ -233,7 +236,24 @@ def parser(args: argparse.Namespace) -> dict:
     }
     seconds = statistics.median(value for each in found.values() for value in each["seconds"])
     return {"n": len(files), "split": args.split, "kinds": figures, "seconds_median": round(seconds, 3),
-            "iou_nine_at_photo_size": round(_iou_nine(table), 4)}  # fmt: skip
+            "bfloat16": half_is_fast(),
+            "iou_nine_at_photo_size": round(_iou_nine(table), 4), **_joints_found(args, files, joints)}  # fmt: skip
+
+
+def _joints_found(args: argparse.Namespace, files: list[Path], found: list[np.ndarray | None]) -> dict[str, Any]:
+    """Share of the joints that the teacher (`pretrain/joint_labels.py`) sees which are found near its places."""
+    if args.joints is None or any(joints is None for joints in found):
+        return {}
+    known = json.loads(args.joints.read_text())
+    right = []
+    for file, joints in zip(files, found, strict=True):
+        size = torch.tensor(Image.open(file).size)
+        here = torch.from_numpy(np.asarray(joints, np.float32))[None].clone()
+        here[..., :2] /= size
+        right.append(close_to(here, torch.tensor(known[file.stem])[None], size))
+    each = torch.cat(right)
+    by_name = {joint.name.lower(): round(float(each[:, joint].nanmean()), 3) for joint in Joint}
+    return {"joints_found": round(float(each.nanmean()), 4), "joints_found_each": by_name}
 
 
 def _iou_nine(table: np.ndarray) -> float:
@@ -290,6 +310,7 @@ def main() -> None:
     words.add_argument("--corpus", type=Path)
     words.add_argument("--images", type=Path, help="folder that holds people/")
     words.add_argument("--parser", default="embedded")
+    words.add_argument("--joints", type=Path, help="joints.json of pretrain/joint_labels.py, to measure joints by")
     words.add_argument("--split", default="heldout", choices=("heldout", "train"))
     words.add_argument("--n", type=int, default=24)
     words.add_argument("--steps", type=int, default=20)

@@ -60,8 +60,8 @@ _SKIRT = _Template(torch.tensor([0.5, 0.0, 0.0, 0.35, 0.45, 1.0]),
 # centre, tilt, top, half width at the waist, length; legs: how far apart, half width above (of half the waist), below
 _LEGS = _Template(torch.tensor([0.5, 0.0, 0.0, 0.3, 1.0, 0.2, 1.0, 0.12]),
                   torch.tensor([0.05, 0.08, 0.03, 0.1, 0.05, 0.1, 0.1, 0.05]), legs=True)  # fmt: skip
-TEMPLATES = {"t-shirt": (_BARE, _SHORT), "sweater": (_LONG,), "jacket": (_LONG,), "lower": (_SKIRT, _LEGS),
-             "skirt": (_SKIRT,), "trousers": (_LEGS,), "shorts": (_LEGS,)}  # fmt: skip
+TEMPLATES = {"t-shirt": (_BARE, _SHORT), "sweater": (_LONG,), "jacket": (_LONG,), "outer": (_LONG,),
+             "lower": (_SKIRT, _LEGS), "skirt": (_SKIRT,), "trousers": (_LEGS,), "shorts": (_LEGS,)}  # fmt: skip
 """What a garment of a kind or region can look like; others have no, short or long sleeves."""
 USUAL = {"upper": ((0.66, 0.2), (1.05, 0.15)), "outer": ((0.6, 0.25), (1.05, 0.15)),
          "jacket": ((0.6, 0.25), (1.05, 0.15)), "dress": ((0.42, 0.3), (1.4, 0.4))}  # fmt: skip
