@@ -5,8 +5,10 @@ regression (Sun et al., ECCV 2018, arXiv 1711.08229), and what lies around it is
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,8 +22,38 @@ Joint = IntEnum(
 """Left and right are the person's own."""
 MIRRORED = [0, *(joint - 1 if joint % 2 == 0 else joint + 1 for joint in range(1, len(Joint)))]
 """The joint that each one is in a mirrored picture."""
+NARROWEST = 0.55
+"""Distance between the shoulders over the height from hips to shoulders of a person who is seen from the side."""
 NEAR = 2
 """Cells around the likeliest one that its place is the mean of."""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Where a trunk is, in pixels: the middle of its shoulders and hips (2,), how far these are apart, the distance
+    between the shoulders as seen from the front, and the directions down and to the picture's right (2,)."""
+
+    shoulders: np.ndarray
+    hips: np.ndarray
+    tall: float
+    across: float
+    down: np.ndarray
+    aside: np.ndarray
+
+
+def trunk_of(joints: np.ndarray) -> Trunk:
+    """Measure the trunk of a person by the joints (13, 2 or 3)."""
+    left, right = joints[Joint.LEFT_SHOULDER, :2], joints[Joint.RIGHT_SHOULDER, :2]
+    shoulders, hips = (left + right) / 2, (joints[Joint.LEFT_HIP, :2] + joints[Joint.RIGHT_HIP, :2]) / 2
+    tall = max(float(np.hypot(*(hips - shoulders))), 1e-6)
+    down = (hips - shoulders) / tall
+    across = max(float(np.hypot(*(right - left))), NARROWEST * tall)
+    return Trunk(shoulders, hips, tall, across, down, np.array([down[1], -down[0]]))
+
+
+def as_seen(joints: np.ndarray) -> np.ndarray:
+    """Joints (13, k) of a person as if seen from the front: the right shoulder is on the picture's left."""
+    return joints[MIRRORED] if joints[Joint.RIGHT_SHOULDER, 0] > joints[Joint.LEFT_SHOULDER, 0] else joints
 
 
 class Residual(nn.Module):

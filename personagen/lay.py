@@ -16,7 +16,7 @@ from PIL import Image
 from .cut import Cut, cut_of
 from .drape import cloth_of
 from .images import blur, components, erode, to_tensor
-from .joints import Joint
+from .joints import Joint, as_seen, trunk_of
 from .masks import region_of
 from .strips import Strip
 
@@ -67,7 +67,7 @@ def lay(garment: Image.Image, kind: str, joints: np.ndarray, size: tuple[int, in
     picture = to_tensor(garment.convert("RGB"))[0]
     cloth = _filled(cloth_of(picture * 2 - 1)[0].numpy())
     picture = _bled(picture, cloth)
-    parts = _parts(cut_of(cloth, kind), cloth, kind, joints[:, :2].astype(float))
+    parts = _parts(cut_of(cloth, kind), cloth, kind, as_seen(joints)[:, :2].astype(float))
     canvas = Image.new("RGBA", (size[1], size[0]))
     for top, box in _boxes(parts, size):
         layer = np.zeros((box[3] - box[1], box[2] - box[0], 4), np.float32)
@@ -101,6 +101,8 @@ def _parts(cut: Cut, cloth: np.ndarray, kind: str, joints: np.ndarray) -> list[P
     owned = soft * (away <= np.maximum(away.min(0), 1.0))
     if cut.trunk is None:
         targets = _legs(cut, joints, whole=kind == "trousers")
+    elif region_of(kind) == "lower":
+        targets = _skirt(cut, joints)
     else:
         targets = _upper(cut, region_of(kind), joints)
     return [Part(*one) for one in zip(strips, owned, targets, strict=True)]
@@ -114,55 +116,49 @@ def _away(strip: Strip, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _upper(cut: Cut, region: str, joints: np.ndarray) -> list[Strip]:
-    """Where trunk and sleeves go; a skirt's trunk begins at the waist."""
+    """Where trunk and sleeves go."""
     assert cut.trunk is not None
-    left, right = joints[Joint.RIGHT_SHOULDER], joints[Joint.LEFT_SHOULDER]  # as they are seen
-    shoulders, hips = (left + right) / 2, (joints[Joint.LEFT_HIP] + joints[Joint.RIGHT_HIP]) / 2
-    tall = float(np.hypot(*(hips - shoulders)))
-    down = (hips - shoulders) / max(tall, 1e-6)
-    across = max(float(np.hypot(*(right - left))), 0.55 * tall)
-    hip = 0.5 * across
-    if region == "lower":
-        half = WAIST_WIDE * across
-        scale = TALL * half / cut.trunk.half[0]
-        length = float(np.clip(cut.trunk.length * scale, REACHES[region][0] * tall, REACHES[region][1] * tall))
-        start, below = hips - WAIST * tall * down, max(NARROWER * cut.trunk.half[1] * scale, 1.15 * hip)
-        return [Strip(np.stack([start, start + length * down]), np.array([half, below]))]
-    start, half = shoulders - RISE * across * down, SHOULDERS * across
+    body, low, high = trunk_of(joints), *REACHES[region]
+    start, half = body.shoulders - RISE * body.across * body.down, SHOULDERS * body.across
     scale = TALL * half / cut.trunk.half[0]
-    low, high = REACHES[region]
-    length = float(np.clip(cut.trunk.length * scale, low * tall, high * tall))
-    below = max(NARROWER * cut.trunk.half[1] * scale, hip * (1.05 if length > 0.9 * tall else 0.9))
-    strips = [Strip(np.stack([start, start + length * down]), np.array([half, below]))]
-    sides = ((-1, Joint.RIGHT_SHOULDER, Joint.RIGHT_ELBOW, Joint.RIGHT_WRIST),
-             (1, Joint.LEFT_SHOULDER, Joint.LEFT_ELBOW, Joint.LEFT_WRIST))  # fmt: skip
-    aside = np.array([down[1], -down[0]])
-    for sleeve, (side, shoulder, elbow, wrist) in zip(cut.sleeves, sides):
+    length = float(np.clip(cut.trunk.length * scale, low * body.tall, high * body.tall))
+    hips = (1.05 if length > 0.9 * body.tall else 0.9) * body.across / 2
+    below = max(NARROWER * cut.trunk.half[1] * scale, hips)
+    strips = [Strip(np.stack([start, start + length * body.down]), np.array([half, below]))]
+    for sleeve, side, name in zip(cut.sleeves, (-1, 1), ("RIGHT", "LEFT")):  # as they are seen
+        shoulder, elbow, wrist = (joints[Joint[f"{name}_{part}"]] for part in ("SHOULDER", "ELBOW", "WRIST"))
+        shoulder = shoulder + side * OUTSIDE * body.across * body.aside
+        axis = (elbow - shoulder) / max(float(np.hypot(*(elbow - shoulder))), 1e-6)
         widths = sleeve.half * scale * NARROWER
-        joint = joints[shoulder] + side * OUTSIDE * across * aside
-        axis = (joints[elbow] - joint) / max(float(np.hypot(*(joints[elbow] - joint))), 1e-6)
-        limb = Strip(np.stack([joint - RISE * across * axis, joints[elbow], joints[wrist]]),
+        limb = Strip(np.stack([shoulder - RISE * body.across * axis, elbow, wrist]),
                      np.array([widths[0], widths.mean(), widths[1]]))  # fmt: skip
         wanted = sleeve.length * scale
         strips.append(limb.cut(0.97 * limb.length if wanted > WHOLE * limb.length else wanted))
     return strips
 
 
+def _skirt(cut: Cut, joints: np.ndarray) -> list[Strip]:
+    """Where a skirt goes."""
+    assert cut.trunk is not None
+    body, low, high = trunk_of(joints), *REACHES["lower"]
+    half = WAIST_WIDE * body.across
+    scale = TALL * half / cut.trunk.half[0]
+    length = float(np.clip(cut.trunk.length * scale, low * body.tall, high * body.tall))
+    start = body.hips - WAIST * body.tall * body.down
+    below = max(NARROWER * cut.trunk.half[1] * scale, 1.15 * body.across / 2)
+    return [Strip(np.stack([start, start + length * body.down]), np.array([half, below]))]
+
+
 def _legs(cut: Cut, joints: np.ndarray, *, whole: bool) -> list[Strip]:
     """Where the legs of trousers go; whole: down to the ankles, whatever they look like."""
-    shoulders = (joints[Joint.LEFT_SHOULDER] + joints[Joint.RIGHT_SHOULDER]) / 2
-    hips = (joints[Joint.LEFT_HIP] + joints[Joint.RIGHT_HIP]) / 2
-    tall = float(np.hypot(*(hips - shoulders)))
-    across = max(float(np.hypot(*(joints[Joint.LEFT_SHOULDER] - joints[Joint.RIGHT_SHOULDER]))), 0.55 * tall)
-    down = (hips - shoulders) / max(tall, 1e-6)
-    aside, half = np.array([down[1], -down[0]]), WAIST_WIDE / 2 * across
-    strips = []
-    for leg, side, names in zip(cut.legs, (-1, 1), ("RIGHT", "LEFT"), strict=True):
-        hip, knee, ankle = (joints[Joint[f"{names}_{part}"]] for part in ("HIP", "KNEE", "ANKLE"))
-        scale = TALL * half / leg.half[0]
-        waist = hips - WAIST * tall * down + side * half * aside
-        below = np.clip(leg.half[1] * scale * NARROWER, 0.1 * across, 0.4 * across)
-        line = np.stack([waist, hip + 0.3 * (hip - hips), knee, ankle])
+    body, strips = trunk_of(joints), []
+    half = WAIST_WIDE / 2 * body.across
+    for leg, side, name in zip(cut.legs, (-1, 1), ("RIGHT", "LEFT"), strict=True):
+        hip, knee, ankle = (joints[Joint[f"{name}_{part}"]] for part in ("HIP", "KNEE", "ANKLE"))
+        waist = body.hips - WAIST * body.tall * body.down + side * half * body.aside
+        scale = TALL * NARROWER * half / leg.half[0]
+        below = np.clip(leg.half[1] * scale, 0.1 * body.across, 0.4 * body.across)
+        line = np.stack([waist, hip + 0.3 * (hip - body.hips), knee, ankle])
         limb = Strip(line, np.array([half, 1.15 * half, (half + below) / 2, below]))
         share = leg.length / (4 * leg.half[0]) / TROUSERS
         strips.append(limb.cut((1.03 if whole or share > LONG else share) * limb.length))

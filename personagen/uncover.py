@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from .images import blur, dilate, erode, to_pil, to_tensor
-from .joints import Joint
+from .joints import Joint, trunk_of
 from .masks import Part
 from .strips import Strip
 
@@ -80,27 +80,18 @@ def spread(picture: Tensor, known: np.ndarray) -> Tensor | None:
 def _limbs(joints: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, ...]:
     """Where arms, legs and trunk are, bool (H, W), and how near to their edge arms and legs are, 0..1 (H, W)."""
     y, x = np.mgrid[: size[0], : size[1]] + 0.5
-    unit = _unit(joints)
+    body = trunk_of(joints)
     spans = {"arm": ("SHOULDER", "ELBOW", "WRIST"), "leg": ("HIP", "KNEE", "ANKLE")}
     found = {}
     for limb, widths in (("arm", ARM), ("leg", LEG)):
         inside, edge = np.zeros(size, bool), np.ones(size)
         for side in ("LEFT", "RIGHT"):
             line = np.stack([joints[Joint[f"{side}_{name}"]] for name in spans[limb]])
-            u, v = Strip(line, np.array(widths) * unit).coordinates(x, y)
+            u, v = Strip(line, np.array(widths) * body.across).coordinates(x, y)
             within = (np.abs(v) <= 1) & (u > -0.05) & (u < 1.03)
             inside |= within
             edge = np.where(within, np.minimum(edge, np.abs(v) ** 3), edge)
         found[limb] = inside, edge * inside
-    shoulders, hips = (joints[[Joint[f"LEFT_{n}"], Joint[f"RIGHT_{n}"]]].mean(0) for n in ("SHOULDER", "HIP"))
-    u, v = Strip(np.stack([shoulders, hips]), np.array(TRUNK) * unit).coordinates(x, y)
+    u, v = Strip(np.stack([body.shoulders, body.hips]), np.array(TRUNK) * body.across).coordinates(x, y)
     trunk = (np.abs(v) <= 1) & (u > -0.1) & (u < 1.3)
     return found["arm"][0], found["leg"][0], trunk, found["arm"][1], found["leg"][1]
-
-
-def _unit(joints: np.ndarray) -> float:
-    """Distance between the shoulder joints, or what it would be seen from the front."""
-    shoulders = joints[[Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER]]
-    hips = joints[[Joint.LEFT_HIP, Joint.RIGHT_HIP]]
-    tall = float(np.hypot(*(shoulders.mean(0) - hips.mean(0))))
-    return max(float(np.hypot(*(shoulders[0] - shoulders[1]))), 0.55 * tall)

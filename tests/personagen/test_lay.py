@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from personagen.joints import Joint
+from personagen.joints import MIRRORED, Joint
 from personagen.lay import lay
 from personagen.masks import Part
 from personagen.uncover import spread, uncover
@@ -66,6 +66,11 @@ def test_trousers_go_down_the_legs_and_a_skirt_hangs_between():
     for x in (43, 53):
         assert (legs[62:112, x] > 200).all() and not legs[124:, x].any()
     assert (one[56:66, 44:52] > 200).all() and not one[112:].any() and not one[:44].any()
+
+
+def test_seen_from_behind_it_is_laid_alike():
+    joints, top = joints_of_standing(), garment(sleeve=95)
+    assert lay(top, "upper", joints, SIZE) == lay(top, "upper", joints[MIRRORED], SIZE)
 
 
 def test_a_white_picture_is_refused():
