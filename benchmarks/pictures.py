@@ -142,7 +142,7 @@ def tryon(args: argparse.Namespace) -> dict:
 
 
 def _middle(mask: np.ndarray) -> np.ndarray:
-    """The middle of a mask's box: on street photos, where the garment is sure to be."""
+    """The middle of a mask's box: on street photos, where the garment is sure to be. The mask where that is empty."""
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     tall, wide = rows[-1] - rows[0], cols[-1] - cols[0]
     out = np.zeros_like(mask)
@@ -150,7 +150,8 @@ def _middle(mask: np.ndarray) -> np.ndarray:
         rows[0] + tall * 15 // 100 : rows[-1] - tall * 15 // 100,
         cols[0] + wide * 30 // 100 : cols[-1] - wide * 30 // 100,
     ] = True
-    return out & mask
+    inner = out & mask
+    return inner if inner.any() else mask
 
 
 def people(args: argparse.Namespace) -> dict:
