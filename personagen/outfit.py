@@ -85,14 +85,16 @@ def wear_outfit(
     worn = person
     composed = pipeline.config.get("prefill") == "garment" if composed is None else composed
     body = body_of(masker, person) if composed else None
+    kept = np.zeros((person.height, person.width), bool)
     for piece in in_order(outfit):
         mask, guess = masker(person, piece.kind), None
         if body is not None and _on_white(piece.image):
             given = isinstance(masker, KnownMasks) and piece.kind in masker.masks
             guess, mask = first_guess(
                 worn, piece.image, piece.kind, mask, parts=body[0], joints=body[1],
-                further=None if given else masker(person, "dress"),
+                further=None if given else masker(person, "dress"), kept=kept,
             )  # fmt: skip
+            kept |= mask & (np.asarray(guess.getchannel("A")) > 0)
         worn = pipeline(
             worn,
             piece.image,

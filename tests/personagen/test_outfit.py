@@ -111,6 +111,14 @@ def test_what_is_laid_is_guessed_unless_the_garment_or_the_joints_are_not_there(
     before, after = np.asarray(photo), np.asarray(guess.convert("RGB"))
     assert np.array_equal(after[~grown], before[~grown])
     assert (after[30:50, 44:52, 0] > 180).all() and (after[30:50, 44:52, 1] < 60).all()
+    seen.clear()
+    coat = Image.new("RGB", (60, 80), "white")
+    for left, right in ((10, 22), (38, 50)):
+        coat.paste("blue", (left, 10, right, 75))  # open in front
+    paint = lambda person, garment, mask, **settings: SimpleNamespace(images=[settings["guess"].convert("RGB")])
+    both = wear_outfit(paint, photo, [Piece(coat, "outer"), Piece(shirt, "upper")], Masker(), composed=True)
+    middle = np.asarray(both)[30:50, 46:50]
+    assert (middle[..., 0] > 180).all() and (middle[..., 1:] < 60).all()  # the shirt that was put on shows in it
 
 
 def flat_lay(*, ground: str = "#b08860", cloth: str = "#2040a0", noise: int = 12) -> tuple[Image.Image, np.ndarray]:
