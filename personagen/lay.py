@@ -38,9 +38,9 @@ REACHES = {"upper": (0.95, 1.5), "outer": (1.05, 2.2), "dress": (1.7, 3.0), "low
 """Shortest and longest garments, in heights from hips to shoulders."""
 WHOLE = 0.75
 """A sleeve that covers more than this share of the arm covers it all."""
-TROUSERS, LONG = 2.5, 0.65
-"""Length over the width of the waist of trousers that lie flat and reach the ankles, and the share of it from which
-others are taken to do so too."""
+TROUSERS, LONG, SHORTS = 2.5, 0.65, 0.5
+"""Length over the width of the waist of trousers that lie flat and reach the ankles, the share of it from which
+others are taken to do so too, and the largest of shorts."""
 EDGE = 0.007
 """Of the picture's height: how far inside its edge a garment's colours are no longer mixed with its ground's."""
 ROUND, CAST = 0.22, 0.35
@@ -100,7 +100,7 @@ def _parts(cut: Cut, cloth: np.ndarray, kind: str, joints: np.ndarray) -> list[P
     soft = blur(torch.from_numpy(cloth)[None, None].float(), kernel=13)[0, 0].numpy()  # cut-outs are ragged
     owned = soft * (away <= np.maximum(away.min(0), 1.0))
     if cut.trunk is None:
-        targets = _legs(cut, joints, whole=kind == "trousers")
+        targets = _legs(cut, joints, kind=kind)
     elif region_of(kind) == "lower":
         targets = _skirt(cut, joints)
     else:
@@ -149,8 +149,8 @@ def _skirt(cut: Cut, joints: np.ndarray) -> list[Strip]:
     return [Strip(np.stack([start, start + length * body.down]), np.array([half, below]))]
 
 
-def _legs(cut: Cut, joints: np.ndarray, *, whole: bool) -> list[Strip]:
-    """Where the legs of trousers go; whole: down to the ankles, whatever they look like."""
+def _legs(cut: Cut, joints: np.ndarray, *, kind: str) -> list[Strip]:
+    """Where the legs of trousers go, down to the ankles, or of shorts, and of what is one or the other by its shape."""
     body, strips = trunk_of(joints), []
     half = WAIST_WIDE / 2 * body.across
     for leg, side, name in zip(cut.legs, (-1, 1), ("RIGHT", "LEFT"), strict=True):
@@ -160,8 +160,9 @@ def _legs(cut: Cut, joints: np.ndarray, *, whole: bool) -> list[Strip]:
         below = np.clip(leg.half[1] * scale, 0.1 * body.across, 0.4 * body.across)
         line = np.stack([waist, hip + 0.3 * (hip - body.hips), knee, ankle])
         limb = Strip(line, np.array([half, 1.15 * half, (half + below) / 2, below]))
-        share = leg.length / (4 * leg.half[0]) / TROUSERS
-        strips.append(limb.cut((1.03 if whole or share > LONG else share) * limb.length))
+        share = min(leg.length / (4 * leg.half[0]) / TROUSERS, SHORTS if kind == "shorts" else np.inf)
+        long = kind == "trousers" or share > LONG
+        strips.append(limb.cut((1.03 if long else share) * limb.length))
     return strips
 
 
