@@ -138,14 +138,17 @@ def test_corpus_goes_on_where_it_was_cut_off(tmp_path):
         next(write_corpus(cut, rows_train=9, seed=7, size=SIZE))
 
 
-def test_picture_costs_less_than_a_third_of_a_second():
-    sitting = random_sitting(1)
-    times = []
+def test_a_picture_costs_little_whatever_the_machine():
+    sitting, times, passes = random_sitting(1), [], []
     for _ in range(3):
         start = time.process_time()
         render_person(sitting.body, sitting.outfit, sitting.scene, size=(256, 192), camera=sitting.camera)
         times.append(time.process_time() - start)
-    assert min(times) < 0.6  # 0.25 alone; a shared core needs up to twice as long
+        start, x = time.process_time(), np.linspace(0, 1, 2_000_000)
+        for _ in range(5):
+            x = np.sqrt(x * x + 0.1)
+        passes.append(time.process_time() - start)
+    assert min(times) < 24 * min(passes)  # 12 measured; a third of a second where five passes take 27 ms
 
 
 def test_catalogue_and_shoppers():
