@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from personagen.images import load_image
-from personagen.masks import FileMasker, region_of
+from personagen.masks import AutoMasker, KnownMasks, mask_from_file, region_of
 from personagen.models import load_tryon
 from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from personagen.parser import ParserMasker, load_parser
@@ -35,7 +35,9 @@ def run(settings: WearConfig) -> int:
     person = load_image(settings.person)
     pieces = in_order([Piece(load_image(file), kind) for kind, file in files.items()])
     parser = cache(partial(load_parser, settings.parser))
-    masker = ParserMasker(parser(), settings.mask_expand) if settings.mask is None else FileMasker(settings.mask)
+    masker: AutoMasker = ParserMasker(parser(), settings.mask_expand)
+    if settings.mask is not None:
+        masker = KnownMasks({pieces[0].kind: mask_from_file(settings.mask, size=(person.height, person.width))}, masker)
     for piece in pieces:
         masker(person, piece.kind)  # refuse bad masks before the model is loaded
     pipeline = _pipeline(settings)
