@@ -40,7 +40,7 @@ WHOLE = 0.75
 """A sleeve that covers more than this share of the arm covers it all."""
 TROUSERS, LONG, SHORTS = 2.5, 0.65, 0.5
 """Length over the width of the waist of trousers that lie flat and reach the ankles, the share of it from which
-others are taken to do so too, and the largest of shorts."""
+others are taken to do so too, and the largest of shorts, even where they are called trousers."""
 EDGE = 0.007
 """Of the picture's height: how far inside its edge a garment's colours are no longer mixed with its ground's."""
 ROUND, CAST = 0.22, 0.35
@@ -161,7 +161,7 @@ def _legs(cut: Cut, joints: np.ndarray, *, kind: str) -> list[Strip]:
         line = np.stack([waist, hip + 0.3 * (hip - body.hips), knee, ankle])
         limb = Strip(line, np.array([half, 1.15 * half, (half + below) / 2, below]))
         share = min(leg.length / (4 * leg.half[0]) / TROUSERS, SHORTS if kind == "shorts" else np.inf)
-        long = kind == "trousers" or share > LONG
+        long = share > (SHORTS if kind == "trousers" else LONG)
         strips.append(limb.cut((1.03 if long else share) * limb.length))
     return strips
 
