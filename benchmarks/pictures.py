@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from identity import identity_kept
 from PIL import Image
 from report import RESULTS, mean_of, write_report
 
@@ -40,7 +41,7 @@ from personagen.evaluate import (
     ssim_in_box,
     takes_the_colours,
 )
-from personagen.images import erode, fit, load_image
+from personagen.images import fit, load_image
 from personagen.masks import Part, parts_from_parsing, split_skin
 from personagen.models import load_text2image, load_tryon
 from personagen.outfit import Piece, wear_outfit
@@ -237,23 +238,11 @@ def _street_case(args: argparse.Namespace, pipe: Any, parse: Parser, shelf: Shel
              "uncut": uncut}  # fmt: skip
     labels = json.loads((args.images / "people" / "labels.json").read_text())
     true = parts_from_parsing(np.asarray(Image.open(file.parents[1] / "parsing" / f"{file.stem}.png")), labels)
-    found |= _identity_kept(true, [(before, result), (before, swapped)])
+    found |= identity_kept(true, before, [result, swapped])
     if region == "upper" and label in SHORT_SLEEVES and _arms(true) < LONG:
         found |= {"bared": float(_arms(parse(dressed[0]).parts) >= BARE),
                   "bare_before": float(_arms(parse(photo).parts) >= BARE)}  # fmt: skip
     return found, (photo, mask, garment, dressed[0], swap, dressed[1])
-
-
-def _identity_kept(true: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    """Whether not a pixel of head, hands and feet, by the true parts (H, W), changed; core: but for a seam of .5 % of
-    the height along their edges. Means over pairs of photo and result."""
-    _, hands, _, face = split_skin(true)
-    parts = [face | (true == Part.HEAD), hands, true == Part.SHOES]
-    seam = max(1, round(0.005 * true.shape[0]))
-    core = np.logical_or.reduce([erode(part, up=seam, down=seam, side=seam) for part in parts])
-    changed = [(before != after).any(-1) for before, after in pairs]
-    kept = lambda where: float(np.mean([not (one & where).any() for one in changed]))
-    return {"identity": kept(np.logical_or.reduce(parts)), "identity_core": kept(core)}
 
 
 def _column(pictures: tuple[Any, ...]) -> list[np.ndarray]:

@@ -24,15 +24,16 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from identity import core_of, identity_of
 from PIL import Image
 from report import RESULTS, mean_of, write_report
 from safetensors.torch import save_file
 from torch import Tensor
 
 from personagen.evaluate import ssim, ssim_in_box
-from personagen.images import erode, load_image
+from personagen.images import load_image
 from personagen.joints import Joint
-from personagen.masks import REGIONS, Part, layers_from_parts, parts_from_parsing, split_skin
+from personagen.masks import REGIONS, Part, layers_from_parts, parts_from_parsing
 from personagen.models import load_tryon
 from personagen.parser import Parsed, ParserMasker, half_is_fast, load_parser
 from personagen.photos import is_heldout
@@ -276,10 +277,8 @@ def _spared(photo: Image.Image, parsed: Parsed, true: np.ndarray, kind: str, sec
     except DataError:
         mask = np.zeros(true.shape, bool)
     seconds += time.process_time() - start
-    _, hands, _, face = split_skin(true)
-    identity = {"head": face | (true == Part.HEAD), "hands": hands, "feet": true == Part.SHOES}
-    seam = max(1, round(0.005 * true.shape[0]))
-    inner = {name: erode(part, up=seam, down=seam, side=seam) for name, part in identity.items()}
+    identity = identity_of(true)
+    inner = {name: core_of(part) for name, part in identity.items()}
     whole, layers = np.logical_or.reduce(list(identity.values())), layers_from_parts(true, kind=kind)
     share = lambda part: (mask & part).sum() / part.sum() if part.any() else np.nan
     core = {name: float(not (mask & part).any()) for name, part in inner.items()}

@@ -47,12 +47,15 @@ def garment_on_white(
 ) -> tuple[Image.Image, bool]:
     """Return the garment on white, fitted to `size` (H, W), and whether it was cut out; otherwise the photo, padded.
 
-    parser: asked too, and where colours do not tell garment from ground. kind: the garment's, or a
-    region; of what colours and parser say, that is taken which has the shape of such a garment (`cut.cut_of`).
+    parser: asked where colours do not tell garment from ground. kind: the garment's, or a region; of what colours and
+    parser say, that is taken which has the shape of such a garment (`cut.cut_of`).
     """
-    mask = garment_mask(photo) if kind is None or parser is None else shaped_mask(photo, parser, kind)
-    if mask is None and kind is None and parser is not None:
-        mask = parsed_mask(photo, parser)
+    if parser is not None and kind is not None:
+        mask = shaped_mask(photo, parser, kind)
+    else:
+        mask = garment_mask(photo)
+        if mask is None and parser is not None:
+            mask = parsed_mask(photo, parser)
     if mask is None:
         return fit(photo.convert("RGB"), size=size)[0], False
     return cut_out(photo.convert("RGB"), mask, size=size), True

@@ -16,24 +16,23 @@ def first_guess(
     *,
     parts: np.ndarray,
     joints: np.ndarray,
+    kept: np.ndarray,
     further: np.ndarray | None = None,
-    kept: np.ndarray | None = None,
 ) -> tuple[Image.Image, np.ndarray]:
     """Return the photo with the garment laid on, RGBA, and the mask (H, W) with what the garment hangs over beyond it.
 
     Alpha is that of the garment alone; under it and elsewhere the colours are those of the whole guess.
 
     garment: on white; kind: a kind of the vocabulary or a region; mask (H, W): what may be repainted; parts (H, W) and
-    joints (13, 3) of the photo; further (H, W): where the mask may grow to; kept (H, W):
-    what was put on before and is not taken off. Outside the mask the photo stays, inside it
-    ground, bare skin and other garments do too. Raises DataError where the picture shows no cloth.
+    joints (13, 3) of the photo; kept (H, W): what was put on before and is not taken off; further (H, W): where the
+    mask may grow to. Outside the mask the photo stays, inside it ground, bare skin and other garments do too.
+    Raises DataError where the picture shows no cloth.
     """
     layer = lay(garment, kind, joints, (photo.height, photo.width))
     if further is not None:
         mask = mask | (further & (np.asarray(layer.getchannel("A")) > 0))
     old = layers_from_parts(parts, kind=kind).garment & ~shown_below(parts, kind=kind)
-    old = old & mask if kept is None else old & mask & ~kept
-    guess = uncover(photo, parts, old, joints, region=region_of(kind))
+    guess = uncover(photo, parts, old & mask & ~kept, joints, region=region_of(kind))
     guess.paste(layer, (0, 0), layer)
     guess = Image.composite(guess, photo.convert("RGB"), Image.fromarray(mask))
     guess.putalpha(layer.getchannel("A"))

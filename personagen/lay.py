@@ -111,8 +111,7 @@ def _parts(cut: Cut, cloth: np.ndarray, kind: str, joints: np.ndarray) -> list[P
 def _away(strip: Strip, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Distance in pixels from a straight strip, 0 within it."""
     u, v = strip.coordinates(x, y)
-    half = strip.half[0] + u.clip(0, 1) * (strip.half[1] - strip.half[0])
-    return np.hypot((np.abs(v) - 1).clip(0) * half, np.maximum(-u, u - 1).clip(0) * strip.length)
+    return np.hypot((np.abs(v) - 1).clip(0) * strip.half_at(u), np.maximum(-u, u - 1).clip(0) * strip.length)
 
 
 def _upper(cut: Cut, region: str, joints: np.ndarray) -> list[Strip]:

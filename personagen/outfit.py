@@ -82,6 +82,8 @@ def wear_outfit(
     Masks are found on the photo as given, so a later pass does not depend on how well an earlier one was painted.
     Raises ConfigError on an outfit that cannot be worn, and what masker and pipeline raise.
     """
+    settings = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale, "fast": fast,
+                "zoom": zoom, "generator": generator}  # fmt: skip
     worn = person
     composed = pipeline.config.get("prefill") == "garment" if composed is None else composed
     body = body_of(masker, person) if composed else None
@@ -89,24 +91,17 @@ def wear_outfit(
     for piece in in_order(outfit):
         mask, guess = masker(person, piece.kind), None
         if body is not None and _on_white(piece.image):
-            given = isinstance(masker, KnownMasks) and piece.kind in masker.masks
-            guess, mask = first_guess(
-                worn, piece.image, piece.kind, mask, parts=body[0], joints=body[1],
-                further=None if given else masker(person, "dress"), kept=kept,
-            )  # fmt: skip
+            guess, mask = first_guess(worn, piece.image, piece.kind, mask, parts=body[0], joints=body[1], kept=kept,
+                                      further=_further(masker, person, piece.kind))  # fmt: skip
             kept |= mask & (np.asarray(guess.getchannel("A")) > 0)
-        worn = pipeline(
-            worn,
-            piece.image,
-            mask,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            fast=fast,
-            zoom=zoom,
-            guess=guess,
-            generator=generator,
-        ).images[0]
+        worn = pipeline(worn, piece.image, mask, guess=guess, **settings).images[0]
     return worn
+
+
+def _further(masker: AutoMasker, person: Image.Image, kind: str) -> np.ndarray | None:
+    """Where a mask may grow to (H, W): what is repainted for a dress; nowhere for a mask that was given."""
+    given = isinstance(masker, KnownMasks) and kind in masker.masks
+    return None if given else masker(person, "dress")
 
 
 def _on_white(garment: Image.Image) -> bool:

@@ -55,10 +55,14 @@ class Strip:
             before += length
         return u, v
 
+    def half_at(self, u: np.ndarray) -> np.ndarray:
+        """Half the width at u of a straight strip (two points)."""
+        return self.half[0] + u.clip(0, 1) * (self.half[1] - self.half[0])
+
     def at(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Column and row of the places (u, v) of a straight strip (two points)."""
         (x0, y0), (x1, y1) = self.points
         length = max(float(np.hypot(x1 - x0, y1 - y0)), 1e-6)
         dx, dy = (x1 - x0) / length, (y1 - y0) / length
-        aside = v * (self.half[0] + u.clip(0, 1) * (self.half[1] - self.half[0]))
+        aside = v * self.half_at(u)
         return x0 + u * (x1 - x0) + aside * dy, y0 + u * (y1 - y0) - aside * dx

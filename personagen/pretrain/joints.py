@@ -23,7 +23,7 @@ from ..parser import EMBEDDED, load_model, save_parser
 from ..parser_network import PersonParser
 from .config import PretrainConfig
 from .loop import choose_device, run
-from .parser import split_rows
+from .parser import read_rows, split_rows
 from .parser_data import Photos, change, gather, hide, read, recolour
 
 UNSEEN = 0.3
@@ -88,7 +88,7 @@ class JointStage:
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the mean cross-entropy of the joints in one random batch of changed pictures."""
         rows = self.train[torch.randint(len(self.train), (self.config.batch_size,), generator=generator).numpy()]
-        x, parts = self._read(rows), torch.from_numpy(self.people.parts[rows]).long()
+        x, parts = read_rows(self.people, rows)
         x, _, theta = change(recolour(x, parts, generator=generator), parts, generator=generator)
         joints = carried(self.labels[rows][..., :2], theta)
         seen = torch.where(self.labels[rows][..., 2] > 0.5, 1.0, UNSEEN).to(self.device)
@@ -96,15 +96,12 @@ class JointStage:
             levels = self.model.pyramid(hide(x, generator=generator).to(self.device))[1:4]
         return {"loss": (seen * cell_loss(self.branch(levels), joints.to(self.device))).mean()}
 
-    def _read(self, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(self.people.photos[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
-
     @torch.no_grad()
     def _found(self, rows: np.ndarray) -> Tensor:
         """Joints of photos as the network finds them, (N, 13, 3), as shares of the canvas."""
         found = []
         for start in range(0, len(rows), 8):
-            heat = self.model.both_ways(self._read(rows[start : start + 8]).to(self.device))[1]
+            heat = self.model.both_ways(read_rows(self.people, rows[start : start + 8])[0].to(self.device))[1]
             assert heat is not None
             found.append(places(heat).cpu())
         return torch.cat(found)

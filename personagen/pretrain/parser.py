@@ -85,9 +85,9 @@ class ParserStage:
         count = self.config.batch_size
         alone = int((torch.rand(count, generator=generator) < self.config.parser.garments).sum())
         draw = lambda rows, n: rows[torch.randint(len(rows), (n,), generator=generator).numpy()]
-        batches = [_read(self.people, draw(self.train, count - alone))]
+        batches = [read_rows(self.people, draw(self.train, count - alone))]
         if self.garments is not None and alone:
-            batches.append(_read(self.garments, draw(np.arange(len(self.garments.parts)), alone)))
+            batches.append(read_rows(self.garments, draw(np.arange(len(self.garments.parts)), alone)))
         x, target = zip(*batches)
         return torch.cat(x), torch.cat(target)
 
@@ -96,7 +96,7 @@ class ParserStage:
         """Mean intersection over union on validation photos: of ten parts, and of nine (legs and feet as one)."""
         counts = np.zeros((len(Part), len(Part)), np.int64)
         for start in range(0, len(self.validation), 8):
-            x, target = _read(self.people, self.validation[start : start + 8])
+            x, target = read_rows(self.people, self.validation[start : start + 8])
             found = self.model.both_ways(x.to(self.device))[0].argmax(1).cpu()
             counts += np.bincount((target * len(Part) + found).flatten().numpy(), minlength=counts.size).reshape(
                 counts.shape
@@ -110,7 +110,7 @@ class ParserStage:
     @torch.no_grad()
     def preview(self, path: Path) -> None:
         """Write the parts of validation photos, true above found; the photos themselves are not written."""
-        x, target = _read(self.people, self.validation[:8])
+        x, target = read_rows(self.people, self.validation[:8])
         found = self.model.both_ways(x.to(self.device))[0].argmax(1).cpu()
         lines = [np.concatenate(list(COLOURS[labels.numpy()]), 1) for labels in (target, found)]
         Image.fromarray(np.concatenate(lines)).save(path)
@@ -120,7 +120,7 @@ class ParserStage:
         return save_parser(self.model, folder / "parser")
 
 
-def _read(source: Photos, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+def read_rows(source: Photos, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     """Pictures (B, 3, H, W) in [-1, 1] and their parts (B, H, W)."""
     x = torch.from_numpy(source.photos[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
     return x, torch.from_numpy(source.parts[rows]).long()

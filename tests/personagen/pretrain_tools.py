@@ -1,11 +1,15 @@
 """A corpus of coloured shapes and tiny settings, for tests of pretraining."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
+from safetensors.torch import load_file
 
-from personagen.pretrain import PretrainConfig, Text2ImageConfig, TextConfig, TryOnConfig, VaeConfig
+from personagen.pretrain import PretrainConfig, Text2ImageConfig, TextConfig, TryOnConfig, VaeConfig, pretrain
+from recsys.types import Step
 
 SIZE = (32, 24)
 COLOURS = {"red": (220, 30, 30), "blue": (30, 60, 220), "green": (30, 160, 60)}
@@ -82,3 +86,18 @@ def tiny(stage: str, root: Path, *, corpora: dict[str, float], steps: int = 4, *
         ),
     }
     return PretrainConfig(**{**settings, **changes})
+
+
+def run_whole_and_halted(settings: Callable[[Path], PretrainConfig], folder: Path, *, at: int, left: int) -> list[Step]:
+    """Run a stage that writes a parser in one go, and again with a halt after step `at`, when `left` steps remain: the
+    weights are equal to the last bit. Returns the steps of the first run, which wrote `folder/whole`."""
+    whole = [step for step in pretrain(settings(folder / "whole")) if step.losses]
+    halted = pretrain(settings(folder / "twice"))
+    for step in halted:
+        if step.step == at:
+            halted.close()  # type: ignore[attr-defined]
+            break
+    assert len([step for step in pretrain(settings(folder / "twice")) if step.losses]) == left
+    one, two = (load_file(folder / run / "parser" / "model.safetensors") for run in ("whole", "twice"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    return whole

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
 from personagen.pretrain.joints import carried, close_to
 from personagen.pretrain.parser_data import change
 from recsys.errors import ConfigError, DataError
+from tests.personagen.pretrain_tools import run_whole_and_halted
 
 COUNT = len(Joint)
 
@@ -111,17 +113,10 @@ def settings(people, out) -> PretrainConfig:
 
 
 def test_the_stage_teaches_the_branch_alone_and_goes_on(people, tmp_path):
-    first = [step for step in pretrain(settings(people, tmp_path / "whole")) if step.losses]
+    first = run_whole_and_halted(partial(settings, people), tmp_path, at=25, left=35)
     start, end = (np.mean([step.losses["loss"] for step in part]) for part in (first[:5], first[-5:]))
     assert end < start - 0.3  # of about one: the targets have some width themselves
-    halted = pretrain(settings(people, tmp_path / "twice"))
-    for step in halted:
-        if step.step == 25:
-            halted.close()  # type: ignore[attr-defined]
-            break
-    assert len([step for step in pretrain(settings(people, tmp_path / "twice")) if step.losses]) == 35
-    one, two = (load_file(tmp_path / run / "parser" / "model.safetensors") for run in ("whole", "twice"))
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    one = load_file(tmp_path / "whole" / "parser" / "model.safetensors")
     before = load_file(people / "parser" / "model.safetensors")
     assert set(one) > set(before) and all(torch.equal(before[name], one[name]) for name in before)
     photo = Image.open(people / "people" / "photos" / "0003.jpg")

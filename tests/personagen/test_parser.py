@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from personagen.pretrain.parser import dice_loss
 from personagen.pretrain.parser_data import change, hide, recolour
 from recsys.errors import ConfigError, DataError, ModelError
 from tests.personagen.figures import standing
+from tests.personagen.pretrain_tools import run_whole_and_halted
 
 LABELS = ["null", "hair", "skin", "t-shirt", "pants", "shoes"]
 PAINT = np.array([[230, 230, 230], [60, 30, 10], [240, 190, 150], [200, 20, 20], [20, 20, 200], [5, 5, 5]], np.uint8)
@@ -59,17 +61,9 @@ def settings(photos, out, **changes) -> PretrainConfig:
 
 
 def test_the_stage_learns_goes_on_and_writes_a_parser(photos, tmp_path):
-    first = [step for step in pretrain(settings(photos, tmp_path / "whole")) if step.losses]
+    first = run_whole_and_halted(partial(settings, photos), tmp_path, at=25, left=75)
     assert first[-1].losses["loss"] < 0.5 * first[0].losses["loss"]
     assert first[-1].metrics is not None and first[-1].metrics["iou_ten"] > 0.5
-    halted = pretrain(settings(photos, tmp_path / "twice"))
-    for step in halted:
-        if step.step == 25:
-            halted.close()  # type: ignore[attr-defined]
-            break
-    assert len([step for step in pretrain(settings(photos, tmp_path / "twice")) if step.losses]) == 75
-    one, two = (load_file(tmp_path / run / "parser" / "model.safetensors") for run in ("whole", "twice"))
-    assert all(torch.equal(one[name], two[name]) for name in one)
     parser = load_parser(tmp_path / "whole" / "parser")
     photo = Image.fromarray(PAINT[person()])
     found = parser(photo).parts
