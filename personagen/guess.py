@@ -32,7 +32,8 @@ def first_guess(
     if further is not None:
         mask = mask | (further & (np.asarray(layer.getchannel("A")) > 0))
     old = layers_from_parts(parts, kind=kind).garment & ~shown_below(parts, kind=kind)
-    guess = uncover(photo, parts, old & mask & ~kept, joints, region=region_of(kind))
+    covered = np.asarray(layer.getchannel("A")) == 255
+    guess = uncover(photo, parts, old & mask & ~kept, joints, region=region_of(kind), hidden=covered)
     guess.paste(layer, (0, 0), layer)
     guess = Image.composite(guess, photo.convert("RGB"), Image.fromarray(mask))
     guess.putalpha(layer.getchannel("A"))

@@ -24,8 +24,11 @@ SHOULDERS = 0.54
 """Half the width of a garment at the shoulders, as a share of the distance between the shoulder joints."""
 OUTSIDE = 0.02
 """How far outside the joint the middle of a sleeve begins, as the same share."""
-RISE = 0.13
-"""How far its shoulders lie above the joints, as the same share. Both from parsed street photos (docs/log.md)."""
+RISE, TIP = 0.15, 0.75
+"""How far its shoulders lie above the joints, as the same share, and where, as a share of half its width: between
+parsed street photos and their joints (docs/log.md)."""
+DROP = (0.0, 0.3)
+"""How far shoulders may lie below the top of the trunk's strip, as a share of half its width there."""
 WAIST = 0.26
 """How far the waist of what is worn below lies above the hip joints, as a share of the height of hips to shoulders."""
 TALL = 1.2
@@ -38,6 +41,8 @@ REACHES = {"upper": (0.95, 1.5), "outer": (1.05, 2.2), "dress": (1.7, 3.0), "low
 """Shortest and longest garments, in heights from hips to shoulders."""
 WHOLE = 0.75
 """A sleeve that covers more than this share of the arm covers it all."""
+WARM, LONG_SLEEVES = ("sweater", "jacket"), 0.45
+"""Kinds whose sleeves do so from a smaller share: they seldom have sleeves of another length."""
 TROUSERS, LONG, SHORTS = 2.5, 0.65, 0.5
 """Length over the width of the waist of trousers that lie flat and reach the ankles, the share of it from which
 others are taken to do so too, and the largest of shorts, even where they are called trousers."""
@@ -51,11 +56,13 @@ ROWS = 256
 
 @dataclass(frozen=True)
 class Part:
-    """A strip of the garment's picture, which of the picture's pixels belong to it (H, W), and where it goes."""
+    """A strip of the garment's picture, which of the picture's pixels belong to it (H, W), and where it goes; sleeves
+    are round about the shoulder (2,), above which they have no corners."""
 
     source: Strip
     owned: np.ndarray
     target: Strip
+    shoulder: np.ndarray | None = None
 
 
 def lay(garment: Image.Image, kind: str, joints: np.ndarray, size: tuple[int, int]) -> Image.Image:
@@ -99,13 +106,15 @@ def _parts(cut: Cut, cloth: np.ndarray, kind: str, joints: np.ndarray) -> list[P
     away = np.stack([_away(strip, x, y) for strip in strips])
     soft = blur(torch.from_numpy(cloth)[None, None].float(), kernel=13)[0, 0].numpy()  # cut-outs are ragged
     owned = soft * (away <= np.maximum(away.min(0), 1.0))
+    shoulders: list[np.ndarray | None] = [None] * len(strips)
     if cut.trunk is None:
         targets = _legs(cut, joints, kind=kind)
     elif region_of(kind) == "lower":
         targets = _skirt(cut, joints)
     else:
-        targets = _upper(cut, region_of(kind), joints)
-    return [Part(*one) for one in zip(strips, owned, targets, strict=True)]
+        targets = _upper(cut, joints, kind=kind, drop=_drop(cut.trunk, cloth))
+        shoulders[1:] = [joints[Joint.RIGHT_SHOULDER], joints[Joint.LEFT_SHOULDER]][: len(strips) - 1]
+    return [Part(*one) for one in zip(strips, owned, targets, shoulders, strict=True)]
 
 
 def _away(strip: Strip, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -114,12 +123,25 @@ def _away(strip: Strip, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.hypot((np.abs(v) - 1).clip(0) * strip.half_at(u), np.maximum(-u, u - 1).clip(0) * strip.length)
 
 
-def _upper(cut: Cut, region: str, joints: np.ndarray) -> list[Strip]:
-    """Where trunk and sleeves go."""
+def _drop(trunk: Strip, cloth: np.ndarray) -> float:
+    """How far below the start of a trunk's strip the shoulders lie, in pixels of the picture of the cloth (H, W)."""
+    u = np.linspace(-0.3, 0.5, 200)
+    found = []
+    for side in (-TIP, TIP):
+        x, y = trunk.at(u, np.full_like(u, side))
+        inside = cloth[y.astype(int).clip(0, cloth.shape[0] - 1), x.astype(int).clip(0, cloth.shape[1] - 1)]
+        found.append(u[inside.argmax()] if inside.any() else 0.0)
+    return float(np.clip(np.mean(found) * trunk.length, DROP[0] * trunk.half[0], DROP[1] * trunk.half[0]))
+
+
+def _upper(cut: Cut, joints: np.ndarray, *, kind: str, drop: float) -> list[Strip]:
+    """Where trunk and sleeves go; drop: how far the shoulders lie below the start of the trunk's strip."""
     assert cut.trunk is not None
+    region = region_of(kind)
     body, low, high = trunk_of(joints), *REACHES[region]
-    start, half = body.shoulders - RISE * body.across * body.down, SHOULDERS * body.across
+    half = SHOULDERS * body.across
     scale = TALL * half / cut.trunk.half[0]
+    start = body.shoulders - (RISE * body.across + drop * scale) * body.down
     length = float(np.clip(cut.trunk.length * scale, low * body.tall, high * body.tall))
     hips = (1.05 if length > 0.9 * body.tall else 0.9) * body.across / 2
     below = max(NARROWER * cut.trunk.half[1] * scale, hips)
@@ -132,7 +154,8 @@ def _upper(cut: Cut, region: str, joints: np.ndarray) -> list[Strip]:
         limb = Strip(np.stack([shoulder - RISE * body.across * axis, elbow, wrist]),
                      np.array([widths[0], widths.mean(), widths[1]]))  # fmt: skip
         wanted = sleeve.length * scale
-        strips.append(limb.cut(0.97 * limb.length if wanted > WHOLE * limb.length else wanted))
+        whole = wanted > (LONG_SLEEVES if region == "outer" or kind in WARM else WHOLE) * limb.length
+        strips.append(limb.cut(0.97 * limb.length if whole else wanted))
     return strips
 
 
@@ -186,6 +209,10 @@ def _draw(layer: np.ndarray, part: Part, picture: torch.Tensor, x: np.ndarray, y
     source = torch.cat([picture, torch.from_numpy(part.owned)[None]])[None]
     found = F.grid_sample(source, grid, align_corners=False)[0].movedim(0, -1).numpy()
     alpha = ((found[..., 3:] - 0.5) / 0.25).clip(0, 1)
+    if part.shoulder is not None:
+        along = part.target.points[1] - part.target.points[0]
+        dx, dy = x - part.shoulder[0], y - part.shoulder[1]
+        alpha *= ((dx * along[0] + dy * along[1] > 0) | (np.hypot(dx, dy) < part.target.half[0]))[..., None]
     edge = np.abs(v)[..., None].clip(0, 1) ** 3
     if limb:
         cast = ((1.3 - np.abs(v)) / 0.3).clip(0, 1) * ((u - 0.25) / 0.2).clip(0, 1) * (u < 1.0)

@@ -53,9 +53,7 @@ def cut_from_photos(
     height, width = int(pipeline.config["height"]), int(pipeline.config["width"])
     finer = max(1, round(FINE / height))
     size = (finer * height, finer * width)
-    cut = [
-        garment_on_white(piece.image, size=size, parser=parser, kind=piece.kind) for piece in outfit
-    ]
+    cut = [garment_on_white(piece.image, size=size, parser=parser, kind=piece.kind) for piece in outfit]
     pieces = [Piece(image, piece.kind) for (image, _), piece in zip(cut, outfit)]
     return pieces, [piece.kind for (_, done), piece in zip(cut, outfit) if not done]
 

@@ -108,9 +108,27 @@ def parsed_at(shares: Tensor, photo: Image.Image) -> Parsed:
     might = (drawn[never] > DOUBT) | (blunt > DOUBT)
     faint = (might | (blunt > FAINT)).any(0, keepdim=True)
     found = torch.cat([part.to(torch.uint8) for part in (drawn.max(0).indices[None], might, faint)]).cpu().numpy()
-    enlarge = lambda plane: np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.NEAREST))
-    planes = found if fine == (height, width) else np.stack([enlarge(plane) for plane in found])
-    return Parsed(planes[0], planes[1:4] > 0, planes[4] > 0)
+    possible = [_enlarged(plane, photo.size) >= 128 for plane in found[1:]]
+    return Parsed(_likeliest(found[0], photo.size), np.stack(possible[:3]), possible[3])
+
+
+def _enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """How much of each pixel of a photo of `size` (width, height) a mask (h, w) covers, 0..255: without steps."""
+    plane = Image.fromarray(mask.astype(np.uint8) * 255)
+    return np.asarray(plane if plane.size == size else plane.resize(size, Image.Resampling.BILINEAR))
+
+
+def _likeliest(parts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Parts (h, w) at a photo's size (width, height), with smooth outlines: each pixel is what most covers it."""
+    if parts.shape == size[::-1]:
+        return parts
+    found = np.zeros(size[::-1], np.uint8)
+    most = np.zeros_like(found)
+    for part in np.flatnonzero(np.bincount(parts.ravel())):
+        here = _enlarged(parts == part, size)
+        found[here > most] = part
+        np.maximum(most, here, out=most)
+    return found
 
 
 def _within(size: tuple[int, int], longest: int) -> tuple[int, int]:

@@ -55,6 +55,13 @@ class Strip:
             before += length
         return u, v
 
+    def off_middle(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """How far places are from the line, as a share of half the width there; the strip is round at its start and
+        cut off at its end, beyond which the distance is infinite."""
+        u, v = self.coordinates(x, y)
+        start = np.hypot(x - self.points[0, 0], y - self.points[0, 1]) / self.half[0]
+        return np.where(u < 0, start, np.where(u < 1.03, np.abs(v), np.inf))
+
     def half_at(self, u: np.ndarray) -> np.ndarray:
         """Half the width at u of a straight strip (two points)."""
         return self.half[0] + u.clip(0, 1) * (self.half[1] - self.half[0])

@@ -1,97 +1,120 @@
 """Take a garment off a photo as far as one can guess: what it hid is ground, skin, or what is worn below it.
 
-Joints say where arms, legs and trunk are; colours come from what is seen of each in the photo, spread by averages of
-growing size (push and pull: Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4). Nothing of the garment stays.
+Joints say where arms, legs and trunk are; ground and what is worn below come from patches of what is seen of them,
+skin from averages (`completion`). Nothing of the garment stays.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image, ImageFilter
-from torch import Tensor
+from PIL import Image, ImageChops, ImageFilter
 
+from .completion import complete, spread
 from .images import blur, dilate, erode, to_pil, to_tensor
 from .joints import Joint, trunk_of
-from .masks import Part
+from .masks import Part, split_skin
 from .strips import Strip
 
 LONGEST = 480
 """Longest side in pixels at which colours are spread."""
-ARM, TRUNK, LEG = (0.15, 0.12, 0.085), (0.5, 0.48), (0.24, 0.16, 0.11)
+ARM, TRUNK, LEG = (0.14, 0.12, 0.085), (0.5, 0.48), (0.24, 0.16, 0.11)
 """Half the width of limbs at their joints and of the trunk, as shares of the distance between the shoulder joints."""
 NEAR, FRINGE = 0.006, 0.012
 """Of the photo's height: how near to a part's border colours are not trusted, thrice of it for the ground; and how far
 around a garment is painted over, for parts end a little inside it."""
+WAIST, CHEST = 0.6, 0.7
+"""Down to which share of the trunk, and how far to its sides, the chest is bare below a top."""
 SHADE = 0.3
 """How much darker skin is at the edge of a limb."""
 
 
 def uncover(
-    photo: Image.Image, parts: np.ndarray, garment: np.ndarray, joints: np.ndarray, *, region: str
+    photo: Image.Image,
+    parts: np.ndarray,
+    garment: np.ndarray,
+    joints: np.ndarray,
+    *,
+    region: str,
+    hidden: np.ndarray | None = None,
 ) -> Image.Image:
     """Paint over a garment of a region, bool (H, W), in a photo with body parts (H, W) and joints (13, 3) in pixels.
 
     Arms are bare under it. Under a top or coat, trunk and legs show what is worn below, where that is seen, under other
-    garments legs show stockings or skin. Everything else is ground.
+    garments legs show stockings or skin. Everything else is ground. hidden (H, W): what need not be painted, since
+    something will lie over it.
     """
+    photo = photo.convert("RGB")
+    wide, near = max(1, round(FRINGE * photo.height)), max(1, round(NEAR * photo.height))
+    over = dilate(garment, up=wide, down=wide, side=wide)
+    soft = Image.fromarray(over).convert("L").filter(ImageFilter.BoxBlur(wide / 3))
+    open_to_view = (np.asarray(soft) > 0) & ~(False if hidden is None else hidden)
+
+    def seen(here: np.ndarray, *, far: int = 1) -> np.ndarray:
+        return erode(here & ~garment, up=far * near, down=far * near, side=far * near)
+
+    bare, clad = _limbs(joints, photo.size, region=region)
+    skin = _averages(photo, seen(parts == Part.SKIN))
+    worn_below = (Part.LEGWEAR, Part.LOWER, Part.DRESS) if region in ("upper", "outer") else (Part.LEGWEAR,)
+    known = seen(np.isin(parts, worn_below) | split_skin(parts)[2])
+    below = complete(photo, known & ~over, open_to_view & clad.mask) or skin
+    drawn = [(limb, colours) for limb, colours in ((clad, below), (bare, skin)) if colours is not None]
+    empty = open_to_view & ~np.logical_or.reduce([np.zeros_like(over), *(limb.whole for limb, _ in drawn)])
+    filled = complete(photo, seen(parts == Part.BACKGROUND, far=3) & ~over, empty) or photo.copy()
+    for limb, colours in drawn:
+        filled.paste(ImageChops.multiply(colours, limb.shade), (0, 0), limb.alpha)
+    return Image.composite(filled, photo, soft)
+
+
+def _averages(photo: Image.Image, known: np.ndarray) -> Image.Image | None:
+    """Spread the colours of the known places, bool (H, W), smoothly over a photo; None where there are none."""
     shrink = min(1.0, LONGEST / max(photo.size))
     size = (max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink)))
-    small = to_tensor(photo.convert("RGB").resize(size, Image.Resampling.BOX))[0]
-    nearest = lambda plane: np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.NEAREST))
-    labels, hidden = nearest(parts.astype(np.uint8)), nearest(garment.astype(np.uint8)) > 0
-    near = round(NEAR * size[1])
-
-    def seen(*wanted: int, far: int = 1) -> np.ndarray:
-        return erode(np.isin(labels, wanted) & ~hidden, up=far * near, down=far * near, side=far * near)
-
-    arms, legs, trunk, round_arm, round_leg = _limbs(joints[:, :2] * shrink, labels.shape)
-    ground, skin = spread(small, seen(Part.BACKGROUND, far=3)), spread(small, seen(Part.SKIN))
-    over_all = region in ("upper", "outer")
-    below = spread(small, seen(Part.LOWER, Part.DRESS, Part.LEGWEAR) if over_all else seen(Part.LEGWEAR))
-    painted = small if ground is None else ground
-    for what, where, edge in ((skin if below is None else below, legs | (trunk if over_all else legs), round_leg),
-                              (skin, arms, round_arm)):  # fmt: skip
-        if what is not None:
-            share = blur(torch.from_numpy(where)[None, None].float(), kernel=5)[0]
-            painted = painted + share * (what * (1 - SHADE * torch.from_numpy(edge).float()) - painted)
-    filled = to_pil(painted[None])[0].resize(photo.size, Image.Resampling.BICUBIC)
-    wide = max(1, round(FRINGE * photo.height))
-    over = Image.fromarray(dilate(garment, up=wide, down=wide, side=wide)).convert("L")
-    return Image.composite(filled, photo.convert("RGB"), over.filter(ImageFilter.BoxBlur(wide / 3)))
+    small = to_tensor(photo.resize(size, Image.Resampling.BOX))[0]
+    found = spread(small, np.array(Image.fromarray(known).resize(size, Image.Resampling.NEAREST)))
+    return None if found is None else to_pil(found[None])[0].resize(photo.size, Image.Resampling.BICUBIC)
 
 
-def spread(picture: Tensor, known: np.ndarray) -> Tensor | None:
-    """Fill a picture (3, H, W) from the places that are known, bool (H, W); None where there are none."""
-    if not known.any():
-        return None
-    weight = torch.from_numpy(known)[None, None].float()
-    levels = [(picture[None] * weight, weight)]
-    while max(levels[-1][1].shape[2:]) > 1:
-        colour, weight = (F.avg_pool2d(one, 2, ceil_mode=True, count_include_pad=False) for one in levels[-1])
-        levels.append((colour, weight))
-    filled = levels[-1][0] / levels[-1][1].clamp(min=1e-8)
-    for colour, weight in reversed(levels[:-1]):
-        finer = F.interpolate(filled, size=weight.shape[2:], mode="bilinear", align_corners=False)
-        sure = (weight * 16).clamp(max=1)
-        filled = finer + sure * (colour / weight.clamp(min=1e-8) - finer)
-    return filled[0]
+@dataclass(frozen=True)
+class _Limbs:
+    """Where limbs are on a photo (mode L), and how light they are there (RGB), darker near their edges."""
+
+    alpha: Image.Image
+    shade: Image.Image
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Where they are at all, bool (H, W)."""
+        return np.asarray(self.alpha) > 0
+
+    @property
+    def whole(self) -> np.ndarray:
+        """Where nothing behind them shows, bool (H, W)."""
+        return np.asarray(self.alpha) == 255
 
 
-def _limbs(joints: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, ...]:
-    """Where arms, legs and trunk are, bool (H, W), and how near to their edge arms and legs are, 0..1 (H, W)."""
-    y, x = np.mgrid[: size[0], : size[1]] + 0.5
+def _limbs(joints: np.ndarray, size: tuple[int, int], *, region: str) -> tuple[_Limbs, _Limbs]:
+    """What is bare below a garment of a region, and what is clad or may be: on a photo of `size` (width, height).
+
+    Arms and chest are bare, legs, and below a top the belly, are clad. joints: (13, 3).
+    """
+    shrink = min(1.0, LONGEST / max(size))
+    y, x = np.mgrid[: max(1, round(size[1] * shrink)), : max(1, round(size[0] * shrink))] + 0.5
+    joints = joints[:, :2] * shrink
     body = trunk_of(joints)
-    spans = {"arm": ("SHOULDER", "ELBOW", "WRIST"), "leg": ("HIP", "KNEE", "ANKLE")}
-    found = {}
-    for limb, widths in (("arm", ARM), ("leg", LEG)):
-        inside, edge = np.zeros(size, bool), np.ones(size)
-        for side in ("LEFT", "RIGHT"):
-            line = np.stack([joints[Joint[f"{side}_{name}"]] for name in spans[limb]])
-            u, v = Strip(line, np.array(widths) * body.across).coordinates(x, y)
-            within = (np.abs(v) <= 1) & (u > -0.05) & (u < 1.03)
-            inside |= within
-            edge = np.where(within, np.minimum(edge, np.abs(v) ** 3), edge)
-        found[limb] = inside, edge * inside
-    u, v = Strip(np.stack([body.shoulders, body.hips]), np.array(TRUNK) * body.across).coordinates(x, y)
-    trunk = (np.abs(v) <= 1) & (u > -0.1) & (u < 1.3)
-    return found["arm"][0], found["leg"][0], trunk, found["arm"][1], found["leg"][1]
+    limb = lambda side, *names: np.stack([joints[Joint[f"{side}_{name}"]] for name in names])
+    arms = [Strip(limb(side, "SHOULDER", "ELBOW", "WRIST"), np.array(ARM) * body.across) for side in ("LEFT", "RIGHT")]
+    legs = [Strip(limb(side, "HIP", "KNEE", "ANKLE"), np.array(LEG) * body.across) for side in ("LEFT", "RIGHT")]
+    trunk = Strip(np.stack([body.shoulders, body.hips]), np.array(TRUNK) * body.across)
+    u, v = trunk.coordinates(x, y)
+    chest = (np.abs(v) <= CHEST) & (u > 0) & (u <= WAIST) & (region != "lower")
+    belly = (np.abs(v) <= 1) & (u > WAIST) & (u < 1.3) & (region in ("upper", "outer"))
+    found = []
+    for strips, more in ((arms, chest), (legs, belly)):
+        edge = np.min([strip.off_middle(x, y) for strip in strips], 0)
+        shade = 1 - SHADE * np.where(edge <= 1, edge, 0) ** 3
+        alpha = blur(torch.from_numpy((edge <= 1) | more)[None, None].float(), kernel=5)[0, 0].numpy()
+        planes = [Image.fromarray((plane * 255 + 0.5).astype(np.uint8)) for plane in (alpha, shade)]
+        large = [plane.resize(size, Image.Resampling.BICUBIC) for plane in planes]
+        found.append(_Limbs(large[0], large[1].convert("RGB")))
+    return found[0], found[1]
