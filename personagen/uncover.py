@@ -25,6 +25,8 @@ NEAR, FRINGE = 0.006, 0.012
 around a garment is painted over, for parts end a little inside it."""
 WAIST, CHEST = 0.6, 0.7
 """Down to which share of the trunk, and how far to its sides, the chest is bare below a top."""
+WRAPPED = 0.75
+"""Share of a limb's line from which a sleeve or leg holds it all."""
 SHADE = 0.3
 """How much darker skin is at the edge of a limb."""
 
@@ -48,12 +50,13 @@ def uncover(
     wide, near = max(1, round(FRINGE * photo.height)), max(1, round(NEAR * photo.height))
     over = dilate(garment, up=wide, down=wide, side=wide)
     soft = Image.fromarray(over).convert("L").filter(ImageFilter.BoxBlur(wide / 3))
-    open_to_view = (np.asarray(soft) > 0) & ~(False if hidden is None else hidden)
+    hidden = np.zeros_like(garment) if hidden is None else hidden
+    open_to_view = (np.asarray(soft) > 0) & ~hidden
 
     def seen(here: np.ndarray, *, far: int = 1) -> np.ndarray:
         return erode(here & ~garment, up=far * near, down=far * near, side=far * near)
 
-    bare, clad = _limbs(joints, photo.size, region=region)
+    bare, clad = _limbs(joints, photo.size, region=region, hidden=hidden)
     skin = _averages(photo, seen(parts == Part.SKIN))
     worn_below = (Part.LEGWEAR, Part.LOWER, Part.DRESS) if region in ("upper", "outer") else (Part.LEGWEAR,)
     known = seen(np.isin(parts, worn_below) | split_skin(parts)[2])
@@ -93,10 +96,11 @@ class _Limbs:
         return np.asarray(self.alpha) == 255
 
 
-def _limbs(joints: np.ndarray, size: tuple[int, int], *, region: str) -> tuple[_Limbs, _Limbs]:
+def _limbs(joints: np.ndarray, size: tuple[int, int], *, region: str, hidden: np.ndarray) -> tuple[_Limbs, _Limbs]:
     """What is bare below a garment of a region, and what is clad or may be: on a photo of `size` (width, height).
 
-    Arms and chest are bare, legs, and below a top the belly, are clad. joints: (13, 3).
+    Arms and chest are bare, legs, and below a top the belly, are clad; but a limb along which nearly all is hidden,
+    bool (H, W), is in a sleeve or leg, and nothing of it shows beside. joints: (13, 3).
     """
     shrink = min(1.0, LONGEST / max(size))
     y, x = np.mgrid[: max(1, round(size[1] * shrink)), : max(1, round(size[0] * shrink))] + 0.5
@@ -111,10 +115,19 @@ def _limbs(joints: np.ndarray, size: tuple[int, int], *, region: str) -> tuple[_
     belly = (np.abs(v) <= 1) & (u > WAIST) & (u < 1.3) & (region in ("upper", "outer"))
     found = []
     for strips, more in ((arms, chest), (legs, belly)):
-        edge = np.min([strip.off_middle(x, y) for strip in strips], 0)
+        shown = [strip for strip in strips if not _wrapped(strip, hidden, shrink)]
+        edge = np.min([np.full(x.shape, np.inf), *(strip.off_middle(x, y) for strip in shown)], 0)
         shade = 1 - SHADE * np.where(edge <= 1, edge, 0) ** 3
         alpha = blur(torch.from_numpy((edge <= 1) | more)[None, None].float(), kernel=5)[0, 0].numpy()
         planes = [Image.fromarray((plane * 255 + 0.5).astype(np.uint8)) for plane in (alpha, shade)]
         large = [plane.resize(size, Image.Resampling.BICUBIC) for plane in planes]
         found.append(_Limbs(large[0], large[1].convert("RGB")))
     return found[0], found[1]
+
+
+def _wrapped(limb: Strip, hidden: np.ndarray, shrink: float) -> bool:
+    """Tell whether the line of a limb, on a photo made smaller by `shrink`, is nearly all in what is hidden (H, W)."""
+    steps = np.linspace(0, 1, 20)
+    line = [np.interp(steps, np.linspace(0, 1, len(limb.points)), limb.points[:, axis]) / shrink for axis in (1, 0)]
+    row, column = (places.astype(int).clip(0, side - 1) for places, side in zip(line, hidden.shape, strict=True))
+    return bool(hidden[row, column].mean() > WRAPPED)
