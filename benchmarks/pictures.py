@@ -202,8 +202,8 @@ def street(args: argparse.Namespace) -> dict:
     mean = lambda key: mean_of([figures[key] for figures, _ in kept])
     long = [figures for figures, _ in kept if "bared" in figures]
     columns = [_column(pictures) for _, pictures in kept[:16]]
-    _sheet(columns[:8], args.sheets / "street-1.png")
-    _sheet(columns[8:], args.sheets / "street-2.png")
+    for at in range(0, len(columns), 8):
+        _sheet(columns[at : at + 8], args.sheets / f"street-{at // 8 + 1}.png")
     return {"photos": len(kept), "refused": len(cases) - len(kept),
             "garments_not_cut_out": round(sum(f["uncut"] for f, _ in kept) / sum(2 + f["uncut"] for f, _ in kept), 3),
             "given_nearer_than_swapped": mean("own"),

@@ -27,8 +27,8 @@ OUTSIDE = 0.02
 RISE, TIP = 0.15, 0.75
 """How far its shoulders lie above the joints, as the same share, and where, as a share of half its width: between
 parsed street photos and their joints (docs/log.md)."""
-DROP = (0.0, 0.3)
-"""How far shoulders may lie below the top of the trunk's strip, as a share of half its width there."""
+DROP = (0.0, 0.5)
+"""How far shoulders may lie below the top of the trunk's strip, as below a hood, as a share of half its width there."""
 WAIST = 0.26
 """How far the waist of what is worn below lies above the hip joints, as a share of the height of hips to shoulders."""
 TALL = 1.2
