@@ -105,27 +105,28 @@ def parsed_at(shares: Tensor, photo: Image.Image) -> Parsed:
     low = by_own_colours(F.interpolate(shares, size=coarse, mode="bilinear", align_corners=False), small)
     drawn, never = guided_upsample(low, guide)[0], [Part.HEAD, Part.SKIN, Part.SHOES]
     blunt = F.interpolate(low[:, never], size=fine, mode="bilinear", align_corners=False)[0]
-    might = (drawn[never] > DOUBT) | (blunt > DOUBT)
-    faint = (might | (blunt > FAINT)).any(0, keepdim=True)
-    found = torch.cat([part.to(torch.uint8) for part in (drawn.max(0).indices[None], might, faint)]).cpu().numpy()
-    possible = [_enlarged(plane, photo.size) >= 128 for plane in found[1:]]
-    return Parsed(_likeliest(found[0], photo.size), np.stack(possible[:3]), possible[3])
+    possible = torch.maximum(drawn[never], blunt)
+    cannot = torch.maximum(possible / DOUBT, blunt / FAINT).amax(0)
+    might = [_enlarged(plane.numpy(), photo.size) > DOUBT for plane in possible.cpu()]
+    return Parsed(
+        _likeliest(drawn.cpu().numpy(), photo.size), np.stack(might), _enlarged(cannot.cpu().numpy(), photo.size) > 1
+    )
 
 
-def _enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """How much of each pixel of a photo of `size` (width, height) a mask (h, w) covers, 0..255: without steps."""
-    plane = Image.fromarray(mask.astype(np.uint8) * 255)
+def _enlarged(share: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A plane of shares (h, w), float32, at a photo's size (width, height)."""
+    plane = Image.fromarray(share)
     return np.asarray(plane if plane.size == size else plane.resize(size, Image.Resampling.BILINEAR))
 
 
-def _likeliest(parts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Parts (h, w) at a photo's size (width, height), with smooth outlines: each pixel is what most covers it."""
+def _likeliest(shares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The likeliest part of each pixel of a photo of `size` (width, height), (H, W), by shares (parts, h, w)."""
+    parts = shares.argmax(0).astype(np.uint8)
     if parts.shape == size[::-1]:
         return parts
-    found = np.zeros(size[::-1], np.uint8)
-    most = np.zeros_like(found)
+    found, most = np.zeros(size[::-1], np.uint8), np.zeros(size[::-1], np.float32)
     for part in np.flatnonzero(np.bincount(parts.ravel())):
-        here = _enlarged(parts == part, size)
+        here = _enlarged(shares[part], size)
         found[here > most] = part
         np.maximum(most, here, out=most)
     return found

@@ -57,6 +57,15 @@ def test_a_bent_arm_takes_its_sleeve_along_and_size_does_not_matter():
     assert np.abs(small - alpha_of(bent)).mean() < 3
 
 
+def test_a_hood_rises_above_the_shoulders():
+    plain, hooded = garment(sleeve=95), garment(sleeve=95)
+    ImageDraw.Draw(hooded).ellipse([(200, 5), (260, 60)], fill=(220, 20, 20))
+    first = [alpha_of(lay(top, "sweater", joints_of_standing(), (256, 192))).any(1).argmax() for top in (plain, hooded)]
+    sides = [np.asarray(lay(top, "sweater", joints_of_standing(), (256, 192)))[..., 3] > 200 for top in (plain, hooded)]
+    assert first[1] < first[0] - 2
+    assert abs(int(sides[0][:, 40].argmax()) - int(sides[1][:, 40].argmax())) <= 1
+
+
 def test_trousers_go_down_the_legs_and_a_skirt_hangs_between():
     trousers, skirt = (Image.new("RGB", (260, 300), "white") for _ in range(2))
     for polygon in ([(80, 20), (130, 20), (120, 280), (70, 280)], [(130, 20), (180, 20), (190, 280), (140, 280)]):
@@ -115,3 +124,17 @@ def test_nothing_of_the_old_garment_is_left(region, part):
         assert (result[30:40, 60, 0] > 150).all()  # and an arm is bare
     if region == "lower":
         assert (result[80:100, 43, 0] > 120).all()  # so is a leg
+
+
+def test_an_arm_in_a_sleeve_does_not_show_beside_it():
+    parts, joints = standing(lower=108), joints_of_standing()
+    parts[26:58, 56:72] = Part.UPPER  # a wide sleeve
+    parts[14:20, 44:52] = Part.SKIN
+    parts, joints = np.kron(parts, np.ones((4, 4), np.uint8)), joints * [4, 4, 1]
+    hidden = np.zeros(parts.shape, bool)
+    for y in range(4 * 20, 4 * 60):
+        x = round(np.interp(y, *joints[[Joint.LEFT_SHOULDER, Joint.LEFT_ELBOW, Joint.LEFT_WRIST], 1::-1].T))
+        hidden[y, x - 3 : x + 4] = True  # a narrow one will lie over it
+    photo, beside = Image.fromarray(PAINT[parts]), (slice(185, 200), slice(252, 254))
+    arm = lambda **more: np.asarray(uncover(photo, parts, parts == Part.UPPER, joints, region="upper", **more))[beside]
+    assert (arm()[..., 0] > 170).all() and np.abs(arm(hidden=hidden).astype(int) - PAINT[0]).max() < 20

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from personagen.masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
-from personagen.parser import EMBEDDED, Parsed, ParserMasker, load_parser, parse, parsed_at, save_parser
+from personagen.parser import EMBEDDED, Parsed, ParserMasker, _likeliest, load_parser, parse, parsed_at, save_parser
 from personagen.parser_network import ParserSizes, PersonParser, levels_of, load_backbone
 from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
 from personagen.pretrain.parser import dice_loss
@@ -172,6 +172,17 @@ def test_parts_end_at_the_edges_of_the_photo_and_a_lost_hand_is_still_possible()
     found = parsed_at(shares, Image.fromarray(photo))
     assert ((found.parts == Part.UPPER) != true).mean() < 0.005
     assert found.might[1, 124, 84] and not found.might[1, 200].any()
+
+
+def test_outlines_are_smooth_on_photos_that_are_larger_than_they_are_parsed():
+    inside = lambda scale: 12.5 * scale - np.hypot(*(np.mgrid[: 40 * scale, : 30 * scale] + 0.5 - 15 * scale))
+    shares = np.full((len(Part), 400, 300), 0.01, np.float32)
+    shares[Part.UPPER] = 0.5 + (inside(10) / 20).clip(-0.4, 0.4)
+    shares[Part.LOWER] = 1 - shares[Part.UPPER]
+    large, small = (_likeliest(shares, size) for size in ((1200, 1600), (300, 400)))
+    assert set(np.unique(large)) == {Part.UPPER, Part.LOWER} and np.array_equal(small == Part.UPPER, inside(10) > 0)
+    steps = np.kron(small == Part.UPPER, np.ones((4, 4), bool)) ^ (inside(40) > 0)
+    assert ((large == Part.UPPER) ^ (inside(40) > 0)).sum() < 0.1 * steps.sum()
 
 
 def test_saved_it_is_small_and_damage_is_named(tmp_path):

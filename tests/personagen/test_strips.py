@@ -39,3 +39,9 @@ def test_a_strip_is_cut_or_goes_on(length, end, half):
     assert part.length == pytest.approx(length, abs=1e-2) and part.half[-1] == pytest.approx(half, abs=1e-2)
     if end is not None:
         assert part.points[-1] == pytest.approx(end, abs=1e-2)
+
+
+def test_a_strip_is_round_at_its_start_and_ends_at_its_end():
+    strip = Strip(np.array([[20.0, 10.0], [20.0, 40.0]]), np.array([8.0, 4.0]))
+    x, y = np.array([20.0, 26.0, 20.0, 26.0, 20.0]), np.array([10.0, 25.0, 3.0, 4.0, 45.0])
+    assert strip.off_middle(x, y) == pytest.approx([0, 1, 7 / 8, np.hypot(6, 6) / 8, np.inf], abs=1e-6)
