@@ -107,28 +107,26 @@ def parsed_at(shares: Tensor, photo: Image.Image) -> Parsed:
     blunt = F.interpolate(low[:, never], size=fine, mode="bilinear", align_corners=False)[0]
     possible = torch.maximum(drawn[never], blunt)
     cannot = torch.maximum(possible / DOUBT, blunt / FAINT).amax(0)
-    might = [_enlarged(plane.numpy(), photo.size) > DOUBT for plane in possible.cpu()]
-    return Parsed(
-        _likeliest(drawn.cpu().numpy(), photo.size), np.stack(might), _enlarged(cannot.cpu().numpy(), photo.size) > 1
-    )
+    size = (height, width)
+    might = torch.stack([_enlarged(plane, size) > DOUBT for plane in possible])
+    planes = (_likeliest(drawn, size), might, _enlarged(cannot, size) > 1)
+    return Parsed(*(plane.cpu().numpy() for plane in planes))
 
 
-def _enlarged(share: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A plane of shares (h, w), float32, at a photo's size (width, height)."""
-    plane = Image.fromarray(share)
-    return np.asarray(plane if plane.size == size else plane.resize(size, Image.Resampling.BILINEAR))
+def _enlarged(share: Tensor, size: tuple[int, int]) -> Tensor:
+    """A plane of shares (h, w) at a photo's size (H, W)."""
+    return F.interpolate(share[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
 
 
-def _likeliest(shares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The likeliest part of each pixel of a photo of `size` (width, height), (H, W), by shares (parts, h, w)."""
-    parts = shares.argmax(0).astype(np.uint8)
-    if parts.shape == size[::-1]:
-        return parts
-    found, most = np.zeros(size[::-1], np.uint8), np.zeros(size[::-1], np.float32)
-    for part in np.flatnonzero(np.bincount(parts.ravel())):
+def _likeliest(shares: Tensor, size: tuple[int, int]) -> Tensor:
+    """The likeliest part of each pixel of a photo of `size` (H, W), uint8, by shares (parts, h, w); plane by plane,
+    for photos are large."""
+    found = torch.zeros(size, dtype=torch.uint8, device=shares.device)
+    most = torch.zeros(size, device=shares.device)
+    for part in shares.max(0).indices.flatten().bincount().nonzero().flatten().tolist():
         here = _enlarged(shares[part], size)
         found[here > most] = part
-        np.maximum(most, here, out=most)
+        most = torch.maximum(most, here)
     return found
 
 

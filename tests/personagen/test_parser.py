@@ -179,7 +179,7 @@ def test_outlines_are_smooth_on_photos_that_are_larger_than_they_are_parsed():
     shares = np.full((len(Part), 400, 300), 0.01, np.float32)
     shares[Part.UPPER] = 0.5 + (inside(10) / 20).clip(-0.4, 0.4)
     shares[Part.LOWER] = 1 - shares[Part.UPPER]
-    large, small = (_likeliest(shares, size) for size in ((1200, 1600), (300, 400)))
+    large, small = (_likeliest(torch.from_numpy(shares), size).numpy() for size in ((1600, 1200), (400, 300)))
     assert set(np.unique(large)) == {Part.UPPER, Part.LOWER} and np.array_equal(small == Part.UPPER, inside(10) > 0)
     steps = np.kron(small == Part.UPPER, np.ones((4, 4), bool)) ^ (inside(40) > 0)
     assert ((large == Part.UPPER) ^ (inside(40) > 0)).sum() < 0.1 * steps.sum()
