@@ -83,7 +83,7 @@ GROUPS = {
     "tryon": "virtual try-on",
     "subject": "teach the image model a subject, and paint it (DreamBooth, LoRA)",
 }
-REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EACCES)
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 TAKES_CONFIG = {
     ("pretrain",),
     ("recommend", "train"),
@@ -124,7 +124,7 @@ def exit_code(error: BaseException) -> int | None:
         return 5
     if isinstance(error, OSError) and error.errno in REFUSED:
         return 5
-    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+    if isinstance(error, FileNotFoundError | FileExistsError | IsADirectoryError | NotADirectoryError):
         return 3
     return None
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from personagen.files import check_place, write_whole
 from personagen.images import load_image
 from personagen.masks import region_of
 from personagen.parser import ParserMasker, load_parser
@@ -15,27 +16,21 @@ from .config import MaskConfig
 def run(settings: MaskConfig) -> int:
     """Write the mask to `settings.out`, whole or not at all. Returns 0.
 
-    Raises: ConfigError, DataError for the photo, ModelError for the parser.
+    Raises: ConfigError, DataError for the photo, ModelError for the parser, ResourceError.
     """
     check_range(mask_expand=(settings.mask_expand, 0, 4))
     region_of(settings.kind)
     out = png_path(settings.out)
     person = load_image(settings.person)
     mask = ParserMasker(load_parser(settings.parser), settings.mask_expand)(person, settings.kind)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
-    try:
-        Image.fromarray(mask).convert("L").save(part, format="PNG")
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(out, lambda part: Image.fromarray(mask).convert("L").save(part, format="PNG"))
     print(f"wrote {out}: {mask.mean():.0%} of the photo may be repainted")
     return 0
 
 
 def png_path(name: str) -> Path:
-    """Check where a PNG is to be written. Raises: ConfigError."""
-    out = Path(name)
+    """Check where a PNG is to be written. Raises: ConfigError, ResourceError."""
+    out = check_place(Path(name))
     if out.suffix.lower() != ".png" or out.is_dir():
         raise ConfigError(f"out is {out}; name a file that ends in .png")
     return out

@@ -1,11 +1,13 @@
 """`personagen tryon train` and `personagen tryon evaluate`."""
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 from personagen.features import load_features
+from personagen.files import check_place, write_text, write_whole
 from personagen.lpips import load_lpips
 from personagen.models import load_tryon
 from personagen.pairs import read_pairs
@@ -13,7 +15,7 @@ from personagen.provenance import versions
 from personagen.tryon_config import TryOnEvaluateConfig, TryOnTrainConfig
 from personagen.tryon_evaluate import Case, contact_sheet, evaluate_tryon, set_distances, summarise
 from personagen.tryon_train import train_tryon_pairs
-from recsys.errors import check_range
+from recsys.errors import ConfigError, check_range
 
 from .pretrain import follow
 from .progress import bar, first_process
@@ -35,10 +37,13 @@ def train(settings: TryOnTrainConfig) -> int:
 def evaluate(settings: TryOnEvaluateConfig) -> int:
     """Write figures.json, cases.csv and sheet.png to `settings.out`. Returns 0.
 
-    Raises: ConfigError, DataError for the pairs, ModelError; Stopped after a signal, with nothing written.
+    Raises: ConfigError, DataError for the pairs, ModelError, ResourceError; Stopped after a signal, nothing written.
     """
     check_range(steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**31))
     check_range(limit=(1 if settings.limit is None else settings.limit, 1, 10**9))
+    out = check_place(Path(settings.out))
+    if out.is_file():
+        raise ConfigError(f"out is {out}, which is a file; name a folder")
     pairs = read_pairs(
         settings.root, settings.layout, split="test", paired=settings.paired, ids=settings.ids
     )[: settings.limit]  # fmt: skip
@@ -72,21 +77,21 @@ def _pipeline(settings: TryOnEvaluateConfig) -> Any:
 
 def _write(settings: TryOnEvaluateConfig, cases: list[Case], distances: dict[str, float]) -> None:
     out, summary = Path(settings.out), summarise(cases)
-    out.mkdir(parents=True, exist_ok=True)
+    for name in ("figures.json", "cases.csv", "sheet.png"):
+        (out / name).unlink(missing_ok=True)  # figures come last: with them the others are of the same run
     by = "ssim" if settings.paired else "swap_margin"
     if by in summary:
-        contact_sheet(cases, by=by).save(out / "sheet.png")
-    names = sorted(summary)
-    with (out / "cases.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["pair", *names])
-        table.writerows([case.key, *(case.figures.get(name, "") for name in names)] for case in cases)
+        write_whole(out / "sheet.png", lambda part: contact_sheet(cases, by=by).save(part, format="PNG"))
+    names, rows = sorted(summary), io.StringIO()
+    table = csv.writer(rows)
+    table.writerow(["pair", *names])
+    table.writerows([case.key, *(case.figures.get(name, "") for name in names)] for case in cases)
+    write_text(out / "cases.csv", rows.getvalue())
     told = {"layout": settings.layout, "paired": settings.paired, "steps": settings.steps, "seed": settings.seed,
             "guidance": settings.guidance, "repaint": settings.repaint, "model": Path(settings.model).name,
             "lpips_weights": None if settings.lpips is None else Path(settings.lpips).name}  # fmt: skip
-    (out / "figures.json").write_text(
-        json.dumps({**told, "figures": summary, **distances, "versions": versions()}, indent=1) + "\n"
-    )
+    written = json.dumps({**told, "figures": summary, **distances, "versions": versions()}, indent=1)
+    write_text(out / "figures.json", written + "\n")
     for name, value in summary.items():
         low, high = value["interval"]
         print(f"{name:14} {value['mean']:8.4f}  ({low:.4f} to {high:.4f}, {value['n']} pairs)")

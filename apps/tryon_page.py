@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from personagen.images import fit, load_image, place, unfit
+from personagen.images import PALEST, fit, load_image, place, unfit
 from personagen.masks import AutoMasker, KnownMasks, check_mask
 from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from personagen.parser import ParserMasker, load_parser
@@ -223,7 +223,7 @@ def read_pieces(garments: Sequence[Any]) -> list[Piece]:
     if garments[0] is None:
         raise DataError("there is no photo of a garment; give one")
     pairs = zip(garments[::2], garments[1::2], strict=True)
-    pieces = [Piece(load_image(path), kind) for path, kind in pairs if path is not None]
+    pieces = [Piece(load_image(path, palest=PALEST), kind) for path, kind in pairs if path is not None]
     in_order(pieces)
     return pieces
 

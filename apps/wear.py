@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from personagen.images import load_image
+from personagen.images import PALEST, load_image
 from personagen.masks import AutoMasker, KnownMasks, mask_from_file, region_of
 from personagen.models import load_tryon
 from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
@@ -25,7 +25,7 @@ from .mask import png_path
 def run(settings: WearConfig) -> int:
     """Write the person's photo with the garments on to `settings.out`, with its settings in the PNG. Returns 0.
 
-    Raises: ConfigError, DataError for pictures and masks, ModelError.
+    Raises: ConfigError, DataError for pictures and masks, ModelError, ResourceError.
     """
     check_range(
         steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**63 - 1),
@@ -33,7 +33,7 @@ def run(settings: WearConfig) -> int:
     )  # fmt: skip
     out, files = png_path(settings.out), _garments(settings)
     person = load_image(settings.person)
-    pieces = in_order([Piece(load_image(file), kind) for kind, file in files.items()])
+    pieces = in_order([Piece(load_image(file, palest=PALEST), kind) for kind, file in files.items()])
     parser = cache(partial(load_parser, settings.parser))
     masker: AutoMasker = ParserMasker(parser(), settings.mask_expand)
     if settings.mask is not None:
@@ -92,7 +92,6 @@ def _write(settings: WearConfig, image: Image.Image, out: Path, garments: list[s
     model = str(settings.base.get("base", settings.model))
     told = {"Steps": str(settings.steps), "CFG scale": f"{settings.guidance:g}", "Seed": str(settings.seed),
             "Size": f"{image.width}x{image.height}", "Model": Path(model).name}  # fmt: skip
-    out.parent.mkdir(parents=True, exist_ok=True)
     worn = {"garment": garments[0]} if len(garments) == 1 else {"outfit": garments}
     record = {"kind": "tryon", **worn, "seed": settings.seed, "versions": versions()}
     write_png(image, out, parameters=Parameters("a person wearing a garment", settings=told), record=record)

@@ -22,7 +22,7 @@ from recsys.errors import DataError
 from .atelier.garment import GarmentSpec
 from .atelier.vocabulary import noun_phrase
 from .colours import measure_colour
-from .images import load_image
+from .images import PALEST, load_image
 
 SLOTS = ("kind", "colour", "pattern", "scene")
 _LABELS = {
@@ -184,7 +184,7 @@ class FolderCatalog:
     def __getitem__(self, item: int, /) -> Garment:
         words, row = self.words(item), self._rows[item - 1]
         caption = row.title or f"a product photo of {garment_phrase(words)}"
-        return Garment(load_image(row.path), words.pop("kind"), words, caption)
+        return Garment(load_image(row.path, palest=PALEST), words.pop("kind"), words, caption)
 
 
 def _find_table(folder: Path, table: str | os.PathLike[str] | None) -> Path:

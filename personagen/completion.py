@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from .images import dilate, erode
+from .images import dilate, erode, to_pil, to_tensor
 
 RADIUS = 3
 """Patches have 2 * RADIUS + 1 pixels a side."""
+INNER = (slice(RADIUS, -RADIUS), slice(RADIUS, -RADIUS))
+"""A picture without a border of that width."""
 COARSEST, FINEST, FACTOR = 40, 240, 1.6
 """Longest side in pixels of the first and the last level, about, and how much larger each next one is."""
 ROUNDS = (12, 8, 5, 3)
@@ -30,8 +32,8 @@ INWARD = 1.2
 def complete(photo: Image.Image, known: np.ndarray, hole: np.ndarray, *, seed: int = 0) -> Image.Image | None:
     """Fill the hole, bool (H, W), of a photo from its known places, bool (H, W), at its own sharpness.
 
-    Other places are neither filled nor looked at. None where nothing is known, not even a patch; the photo where there
-    is nothing to fill.
+    Other places are neither filled nor looked at. Where no whole patch is known, averages are taken instead. None where
+    nothing is known; a copy where there is nothing to fill.
     """
     if not hole.any():
         return photo.copy()
@@ -50,7 +52,19 @@ def complete(photo: Image.Image, known: np.ndarray, hole: np.ndarray, *, seed: i
                 finer.search(rng)
                 finer.blend()
             level = finer
-    return None if level is None else _sharp(photo, hole, level)
+    if level is not None:
+        return _sharp(photo, hole, level)
+    average = smooth(photo, known)
+    return None if average is None else Image.composite(average, photo, Image.fromarray(hole))
+
+
+def smooth(photo: Image.Image, known: np.ndarray) -> Image.Image | None:
+    """Let the colours of the known places, bool (H, W), run over a whole photo; None where there are none."""
+    shrink = min(1.0, 2 * FINEST / max(photo.size))
+    size = (max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink)))
+    small = to_tensor(photo.resize(size, Image.Resampling.BOX))[0]
+    found = spread(small, np.array(Image.fromarray(known).resize(size, Image.Resampling.NEAREST)))
+    return None if found is None else to_pil(found[None])[0].resize(photo.size, Image.Resampling.BICUBIC)
 
 
 def spread(picture: Tensor, known: np.ndarray) -> Tensor | None:
@@ -81,7 +95,7 @@ def _shrunk(share: np.ndarray, size: np.ndarray) -> np.ndarray:
 
 def _sharp(photo: Image.Image, hole: np.ndarray, level: "_Level") -> Image.Image:
     """Enlarge what a level found, and add what its sources have in the photo that is finer."""
-    inner = level.inner()
+    inner = level.filled()
     enlarge = lambda small: np.asarray(small.resize(photo.size, Image.Resampling.BICUBIC)).astype(np.int16)
     filled = enlarge(Image.fromarray((inner * 255 + 0.5).clip(0, 255).astype(np.uint8)))
     picture = np.array(photo)
@@ -128,7 +142,13 @@ class _Level:
 
     def inner(self) -> np.ndarray:
         """The picture without its border."""
-        return self.picture[RADIUS:-RADIUS, RADIUS:-RADIUS]
+        return self.picture[INNER]
+
+    def filled(self) -> np.ndarray:
+        """The picture without its border, and what is neither known nor filled made like what is beside it."""
+        average = spread(torch.from_numpy(self.inner()).permute(2, 0, 1), (self.known | self.hole)[INNER])
+        assert average is not None
+        return np.where((self.known | self.hole)[INNER][..., None], self.inner(), average.permute(1, 2, 0).numpy())
 
     def offsets(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How far down and right of places (n,), without the border, their sources lie."""
@@ -139,10 +159,9 @@ class _Level:
     def start(self, coarser: "_Level | None", rng: np.random.Generator) -> None:
         """Begin with what a coarser level found, or with averages and random sources."""
         self.sources[self.targets] = rng.choice(self.choices, self.targets.size)
-        inner, hole = self.inner(), self.hole[RADIUS:-RADIUS, RADIUS:-RADIUS]
+        inner, hole = self.inner(), self.hole[INNER]
         if coarser is None:
-            known = self.known[RADIUS:-RADIUS, RADIUS:-RADIUS]
-            average = spread(torch.from_numpy(inner).permute(2, 0, 1), known)
+            average = spread(torch.from_numpy(inner).permute(2, 0, 1), self.known[INNER])
             assert average is not None
             inner[hole] = average.permute(1, 2, 0).numpy()[hole]
             return

@@ -11,7 +11,8 @@ from PIL import Image
 
 from .colours import to_lab
 from .cut import cut_of
-from .images import blur, components, fit
+from .drape import cloth_of
+from .images import blur, components, fit, to_tensor
 from .masks import Part
 from .parser import Parser
 from .photos import cut_out
@@ -26,6 +27,8 @@ SHAPED = 0.78
 """Least overlap with the template of a garment of its kind, where one is known."""
 BORDER = 0.3
 """Largest share of the picture's border that a garment may touch."""
+BARE = 0.02
+"""Share of it below which a picture that is otherwise white there is of a garment on white."""
 
 
 def garment_mask(photo: Image.Image) -> np.ndarray | None:
@@ -53,7 +56,8 @@ def garment_on_white(
     if parser is not None and kind is not None:
         mask = shaped_mask(photo, parser, kind)
     else:
-        mask = garment_mask(photo)
+        mask = on_white_mask(photo)
+        mask = garment_mask(photo) if mask is None else mask
         if mask is None and parser is not None:
             mask = parsed_mask(photo, parser)
     if mask is None:
@@ -62,10 +66,21 @@ def garment_on_white(
 
 
 def shaped_mask(photo: Image.Image, parser: Parser, kind: str) -> np.ndarray | None:
-    """Find the garment by parser or colours, whichever is shaped more like one; None where neither is."""
-    found = [mask for mask in (parsed_mask(photo, parser), garment_mask(photo)) if mask is not None]
+    """Find the garment by a white ground, else by parser or colours, whichever is shaped more like one; None where
+    neither is."""
+    white = on_white_mask(photo)
+    masks = (parsed_mask(photo, parser), garment_mask(photo)) if white is None else (white,)
+    found = [mask for mask in masks if mask is not None]
     best = max(((cut_of(mask, kind).overlap, i) for i, mask in enumerate(found)), default=(0.0, 0))
     return found[best[1]] if best[0] >= SHAPED else None
+
+
+def on_white_mask(photo: Image.Image) -> np.ndarray | None:
+    """Find a garment that lies on white, or lay on nothing (`images.PALEST`), bool (H, W); None where it does not."""
+    cloth = cloth_of(to_tensor(photo)[0] * 2 - 1)[0].numpy()
+    rim = np.concatenate([cloth[0], cloth[-1], cloth[:, 0], cloth[:, -1]])
+    small = np.asarray(fit(Image.fromarray(cloth).convert("L"), size=(SIDE, SIDE), fill=0)[0]) >= 128
+    return cloth if rim.mean() < BARE and small.any() and _trusted(small) else None
 
 
 def parsed_mask(photo: Image.Image, parser: Parser) -> np.ndarray | None:

@@ -10,6 +10,24 @@ from torch import Tensor
 
 from recsys.errors import ResourceError
 
+LONGEST_NAME = 200
+"""Bytes of a file's name; with what its temporary name adds, file systems take 255."""
+
+
+def check_place(path: Path) -> Path:
+    """Refuse a place where a file, or a folder, surely cannot be written, before any work is done. ResourceError."""
+    known = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
+    reason = None
+    if any(len(part.encode()) > LONGEST_NAME for part in path.parts):
+        reason = f"a name has more than {LONGEST_NAME} bytes; choose a shorter one"
+    elif known != path.absolute() and not known.is_dir():
+        reason = f"{known} is not a folder; choose another place"
+    elif not os.access(known, os.W_OK):
+        reason = f"{known} cannot be written to; choose another place"
+    if reason is not None:
+        raise ResourceError(f"cannot write {path}: {reason}.")
+    return path
+
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Call `write` with a temporary path, then move the result to `path`; an older file stays until that moment.
@@ -30,7 +48,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except Exception as error:
-        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
+        if getattr(error, "errno", None) is not None or type(error).__name__ == "SafetensorError":
             raise ResourceError(f"cannot write {path}: {error}; free disk space or choose another folder.") from error
         raise
     finally:

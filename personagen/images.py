@@ -23,19 +23,24 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 50_000_000
 WHITE = (255, 255, 255)
+PALEST = 244
+"""Lightest that a garment on white may be: what is paler is its ground."""
 Resample = Image.Resampling
 Fill = tuple[int, int, int] | int | Literal["edge"]
 
 
-def load_image(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
+def load_image(
+    source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, palest: int = 255
+) -> Image.Image:
     """Read a JPEG, PNG or WebP as RGB, upright, with every tag (EXIF, position, profile) left behind.
 
     source: a path or the bytes of a file. The size is checked before a pixel is decoded, the whole picture is decoded
     (a truncated file is found here, not later), EXIF rotation is applied, transparency is laid on white.
+    palest: of what a picture with transparency shows, so that a white garment can be told from the white (`PALEST`).
     Raises DataError that names the file when it is missing, too large, damaged, animated or of another format.
     """
     name, data = _read(source, max_bytes=max_bytes)
-    return _decode(name, data, max_pixels=max_pixels)
+    return as_rgb(_open(name, data, max_pixels=max_pixels), palest=palest)
 
 
 def load_gray(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
@@ -87,12 +92,9 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
         raise DataError(f"{name} is damaged ({error}); open it in an editor and save it again.") from error
 
 
-def _decode(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
-    return as_rgb(_open(name, data, max_pixels=max_pixels))
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Return a fresh RGB copy without metadata; 16-bit grey is scaled, transparency is laid on white."""
+def as_rgb(image: Image.Image, *, palest: int = 255) -> Image.Image:
+    """Return a fresh RGB copy without metadata; 16-bit grey is scaled, transparency is laid on white, `palest` colours
+    at most."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float32)
         top = 255.0 if values.max(initial=0) <= 255 else 65535.0
@@ -100,12 +102,17 @@ def as_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         canvas = Image.new("RGB", rgba.size, WHITE)
-        canvas.paste(rgba, mask=rgba.getchannel("A"))
+        canvas.paste(no_paler_than(rgba.convert("RGB"), palest), mask=rgba.getchannel("A"))
         return canvas
     rgb = image.convert("RGB")
     clean = Image.new("RGB", rgb.size)
     clean.paste(rgb)
     return clean
+
+
+def no_paler_than(image: Image.Image, palest: int) -> Image.Image:
+    """Return a picture whose channels are `palest` at most."""
+    return image.point([min(value, palest) for value in range(256)] * len(image.getbands()))
 
 
 def to_tensor(images: Image.Image | np.ndarray | Tensor | Sequence[Image.Image | np.ndarray]) -> Tensor:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from recsys.errors import ConfigError, DataError
 
-from .images import fit, load_image
+from .images import PALEST, fit, load_image
 from .masks import Part, agnostic_mask, layers_from_parts, mask_from_file
 from .photos import is_heldout
 
@@ -86,7 +86,13 @@ def read_pairs(
 def _lines(file: Path) -> Iterator[list[str]]:
     if not file.is_file():
         raise DataError(f"There is no list of pairs at {file}; give the folder that holds it.")
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 text ({error.reason}); save it as such.") from error
+    if not any(line.strip() for line in lines):
+        raise DataError(f"{file} names no pair; expected lines such as `person.jpg garment.jpg`.")
+    for number, line in enumerate(lines, 1):
         words = line.split()
         if not words:
             continue
@@ -133,7 +139,7 @@ def load_pair(pair: WornPair) -> tuple[Image.Image, Image.Image, np.ndarray]:
 
     Raises DataError when a picture is damaged or nothing is to be repainted.
     """
-    person, garment = load_image(pair.person), load_image(pair.garment)
+    person, garment = load_image(pair.person), load_image(pair.garment, palest=PALEST)
     if pair.mask is not None:
         return person, garment, mask_from_file(pair.mask, size=(person.height, person.width))
     values = _labels(pair.parsing, (person.width, person.height))

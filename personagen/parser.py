@@ -153,7 +153,7 @@ class ParserMasker:
         layers = layers_from_parts(found.parts, kind=kind, skin=skin)
         layers = guarded(layers, found.parts, found.might, found.faint, skin=skin)
         mask = agnostic_mask(layers, mask_expand=self.mask_expand)
-        if not mask.any():
+        if not mask.any() or mask.all():
             raise DataError(
                 f"No garment or limb for kind {kind!r} was found in {person.width}x{person.height} pixels; give a "
                 "photo of one standing person, or a mask of your own."

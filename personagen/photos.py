@@ -21,7 +21,7 @@ from recsys.errors import DataError
 from .atelier.vocabulary import COLOURS, REGION, noun_phrase
 from .catalog import KIND_OF_LABEL
 from .colours import measure_colour, to_lab
-from .images import WHITE, components, dilate, fit, load_image
+from .images import PALEST, WHITE, components, dilate, fit, load_image, no_paler_than
 from .masks import Part, agnostic_mask, layers_from_parts, parts_from_parsing, split_skin
 from .tryon_pictures import frame
 
@@ -183,7 +183,7 @@ def cut_out(image: Image.Image, mask: np.ndarray, *, size: tuple[int, int]) -> I
         .filter(ImageFilter.GaussianBlur(1.0))
         .point([max(0, 2 * v - 255) for v in range(256)])
     )
-    on_white = Image.composite(image, Image.new("RGB", image.size, WHITE), alpha)
+    on_white = Image.composite(no_paler_than(image, PALEST), Image.new("RGB", image.size, WHITE), alpha)
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     inner = (round(size[0] * 0.9), round(size[1] * 0.9))
     garment, _ = fit(on_white.crop(box), size=inner)

@@ -9,7 +9,6 @@ first chunk (a limit of that format); the JSON chunk then still holds it exactly
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -20,6 +19,8 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from recsys.errors import DataError
+
+from .files import write_whole
 
 SCHEMA = "personagen/1"
 PARAMETERS, RECORD = "parameters", "personagen"
@@ -119,16 +120,7 @@ def write_png(
         chunks.add_text(PARAMETERS, format_parameters(parameters))
     if record is not None:
         chunks.add_text(RECORD, json.dumps({"schema": SCHEMA, **record}, ensure_ascii=False, sort_keys=True))
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            image.save(stream, format="PNG", pnginfo=chunks)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return path
+    return write_whole(Path(path), lambda part: image.save(part, format="PNG", pnginfo=chunks))
 
 
 def read_png(path: str | os.PathLike[str]) -> Provenance:

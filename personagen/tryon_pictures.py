@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 from torch import Tensor
 
 from recsys.errors import DataError
@@ -97,7 +97,8 @@ def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image
     """Bring one decoded picture (3, H, W) back to its photo's size and aspect, and repaint there, at full resolution.
 
     Where there is a guess, its pixels are taken, in the picture's light and shade (`compose`).
-    Only the mask's box is worked on, in strips: a photo of 12 megapixels takes some 200 MB.
+    Only the mask's box is worked on, in strips: a photo of 12 megapixels takes some 200 MB. Raises DataError where all
+    of the mask is thinner than its soft edge.
     """
     canvas, (left, top, _, bottom) = inputs.photos[i].copy(), inputs.frames[i]
     result = unfit(to_pil(picture[None])[0], inputs.places[i])
@@ -118,6 +119,8 @@ def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image
         part = result.crop((here - left, start - top, there - left, stop - top))
         new = to_tensor(part) if guess is None else shaded(guess.crop(box), part)
         canvas.paste(to_pil(repaint_pictures(old, new, marked, kernel=kernel))[0], box[:2])
+    if ImageChops.difference(canvas, inputs.photos[i]).getbbox() is None:
+        raise DataError(f"The mask changes nothing: its edge is soft over {kernel} pixels; paint wider strokes.")
     return canvas
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from PIL import Image, ImageChops, ImageFilter
 
-from .completion import complete, spread
-from .images import blur, dilate, erode, to_pil, to_tensor
+from .completion import complete, smooth
+from .images import blur, dilate, erode
 from .joints import Joint, trunk_of
 from .masks import Part, split_skin
 from .strips import Strip
 
 LONGEST = 480
-"""Longest side in pixels at which colours are spread."""
+"""Longest side in pixels at which limbs are drawn."""
 ARM, TRUNK, LEG = (0.14, 0.12, 0.085), (0.5, 0.48), (0.24, 0.16, 0.11)
 """Half the width of limbs at their joints and of the trunk, as shares of the distance between the shoulder joints."""
 NEAR, FRINGE = 0.006, 0.012
@@ -57,7 +57,7 @@ def uncover(
         return erode(here & ~garment, up=far * near, down=far * near, side=far * near)
 
     bare, clad = _limbs(joints, photo.size, region=region, hidden=hidden)
-    skin = _averages(photo, seen(parts == Part.SKIN))
+    skin = smooth(photo, seen(parts == Part.SKIN))
     worn_below = (Part.LEGWEAR, Part.LOWER, Part.DRESS) if region in ("upper", "outer") else (Part.LEGWEAR,)
     known = seen(np.isin(parts, worn_below) | split_skin(parts)[2])
     below = complete(photo, known & ~over, open_to_view & clad.mask) or skin
@@ -67,15 +67,6 @@ def uncover(
     for limb, colours in drawn:
         filled.paste(ImageChops.multiply(colours, limb.shade), (0, 0), limb.alpha)
     return Image.composite(filled, photo, soft)
-
-
-def _averages(photo: Image.Image, known: np.ndarray) -> Image.Image | None:
-    """Spread the colours of the known places, bool (H, W), smoothly over a photo; None where there are none."""
-    shrink = min(1.0, LONGEST / max(photo.size))
-    size = (max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink)))
-    small = to_tensor(photo.resize(size, Image.Resampling.BOX))[0]
-    found = spread(small, np.array(Image.fromarray(known).resize(size, Image.Resampling.NEAREST)))
-    return None if found is None else to_pil(found[None])[0].resize(photo.size, Image.Resampling.BICUBIC)
 
 
 @dataclass(frozen=True)

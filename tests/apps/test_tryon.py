@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,9 +151,29 @@ def test_the_tiniest_pictures_are_worn(models, shop, tmp_path):
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
     assert wear(models, shop, "--garment", str(tmp_path / "dot.png"), "--mask", shop["mask"]) == 0
     Image.new("RGB", (3, 2)).save(tmp_path / "me.jpg")
-    Image.fromarray(np.array([[0, 255, 0], [0, 0, 0]], np.uint8)).save(tmp_path / "mask.png")
+    Image.fromarray(np.array([[255, 255, 0], [255, 255, 0]], np.uint8)).save(tmp_path / "mask.png")
     assert wear(models, shop, "--garment", str(tmp_path / "dot.png"), "--mask", shop["mask"]) == 0
     assert Image.open(tmp_path / "worn.png").size == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "place, words", [("me.jpg/worn.png", "not a folder"), ("x" * 240 + ".png", "bytes"), ("me.jpg", "ends in .png")]
+)
+@pytest.mark.parametrize("command", ["wear", "mask"])
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(command, place, words, shop, capsys):
+    flags = ["--person", shop["me"], "--out", f"{shop['folder']}/{place}", "--parser", "nowhere"]
+    garment = ["--garment", shop["top"]] if command == "wear" else []
+    assert cli.main(["tryon", command, *flags, *garment]) in (2, 5)
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1 and len(list(Path(shop["folder"]).iterdir())) == 4
+
+
+def test_a_mask_too_thin_to_change_anything_is_refused(models, shop, capsys):
+    mask = np.zeros((160, 120), np.uint8)
+    mask[80, 60] = 255
+    Image.fromarray(mask).save(shop["mask"])
+    assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"], "--cut_out", "false") == 3
+    assert "paint wider" in capsys.readouterr().err
 
 
 def test_garment_and_outfit_exclude_each_other(models, shop):
@@ -217,6 +238,11 @@ def test_training_and_measuring_from_the_command_line(models, tmp_path, capsys):
     assert told["fid"] > 0 and "kid" in told and told["figures"]["lpips"]["n"] == 3
     assert (figures / "sheet.png").is_file() and len((figures / "cases.csv").read_text().splitlines()) == 4
     assert cli.main(["tryon", "evaluate", *measured, "--paired", "false", "--limit", "1"]) == 0
+    assert not (figures / "sheet.png").exists()  # that of the other run is not left beside these figures
     assert cli.main(["tryon", "evaluate", *measured, "--ids", str(tmp_path / "none.txt")]) == 3
+    for text in (b"", b"caf\xe9.jpg caf\xe9.jpg\n"):
+        (tmp_path / "ids.txt").write_bytes(text)
+        assert cli.main(["tryon", "evaluate", *measured, "--ids", str(tmp_path / "ids.txt")]) == 3
+    assert cli.main(["tryon", "evaluate", *measured, "--out", str(tmp_path / "alex.safetensors")]) == 2
     assert cli.main(["tryon", "evaluate", *measured, "--limit", "0"]) == 2
     assert cli.main(["tryon", "evaluate", *measured, "--lpips", str(tmp_path / "none.safetensors")]) == 4

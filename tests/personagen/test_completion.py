@@ -67,7 +67,27 @@ def test_what_cannot_be_filled():
     assert complete(photo, everything, nothing) == photo
     once, again = (complete(photo, ~hole_in((40, 40)), hole_in((40, 40))) for _ in range(2))
     assert once is not None and once == again
-    assert complete(Image.fromarray(tiles((5, 5))), ~hole_in((5, 5)), hole_in((5, 5))) is None  # smaller than a patch
+
+
+def test_averages_stand_in_where_no_patch_fits():
+    picture = np.full((5, 5, 3), (200, 30, 30), np.uint8)
+    hole = hole_in((5, 5))
+    picture[hole] = (0, 0, 255)
+    found = complete(Image.fromarray(picture), ~hole, hole)
+    assert found is not None and (np.abs(np.asarray(found).astype(int) - (200, 30, 30)) <= 1).all()
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+def test_nothing_leaks_into_the_hole_from_what_is_neither_known_nor_filled(scale):
+    size = (160 * scale, 120 * scale)
+    picture = np.full((*size, 3), 128, np.uint8)
+    block, ring = np.zeros(size, bool), np.zeros(size, bool)
+    block[50 * scale : 110 * scale, 40 * scale : 80 * scale] = True
+    ring[40 * scale : 120 * scale, 30 * scale : 90 * scale] = True
+    picture[block] = (250, 0, 0)
+    ring &= ~block
+    found = complete(Image.fromarray(picture), ~ring & ~block, ring)
+    assert found is not None and (np.abs(np.asarray(found)[ring].astype(int) - 128) <= 1).all()
 
 
 @pytest.mark.parametrize("seed", range(3))

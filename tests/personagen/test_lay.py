@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from personagen.completion import spread
 from personagen.joints import MIRRORED, Joint
 from personagen.lay import lay
 from personagen.masks import Part
-from personagen.uncover import spread, uncover
+from personagen.uncover import uncover
 from recsys.errors import DataError
 
 from .figures import joints_of_standing, standing

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from personagen.cutout import garment_mask, garment_on_white
+from personagen.drape import cloth_of
+from personagen.images import PALEST, load_image, to_tensor
 from personagen.masks import KnownMasks, Part
 from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from personagen.parser import Parsed
@@ -164,3 +166,18 @@ def test_a_parser_is_asked_where_colours_do_not_tell():
     pipe = SimpleNamespace(config={"height": SIZE[0], "width": SIZE[1]})
     pieces, whole = cut_from_photos([Piece(flat_lay()[0], "skirt"), Piece(noise, "t-shirt")], pipe)
     assert whole == ["t-shirt"] and [piece.kind for piece in pieces] == ["skirt", "t-shirt"]
+
+
+def test_a_white_garment_on_nothing_or_on_grey_is_cut_out_and_can_be_laid(tmp_path):
+    shirt = Image.new("RGBA", (220, 240), (255, 255, 255, 0))
+    draw = ImageDraw.Draw(shirt)
+    draw.rectangle([60, 30, 160, 220], fill=(255, 255, 255, 255))
+    draw.rectangle([20, 30, 200, 80], fill=(252, 252, 252, 255))
+    shirt.save(tmp_path / "nothing.png")
+    grey = Image.new("RGB", shirt.size, (128, 128, 128))
+    grey.paste(shirt, mask=shirt.getchannel("A"))
+    grey.save(tmp_path / "grey.png")
+    for name in ("nothing", "grey"):
+        photo = load_image(tmp_path / f"{name}.png", palest=PALEST)
+        picture, done = garment_on_white(photo, size=(256, 192))
+        assert done and 0.3 < cloth_of(to_tensor(picture) * 2 - 1).float().mean() < 0.8
