@@ -69,8 +69,9 @@ def shaped_mask(photo: Image.Image, parser: Parser, kind: str) -> np.ndarray | N
     """Find the garment by a white ground, else by parser or colours, whichever is shaped more like one; None where
     neither is."""
     white = on_white_mask(photo)
-    masks = (parsed_mask(photo, parser), garment_mask(photo)) if white is None else (white,)
-    found = [mask for mask in masks if mask is not None]
+    if white is not None:
+        return white
+    found = [mask for mask in (parsed_mask(photo, parser), garment_mask(photo)) if mask is not None]
     best = max(((cut_of(mask, kind).overlap, i) for i, mask in enumerate(found)), default=(0.0, 0))
     return found[best[1]] if best[0] >= SHAPED else None
 
