@@ -186,8 +186,8 @@ class _Level:
     def _cost(self, at: np.ndarray, sources: np.ndarray) -> np.ndarray:
         """Mean squared difference between the patches of the targets `at` (n,) and allowed sources (n,)."""
         flat = self.picture.reshape(-1, 3)
-        mine = flat[self.targets[at][:, None] + self.around]
-        mine -= flat[sources[:, None] + self.around]
+        mine = flat.take(self.targets[at][:, None] + self.around, axis=0)  # three times as fast as an index
+        mine -= flat.take(sources[:, None] + self.around, axis=0)
         rows = (self.targets[at] // self.width - sources // self.width) / self.height
         return np.einsum("npc,npc,np->n", mine, mine, self.weight[at]) / 3 + LEVEL * rows**2
 
@@ -219,7 +219,7 @@ class _Level:
         told = (np.exp(-self.best / TOLD) * self.trust).clip(1e-6)
         where = (self.targets[:, None] + self.around).ravel()
         weight = np.repeat(told, self.around.size)
-        said = flat[(self.sources[self.targets][:, None] + self.around).ravel()]
+        said = flat.take((self.sources[self.targets][:, None] + self.around).ravel(), axis=0)
         total, hole = np.bincount(where, weight, minlength=len(flat)), self.hole.ravel()
         for channel in range(3):
             sums = np.bincount(where, weight * said[:, channel], minlength=len(flat))
