@@ -93,8 +93,8 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
 
 
 def as_rgb(image: Image.Image, *, palest: int = 255) -> Image.Image:
-    """Return a fresh RGB copy without metadata; 16-bit grey is scaled, transparency is laid on white, `palest` colours
-    at most."""
+    """Return a fresh RGB copy without metadata; 16-bit grey is scaled, transparency is laid on white, and what is seen
+    of such a picture is `palest` at most."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float32)
         top = 255.0 if values.max(initial=0) <= 255 else 65535.0
