@@ -27,8 +27,6 @@ SHAPED = 0.78
 """Least overlap with the template of a garment of its kind, where one is known."""
 BORDER = 0.3
 """Largest share of the picture's border that a garment may touch."""
-BARE = 0.02
-"""Share of it below which a picture that is otherwise white there is of a garment on white."""
 
 
 def garment_mask(photo: Image.Image) -> np.ndarray | None:
@@ -56,8 +54,8 @@ def garment_on_white(
     if parser is not None and kind is not None:
         mask = shaped_mask(photo, parser, kind)
     else:
-        mask = on_white_mask(photo)
-        mask = garment_mask(photo) if mask is None else mask
+        mask = garment_mask(photo)
+        mask = on_white_mask(photo) if mask is None else mask
         if mask is None and parser is not None:
             mask = parsed_mask(photo, parser)
     if mask is None:
@@ -66,30 +64,32 @@ def garment_on_white(
 
 
 def shaped_mask(photo: Image.Image, parser: Parser, kind: str) -> np.ndarray | None:
-    """Find the garment by a white ground, else by parser or colours, whichever is shaped more like one; None where
-    neither is."""
-    white = on_white_mask(photo)
-    if white is not None:
-        return white
-    found = [mask for mask in (parsed_mask(photo, parser), garment_mask(photo)) if mask is not None]
-    best = max(((cut_of(mask, kind).overlap, i) for i, mask in enumerate(found)), default=(0.0, 0))
-    return found[best[1]] if best[0] >= SHAPED else None
+    """Find the garment by parser, colours or a white ground, whichever is shaped most like one; what lies on white is
+    taken even where none is, other garments are not: None."""
+    white = on_white_mask(photo)  # with its shadow, where it has one
+    found = [mask for mask in (parsed_mask(photo, parser), garment_mask(photo), white) if mask is not None]
+    best = max(((cut_of(mask, kind).overlap, -i) for i, mask in enumerate(found)), default=(0.0, 0))
+    return found[-best[1]] if best[0] >= SHAPED else white
 
 
 def on_white_mask(photo: Image.Image) -> np.ndarray | None:
     """Find a garment that lies on white, or lay on nothing (`images.PALEST`), bool (H, W); None where it does not."""
     cloth = cloth_of(to_tensor(photo)[0] * 2 - 1)[0].numpy()
-    rim = np.concatenate([cloth[0], cloth[-1], cloth[:, 0], cloth[:, -1]])
-    small = np.asarray(fit(Image.fromarray(cloth).convert("L"), size=(SIDE, SIDE), fill=0)[0]) >= 128
-    return cloth if rim.mean() < BARE and small.any() and _trusted(small) else None
+    return cloth if _trusted_small(cloth) is not None else None
 
 
 def parsed_mask(photo: Image.Image, parser: Parser) -> np.ndarray | None:
     """Find the garment in a product photo by a parser, bool (H, W), or None where the result is not to be trusted."""
     inside = np.isin(parser(photo).parts, WORN)
+    inner = _trusted_small(inside)
+    return None if inner is None else inside & _enlarged(inner, photo.size)
+
+
+def _trusted_small(inside: np.ndarray) -> np.ndarray | None:
+    """A mask (H, W) at the size at which it is judged, (h, w); None where it is not to be trusted."""
     small, where = fit(Image.fromarray(inside).convert("L"), size=(SIDE, SIDE), fill=0)
     inner = np.asarray(small)[where.top : where.top + where.height, where.left : where.left + where.width] >= 128
-    return inside & _enlarged(inner, photo.size) if inner.any() and _trusted(inner) else None
+    return inner if inner.any() and _trusted(inner) else None
 
 
 def _enlarged(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
