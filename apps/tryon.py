@@ -86,7 +86,7 @@ def _write(settings: TryOnEvaluateConfig, cases: list[Case], distances: dict[str
     table = csv.writer(rows)
     table.writerow(["pair", *names])
     table.writerows([case.key, *(case.figures.get(name, "") for name in names)] for case in cases)
-    write_text(out / "cases.csv", rows.getvalue())
+    write_whole(out / "cases.csv", lambda part: part.write_text(rows.getvalue(), encoding="utf-8", newline=""))
     told = {"layout": settings.layout, "paired": settings.paired, "steps": settings.steps, "seed": settings.seed,
             "guidance": settings.guidance, "repaint": settings.repaint, "model": Path(settings.model).name,
             "lpips_weights": None if settings.lpips is None else Path(settings.lpips).name}  # fmt: skip

@@ -146,9 +146,14 @@ class _Level:
 
     def filled(self) -> np.ndarray:
         """The picture without its border, and what is neither known nor filled made like what is beside it."""
-        average = spread(torch.from_numpy(self.inner()).permute(2, 0, 1), (self.known | self.hole)[INNER])
+        sure = (self.known | self.hole)[INNER]
+        return np.where(sure[..., None], self.inner(), self._averages(sure))
+
+    def _averages(self, sure: np.ndarray) -> np.ndarray:
+        """The colours of some places, bool (h, w), run over the picture without its border."""
+        average = spread(torch.from_numpy(self.inner()).permute(2, 0, 1), sure)
         assert average is not None
-        return np.where((self.known | self.hole)[INNER][..., None], self.inner(), average.permute(1, 2, 0).numpy())
+        return average.permute(1, 2, 0).numpy()
 
     def offsets(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How far down and right of places (n,), without the border, their sources lie."""
@@ -161,9 +166,7 @@ class _Level:
         self.sources[self.targets] = rng.choice(self.choices, self.targets.size)
         inner, hole = self.inner(), self.hole[INNER]
         if coarser is None:
-            average = spread(torch.from_numpy(inner).permute(2, 0, 1), self.known[INNER])
-            assert average is not None
-            inner[hole] = average.permute(1, 2, 0).numpy()[hole]
+            inner[hole] = self._averages(self.known[INNER])[hole]
             return
         size = inner.shape[1::-1]
         for channel in range(3):
@@ -199,8 +202,9 @@ class _Level:
         def try_out(candidates: np.ndarray) -> None:
             at = np.flatnonzero(self.allowed[candidates] & (candidates != self.sources[self.targets]))
             cost = self._cost(at, candidates[at])
-            better = at[cost < self.best[at]]
-            self.best[better] = cost[cost < self.best[at]]
+            less = cost < self.best[at]
+            better = at[less]
+            self.best[better] = cost[less]
             self.sources[self.targets[better]] = candidates[better]
 
         for step in (-1, 1, -self.width, self.width):

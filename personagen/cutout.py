@@ -2,7 +2,7 @@
 
 Two sets of colours, of the picture's border and of its middle, are fitted in turn with what is nearer to which (the
 iteration of GrabCut, Rother et al., SIGGRAPH 2004, without its graph cut; a blur of the evidence stands for it).
-Where that is not to be trusted a parser may know, since ours was shown such photos too.
+Where that is not to be trusted a parser may know, since ours was shown such photos too. What lies on white is known.
 """
 
 import numpy as np
@@ -11,8 +11,7 @@ from PIL import Image
 
 from .colours import to_lab
 from .cut import cut_of
-from .drape import cloth_of
-from .images import blur, components, fit, to_tensor
+from .images import GROUND, blur, components, fit
 from .masks import Part
 from .parser import Parser
 from .photos import cut_out
@@ -48,8 +47,8 @@ def garment_on_white(
 ) -> tuple[Image.Image, bool]:
     """Return the garment on white, fitted to `size` (H, W), and whether it was cut out; otherwise the photo, padded.
 
-    parser: asked where colours do not tell garment from ground. kind: the garment's, or a region; of what colours and
-    parser say, that is taken which has the shape of such a garment (`cut.cut_of`).
+    parser: asked where colours and a white ground do not tell the garment. kind: the garment's, or a region; of what
+    the three say, that is taken which has the shape of such a garment (`shaped_mask`).
     """
     if parser is not None and kind is not None:
         mask = shaped_mask(photo, parser, kind)
@@ -74,7 +73,7 @@ def shaped_mask(photo: Image.Image, parser: Parser, kind: str) -> np.ndarray | N
 
 def on_white_mask(photo: Image.Image) -> np.ndarray | None:
     """Find a garment that lies on white, or lay on nothing (`images.PALEST`), bool (H, W); None where it does not."""
-    cloth = cloth_of(to_tensor(photo)[0] * 2 - 1)[0].numpy()
+    cloth = np.asarray(photo.convert("RGB")).min(-1) < GROUND
     return cloth if _trusted_small(cloth) is not None else None
 
 

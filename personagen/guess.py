@@ -29,11 +29,11 @@ def first_guess(
     Raises DataError where the picture shows no cloth.
     """
     layer = lay(garment, kind, joints, (photo.height, photo.width))
+    covered = np.asarray(layer.getchannel("A"))
     if further is not None:
-        mask = mask | (further & (np.asarray(layer.getchannel("A")) > 0))
+        mask = mask | (further & (covered > 0))
     old = layers_from_parts(parts, kind=kind).garment & ~shown_below(parts, kind=kind)
-    covered = np.asarray(layer.getchannel("A")) == 255
-    guess = uncover(photo, parts, old & mask & ~kept, joints, region=region_of(kind), hidden=covered)
+    guess = uncover(photo, parts, old & mask & ~kept, joints, region=region_of(kind), hidden=covered == 255)
     guess.paste(layer, (0, 0), layer)
     guess = Image.composite(guess, photo.convert("RGB"), Image.fromarray(mask))
     guess.putalpha(layer.getchannel("A"))

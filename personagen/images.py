@@ -23,8 +23,8 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 50_000_000
 WHITE = (255, 255, 255)
-PALEST = 244
-"""Lightest that a garment on white may be: what is paler is its ground."""
+PALEST, GROUND = 244, 250
+"""Lightest that a garment on white may be, and from where on a picture is its ground."""
 Resample = Image.Resampling
 Fill = tuple[int, int, int] | int | Literal["edge"]
 

@@ -12,13 +12,13 @@ from recsys.errors import ConfigError
 
 from .cutout import garment_on_white
 from .guess import first_guess
+from .images import GROUND
 from .masks import AutoMasker, KnownMasks, body_of, region_of
 from .parser import Parser
 from .tryon_fast import FastMode
 
 ORDER = ("dress", "lower", "upper", "outer")
 """Tops come after what they hang over."""
-WHITE = 250
 FINE = 1024
 """Rows that a garment is cut out at, about."""
 
@@ -104,5 +104,5 @@ def _further(masker: AutoMasker, person: Image.Image, kind: str) -> np.ndarray |
 
 def _on_white(garment: Image.Image) -> bool:
     """Tell whether a garment is cut out: most of the picture's border is white."""
-    white = np.asarray(garment.convert("L")) >= WHITE
+    white = np.asarray(garment.convert("L")) >= GROUND
     return bool(np.concatenate([white[0], white[-1], white[:, 0], white[:, -1]]).mean() > 0.5)

@@ -119,7 +119,8 @@ def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image
         part = result.crop((here - left, start - top, there - left, stop - top))
         new = to_tensor(part) if guess is None else shaded(guess.crop(box), part)
         canvas.paste(to_pil(repaint_pictures(old, new, marked, kernel=kernel))[0], box[:2])
-    if ImageChops.difference(canvas, inputs.photos[i]).getbbox() is None:
+    whole = (here, first, there, last)
+    if ImageChops.difference(canvas.crop(whole), inputs.photos[i].crop(whole)).getbbox() is None:
         raise DataError(f"The mask changes nothing: its edge is soft over {kernel} pixels; paint wider strokes.")
     return canvas
 

@@ -62,7 +62,9 @@ def uncover(
     known = seen(np.isin(parts, worn_below) | split_skin(parts)[2])
     below = complete(photo, known & ~over, open_to_view & clad.mask) or skin
     drawn = [(limb, colours) for limb, colours in ((clad, below), (bare, skin)) if colours is not None]
-    empty = open_to_view & ~np.logical_or.reduce([np.zeros_like(over), *(limb.whole for limb, _ in drawn)])
+    empty = open_to_view.copy()
+    for limb, _ in drawn:
+        empty &= ~limb.whole
     filled = complete(photo, seen(parts == Part.BACKGROUND, far=3) & ~over, empty) or photo.copy()
     for limb, colours in drawn:
         filled.paste(ImageChops.multiply(colours, limb.shade), (0, 0), limb.alpha)
