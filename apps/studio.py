@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from personagen.atelier.vocabulary import COLOURS, KINDS, PATTERNS, SCENES
 from personagen.catalog import attribute_matrix
 from personagen.looks import Written, check_out_dir, write_looks
 from personagen.provenance import write_png
 from personagen.stylist import Look, StyleConfig, Stylist
+from personagen.vocabulary import COLOURS, KINDS, PATTERNS, SCENES
 from recsys import pretrained
 from recsys.errors import ConfigError, DataError, check_range
 from recsys.types import Recommender

@@ -30,7 +30,6 @@ from personagen.atelier.captions import person_caption
 from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import LABEL, Render, render_garment, render_person
-from personagen.atelier.vocabulary import COLOURS, KINDS, REGION
 from personagen.cutout import garment_on_white
 from personagen.evaluate import (
     colour_distance,
@@ -47,6 +46,7 @@ from personagen.models import load_text2image, load_tryon
 from personagen.outfit import Piece, wear_outfit
 from personagen.parser import Parser, ParserMasker, load_parser
 from personagen.photos import garment_photos, is_heldout
+from personagen.vocabulary import COLOURS, KINDS, REGION
 from recsys.errors import DataError
 
 SIZE = (192, 144)

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from personagen.atelier.vocabulary import COLOURS, KINDS, PATTERNS, REGION, SCENE_PHRASE, SCENES
+from personagen.vocabulary import COLOURS, KINDS, PATTERNS, REGION, SCENE_PHRASE, SCENES
 
 UPPER = tuple(k for k in KINDS if REGION[k] != "lower")
 LOWER = ("none", *(k for k in KINDS if REGION[k] == "lower"))

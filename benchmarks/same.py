@@ -120,7 +120,8 @@ def tryon(folder: Path, images: Path | None) -> None:
     if images is not None:
         with (images / "hard" / "cases.csv").open() as stream:
             for row in list(csv.DictReader(stream))[:4]:
-                cases.append((row["person"][:2], *(images / "hard" / row[key] for key in ("person", "garment")), row["kind"]))
+                files = [images / "hard" / row[key] for key in ("person", "garment")]
+                cases.append((row["person"][:2], *files, row["kind"]))
     for name, photo, cloth, kind in cases:
         command("tryon", "mask", "--person", photo, "--kind", kind, "--out", folder / "worn" / f"{name}-mask.png")
         command("tryon", "wear", "--person", photo, "--garment", cloth, "--kind", kind, "--steps", 3,
@@ -149,14 +150,16 @@ def training(folder: Path) -> None:
     """A few steps of every stage of pretraining, of try-on training and of a subject."""
     pictures, runs = corpus(folder / "corpus"), folder / "runs"
     places = {"vae_dir": runs / "vae" / "vae", "text_dir": runs / "text" / "text"}
-    finished = {"vae_dir": runs / "text2image" / "embedded" / "vae", "unet_dir": runs / "text2image" / "embedded" / "unet"}
+    painter = runs / "text2image" / "embedded"
+    finished = {"vae_dir": painter / "vae", "unet_dir": painter / "unet"}
     for stage, settings in STAGES.items():
         where = {"text2image": places, "tryon": finished}.get(stage, {})
         given = {**PRETRAIN, "stage": stage, "output_dir": str(runs / stage), "corpora": {str(pictures): 1.0},
                  stage: {**settings, **{key: str(value) for key, value in where.items()}}}  # fmt: skip
         (folder / f"{stage}.yaml").write_text(json.dumps(given))
         command("pretrain", folder / f"{stage}.yaml")
-    command("tryon", "train", "--corpora", json.dumps({str(pictures): 1.0}), "--output_dir", runs / "pairs", "--steps", 2,
+    command("tryon", "train", "--corpora", json.dumps({str(pictures): 1.0}), "--output_dir", runs / "pairs",
+            "--steps", 2,
             "--height", 32, "--width", 24, "--batch_size", 2, "--heldout_rows", 2, "--preview_rows", 1,
             "--preview_steps", 2, "--checkpoint_every", 2, "--evaluate_every", 2, "--mixed_precision", "no",
             "--device", "cpu")  # fmt: skip

@@ -15,12 +15,12 @@ from personagen.atelier.captions import person_caption
 from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import render_garment, render_person
-from personagen.atelier.vocabulary import SCENE_PHRASE
 from personagen.colours import to_lab
 from personagen.evaluate import colour_distance, garment_region
 from personagen.masks import Part
 from personagen.parser import parse, shares_of
 from personagen.parser_network import PersonParser
+from personagen.vocabulary import SCENE_PHRASE
 
 OBJECTS = ("backpack", "can", "rc_car", "duck_toy", "grey_sloth_plushie", "vase")
 SCENES = {scene: SCENE_PHRASE[scene] for scene in ("beach", "snow", "night city", "park")}

@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol, Self
 
 import torch
@@ -20,22 +19,11 @@ from torch import Tensor
 from recsys.errors import DataError
 
 from .atelier.garment import GarmentSpec
-from .atelier.vocabulary import noun_phrase
 from .colours import measure_colour
 from .images import PALEST, load_image
+from .vocabulary import KIND_OF_LABEL, noun_phrase
 
 SLOTS = ("kind", "colour", "pattern", "scene")
-_LABELS = {
-    "jacket": "blazer outwear outerwear coat",
-    "shirt": "blouse",
-    "sweater": "longsleeve hoodie jumper sweatshirt cardigan",
-    "t-shirt": "polo body top undershirt tee tshirt",
-    "trousers": "pants jeans leggings",
-}
-KIND_OF_LABEL: Mapping[str, str] = MappingProxyType(
-    {label: kind for kind, labels in _LABELS.items() for label in labels.split()}
-)
-"""Shops' labels, in lower case, to the kinds of the captions; a label that is not here is its own kind."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .atelier.vocabulary import COLOURS
+from .vocabulary import COLOURS
 
 _SIDE = 40
+PALETTE_SIZE = 5  # colours that `palette` tells apart
 SHADES: dict[str, tuple[tuple[int, int, int], ...]] = {
     "blue": ((40, 46, 74), (72, 90, 126), (140, 170, 212)),
     "red": ((122, 24, 38), (176, 40, 44)),
@@ -84,3 +85,18 @@ def _unpack(cell: float) -> tuple[float, float, float]:
     light = round(cell / 1e6)
     a = round((cell - light * 1e6) / 1e3)
     return light * 12.0, a * 12.0, (cell - light * 1e6 - a * 1e3) * 12.0
+
+
+def palette(pixels: np.ndarray) -> np.ndarray:
+    """A few colours (k, 3) that stand for the pixels (n, 3): k-means from spread quantiles of lightness."""
+    order = pixels[np.argsort(pixels[:, 0])]
+    centres = order[np.linspace(0, len(order) - 1, PALETTE_SIZE + 2).astype(int)[1:-1]]
+    for _ in range(5):
+        nearest = ((pixels[:, None] - centres) ** 2).sum(-1).argmin(1)
+        centres = np.stack([pixels[nearest == i].mean(0) if (nearest == i).any() else c for i, c in enumerate(centres)])
+    return centres
+
+
+def colour_gap(lab: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Distance of each pixel (h, w, 3) from the nearest of some colours (k, 3), as (h, w)."""
+    return np.sqrt(((lab[:, :, None] - centres) ** 2).sum(-1).min(2))

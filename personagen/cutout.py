@@ -7,17 +7,16 @@ Where that is not to be trusted a parser may know, since ours was shown such pho
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
-from .colours import to_lab
+from .colours import colour_gap, palette, to_lab
 from .cut import cut_of
-from .images import GROUND, blur, components, fit
+from .images import GROUND, PALEST, WHITE, blur, components, fit, no_paler_than
 from .masks import Part
 from .parser import Parser
-from .photos import cut_out
 
 SIDE = 160
-ROUNDS, COLOURS = 6, 5
+ROUNDS = 6
 UNLIKE = 8.0
 """Distance in Lab from every colour of the ground beyond which a pixel may tell what the garment looks like."""
 AREA = (0.05, 0.9)
@@ -115,21 +114,6 @@ def _separate(lab: np.ndarray) -> np.ndarray | None:
     return inside
 
 
-def palette(pixels: np.ndarray) -> np.ndarray:
-    """A few colours (k, 3) that stand for the pixels (n, 3): k-means from spread quantiles of lightness."""
-    order = pixels[np.argsort(pixels[:, 0])]
-    centres = order[np.linspace(0, len(order) - 1, COLOURS + 2).astype(int)[1:-1]]
-    for _ in range(5):
-        nearest = ((pixels[:, None] - centres) ** 2).sum(-1).argmin(1)
-        centres = np.stack([pixels[nearest == i].mean(0) if (nearest == i).any() else c for i, c in enumerate(centres)])
-    return centres
-
-
-def colour_gap(lab: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Distance of each pixel (h, w, 3) from the nearest of some colours (k, 3), as (h, w)."""
-    return np.sqrt(((lab[:, :, None] - centres) ** 2).sum(-1).min(2))
-
-
 def _trusted(inside: np.ndarray) -> bool:
     rim = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
     whole = _whole(inside)
@@ -142,3 +126,21 @@ def _whole(inside: np.ndarray) -> np.ndarray:
     kept = np.logical_or.reduce([piece for piece in pieces if piece.sum() > 0.1 * pieces[0].sum()])
     holes = [hole for hole in components(~kept) if hole.sum() < 0.02 * hole.size]
     return np.logical_or.reduce([kept, *holes])
+
+
+def cut_out(image: Image.Image, mask: np.ndarray, *, size: tuple[int, int]) -> Image.Image:
+    """Cut a garment (mask: bool (H, W)) out of its photo, put it on white and fit it to `size` with a 5 % margin."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    alpha = (
+        Image.fromarray(mask)
+        .convert("L")
+        .filter(ImageFilter.GaussianBlur(1.0))
+        .point([max(0, 2 * v - 255) for v in range(256)])
+    )
+    on_white = Image.composite(no_paler_than(image, PALEST), Image.new("RGB", image.size, WHITE), alpha)
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    inner = (round(size[0] * 0.9), round(size[1] * 0.9))
+    garment, _ = fit(on_white.crop(box), size=inner)
+    canvas = Image.new("RGB", (size[1], size[0]), WHITE)
+    canvas.paste(garment, ((size[1] - inner[1]) // 2, (size[0] - inner[0]) // 2))
+    return canvas

@@ -14,7 +14,7 @@ from torch import Tensor
 from recsys.errors import ConfigError, DataError
 
 from .colours import to_lab
-from .images import dilate
+from .images import dilate, mask_box
 
 
 def l1(a: Tensor, b: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -67,22 +67,6 @@ def ssim(a: Tensor, b: Tensor, *, window: int = 11, sigma: float = 1.5) -> Tenso
     similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     similarity = similarity / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
     return similarity.view(a.shape[0], -1).mean(1)
-
-
-def mask_box(mask: np.ndarray, *, at_least: int = 1) -> tuple[int, int, int, int]:
-    """Bounding box (top, bottom, left, right), ends excluded, of a bool mask (H, W), at least `at_least` a side.
-
-    Raises DataError when nothing is marked or the picture is smaller than `at_least`.
-    """
-    if not mask.any() or min(mask.shape) < at_least:
-        raise DataError(f"A mask of {mask.shape} with {int(mask.sum())} marked pixels has no box of {at_least} a side.")
-    sides: list[int] = []
-    for axis, size in ((1, mask.shape[0]), (0, mask.shape[1])):
-        marked = np.flatnonzero(mask.any(axis))
-        first, last = int(marked[0]), int(marked[-1]) + 1
-        first = max(0, min(first - max(0, at_least - (last - first)) // 2, size - at_least))
-        sides += [first, max(last, first + at_least)]
-    return sides[0], sides[1], sides[2], sides[3]
 
 
 def ssim_in_box(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:

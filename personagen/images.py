@@ -300,3 +300,37 @@ def pieces(mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     cuts = np.flatnonzero(np.diff(piece[order])) + 1
     found = list(zip(np.split(rows[order], cuts), np.split(columns[order], cuts), strict=True)) if runs else []
     return sorted(found, key=lambda one: -len(one[0]))
+
+
+def mask_box(mask: np.ndarray, *, at_least: int = 1) -> tuple[int, int, int, int]:
+    """Bounding box (top, bottom, left, right), ends excluded, of a bool mask (H, W), at least `at_least` a side.
+
+    Raises DataError when nothing is marked or the picture is smaller than `at_least`.
+    """
+    if not mask.any() or min(mask.shape) < at_least:
+        raise DataError(f"A mask of {mask.shape} with {int(mask.sum())} marked pixels has no box of {at_least} a side.")
+    sides: list[int] = []
+    for axis, size in ((1, mask.shape[0]), (0, mask.shape[1])):
+        marked = np.flatnonzero(mask.any(axis))
+        first, last = int(marked[0]), int(marked[-1]) + 1
+        first = max(0, min(first - max(0, at_least - (last - first)) // 2, size - at_least))
+        sides += [first, max(last, first + at_least)]
+    return sides[0], sides[1], sides[2], sides[3]
+
+
+def frame(mask: np.ndarray, *, size: tuple[int, int], share: float = 0.5) -> tuple[int, int, int, int]:
+    """Box (left, top, right, bottom) of the aspect of `size` (H, W) around a mask, of whose height it takes `share`.
+
+    It lies within the picture as far as that is large enough, and always holds the whole mask.
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    aspect = size[1] / size[0]
+    tall = max((rows[-1] - rows[0] + 1) / share, (columns[-1] - columns[0] + 1) / (share * aspect))
+    sides = []
+    for marked, length, whole in ((columns, tall * aspect, mask.shape[1]), (rows, tall, mask.shape[0])):
+        length = min(round(length), whole)
+        first = round((marked[0] + marked[-1] + 1 - length) / 2)
+        first = max(0, min(first, whole - length))
+        sides.append((first, first + length))
+    (left, right), (top, bottom) = sides
+    return left, top, right, bottom

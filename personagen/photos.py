@@ -18,12 +18,11 @@ from PIL import Image, ImageFilter
 
 from recsys.errors import DataError
 
-from .atelier.vocabulary import COLOURS, REGION, noun_phrase
-from .catalog import KIND_OF_LABEL
 from .colours import measure_colour, to_lab
-from .images import PALEST, WHITE, components, dilate, fit, load_image, no_paler_than
+from .cutout import cut_out
+from .images import components, dilate, fit, frame, load_image
 from .masks import Part, agnostic_mask, layers_from_parts, parts_from_parsing, split_skin
-from .tryon_pictures import frame
+from .vocabulary import COLOURS, KIND_OF_LABEL, REGION, noun_phrase
 
 _CCP_KINDS = {
     "t-shirt": "t-shirt top",
@@ -172,24 +171,6 @@ def _whole(mask: np.ndarray) -> np.ndarray | None:
     large = whole.sum() > 0.012 * mask.size and height > 0.1 * mask.shape[0]
     compact = len(kept) <= 3 and pieces[0].sum() > 0.45 * mask.sum() and whole.sum() > 0.3 * height * width
     return whole if large and compact else None
-
-
-def cut_out(image: Image.Image, mask: np.ndarray, *, size: tuple[int, int]) -> Image.Image:
-    """Cut a garment (mask: bool (H, W)) out of its photo, put it on white and fit it to `size` with a 5 % margin."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    alpha = (
-        Image.fromarray(mask)
-        .convert("L")
-        .filter(ImageFilter.GaussianBlur(1.0))
-        .point([max(0, 2 * v - 255) for v in range(256)])
-    )
-    on_white = Image.composite(no_paler_than(image, PALEST), Image.new("RGB", image.size, WHITE), alpha)
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    inner = (round(size[0] * 0.9), round(size[1] * 0.9))
-    garment, _ = fit(on_white.crop(box), size=inner)
-    canvas = Image.new("RGB", (size[1], size[0]), WHITE)
-    canvas.paste(garment, ((size[1] - inner[1]) // 2, (size[0] - inner[0]) // 2))
-    return canvas
 
 
 def head_of(parts: np.ndarray) -> np.ndarray:

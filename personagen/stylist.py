@@ -19,7 +19,6 @@ from torch import Tensor
 from recsys.errors import ConfigError, DataError
 from recsys.types import Ranking, Recommender
 
-from .atelier.vocabulary import REGION
 from .catalog import Attributes, Catalog, attribute_matrix, garment_phrase
 from .prompts import (
     Generative,
@@ -35,6 +34,7 @@ from .prompts import (
     with_scene,
     write_prompt,
 )
+from .vocabulary import REGION
 
 MaskFor = Callable[[str], np.ndarray | Image.Image | None]
 

@@ -10,8 +10,7 @@ from torch import Tensor
 from recsys.errors import DataError
 
 from .compose import shade, shaded
-from .evaluate import mask_box
-from .images import Placement, fit, picture_list, soft_inside, to_pil, to_tensor, unfit
+from .images import Placement, fit, frame, mask_box, picture_list, soft_inside, to_pil, to_tensor, unfit
 from .masks import check_mask, mask_list
 
 STRIP = 256
@@ -73,24 +72,6 @@ def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False,
         torch.stack([torch.from_numpy(np.asarray(one) >= 128) for one in cells]).unsqueeze(1).float(),
         guesses, first,
     )  # fmt: skip
-
-
-def frame(mask: np.ndarray, *, size: tuple[int, int], share: float = 0.5) -> tuple[int, int, int, int]:
-    """Box (left, top, right, bottom) of the aspect of `size` (H, W) around a mask, of whose height it takes `share`.
-
-    It lies within the picture as far as that is large enough, and always holds the whole mask.
-    """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    aspect = size[1] / size[0]
-    tall = max((rows[-1] - rows[0] + 1) / share, (columns[-1] - columns[0] + 1) / (share * aspect))
-    sides = []
-    for marked, length, whole in ((columns, tall * aspect, mask.shape[1]), (rows, tall, mask.shape[0])):
-        length = min(round(length), whole)
-        first = round((marked[0] + marked[-1] + 1 - length) / 2)
-        first = max(0, min(first, whole - length))
-        sides.append((first, first + length))
-    (left, right), (top, bottom) = sides
-    return left, top, right, bottom
 
 
 def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image.Image:

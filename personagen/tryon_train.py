@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError
 from recsys.types import Step
 
+from .devices import DTYPES, choose_device
 from .models import load_tryon
 from .models.quiet import quiet
 from .objective import add_noise, prediction_target, stratified_timesteps, weighted_error
@@ -28,7 +29,7 @@ from .photos import write_people_corpus
 from .pretrain.config import PretrainConfig
 from .pretrain.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .pretrain.latents import Encoder, cache_latents, drape_over, draped_swapped, paint_over, vary
-from .pretrain.loop import DTYPES, choose_device, run
+from .pretrain.loop import run
 from .pretrain.preview import write_grid
 from .processes import Processes
 from .tryon import TryOnPipeline, unet_input

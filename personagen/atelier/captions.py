@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..vocabulary import SCENE_PHRASE
 from .garment import GarmentSpec
-from .vocabulary import SCENE_PHRASE
 
 TOP_TO_BOTTOM = {"upper": 0, "dress": 0, "lower": 1}
 

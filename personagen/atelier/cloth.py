@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..vocabulary import COLOURS
 from .body import Parts, Skeleton
 from .garment import GarmentSpec, hem, waist
 from .sdf import Points
-from .vocabulary import COLOURS
 
 
 def linear(rgb: tuple[int, int, int]) -> np.ndarray:

@@ -11,13 +11,13 @@ import numpy as np
 
 from recsys.errors import DataError
 
+from ..vocabulary import KINDS, REGION, SCENES
 from .agnostic import agnostic_mask
 from .body import Body, random_body
 from .captions import person_caption
 from .garment import GarmentSpec, random_garment
 from .render import render_garment, render_person
 from .trace import Camera
-from .vocabulary import KINDS, REGION, SCENES
 
 HELDOUT_SEED = 1_000_003
 """Seeds from here on are never trained on."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..vocabulary import COLOURS, KINDS, PATTERNS, REGION, noun_phrase
 from .body import Parts, Skeleton
 from .sdf import Points, ellipsoid, ring, smooth_min
-from .vocabulary import COLOURS, KINDS, PATTERNS, REGION, noun_phrase
 
 EASE = {
     "t-shirt": 0.014,

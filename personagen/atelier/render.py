@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..vocabulary import LABELS
 from . import scene as scenes
 from .body import Body, body_parts
 from .cloth import cloth_colour, linear
 from .garment import GarmentSpec
 from .sdf import Points
 from .trace import Camera, Figure, along, in_blocks, normals_at, rays, trace
-from .vocabulary import LABELS
 
 LABEL = {name: i for i, name in enumerate(LABELS)}
 

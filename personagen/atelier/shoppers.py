@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..vocabulary import COLOURS, KINDS, PATTERNS, SCENES
 from .body import Body, random_body
 from .garment import GarmentSpec, random_garment
-from .vocabulary import COLOURS, KINDS, PATTERNS, SCENES
 
 ASPECTS: dict[str, tuple[str, ...]] = {
     "kind": KINDS,

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError, DataError
 from recsys.types import Step
 
+from ..devices import choose_device
 from ..images import place
 from ..joints import MIRRORED, Joint, cell_loss, places
 from ..parser import EMBEDDED, load_model, save_parser
 from ..parser_network import PersonParser
 from .config import PretrainConfig
-from .loop import choose_device, run
+from .loop import run
 from .parser import read_rows, split_rows
 from .parser_data import Photos, change, gather, hide, read, recolour
 

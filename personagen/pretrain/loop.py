@@ -20,11 +20,11 @@ from recsys.checkpoint import load_latest, load_optimizer_tensors, optimizer_ten
 from recsys.errors import ModelError, ResourceError
 from recsys.types import Step
 
+from ..devices import DTYPES
 from ..processes import Processes
 from .config import PretrainConfig
 
 PATIENCE = 5  # non-finite losses in a row before the run stops
-DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Stage(Protocol):
@@ -219,13 +219,3 @@ def learning_rate(step: int, config: PretrainConfig) -> float:
     rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
     left = (config.steps - step) / max(1.0, config.decay_fraction * config.steps)
     return config.learning_rate * rise * max(0.01, min(1.0, left))
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device named, or for "auto" a GPU where there is one. Raises ResourceError when it is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(f"device {name} is not available here; use device: cpu or auto.")
-    return device

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from recsys.errors import ModelError
 from recsys.types import Step
 
+from ..devices import choose_device
 from ..masks import Part
 from ..parser import save_parser
 from ..parser_network import ParserSizes, PersonParser, load_backbone
 from .config import PretrainConfig
-from .loop import choose_device, run
+from .loop import run
 from .parser_data import Photos, change, gather, hide, read, recolour
 
 COLOURS = np.array(

@@ -21,11 +21,11 @@ from torch import Tensor
 from recsys.errors import DataError
 from recsys.types import Step
 
-from ..atelier.vocabulary import REGION
 from ..cutout import garment_mask
 from ..images import fit, load_image
 from ..masks import Part, parts_from_parsing
 from ..photos import garment_photos, is_heldout
+from ..vocabulary import REGION
 
 PART_OF_REGION = {"upper": Part.UPPER, "lower": Part.LOWER, "dress": Part.DRESS}
 READ_AT = 480

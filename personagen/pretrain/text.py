@@ -20,12 +20,13 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from recsys.errors import ModelError
 from recsys.types import Step
 
-from ..atelier.vocabulary import COLOURS, KINDS, PATTERNS
+from ..devices import choose_device
 from ..models.build import build_text_encoder, train_tokenizer
 from ..models.quiet import quiet
+from ..vocabulary import COLOURS, KINDS, PATTERNS
 from .config import PretrainConfig
 from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
-from .loop import choose_device, run
+from .loop import run
 from .preview import write_grid
 from .save import half_copy, write_tokenizer_files
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError, ModelError
 from recsys.types import Step
 
+from ..devices import choose_device
 from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
 from ..models.quiet import quiet
 from ..objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
@@ -26,7 +27,7 @@ from ..tryon_attention import set_cross_attention
 from .config import PretrainConfig
 from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .latents import Encoder, cache_latents, drape_over, draped_swapped, load_encoder, paint_over, vary
-from .loop import choose_device, run
+from .loop import run
 from .preview import psnr, write_grid
 from .save import forget_paths, half_copy, load_unet
 

@@ -9,8 +9,7 @@ from PIL import Image
 
 from recsys.errors import DataError
 
-from ..colours import to_lab
-from ..cutout import colour_gap, palette
+from ..colours import colour_gap, palette, to_lab
 from ..images import load_image
 from .data import scan
 

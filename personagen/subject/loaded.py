@@ -9,8 +9,8 @@ from typing import Any
 from recsys.errors import ConfigError, ModelError
 
 from ..adapters import FILE, Adapter, load_adapter, merge_adapters, read_adapter, use_adapters
+from ..devices import choose_device
 from ..models import load_text2image
-from ..pretrain.loop import choose_device
 from .base import use_schedule
 from .config import new_words
 from .results import MODEL

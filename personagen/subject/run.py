@@ -10,8 +10,8 @@ from recsys.checkpoint import load_latest
 from recsys.errors import ConfigError
 from recsys.types import Step
 
+from ..devices import choose_device
 from ..models import load_text2image
-from ..pretrain.loop import choose_device
 from ..processes import Processes
 from .base import check_finite, native_size, noise_schedule, use_schedule
 from .config import SubjectConfig, resolve

@@ -23,8 +23,8 @@ from recsys.errors import ConfigError, ModelError, ResourceError
 from recsys.types import Step
 
 from ..adapters import Lora, attach
+from ..devices import DTYPES
 from ..models.quiet import quiet
-from ..pretrain.loop import DTYPES
 from ..processes import Processes
 from .base import ENCODERS, encode_prompts, noise_schedule, without_adapter
 from .config import SubjectConfig, new_words, placeholder, rows_a_step, same_run, token_names

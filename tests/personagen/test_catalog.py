@@ -4,9 +4,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from personagen.atelier.garment import random_garment
-from personagen.atelier.vocabulary import COLOURS
 from personagen.catalog import AtelierCatalog, FolderCatalog, attribute_matrix, garment_phrase
 from personagen.colours import measure_colour
+from personagen.vocabulary import COLOURS
 from recsys.errors import DataError
 from tests.personagen.seam_parts import catalog, specs
 

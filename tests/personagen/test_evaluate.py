@@ -13,7 +13,6 @@ from personagen.evaluate import (
     colour_distance,
     garment_region,
     l1,
-    mask_box,
     permutation_test,
     psnr,
     region_features,
@@ -22,7 +21,8 @@ from personagen.evaluate import (
     ssim_in_box,
     takes_the_colours,
     unchanged_outside,
-)  # fmt: skip
+)
+from personagen.images import mask_box  # fmt: skip
 from recsys.errors import ConfigError, DataError
 
 

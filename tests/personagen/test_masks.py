@@ -5,7 +5,6 @@ import pytest
 import torch
 from PIL import Image
 
-from personagen.atelier.vocabulary import KINDS
 from personagen.masks import (
     PART_OF_CCP,
     FileMasker,
@@ -22,6 +21,7 @@ from personagen.masks import (
     shown_below,
     split_skin,
 )  # fmt: skip
+from personagen.vocabulary import KINDS
 from recsys.errors import ConfigError, DataError
 from tests.personagen.figures import standing
 

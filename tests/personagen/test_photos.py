@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from personagen.atelier.vocabulary import COLOURS
+from personagen.cutout import cut_out  # fmt: skip
 from personagen.masks import parts_from_parsing
 from personagen.photos import (
     KIND_OF_CCP,
     cloth_colour,
-    cut_out,
     head_of,
     hide_face,
     is_heldout,
@@ -20,7 +19,8 @@ from personagen.photos import (
     worn_garments,
     write_garments_corpus,
     write_people_corpus,
-)  # fmt: skip
+)
+from personagen.vocabulary import COLOURS
 from recsys.errors import DataError
 
 LABELS = ["null", "hair", "skin", "shirt", "jeans", "shoes", "dress", "jacket"]

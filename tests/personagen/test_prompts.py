@@ -3,7 +3,6 @@ import itertools
 import pytest
 import torch
 
-from personagen.atelier.vocabulary import KINDS, REGION, SCENE_PHRASE, SCENES
 from personagen.catalog import attribute_matrix
 from personagen.prompts import (
     Word,
@@ -15,6 +14,7 @@ from personagen.prompts import (
     scene_for,
     write_prompt,
 )
+from personagen.vocabulary import KINDS, REGION, SCENE_PHRASE, SCENES
 from recsys.errors import ConfigError, DataError
 from recsys.types import Ranking
 from tests.personagen.seam_parts import catalog

@@ -1,6 +1,7 @@
-"""The words of the atelier: every kind, colour, pattern and scene that a picture can show and a caption can say."""
+"""The shared words: every kind, colour, pattern and scene that a picture can show and a caption can say."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from types import MappingProxyType
 
 KINDS: tuple[str, ...] = ("t-shirt", "shirt", "sweater", "jacket", "dress", "skirt", "trousers", "shorts")
 """Garment kinds, the vocabulary shared by captions, catalogues and masks."""
@@ -71,3 +72,18 @@ def noun_phrase(kind: str, colour: str, pattern: str = "plain") -> str:
     words = " ".join(w for w in (colour, "" if pattern == "plain" else pattern, kind) if w)
     article = "an" if words[0] in "aeiou" else "a"
     return words if kind in PLURAL else f"{article} {words}"
+
+
+SHOP_LABELS = {
+    "jacket": "blazer outwear outerwear coat",
+    "shirt": "blouse",
+    "sweater": "longsleeve hoodie jumper sweatshirt cardigan",
+    "t-shirt": "polo body top undershirt tee tshirt",
+    "trousers": "pants jeans leggings",
+}
+
+
+KIND_OF_LABEL: Mapping[str, str] = MappingProxyType(
+    {label: kind for kind, labels in SHOP_LABELS.items() for label in labels.split()}
+)
+"""Shops' labels, in lower case, to the kinds of the captions; a label that is not here is its own kind."""
