@@ -6,8 +6,8 @@ from PIL import Image
 
 from personagen.files import check_place, write_whole
 from personagen.images import load_image
-from personagen.masks import region_of
-from personagen.parser import ParserMasker, load_parser
+from personagen.person.masks import region_of
+from personagen.person.parser import ParserMasker, load_parser
 from recsys.errors import ConfigError, check_range
 
 from .config import MaskConfig

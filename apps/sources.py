@@ -17,8 +17,8 @@ from personagen.atelier.render import render_person
 from personagen.atelier.trace import Camera
 from personagen.catalog import AtelierCatalog, Catalog, FolderCatalog
 from personagen.images import load_image
-from personagen.masks import REGION, mask_from_file
-from personagen.parser import ParserMasker, load_parser
+from personagen.person.masks import REGION, mask_from_file
+from personagen.person.parser import ParserMasker, load_parser
 from recsys.datasets import read_interactions
 from recsys.errors import ConfigError, DataError
 

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from personagen.images import PALEST, load_image
-from personagen.masks import AutoMasker, KnownMasks, mask_from_file, region_of
 from personagen.models import load_tryon
 from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
-from personagen.parser import ParserMasker, load_parser
+from personagen.person.masks import AutoMasker, KnownMasks, mask_from_file, region_of
+from personagen.person.parser import ParserMasker, load_parser
 from personagen.provenance import Parameters, versions, write_png
 from personagen.tryon_fast import FastMode
 from recsys.errors import ConfigError, check_range

@@ -41,10 +41,10 @@ from personagen.evaluate import (
     takes_the_colours,
 )
 from personagen.images import fit, load_image
-from personagen.masks import Part, parts_from_parsing, split_skin
 from personagen.models import load_text2image, load_tryon
 from personagen.outfit import Piece, wear_outfit
-from personagen.parser import Parser, ParserMasker, load_parser
+from personagen.person.masks import Part, parts_from_parsing, split_skin
+from personagen.person.parser import Parser, ParserMasker, load_parser
 from personagen.photos import garment_photos, is_heldout
 from personagen.vocabulary import COLOURS, KINDS, REGION
 from recsys.errors import DataError

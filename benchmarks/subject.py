@@ -46,7 +46,7 @@ from subject_cases import (
 )
 
 from personagen.images import load_image
-from personagen.parser import load_model
+from personagen.person.parser import load_model
 from personagen.subject import SubjectConfig, train_subject
 from personagen.subject.data import cover
 from personagen.subject.evaluate import features

@@ -32,10 +32,10 @@ from torch import Tensor
 
 from personagen.evaluate import ssim, ssim_in_box
 from personagen.images import load_image
-from personagen.joints import Joint
-from personagen.masks import REGIONS, Part, layers_from_parts, parts_from_parsing
 from personagen.models import load_tryon
-from personagen.parser import Parsed, ParserMasker, half_is_fast, load_parser
+from personagen.person.joints import Joint
+from personagen.person.masks import REGIONS, Part, layers_from_parts, parts_from_parsing
+from personagen.person.parser import Parsed, ParserMasker, half_is_fast, load_parser
 from personagen.photos import is_heldout
 from personagen.pretrain.joints import close_to
 from personagen.tryon import TryOnPipeline

@@ -12,8 +12,8 @@ from PIL import Image, ImageFilter
 from .colours import colour_gap, palette, to_lab
 from .cut import cut_of
 from .images import GROUND, PALEST, WHITE, blur, components, fit, no_paler_than
-from .masks import Part
-from .parser import Parser
+from .person.masks import Part
+from .person.parser import Parser
 
 SIDE = 160
 ROUNDS = 6

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from .lay import lay
-from .masks import layers_from_parts, region_of, shown_below
+from .person.masks import layers_from_parts, region_of, shown_below
 from .uncover import uncover
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 from .cut import Cut, cut_of
 from .drape import cloth_of
 from .images import blur, components, erode, to_tensor
-from .joints import Joint, as_seen, trunk_of
-from .masks import region_of
+from .person.joints import Joint, as_seen, trunk_of
+from .person.masks import region_of
 from .strips import Strip
 
 SHOULDERS = 0.54

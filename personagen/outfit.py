@@ -13,8 +13,8 @@ from recsys.errors import ConfigError
 from .cutout import garment_on_white
 from .guess import first_guess
 from .images import GROUND
-from .masks import AutoMasker, KnownMasks, body_of, region_of
-from .parser import Parser
+from .person.masks import AutoMasker, KnownMasks, body_of, region_of
+from .person.parser import Parser
 from .tryon_fast import FastMode
 
 ORDER = ("dress", "lower", "upper", "outer")

@@ -17,7 +17,7 @@ from PIL import Image
 from recsys.errors import ConfigError, DataError
 
 from .images import PALEST, fit, load_image
-from .masks import Part, agnostic_mask, layers_from_parts, mask_from_file
+from .person.masks import Part, agnostic_mask, layers_from_parts, mask_from_file
 from .photos import is_heldout
 
 LIP = (

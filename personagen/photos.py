@@ -21,7 +21,7 @@ from recsys.errors import DataError
 from .colours import measure_colour, to_lab
 from .cutout import cut_out
 from .images import components, dilate, fit, frame, load_image
-from .masks import Part, agnostic_mask, layers_from_parts, parts_from_parsing, split_skin
+from .person.masks import Part, agnostic_mask, layers_from_parts, parts_from_parsing, split_skin
 from .vocabulary import COLOURS, KIND_OF_LABEL, REGION, noun_phrase
 
 _CCP_KINDS = {

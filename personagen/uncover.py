@@ -12,8 +12,8 @@ from PIL import Image, ImageChops, ImageFilter
 
 from .completion import complete, smooth
 from .images import blur, dilate, erode
-from .joints import Joint, trunk_of
-from .masks import Part, split_skin
+from .person.joints import Joint, trunk_of
+from .person.masks import Part, split_skin
 from .strips import Strip
 
 LONGEST = 480

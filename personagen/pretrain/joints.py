@@ -1,4 +1,4 @@
-"""Teach a finished parser's branch of joints (`personagen.joints`) on street photos; the rest of it stays as it is.
+"""Teach a finished parser's branch of joints (`personagen.person.joints`) on street photos; the rest of it stays as it is.
 
 The joints are what BlazePose says (`joint_labels`): a small network learns from a larger one (Hinton et al., 2015,
 arXiv 1503.02531). Photos that validate and photos that are held out are those of the parser's stage.
@@ -19,9 +19,9 @@ from recsys.types import Step
 
 from ..devices import choose_device
 from ..images import place
-from ..joints import MIRRORED, Joint, cell_loss, places
-from ..parser import EMBEDDED, load_model, save_parser
-from ..parser_network import PersonParser
+from ..person.joints import MIRRORED, Joint, cell_loss, places
+from ..person.network import PersonParser
+from ..person.parser import EMBEDDED, load_model, save_parser
 from .config import PretrainConfig
 from .loop import run
 from .parser import read_rows, split_rows

@@ -20,9 +20,9 @@ from recsys.errors import ModelError
 from recsys.types import Step
 
 from ..devices import choose_device
-from ..masks import Part
-from ..parser import save_parser
-from ..parser_network import ParserSizes, PersonParser, load_backbone
+from ..person.masks import Part
+from ..person.network import ParserSizes, PersonParser, load_backbone
+from ..person.parser import save_parser
 from .config import PretrainConfig
 from .loop import run
 from .parser_data import Photos, change, gather, hide, read, recolour

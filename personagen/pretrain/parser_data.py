@@ -23,7 +23,7 @@ from recsys.types import Step
 
 from ..cutout import garment_mask
 from ..images import fit, load_image
-from ..masks import Part, parts_from_parsing
+from ..person.masks import Part, parts_from_parsing
 from ..photos import garment_photos, is_heldout
 from ..vocabulary import REGION
 

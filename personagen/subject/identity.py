@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..masks import Part
-from ..parser import load_parser
+from ..person.masks import Part
+from ..person.parser import load_parser
 
 SHARES = {Part.HEAD: 1.0, Part.SKIN: 0.5, Part.SHOES: 1.0}
 """Skin counts half, since there is more of it."""

@@ -18,8 +18,8 @@ from apps import cli
 from personagen.atelier.agnostic import agnostic_mask
 from personagen.atelier.corpus import HELDOUT_SEED, random_sitting
 from personagen.atelier.render import render_garment, render_person
-from personagen.parser import save_parser
-from personagen.parser_network import ParserSizes, PersonParser
+from personagen.person.network import ParserSizes, PersonParser
+from personagen.person.parser import save_parser
 from personagen.provenance import read_png
 from tests.personagen.test_lpips import weights as lpips_weights
 from tests.personagen.test_tryon_train import viton

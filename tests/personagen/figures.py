@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from personagen.joints import Joint
-from personagen.masks import Part
+from personagen.person.joints import Joint
+from personagen.person.masks import Part
 
 
 def standing(*, lower: int = 60) -> np.ndarray:

@@ -6,9 +6,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from personagen.completion import spread
-from personagen.joints import MIRRORED, Joint
 from personagen.lay import lay
-from personagen.masks import Part
+from personagen.person.joints import MIRRORED, Joint
+from personagen.person.masks import Part
 from personagen.uncover import uncover
 from recsys.errors import DataError
 

@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw
 from personagen.cutout import garment_mask, garment_on_white
 from personagen.drape import cloth_of
 from personagen.images import PALEST, frame, load_image, to_tensor
-from personagen.masks import KnownMasks, Part
 from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
-from personagen.parser import Parsed
+from personagen.person.masks import KnownMasks, Part
+from personagen.person.parser import Parsed
 from personagen.tryon_pictures import finish, prepare
 from recsys.errors import ConfigError
 from tests.apps.tiny import SIZE, pipelines

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from personagen.cutout import cut_out  # fmt: skip
-from personagen.masks import parts_from_parsing
+from personagen.person.masks import parts_from_parsing
 from personagen.photos import (
     KIND_OF_CCP,
     cloth_colour,

@@ -12,8 +12,8 @@ from diffusers.training_utils import compute_snr
 from PIL import Image
 
 from personagen.images import load_image, to_tensor
-from personagen.masks import Part
-from personagen.parser import Parsed
+from personagen.person.masks import Part
+from personagen.person.parser import Parsed
 from personagen.subject import SubjectConfig, resolve
 from personagen.subject.base import encode_prompts, predict
 from personagen.subject.data import scan

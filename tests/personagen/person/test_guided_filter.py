@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from personagen.guided import guided_upsample
+from personagen.person.guided_filter import guided_upsample
 from recsys.errors import DataError
 
 

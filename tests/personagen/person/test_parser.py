@@ -11,9 +11,18 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from personagen.masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
-from personagen.parser import EMBEDDED, Parsed, ParserMasker, _likeliest, load_parser, parse, parsed_at, save_parser
-from personagen.parser_network import ParserSizes, PersonParser, levels_of, load_backbone
+from personagen.person.masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
+from personagen.person.network import ParserSizes, PersonParser, levels_of, load_backbone
+from personagen.person.parser import (
+    EMBEDDED,
+    Parsed,
+    ParserMasker,
+    _likeliest,
+    load_parser,
+    parse,
+    parsed_at,
+    save_parser,
+)
 from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
 from personagen.pretrain.parser import dice_loss
 from personagen.pretrain.parser_data import change, hide, recolour

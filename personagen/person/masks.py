@@ -16,8 +16,8 @@ from torch import Tensor
 
 from recsys.errors import ConfigError, DataError
 
-from .images import dilate, erode, load_gray, pieces
-from .vocabulary import REGION
+from ..images import dilate, erode, load_gray, pieces
+from ..vocabulary import REGION
 
 REGIONS = ("upper", "lower", "dress", "outer")
 """What a mask can be for: a top, trousers or a skirt, both, or a coat, which hangs over the hips."""

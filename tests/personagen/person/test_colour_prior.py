@@ -2,7 +2,7 @@
 
 import torch
 
-from personagen.own_colours import by_own_colours
+from personagen.person.colour_prior import by_own_colours
 
 
 def picture_of(left, right) -> torch.Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from personagen.masks import (
+from personagen.person.masks import (  # fmt: skip
     PART_OF_CCP,
     FileMasker,
     KnownMasks,
@@ -20,7 +20,7 @@ from personagen.masks import (
     parts_from_parsing,
     shown_below,
     split_skin,
-)  # fmt: skip
+)
 from personagen.vocabulary import KINDS
 from recsys.errors import ConfigError, DataError
 from tests.personagen.figures import standing

@@ -1,6 +1,6 @@
 """Find the body parts of a photographed person: a small network trained here, or SegFormer where its weights are given.
 
-A parser is a function from a photo to `Parsed`; `ParserMasker` makes an `AutoMasker` (`personagen.masks`) of it. Our
+A parser is a function from a photo to `Parsed`; `ParserMasker` makes an `AutoMasker` (`personagen.person.masks`) of it. Our
 network (`parser_network`) has 2.8 M parameters and is for standing persons.
 """
 
@@ -21,12 +21,12 @@ from torch import Tensor
 
 from recsys.errors import DataError, ModelError
 
-from .guided import guided_upsample
-from .images import Placement, fit, to_tensor
+from ..images import Placement, fit, to_tensor
+from .colour_prior import by_own_colours
+from .guided_filter import guided_upsample
 from .joints import places
 from .masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
-from .own_colours import by_own_colours
-from .parser_network import ParserSizes, PersonParser
+from .network import ParserSizes, PersonParser
 
 EMBEDDED = Path(__file__).parent / "models" / "parser"
 FINEST, COARSE = 400, 160

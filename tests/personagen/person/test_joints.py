@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from personagen.joints import MIRRORED, Joint, cell_loss, mirrored, places
-from personagen.parser import load_parser, save_parser
-from personagen.parser_network import ParserSizes, PersonParser
+from personagen.person.joints import MIRRORED, Joint, cell_loss, mirrored, places
+from personagen.person.network import ParserSizes, PersonParser
+from personagen.person.parser import load_parser, save_parser
 from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
 from personagen.pretrain.joints import carried, close_to
 from personagen.pretrain.parser_data import change
