@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from personagen.models import EMBEDDED, missing_files
+from personagen.embedded import EMBEDDED, missing_files
 
 from .config import DoctorConfig
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from personagen.catalog import attribute_matrix
+from personagen.embedded import EMBEDDED
 from personagen.looks import Written, check_out_dir, write_looks
 from personagen.provenance import write_png
 from personagen.stylist import Look, StyleConfig, Stylist
@@ -23,8 +24,6 @@ from recsys.types import Recommender
 
 from .checked import checked
 from .sources import Atelier, Sitter, Source, atelier
-
-RECOMMENDER = Path(__file__).resolve().parents[1] / "personagen" / "models" / "recommender"
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,8 @@ class Studio:
     def recommender(self) -> Recommender:
         """The recommender, read from disk or trained on the spot."""
         start, folder = time.perf_counter(), self._folder
-        if folder is None and isinstance(self.source, Atelier) and RECOMMENDER.is_dir():
-            folder = str(RECOMMENDER)
+        if folder is None and isinstance(self.source, Atelier) and EMBEDDED["recommender"].is_dir():
+            folder = str(EMBEDDED["recommender"])
         if folder is not None:
             found = pretrained.load(folder)
         else:

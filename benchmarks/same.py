@@ -24,7 +24,8 @@ from safetensors.torch import load_file
 from apps.cli import main as personagen
 
 USERS, ITEMS = 60, 30
-RECOMMENDERS = ("markov", "ease", "sasrec", "gru4rec", "dreamrec", "diffurec", "diffrec", "countdiff", "maskedids")
+COUNTED = ("markov", "ease")
+TRAINED = ("sasrec", "gru4rec", "dreamrec", "diffurec", "diffrec", "countdiff", "maskedids")
 QUICK = {"epochs": 2, "batch_size": 32}
 PRETRAIN = {"height": 32, "width": 24, "steps": 3, "batch_size": 2, "warmup_steps": 1, "evaluate_every": 3,
             "preview_every": 3, "checkpoint_every": 3, "heldout_rows": 4, "bf16": False, "device": "cpu"}  # fmt: skip
@@ -89,8 +90,9 @@ def recommenders(folder: Path) -> None:
         start = int(generator.integers(ITEMS))
         rows += [f"u{user},i{(start + step * (1 + user % 3)) % ITEMS},{step}" for step in range(12)]
     clicks.write_text("\n".join(rows) + "\n")
-    for name in RECOMMENDERS:
-        train = [word for key, value in QUICK.items() for word in (f"--train.{key}", value)]
+    for name in COUNTED + TRAINED:
+        quick = QUICK if name in TRAINED else {}
+        train = [word for key, value in quick.items() for word in (f"--train.{key}", value)]
         out = folder / "recommenders" / name
         command("recommend", "train", "--model", name, "--data", clicks, "--out", out, *train)
         command("recommend", "rank", "--recommender", out, "--data", clicks, "--out", out / "ranks.csv")

@@ -15,7 +15,7 @@ import torch
 from report import RESULTS, write_report
 
 from personagen.atelier.shoppers import ASPECTS, base_popularity, catalogue, simulate
-from personagen.models import FOLDER
+from personagen.embedded import EMBEDDED
 from recsys import pretrained
 from recsys.data import pad
 from recsys.evaluate import intervals
@@ -32,7 +32,7 @@ def main() -> int:
     words = {a: np.array([ASPECTS[a].index(g.attributes[a]) for g in items]) for a in ASPECTS}
     histories = [np.asarray(shopper.history, np.int64) for shopper in shoppers]
     targets = np.array([shopper.target for shopper in shoppers])
-    model = pretrained.load(FOLDER / "recommender")
+    model = pretrained.load(EMBEDDED["recommender"])
     ranked = model.recommend(pad(histories), K, generator=torch.Generator().manual_seed(0)).items.numpy()
     taken = np.bincount(
         np.concatenate([shopper.history for shopper in simulate(LEARNT, seed=3, items=items)]), minlength=301

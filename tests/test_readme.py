@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apps import cli
-from personagen.models import missing_files
+from personagen.embedded import missing_files
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")

@@ -53,12 +53,12 @@ def test_the_command_is_there(installed, tmp_path):
 
 def test_packages_and_weights_come_from_the_wheel(installed, tmp_path):
     code = (
-        "import json, apps, personagen, recsys; from personagen.models import missing_files;"
+        "import json, apps, personagen, recsys; from personagen.embedded import missing_files;"
         "print(json.dumps([[p.__file__ for p in (apps, personagen, recsys)],"
         " missing_files('embedded', 'text2image') + missing_files('embedded', 'tryon')]))"
     )
     files, missing = json.loads(run(str(installed / "python"), "-c", code, cwd=tmp_path))
     assert all(file.startswith(str(installed.parent)) for file in files)
-    from personagen.models import missing_files
+    from personagen.embedded import missing_files
 
     assert missing == missing_files("embedded", "text2image") + missing_files("embedded", "tryon")

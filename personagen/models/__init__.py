@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsys.errors import ModelError
 
+from ..embedded import EMBEDDED, FILES, WEIGHTS
 from .quiet import quiet
 
 if TYPE_CHECKING:
@@ -13,20 +14,6 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
     from ..tryon import TryOnPipeline
-
-FOLDER = Path(__file__).parent
-EMBEDDED = {"text2image": FOLDER / "embedded", "tryon": FOLDER / "tryon"}
-"""Where the weights that come with the package lie; try-on shares the autoencoder of text2image."""
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-TEXT2IMAGE_FILES = (
-    "model_index.json",
-    "tokenizer/tokenizer.json",
-    "text_encoder/model.safetensors",
-    f"vae/{WEIGHTS}",
-    f"unet/{WEIGHTS}",
-    "scheduler/scheduler_config.json",
-)
-TRYON_FILES = ("model_index.json", f"unet/{WEIGHTS}", "scheduler/scheduler_config.json")
 
 
 def load_text2image(
@@ -51,7 +38,7 @@ def load_text2image(
         if Path(name_or_path).suffix == ".safetensors":
             pipe = _read_single(Path(name_or_path), layout, dtype=dtype or torch.float32)
         else:
-            source = _resolve(name_or_path, "text2image", TEXT2IMAGE_FILES, allow_download=allow_download)
+            source = _resolve(name_or_path, "text2image", FILES["text2image"], allow_download=allow_download)
             offline = source.is_dir()
             kind = _text2image_class(source if offline else None)
             pipe = _read(kind, source, dtype=dtype or torch.float32, local_files_only=offline)
@@ -110,20 +97,12 @@ def load_tryon(
         from ..tryon import TryOnPipeline
 
         dtype = dtype or torch.float32
-        source = _resolve(name_or_path, "tryon", TRYON_FILES)
+        source = _resolve(name_or_path, "tryon", FILES["tryon"])
         components = {}
         if not (source / "vae").is_dir():
             components["vae"] = _read(AutoencoderKL, _shared_vae(source), dtype=dtype)
         pipe = _read(TryOnPipeline, source, dtype=dtype, **components)
     return pipe.to(device)
-
-
-def missing_files(name_or_path: str | Path, kind: str) -> list[str]:
-    """List the files that a model of `kind`, "text2image" or "tryon", lacks; empty when it is whole."""
-    folder = EMBEDDED[kind] if name_or_path == "embedded" else Path(name_or_path)
-    return [
-        name for name in (TEXT2IMAGE_FILES if kind == "text2image" else TRYON_FILES) if not (folder / name).is_file()
-    ]
 
 
 def _resolve(name_or_path: str | Path, kind: str, files: tuple[str, ...], *, allow_download: bool = False) -> Path:

@@ -1,6 +1,6 @@
 """Find the body parts of a photographed person: a small network trained here, or SegFormer where its weights are given.
 
-A parser is a function from a photo to `Parsed`; `ParserMasker` makes an `AutoMasker` (`personagen.person.masks`) of it. Our
+A parser is a function from a photo to `Parsed`; `ParserMasker` makes an `AutoMasker` (`person.masks`) of it. Our
 network (`parser_network`) has 2.8 M parameters and is for standing persons.
 """
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from recsys.errors import DataError, ModelError
 
+from ..embedded import EMBEDDED
 from ..images import Placement, fit, to_tensor
 from .colour_prior import by_own_colours
 from .guided_filter import guided_upsample
@@ -28,7 +29,6 @@ from .joints import places
 from .masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
 from .network import ParserSizes, PersonParser
 
-EMBEDDED = Path(__file__).parent / "models" / "parser"
 FINEST, COARSE = 400, 160
 """Longest side in pixels at which edges of parts are drawn, beyond it they are enlarged; and at which they are fitted
 to the photo's own edges (`guided_upsample`)."""
@@ -190,7 +190,7 @@ def load_parser(source: str | Path = "embedded") -> Parser:
 
     Raises ModelError that names what is missing or does not fit.
     """
-    folder = EMBEDDED if source == "embedded" else Path(source)
+    folder = EMBEDDED["parser"] if source == "embedded" else Path(source)
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise ModelError(
             f"There is no parser in {folder}; train it (personagen pretrain configs/pretrain/parser.yaml), give the "
@@ -206,7 +206,7 @@ def load_parser(source: str | Path = "embedded") -> Parser:
         raise ModelError(f"The parser in {folder} cannot be loaded ({type(error).__name__}: {error}).") from error
 
 
-def load_model(folder: str | Path = EMBEDDED) -> PersonParser:
+def load_model(folder: str | Path = EMBEDDED["parser"]) -> PersonParser:
     """Load our own network from a folder of `save_parser`. Raises what reading a damaged folder raises."""
     config = json.loads((Path(folder) / "config.json").read_text())
     model = PersonParser(ParserSizes(**{**config, "widths": tuple(config["widths"])}))

@@ -3,7 +3,7 @@
     pip install mediapipe==0.10.21          # in an environment of its own: it wants another numpy than we do
     python personagen/pretrain/joint_labels.py PHOTOS joints.json
 
-Writes, by the name of each photo (*.jpg), thirteen joints in the order of `personagen.person.joints.Joint`: column and row as
+Writes, by the name of each photo (*.jpg), thirteen joints in the order of `person.joints.Joint`: column and row as
 shares of the photo, and how visible BlazePose thinks it is. Photos without a person are left out.
 """
 

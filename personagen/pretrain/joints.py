@@ -1,4 +1,4 @@
-"""Teach a finished parser's branch of joints (`personagen.person.joints`) on street photos; the rest of it stays as it is.
+"""Teach a finished parser's branch of joints (`person.joints`) on street photos; the rest of it stays as it is.
 
 The joints are what BlazePose says (`joint_labels`): a small network learns from a larger one (Hinton et al., 2015,
 arXiv 1503.02531). Photos that validate and photos that are held out are those of the parser's stage.
@@ -18,10 +18,11 @@ from recsys.errors import ConfigError, DataError
 from recsys.types import Step
 
 from ..devices import choose_device
+from ..embedded import EMBEDDED
 from ..images import place
 from ..person.joints import MIRRORED, Joint, cell_loss, places
 from ..person.network import PersonParser
-from ..person.parser import EMBEDDED, load_model, save_parser
+from ..person.parser import load_model, save_parser
 from .config import PretrainConfig
 from .loop import run
 from .parser import read_rows, split_rows
@@ -68,7 +69,7 @@ class JointStage:
     def __init__(self, config: PretrainConfig, people: Photos, labels: np.ndarray) -> None:
         self.config, self.people, self.labels = config, people, torch.from_numpy(labels)
         self.device = choose_device(config.device)
-        finished = load_model(Path(config.parser.parser_dir or EMBEDDED))
+        finished = load_model(Path(config.parser.parser_dir or EMBEDDED["parser"]))
         torch.manual_seed(config.seed)
         self.model = PersonParser(replace(finished.sizes, joints=config.parser.joints)).to(self.device)
         again = finished.sizes.joints == config.parser.joints  # a branch of this width is trained further

@@ -7,7 +7,8 @@ import types
 import pytest
 import torch
 
-from personagen.models import load_text2image, load_tryon, missing_files
+from personagen.embedded import missing_files
+from personagen.models import load_text2image, load_tryon
 from personagen.models.build import (
     build_scheduler,
     build_text_encoder,

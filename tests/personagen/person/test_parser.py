@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from personagen.embedded import EMBEDDED
 from personagen.person.masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
 from personagen.person.network import ParserSizes, PersonParser, levels_of, load_backbone
 from personagen.person.parser import (
-    EMBEDDED,
     Parsed,
     ParserMasker,
     _likeliest,
@@ -263,7 +263,7 @@ def test_a_segformer_folder_is_read_and_another_refused(tmp_path):
         load_parser(tmp_path / "streets")
 
 
-@pytest.mark.skipif(not EMBEDDED.is_dir(), reason="the parser's weights are not in this checkout")
+@pytest.mark.skipif(not EMBEDDED["parser"].is_dir(), reason="the parser's weights are not in this checkout")
 def test_the_embedded_parser_loads():
     assert load_parser()(Image.new("RGB", (30, 40))).parts.shape == (40, 30)
 
