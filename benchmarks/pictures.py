@@ -30,7 +30,6 @@ from personagen.atelier.captions import person_caption
 from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import LABEL, Render, render_garment, render_person
-from personagen.cutout import garment_on_white
 from personagen.evaluate import (
     colour_distance,
     garment_region,
@@ -47,6 +46,7 @@ from personagen.person.masks import Part, parts_from_parsing, split_skin
 from personagen.person.parser import Parser, ParserMasker, load_parser
 from personagen.photos import garment_photos, is_heldout
 from personagen.vocabulary import COLOURS, KINDS, REGION
+from personagen.warping.cutout import garment_on_white
 from recsys.errors import DataError
 
 SIZE = (192, 144)

@@ -32,10 +32,10 @@ from transformers.image_processing_base import ImageProcessingMixin
 
 from recsys.errors import ConfigError, ModelError
 
-from .drape import drape
 from .tryon_attention import set_cross_attention
 from .tryon_fast import FastMode, GarmentMemory, extrapolate, plan_steps
 from .tryon_pictures import Prepared, as_type, finish, prepare
+from .warping.drape import drape
 
 VARIANTS = ("corrected", "plain")
 PREFILLS = ("grey", "garment")

@@ -108,7 +108,7 @@ class TryOnConfig:
     """Corpus folder -> augmented copies (flip, small affine, erasing) that stand for each garment photo; 0 where not
     named, which takes the photo itself."""
     prefill: Literal["grey", "garment"] = "garment"
-    """What the UNet is shown inside the mask: grey, or the garment laid over it (`personagen.drape`)."""
+    """What the UNet is shown inside the mask: grey, or the garment laid over it (`personagen.warping.drape`)."""
     preview_rows: int = 6
     preview_steps: int = 20
     guidance_scale: float = 2.0
@@ -121,7 +121,7 @@ class ParserConfig:
     images_root: str = "../shared/data/images"
     """Folder with `people` (parsed street photos), and `garments` where they are trained on too."""
     garments: float = 0.25
-    """Share of garment photos; what is garment in them is what `personagen.cutout` says, where it can be trusted."""
+    """Share of garment photos; what is garment in them is what `personagen.warping.cutout` says, where it can be trusted."""
     backbone: str | None = None
     """Weights of EfficientNet-Lite0 (safetensors) to start from; null: random."""
     blocks: int = 15

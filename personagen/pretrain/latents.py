@@ -17,8 +17,8 @@ from torch import Tensor
 
 from recsys.errors import ModelError, ResourceError
 
-from ..drape import drape
 from ..warp import bend_grid
+from ..warping.drape import drape
 from .corpus import Corpus, pictures
 
 Prepare = Callable[[Tensor, list[int]], Tensor]

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from ..cutout import garment_mask
 from ..images import load_image
 from ..provenance import write_png
+from ..warping.cutout import garment_mask
 from .config import SubjectConfig
 from .data import Picture
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from personagen.cutout import garment_mask, garment_on_white
-from personagen.drape import cloth_of
 from personagen.images import PALEST, frame, load_image, to_tensor
 from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from personagen.person.masks import KnownMasks, Part
 from personagen.person.parser import Parsed
 from personagen.tryon_pictures import finish, prepare
+from personagen.warping.cutout import garment_mask, garment_on_white
+from personagen.warping.drape import cloth_of
 from recsys.errors import ConfigError
 from tests.apps.tiny import SIZE, pipelines
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from personagen.cutout import cut_out  # fmt: skip
 from personagen.person.masks import parts_from_parsing
 from personagen.photos import (
     KIND_OF_CCP,
@@ -21,6 +20,7 @@ from personagen.photos import (
     write_people_corpus,
 )
 from personagen.vocabulary import COLOURS
+from personagen.warping.cutout import cut_out  # fmt: skip
 from recsys.errors import DataError
 
 LABELS = ["null", "hair", "skin", "shirt", "jeans", "shoes", "dress", "jacket"]

@@ -9,9 +9,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from PIL import Image
 
-from personagen.drape import drape
 from personagen.tryon import TryOnPipeline, latent_mask, paint_out, spawn_generators, unet_input
 from personagen.tryon_attention import set_cross_attention
+from personagen.warping.drape import drape
 from recsys.errors import ConfigError, DataError, ModelError
 
 SIZE = (32, 24)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from personagen.compose import MOST, SHADE, shade, shaded
 from personagen.tryon_pictures import finish, prepare
+from personagen.warping.shading import MOST, SHADE, shade, shaded
 from recsys.errors import DataError
 
 SIZE, TIMES = (96, 72), 4

@@ -5,14 +5,14 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from personagen.completion import spread
-from personagen.lay import lay
 from personagen.person.joints import MIRRORED, Joint
 from personagen.person.masks import Part
-from personagen.uncover import uncover
+from personagen.warping.inpaint import spread
+from personagen.warping.lay import lay
+from personagen.warping.uncover import uncover
 from recsys.errors import DataError
 
-from .figures import joints_of_standing, standing
+from ..figures import joints_of_standing, standing
 
 SIZE = (128, 96)
 

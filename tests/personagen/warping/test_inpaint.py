@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import personagen.completion as completion
-from personagen.completion import complete, spread
+import personagen.warping.inpaint as completion
 from personagen.images import to_tensor
+from personagen.warping.inpaint import complete, spread
 
 
 def tiles(size: tuple[int, int], *, side: int = 12) -> np.ndarray:

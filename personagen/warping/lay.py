@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from .cut import Cut, cut_of
+from ..images import blur, components, erode, to_tensor
+from ..person.joints import Joint, as_seen, trunk_of
+from ..person.masks import region_of
 from .drape import cloth_of
-from .images import blur, components, erode, to_tensor
-from .person.joints import Joint, as_seen, trunk_of
-from .person.masks import region_of
+from .garment_shape import Cut, cut_of
 from .strips import Strip
 
 SHOULDERS = 0.54

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from .images import dilate, erode, to_pil, to_tensor
+from ..images import dilate, erode, to_pil, to_tensor
 
 RADIUS = 3
 """Patches have 2 * RADIUS + 1 pixels a side."""

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .images import blur
+from ..images import blur
 
 SHADE, MOST = 0.5, 0.12
 """Share of the difference in lightness that is added, and the most of it, of 1."""

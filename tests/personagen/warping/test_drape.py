@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from personagen.drape import TALL, WIDE, drape
+from personagen.warping.drape import TALL, WIDE, drape
 from recsys.errors import DataError
 
 

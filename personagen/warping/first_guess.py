@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from ..person.masks import layers_from_parts, region_of, shown_below
 from .lay import lay
-from .person.masks import layers_from_parts, region_of, shown_below
 from .uncover import uncover
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from personagen.cut import cut_of
+from personagen.warping.garment_shape import cut_of
 from recsys.errors import DataError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from personagen.strips import Strip
+from personagen.warping.strips import Strip
 
 BENT = Strip(np.array([[10.0, 5.0], [12.0, 30.0], [40.0, 45.0]]), np.array([4.0, 6.0, 2.0]))
 

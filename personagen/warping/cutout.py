@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from .colours import colour_gap, palette, to_lab
-from .cut import cut_of
-from .images import GROUND, PALEST, WHITE, blur, components, fit, no_paler_than
-from .person.masks import Part
-from .person.parser import Parser
+from ..colours import colour_gap, palette, to_lab
+from ..images import GROUND, PALEST, WHITE, blur, components, fit, no_paler_than
+from ..person.masks import Part
+from ..person.parser import Parser
+from .garment_shape import cut_of
 
 SIDE = 160
 ROUNDS = 6

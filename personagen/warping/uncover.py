@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageChops, ImageFilter
 
-from .completion import complete, smooth
-from .images import blur, dilate, erode
-from .person.joints import Joint, trunk_of
-from .person.masks import Part, split_skin
+from ..images import blur, dilate, erode
+from ..person.joints import Joint, trunk_of
+from ..person.masks import Part, split_skin
+from .inpaint import complete, smooth
 from .strips import Strip
 
 LONGEST = 480
