@@ -41,12 +41,12 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("tryon", "mask"): ("find what to repaint in a photo", "apps.config:MaskConfig", "apps.mask:run"),
     ("tryon", "train"): (
         "train try-on on pairs of person and garment",
-        "personagen.tryon_config:TryOnTrainConfig",
+        "personagen.tryon.config:TryOnTrainConfig",
         "apps.tryon:train",
     ),
     ("tryon", "evaluate"): (
         "measure try-on on pairs",
-        "personagen.tryon_config:TryOnEvaluateConfig",
+        "personagen.tryon.config:TryOnEvaluateConfig",
         "apps.tryon:evaluate",
     ),
     ("subject", "train"): (

@@ -12,7 +12,7 @@ from personagen.lpips import load_lpips
 from personagen.models import load_tryon
 from personagen.pairs import read_pairs
 from personagen.provenance import versions
-from personagen.tryon_config import TryOnEvaluateConfig, TryOnTrainConfig
+from personagen.tryon.config import TryOnEvaluateConfig, TryOnTrainConfig
 from personagen.tryon_evaluate import Case, contact_sheet, evaluate_tryon, set_distances, summarise
 from personagen.tryon_train import train_tryon_pairs
 from recsys.errors import ConfigError, check_range

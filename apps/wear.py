@@ -10,11 +10,11 @@ from PIL import Image
 
 from personagen.images import PALEST, load_image
 from personagen.models import load_tryon
-from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from personagen.person.masks import AutoMasker, KnownMasks, mask_from_file, region_of
 from personagen.person.parser import ParserMasker, load_parser
 from personagen.provenance import Parameters, versions, write_png
-from personagen.tryon_fast import FastMode
+from personagen.tryon.fast import FastMode
+from personagen.tryon.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from recsys.errors import ConfigError, check_range
 
 from .checked import checked
@@ -83,7 +83,7 @@ def _pipeline(settings: WearConfig) -> Any:
     if not settings.base:
         return load_tryon(settings.model)
     from personagen.models.base import load_tryon_base
-    from personagen.tryon_config import BaseConfig
+    from personagen.tryon.config import BaseConfig
 
     return load_tryon_base(checked(BaseConfig, settings.base, "base"))
 

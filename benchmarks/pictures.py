@@ -41,10 +41,10 @@ from personagen.evaluate import (
 )
 from personagen.images import fit, load_image
 from personagen.models import load_text2image, load_tryon
-from personagen.outfit import Piece, wear_outfit
 from personagen.person.masks import Part, parts_from_parsing, split_skin
 from personagen.person.parser import Parser, ParserMasker, load_parser
 from personagen.photos import garment_photos, is_heldout
+from personagen.tryon.outfit import Piece, wear_outfit
 from personagen.vocabulary import COLOURS, KINDS, REGION
 from personagen.warping.cutout import garment_on_white
 from recsys.errors import DataError

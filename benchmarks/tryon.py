@@ -38,9 +38,9 @@ from personagen.person.masks import REGIONS, Part, layers_from_parts, parts_from
 from personagen.person.parser import Parsed, ParserMasker, half_is_fast, load_parser
 from personagen.photos import is_heldout
 from personagen.pretrain.joints import close_to
-from personagen.tryon import TryOnPipeline
-from personagen.tryon_attention import attention_tensors, load_attention, self_attentions, set_cross_attention
-from personagen.tryon_fast import FastMode, GarmentMemory, plan_steps
+from personagen.tryon.attention import attention_tensors, load_attention, self_attentions, set_cross_attention
+from personagen.tryon.fast import FastMode, GarmentMemory, plan_steps
+from personagen.tryon.pipeline import TryOnPipeline
 from recsys.errors import DataError, ModelError
 
 STEPS = 4

@@ -32,9 +32,9 @@ from .pretrain.latents import Encoder, cache_latents, drape_over, draped_swapped
 from .pretrain.loop import run
 from .pretrain.preview import write_grid
 from .processes import Processes
-from .tryon import TryOnPipeline, unet_input
-from .tryon_attention import attention_tensors, self_attentions
-from .tryon_config import TryOnTrainConfig
+from .tryon.attention import attention_tensors, self_attentions
+from .tryon.config import TryOnTrainConfig
+from .tryon.pipeline import TryOnPipeline, unet_input
 
 NEEDS = ("image", "garment", "mask")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
-    from ..tryon import TryOnPipeline
+    from ..tryon.pipeline import TryOnPipeline
 
 
 def load_text2image(
@@ -94,7 +94,7 @@ def load_tryon(
     with quiet():
         from diffusers import AutoencoderKL
 
-        from ..tryon import TryOnPipeline
+        from ..tryon.pipeline import TryOnPipeline
 
         dtype = dtype or torch.float32
         source = _resolve(name_or_path, "tryon", FILES["tryon"])

@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 
 from recsys.errors import ModelError
 
-from ..tryon import TryOnPipeline, build_scheduler
-from ..tryon_attention import load_attention
-from ..tryon_config import BaseConfig
+from ..tryon.attention import load_attention
+from ..tryon.config import BaseConfig
+from ..tryon.pipeline import TryOnPipeline, build_scheduler
 from .quiet import quiet
 
 LDM_UNET, LDM_VAE = "model.diffusion_model.", "first_stage_model."

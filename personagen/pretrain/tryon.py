@@ -1,6 +1,6 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 # diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
-"""Stage 3: train the try-on UNet on (person, garment, mask) triples, the corrected variant of personagen.tryon.
+"""Stage 3: train the try-on UNet on (person, garment, mask) triples, the corrected variant of personagen.tryon.pipeline.
 
 The garment half of the sample is the clean garment latent at every step, the loss covers the person half only, and a
 dropped garment is zero in sample and condition alike (Re-CatVTON, arXiv 2511.18775).
@@ -22,8 +22,8 @@ from ..devices import choose_device
 from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
 from ..models.quiet import quiet
 from ..objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
-from ..tryon import TryOnPipeline, unet_input
-from ..tryon_attention import set_cross_attention
+from ..tryon.attention import set_cross_attention
+from ..tryon.pipeline import TryOnPipeline, unet_input
 from .config import PretrainConfig
 from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .latents import Encoder, cache_latents, drape_over, draped_swapped, load_encoder, paint_over, vary

@@ -6,7 +6,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from personagen.models import build
-from personagen.tryon import TryOnPipeline
+from personagen.tryon.pipeline import TryOnPipeline
 
 SIZE = (64, 48)
 

@@ -10,7 +10,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from personagen.atelier.garment import GarmentSpec
 from personagen.catalog import AtelierCatalog, attribute_matrix
-from personagen.tryon import TryOnPipeline
+from personagen.tryon.pipeline import TryOnPipeline
 from recsys.models.dreamrec import DreamRec, DreamRecConfig
 
 KINDS = ("t-shirt", "shirt", "trousers", "skirt", "dress")

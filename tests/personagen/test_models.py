@@ -20,8 +20,8 @@ from personagen.models.build import (
     transform_latents,
     widen_for_tryon,
 )
-from personagen.tryon import unet_input
-from personagen.tryon_attention import set_cross_attention
+from personagen.tryon.attention import set_cross_attention
+from personagen.tryon.pipeline import unet_input
 from recsys.errors import ConfigError, ModelError
 
 CAPTIONS = ["a person wearing a red striped t-shirt on a beach", "a product photo of a blue skirt"] * 3

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from personagen.pairs import read_pairs, write_pairs_corpus
-from personagen.tryon_config import BaseConfig, TryOnTrainConfig
+from personagen.tryon.config import BaseConfig, TryOnTrainConfig
 from personagen.tryon_train import train_tryon_pairs
 from recsys.checkpoint import load_latest
 from recsys.errors import ConfigError
@@ -21,7 +21,7 @@ from tests.personagen.test_tryon_train import settings, viton
 ROOT = Path(__file__).parents[2]
 RUN = """
 import json, sys
-from personagen.tryon_config import BaseConfig, TryOnTrainConfig
+from personagen.tryon.config import BaseConfig, TryOnTrainConfig
 from personagen.tryon_train import train_tryon_pairs
 told = json.load(open(sys.argv[1]))
 list(train_tryon_pairs(TryOnTrainConfig(**told | {"base": BaseConfig(**told["base"])})))

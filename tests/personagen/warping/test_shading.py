@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from personagen.tryon_pictures import finish, prepare
+from personagen.tryon.pictures import finish, prepare
 from personagen.warping.shading import MOST, SHADE, shade, shaded
 from recsys.errors import DataError
 

@@ -10,12 +10,12 @@ from PIL import Image
 
 from recsys.errors import ConfigError
 
-from .images import GROUND
-from .person.masks import AutoMasker, KnownMasks, body_of, region_of
-from .person.parser import Parser
-from .tryon_fast import FastMode
-from .warping.cutout import garment_on_white
-from .warping.first_guess import first_guess
+from ..images import GROUND
+from ..person.masks import AutoMasker, KnownMasks, body_of, region_of
+from ..person.parser import Parser
+from ..warping.cutout import garment_on_white
+from ..warping.first_guess import first_guess
+from .fast import FastMode
 
 ORDER = ("dress", "lower", "upper", "outer")
 """Tops come after what they hang over."""

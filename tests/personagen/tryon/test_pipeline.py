@@ -9,8 +9,8 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from PIL import Image
 
-from personagen.tryon import TryOnPipeline, latent_mask, paint_out, spawn_generators, unet_input
-from personagen.tryon_attention import set_cross_attention
+from personagen.tryon.attention import set_cross_attention
+from personagen.tryon.pipeline import TryOnPipeline, latent_mask, paint_out, spawn_generators, unet_input
 from personagen.warping.drape import drape
 from recsys.errors import ConfigError, DataError, ModelError
 

@@ -8,17 +8,17 @@ import pytest
 from PIL import Image, ImageDraw
 
 from personagen.images import PALEST, frame, load_image, to_tensor
-from personagen.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from personagen.person.masks import KnownMasks, Part
 from personagen.person.parser import Parsed
-from personagen.tryon_pictures import finish, prepare
+from personagen.tryon.outfit import Piece, cut_from_photos, in_order, wear_outfit
+from personagen.tryon.pictures import finish, prepare
 from personagen.warping.cutout import garment_mask, garment_on_white
 from personagen.warping.drape import cloth_of
 from recsys.errors import ConfigError
 from tests.apps.tiny import SIZE, pipelines
 
-from .figures import joints_of_standing, standing
-from .test_tryon import picture, seeded
+from ..figures import joints_of_standing, standing
+from .test_pipeline import picture, seeded
 
 
 def scene(height: int = 400, width: int = 300) -> tuple[Image.Image, np.ndarray]:
@@ -33,7 +33,7 @@ def test_the_feathered_edge_is_the_same_in_strips_as_in_one_piece(monkeypatch):
     inputs = prepare(photo, photo, mask, size=(40, 30))
     result = inputs.person[0] * 0
     whole = np.asarray(finish(result, inputs, 0, repaint=True))
-    monkeypatch.setattr("personagen.tryon_pictures.STRIP", 7)
+    monkeypatch.setattr("personagen.tryon.pictures.STRIP", 7)
     assert np.array_equal(np.asarray(finish(result, inputs, 0, repaint=True)), whole)
     before = np.asarray(photo)
     assert np.array_equal(whole[~mask], before[~mask]) and (whole[30:90, 5:50] == 0).all()

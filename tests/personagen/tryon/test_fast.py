@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from personagen.models.base import load_tryon_base
-from personagen.tryon_attention import set_cross_attention
-from personagen.tryon_config import BaseConfig
-from personagen.tryon_fast import FastMode, GarmentMemory, extrapolate, plan_steps
+from personagen.tryon.attention import set_cross_attention
+from personagen.tryon.config import BaseConfig
+from personagen.tryon.fast import FastMode, GarmentMemory, extrapolate, plan_steps
 from recsys.errors import ConfigError
 from tests.personagen.sd15 import tiny_unet, write_base
-from tests.personagen.test_tryon_base import mask, picture, seeded
+from tests.personagen.tryon.test_base import mask, picture, seeded
 
 
 def test_from_a_fresh_memory_the_person_half_is_exact():

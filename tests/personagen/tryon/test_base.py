@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from personagen.models.base import load_tryon_base
-from personagen.tryon_attention import attention_tensors, load_attention, self_attentions, set_cross_attention
-from personagen.tryon_config import BaseConfig
+from personagen.tryon.attention import attention_tensors, load_attention, self_attentions, set_cross_attention
+from personagen.tryon.config import BaseConfig
 from recsys.errors import ConfigError, ModelError
 from tests.personagen.sd15 import tiny_unet, write_base, write_single_file
 

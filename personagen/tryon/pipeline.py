@@ -32,10 +32,10 @@ from transformers.image_processing_base import ImageProcessingMixin
 
 from recsys.errors import ConfigError, ModelError
 
-from .tryon_attention import set_cross_attention
-from .tryon_fast import FastMode, GarmentMemory, extrapolate, plan_steps
-from .tryon_pictures import Prepared, as_type, finish, prepare
-from .warping.drape import drape
+from ..warping.drape import drape
+from .attention import set_cross_attention
+from .fast import FastMode, GarmentMemory, extrapolate, plan_steps
+from .pictures import Prepared, as_type, finish, prepare
 
 VARIANTS = ("corrected", "plain")
 PREFILLS = ("grey", "garment")

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from recsys.errors import DataError
 
-from .images import Placement, fit, frame, mask_box, picture_list, soft_inside, to_pil, to_tensor, unfit
-from .person.masks import check_mask, mask_list
-from .warping.shading import shade, shaded
+from ..images import Placement, fit, frame, mask_box, picture_list, soft_inside, to_pil, to_tensor, unfit
+from ..person.masks import check_mask, mask_list
+from ..warping.shading import shade, shaded
 
 STRIP = 256
 """Rows of a photo that are repainted at a time."""

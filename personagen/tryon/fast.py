@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from recsys.errors import ConfigError
 
-from .tryon_attention import self_attentions
+from .attention import self_attentions
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Virtual try-on by diffusion: the pipeline, its attention and fast mode, outfits."""
