@@ -101,7 +101,7 @@ def _paint(pipe: Any, settings: GenerateConfig | SubjectEvaluateConfig, prompt: 
 
 def export(settings: ExportConfig) -> int:
     """Write adapters, merged if several, in another form. Returns 0. Raises: ConfigError, ModelError, ResourceError."""
-    from personagen.adapters import load_adapter, save_adapter, save_kohya
+    from personagen.adapters.lora import load_adapter, save_adapter, save_kohya
     from personagen.models import load_text2image
     from personagen.models.quiet import quiet
     from personagen.subject.loaded import base_of, merged

@@ -28,7 +28,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLP
 from report import RESULTS, write_report
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from personagen.adapters import Lora, attach
+from personagen.adapters.lora import Lora, attach
 from personagen.models import load_text2image
 from personagen.models.build import build_scheduler, train_tokenizer
 from personagen.subject import SubjectConfig, resolve

@@ -8,7 +8,7 @@ from typing import Any
 
 from recsys.errors import ConfigError, ModelError
 
-from ..adapters import FILE, Adapter, load_adapter, merge_adapters, read_adapter, use_adapters
+from ..adapters.lora import FILE, Adapter, load_adapter, merge_adapters, read_adapter, use_adapters
 from ..devices import choose_device
 from ..models import load_text2image
 from .base import use_schedule

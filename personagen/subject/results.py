@@ -15,7 +15,7 @@ import torch
 
 from recsys.errors import ResourceError
 
-from ..adapters import FILE, Adapter, collect, load_adapter, save_adapter, save_kohya
+from ..adapters.lora import FILE, Adapter, collect, load_adapter, save_adapter, save_kohya
 from ..files import write_text
 from ..models import load_text2image
 from ..models.quiet import quiet

@@ -22,7 +22,7 @@ from recsys.checkpoint import load_latest, load_optimizer_tensors, optimizer_ten
 from recsys.errors import ConfigError, ModelError, ResourceError
 from recsys.types import Step
 
-from ..adapters import Lora, attach
+from ..adapters.lora import Lora, attach
 from ..devices import DTYPES
 from ..models.quiet import quiet
 from ..processes import Processes

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from apps import cli
-from personagen.adapters import FILE
+from personagen.adapters.lora import FILE
 from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, resolve
 from recsys.errors import ConfigError

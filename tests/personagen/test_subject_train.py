@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from personagen.adapters import FILE
+from personagen.adapters.lora import FILE
 from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, train_subject
 from personagen.subject.loaded import load_subjects, phrase

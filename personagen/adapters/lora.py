@@ -24,9 +24,9 @@ from torch import Tensor
 
 from recsys.errors import ConfigError, ModelError
 
-from .files import write_tensors
+from ..files import write_tensors
+from ..models.quiet import quiet
 from .kohya import from_kohya, is_kohya, split_name, to_kohya
-from .models.quiet import quiet
 
 FILE = "pytorch_lora_weights.safetensors"
 METADATA = "lora_adapter_metadata"

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from personagen.adapters import (
+from personagen.adapters.kohya import known_stems
+from personagen.adapters.lora import (
     FILE,
     METADATA,
     Adapter,
@@ -22,7 +23,6 @@ from personagen.adapters import (
     save_kohya,
     use_adapters,
 )
-from personagen.kohya import known_stems
 from personagen.models.quiet import quiet
 from recsys.errors import ConfigError, ModelError, ResourceError
 from tests.personagen.subject_parts import FAMILIES, paint, pipeline

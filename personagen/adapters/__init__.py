@@ -1,0 +1,1 @@
+"""LoRA files: attached, read, checked, written, merged."""
