@@ -23,15 +23,15 @@ from recsys.types import Step
 from .devices import DTYPES, choose_device
 from .models import load_tryon
 from .models.quiet import quiet
-from .objective import add_noise, prediction_target, stratified_timesteps, weighted_error
 from .pairs import read_pairs, write_pairs_corpus
 from .photos import write_people_corpus
 from .pretrain.config import PretrainConfig
 from .pretrain.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
-from .pretrain.latents import Encoder, cache_latents, drape_over, draped_swapped, paint_over, vary
-from .pretrain.loop import run
-from .pretrain.preview import write_grid
-from .processes import Processes
+from .training.latents import Encoder, cache_latents, drape_over, draped_swapped, paint_over, vary
+from .training.loop import run
+from .training.objective import add_noise, prediction_target, stratified_timesteps, weighted_error
+from .training.preview import write_grid
+from .training.processes import Processes
 from .tryon.attention import attention_tensors, self_attentions
 from .tryon.config import TryOnTrainConfig
 from .tryon.pipeline import TryOnPipeline, unet_input

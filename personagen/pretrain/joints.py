@@ -23,8 +23,8 @@ from ..images import place
 from ..person.joints import MIRRORED, Joint, cell_loss, places
 from ..person.network import PersonParser
 from ..person.parser import load_model, save_parser
+from ..training.loop import run
 from .config import PretrainConfig
-from .loop import run
 from .parser import read_rows, split_rows
 from .parser_data import Photos, change, gather, hide, read, recolour
 

@@ -23,8 +23,8 @@ from ..devices import choose_device
 from ..person.masks import Part
 from ..person.network import ParserSizes, PersonParser, load_backbone
 from ..person.parser import save_parser
+from ..training.loop import run
 from .config import PretrainConfig
-from .loop import run
 from .parser_data import Photos, change, gather, hide, read, recolour
 
 COLOURS = np.array(

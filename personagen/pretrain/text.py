@@ -23,11 +23,11 @@ from recsys.types import Step
 from ..devices import choose_device
 from ..models.build import build_text_encoder, train_tokenizer
 from ..models.quiet import quiet
+from ..training.loop import run
+from ..training.preview import write_grid
 from ..vocabulary import COLOURS, KINDS, PATTERNS
 from .config import PretrainConfig
 from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
-from .loop import run
-from .preview import write_grid
 from .save import half_copy, write_tokenizer_files
 
 CAPTIONS = {"image": "caption", "garment": "garment_caption"}

@@ -15,12 +15,12 @@ from recsys.types import Step
 from ..devices import choose_device
 from ..models.build import build_scheduler, build_unet, start_silent
 from ..models.quiet import quiet
-from ..objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
+from ..training.latents import cache_latents, load_encoder
+from ..training.loop import run
+from ..training.objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
+from ..training.preview import write_grid
 from .config import PretrainConfig
 from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
-from .latents import cache_latents, load_encoder
-from .loop import run
-from .preview import write_grid
 from .save import forget_paths, half_copy, load_unet, write_tokenizer_files
 from .text import CAPTIONS, load_text
 

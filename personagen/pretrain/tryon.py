@@ -21,14 +21,14 @@ from recsys.types import Step
 from ..devices import choose_device
 from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
 from ..models.quiet import quiet
-from ..objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
+from ..training.latents import Encoder, cache_latents, drape_over, draped_swapped, load_encoder, paint_over, vary
+from ..training.loop import run
+from ..training.objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
+from ..training.preview import psnr, write_grid
 from ..tryon.attention import set_cross_attention
 from ..tryon.pipeline import TryOnPipeline, unet_input
 from .config import PretrainConfig
 from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
-from .latents import Encoder, cache_latents, drape_over, draped_swapped, load_encoder, paint_over, vary
-from .loop import run
-from .preview import psnr, write_grid
 from .save import forget_paths, half_copy, load_unet
 
 NEEDS = ("image", "garment", "mask")

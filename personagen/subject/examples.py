@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..images import load_image, to_tensor
-from ..objective import stratified_timesteps
+from ..training.objective import stratified_timesteps
 from .base import ENCODERS, Text, encode_prompts, scale_factor
 from .cache import Cache, open_cache
 from .config import SubjectConfig, rows_a_step

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from ..objective import Prediction, add_noise, prediction_target, snr_weights, weighted_error
+from ..training.objective import Prediction, add_noise, prediction_target, snr_weights, weighted_error
 from .base import Noise, Text, predict
 
 

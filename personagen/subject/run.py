@@ -12,7 +12,7 @@ from recsys.types import Step
 
 from ..devices import choose_device
 from ..models import load_text2image
-from ..processes import Processes
+from ..training.processes import Processes
 from .base import check_finite, native_size, noise_schedule, use_schedule
 from .config import SubjectConfig, resolve
 from .data import Picture, usable

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..files import write_whole
 from ..images import to_tensor
-from ..pretrain.preview import write_grid
 from ..provenance import Parameters, versions, write_png
+from ..training.preview import write_grid
 from .base import encode_prompts, native_size, predict, scale_factor, without_adapter
 from .config import SubjectConfig
 from .train import DTYPES, Learner

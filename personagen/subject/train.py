@@ -25,7 +25,7 @@ from recsys.types import Step
 from ..adapters.lora import Lora, attach
 from ..devices import DTYPES
 from ..models.quiet import quiet
-from ..processes import Processes
+from ..training.processes import Processes
 from .base import ENCODERS, encode_prompts, noise_schedule, without_adapter
 from .config import SubjectConfig, new_words, placeholder, rows_a_step, same_run, token_names
 from .examples import Example, PromptCache, Row, chunks, draw_rows

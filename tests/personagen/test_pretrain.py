@@ -15,10 +15,10 @@ from personagen.models import load_text2image, load_tryon
 from personagen.models.build import build_vae
 from personagen.pretrain import PretrainConfig, pretrain
 from personagen.pretrain.corpus import Source, draw, open_corpora, open_corpus
-from personagen.pretrain.latents import vary
-from personagen.pretrain.loop import learning_rate
-from personagen.pretrain.preview import psnr, ssim
 from personagen.pretrain.thumbnail import start_from_thumbnail
+from personagen.training.latents import vary
+from personagen.training.loop import learning_rate
+from personagen.training.preview import psnr, ssim
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
 from tests.personagen.pretrain_tools import SIZE, make_corpus, tiny
 

@@ -21,8 +21,8 @@ from recsys.errors import ModelError, ResourceError
 from recsys.types import Step
 
 from ..devices import DTYPES
-from ..processes import Processes
-from .config import PretrainConfig
+from ..pretrain.config import PretrainConfig
+from .processes import Processes
 
 PATIENCE = 5  # non-finite losses in a row before the run stops
 

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from recsys.errors import ModelError, ResourceError
 
-from ..warp import bend_grid
+from ..pretrain.corpus import Corpus, pictures
 from ..warping.drape import drape
-from .corpus import Corpus, pictures
+from .thin_plate import bend_grid
 
 Prepare = Callable[[Tensor, list[int]], Tensor]
 """Changes pictures (B, 3, H, W) in [-1, 1], given their row numbers, before they are encoded."""

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from scipy.interpolate import RBFInterpolator
 
-from personagen.warp import bend_grid, thin_plate
+from personagen.training.thin_plate import bend_grid, thin_plate
 from recsys.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ import torch
 from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
 
-from personagen.objective import (
+from personagen.training.objective import (
     add_noise,
     predicted_x0,
     prediction_target,

@@ -1,0 +1,1 @@
+"""The training loop and its parts, for every stage and for subjects."""
