@@ -1,7 +1,7 @@
 """Measure the embedded models: try-on, text-to-image, real photos, and whether looks follow the user's taste.
 
     python benchmarks/pictures.py tryon                          # held-out renders
-    python benchmarks/pictures.py people --corpus FOLDER         # held-out real pairs, by personagen.photos
+    python benchmarks/pictures.py people --corpus FOLDER         # held-out real pairs, by personagen.corpora.photos
     python benchmarks/pictures.py street --images FOLDER         # held-out street photos, shops' garments, found masks
     python benchmarks/pictures.py text2image --probe FOLDER      # probe: benchmarks/probe.py
     python benchmarks/pictures.py personalisation --probe FOLDER
@@ -30,6 +30,7 @@ from personagen.atelier.captions import person_caption
 from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import LABEL, Render, render_garment, render_person
+from personagen.corpora.photos import garment_photos, is_heldout
 from personagen.evaluate import (
     colour_distance,
     garment_region,
@@ -43,7 +44,6 @@ from personagen.images import fit, load_image
 from personagen.models import load_text2image, load_tryon
 from personagen.person.masks import Part, parts_from_parsing, split_skin
 from personagen.person.parser import Parser, ParserMasker, load_parser
-from personagen.photos import garment_photos, is_heldout
 from personagen.tryon.outfit import Piece, wear_outfit
 from personagen.vocabulary import COLOURS, KINDS, REGION
 from personagen.warping.cutout import garment_on_white

@@ -30,13 +30,13 @@ from report import RESULTS, mean_of, write_report
 from safetensors.torch import save_file
 from torch import Tensor
 
+from personagen.corpora.photos import is_heldout
 from personagen.evaluate import ssim, ssim_in_box
 from personagen.images import load_image
 from personagen.models import load_tryon
 from personagen.person.joints import Joint
 from personagen.person.masks import REGIONS, Part, layers_from_parts, parts_from_parsing
 from personagen.person.parser import Parsed, ParserMasker, half_is_fast, load_parser
-from personagen.photos import is_heldout
 from personagen.pretrain.joints import close_to
 from personagen.tryon.attention import attention_tensors, load_attention, self_attentions, set_cross_attention
 from personagen.tryon.fast import FastMode, GarmentMemory, plan_steps

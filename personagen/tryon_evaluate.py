@@ -15,11 +15,11 @@ from torch import Tensor
 
 from recsys.errors import DataError
 
+from .corpora.pairs import WornPair, load_pair
 from .evaluate import bootstrap_interval, l1, psnr, ssim, takes_the_colours
 from .features import Features, frechet_distance, kernel_distance
 from .images import fit, to_tensor
 from .lpips import Distance
-from .pairs import WornPair, load_pair
 
 CENTRE = 0.7
 """Share of the mask, nearest to its middle, whose colours the swap test reads: there the garment is sure to be."""

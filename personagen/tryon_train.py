@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError
 from recsys.types import Step
 
+from .corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
+from .corpora.pairs import read_pairs, write_pairs_corpus
+from .corpora.photos import write_people_corpus
 from .devices import DTYPES, choose_device
 from .models import load_tryon
 from .models.quiet import quiet
-from .pairs import read_pairs, write_pairs_corpus
-from .photos import write_people_corpus
 from .pretrain.config import PretrainConfig
-from .pretrain.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .training.latents import Encoder, cache_latents, drape_over, draped_swapped, paint_over, vary
 from .training.loop import run
 from .training.objective import add_noise, prediction_target, stratified_timesteps, weighted_error

@@ -2,7 +2,7 @@
 
 Cross-entropy with classes weighted by a power of their rarity, and soft Dice loss (Milletari et al., 3DV 2016) over
 the batch. Figures while training are of every tenth street photo, which is not trained on; the held-out fifth of
-`personagen.photos` is not looked at here.
+`personagen.corpora.photos` is not looked at here.
 """
 
 from collections.abc import Iterator

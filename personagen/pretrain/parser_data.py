@@ -21,9 +21,9 @@ from torch import Tensor
 from recsys.errors import DataError
 from recsys.types import Step
 
+from ..corpora.photos import garment_photos, is_heldout
 from ..images import fit, load_image
 from ..person.masks import Part, parts_from_parsing
-from ..photos import garment_photos, is_heldout
 from ..vocabulary import REGION
 from ..warping.cutout import garment_mask
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from recsys.types import Step
 
 from ..atelier.corpus import write_corpus
-from ..photos import write_garments_corpus, write_people_corpus
+from ..corpora.photos import write_garments_corpus, write_people_corpus
 from .config import PretrainConfig
 
 

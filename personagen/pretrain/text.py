@@ -20,6 +20,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from recsys.errors import ModelError
 from recsys.types import Step
 
+from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
 from ..models.build import build_text_encoder, train_tokenizer
 from ..models.quiet import quiet
@@ -27,7 +28,6 @@ from ..training.loop import run
 from ..training.preview import write_grid
 from ..vocabulary import COLOURS, KINDS, PATTERNS
 from .config import PretrainConfig
-from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .save import half_copy, write_tokenizer_files
 
 CAPTIONS = {"image": "caption", "garment": "garment_caption"}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from recsys.types import Step
 
+from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
 from ..models.build import build_scheduler, build_unet, start_silent
 from ..models.quiet import quiet
@@ -20,7 +21,6 @@ from ..training.loop import run
 from ..training.objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
 from ..training.preview import write_grid
 from .config import PretrainConfig
-from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .save import forget_paths, half_copy, load_unet, write_tokenizer_files
 from .text import CAPTIONS, load_text
 

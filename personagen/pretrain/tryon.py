@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError, ModelError
 from recsys.types import Step
 
+from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
 from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
 from ..models.quiet import quiet
@@ -28,7 +29,6 @@ from ..training.preview import psnr, write_grid
 from ..tryon.attention import set_cross_attention
 from ..tryon.pipeline import TryOnPipeline, unet_input
 from .config import PretrainConfig
-from .corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from .save import forget_paths, half_copy, load_unet
 
 NEEDS = ("image", "garment", "mask")

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from recsys.types import Step
 
+from ..corpora.corpus import Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
 from ..models.build import build_vae, decoder_sensitivity, latent_scale, transform_latents
 from ..training.latents import load_encoder
 from ..training.loop import run
 from ..training.preview import psnr, ssim, write_grid
 from .config import PretrainConfig
-from .corpus import Source, draw, heldout, open_corpora, pictures
 from .save import forget_paths, half_copy
 from .thumbnail import start_from_thumbnail
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recsys.errors import ModelError, ResourceError
 
-from ..pretrain.corpus import Corpus, pictures
+from ..corpora.corpus import Corpus, pictures
 from ..warping.drape import drape
 from .thin_plate import bend_grid
 

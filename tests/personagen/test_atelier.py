@@ -19,8 +19,8 @@ from personagen.atelier.render import LABEL, render_garment, render_person
 from personagen.atelier.sdf import Points
 from personagen.atelier.shoppers import ASPECTS, catalogue, simulate
 from personagen.atelier.trace import Camera, Figure, rays
+from personagen.corpora.corpus import open_corpus
 from personagen.pretrain import CorpusConfig, PretrainConfig, pretrain
-from personagen.pretrain.corpus import open_corpus
 from personagen.vocabulary import COLOURS, KINDS, SCENES, noun_phrase
 from recsys.errors import DataError
 

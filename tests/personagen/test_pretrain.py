@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from personagen.corpora.corpus import Source, draw, open_corpora, open_corpus
 from personagen.models import load_text2image, load_tryon
 from personagen.models.build import build_vae
 from personagen.pretrain import PretrainConfig, pretrain
-from personagen.pretrain.corpus import Source, draw, open_corpora, open_corpus
 from personagen.pretrain.thumbnail import start_from_thumbnail
 from personagen.training.latents import vary
 from personagen.training.loop import learning_rate

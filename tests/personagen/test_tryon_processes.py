@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from personagen.pairs import read_pairs, write_pairs_corpus
+from personagen.corpora.pairs import read_pairs, write_pairs_corpus
 from personagen.tryon.config import BaseConfig, TryOnTrainConfig
 from personagen.tryon_train import train_tryon_pairs
 from recsys.checkpoint import load_latest

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from personagen.person.masks import parts_from_parsing
-from personagen.photos import (
+from personagen.corpora.photos import (
     KIND_OF_CCP,
     cloth_colour,
     head_of,
@@ -19,6 +18,7 @@ from personagen.photos import (
     write_garments_corpus,
     write_people_corpus,
 )
+from personagen.person.masks import parts_from_parsing
 from personagen.vocabulary import COLOURS
 from personagen.warping.cutout import cut_out  # fmt: skip
 from recsys.errors import DataError

@@ -2,7 +2,7 @@
 
 VITON-HD (Choi et al., CVPR 2021): `train_pairs.txt`, and in `train/` the folders `image`, `cloth`, `image-parse-v3` and
 perhaps `agnostic-mask`. DressCode (Morelli et al., ECCV 2022): `upper_body`, `lower_body` and `dresses`, each with
-`train_pairs.txt`, `images` and `label_maps`. Parsed street photos: `personagen.photos`.
+`train_pairs.txt`, `images` and `label_maps`. Parsed street photos: `personagen.corpora.photos`.
 """
 
 import json
@@ -16,8 +16,8 @@ from PIL import Image
 
 from recsys.errors import ConfigError, DataError
 
-from .images import PALEST, fit, load_image
-from .person.masks import Part, agnostic_mask, layers_from_parts, mask_from_file
+from ..images import PALEST, fit, load_image
+from ..person.masks import Part, agnostic_mask, layers_from_parts, mask_from_file
 from .photos import is_heldout
 
 LIP = (
@@ -165,7 +165,7 @@ def _labels(file: Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def write_pairs_corpus(pairs: Sequence[WornPair], out: str | Path, *, size: tuple[int, int]) -> Iterator[float]:
-    """Write pairs as a corpus for training, in the form of `personagen.photos`; yield the share done.
+    """Write pairs as a corpus for training, in the form of `personagen.corpora.photos`; yield the share done.
 
     A fixed fifth, by a hash of the person's name, is held out. Written row by row, the table last. Raises DataError.
     """

@@ -1,0 +1,1 @@
+"""Training pictures and pairs: read, written, and drawn from."""
