@@ -17,7 +17,7 @@ from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
 from personagen.pretrain.joints import carried, close_to
 from personagen.pretrain.parser_data import change
 from recsys.errors import ConfigError, DataError
-from tests.personagen.pretrain_tools import run_whole_and_halted
+from tests.personagen.pretrain.tools import run_whole_and_halted
 
 COUNT = len(Joint)
 

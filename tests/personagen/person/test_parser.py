@@ -28,7 +28,7 @@ from personagen.pretrain.parser import dice_loss
 from personagen.pretrain.parser_data import change, hide, recolour
 from recsys.errors import ConfigError, DataError, ModelError
 from tests.personagen.figures import standing
-from tests.personagen.pretrain_tools import run_whole_and_halted
+from tests.personagen.pretrain.tools import run_whole_and_halted
 
 LABELS = ["null", "hair", "skin", "t-shirt", "pants", "shoes"]
 PAINT = np.array([[230, 230, 230], [60, 30, 10], [240, 190, 150], [200, 20, 20], [20, 20, 200], [5, 5, 5]], np.uint8)

@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 from personagen.corpora.pairs import read_pairs, write_pairs_corpus
+from personagen.pretrain.tryon_pairs import train_tryon_pairs
 from personagen.tryon.config import BaseConfig, TryOnTrainConfig
-from personagen.tryon_train import train_tryon_pairs
 from recsys.checkpoint import load_latest
 from recsys.errors import ConfigError
+from tests.personagen.pretrain.test_tryon_pairs import settings, viton
 from tests.personagen.sd15 import write_base
-from tests.personagen.test_tryon_train import settings, viton
 
 ROOT = Path(__file__).parents[2]
 RUN = """
 import json, sys
 from personagen.tryon.config import BaseConfig, TryOnTrainConfig
-from personagen.tryon_train import train_tryon_pairs
+from personagen.pretrain.tryon_pairs import train_tryon_pairs
 told = json.load(open(sys.argv[1]))
 list(train_tryon_pairs(TryOnTrainConfig(**told | {"base": BaseConfig(**told["base"])})))
 """
@@ -66,7 +66,7 @@ def test_two_processes_equal_one_also_when_they_take_a_run_over(tmp_path):
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(monkeypatch):
-    monkeypatch.setattr("personagen.tryon_train.Processes", lambda: type("Four", (), {"count": 4, "rank": 0}))
+    monkeypatch.setattr("personagen.pretrain.tryon_pairs.Processes", lambda: type("Four", (), {"count": 4, "rank": 0}))
     config = TryOnTrainConfig(corpora={"x": 1.0}, base=BaseConfig("x"), batch_size=2)
     with pytest.raises(ConfigError, match="batch_size 2"):
         next(train_tryon_pairs(config))

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from personagen.pretrain import pretrain
 from personagen.pretrain.text import confuse, contrast, load_text
-from tests.personagen.pretrain_tools import make_corpus, tiny
+from tests.personagen.pretrain.tools import make_corpus, tiny
 
 
 def test_the_contrast_is_the_mean_of_two_cross_entropies():

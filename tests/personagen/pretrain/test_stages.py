@@ -20,7 +20,7 @@ from personagen.training.latents import vary
 from personagen.training.loop import learning_rate
 from personagen.training.preview import psnr, ssim
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
-from tests.personagen.pretrain_tools import SIZE, make_corpus, tiny
+from tests.personagen.pretrain.tools import SIZE, make_corpus, tiny
 
 STAGES = ("vae", "text", "text2image", "tryon")
 

@@ -20,21 +20,21 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError
 from recsys.types import Step
 
-from .corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
-from .corpora.pairs import read_pairs, write_pairs_corpus
-from .corpora.photos import write_people_corpus
-from .devices import DTYPES, choose_device
-from .models import load_tryon
-from .models.quiet import quiet
-from .pretrain.config import PretrainConfig
-from .training.latents import Encoder, cache_latents, drape_over, draped_swapped, paint_over, vary
-from .training.loop import run
-from .training.objective import add_noise, prediction_target, stratified_timesteps, weighted_error
-from .training.preview import write_grid
-from .training.processes import Processes
-from .tryon.attention import attention_tensors, self_attentions
-from .tryon.config import TryOnTrainConfig
-from .tryon.pipeline import TryOnPipeline, unet_input
+from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
+from ..corpora.pairs import read_pairs, write_pairs_corpus
+from ..corpora.photos import write_people_corpus
+from ..devices import DTYPES, choose_device
+from ..models import load_tryon
+from ..models.quiet import quiet
+from ..training.latents import Encoder, cache_latents, drape_over, draped_swapped, paint_over, vary
+from ..training.loop import run
+from ..training.objective import add_noise, prediction_target, stratified_timesteps, weighted_error
+from ..training.preview import write_grid
+from ..training.processes import Processes
+from ..tryon.attention import attention_tensors, self_attentions
+from ..tryon.config import TryOnTrainConfig
+from ..tryon.pipeline import TryOnPipeline, unet_input
+from .config import PretrainConfig
 
 NEEDS = ("image", "garment", "mask")
 
@@ -102,7 +102,7 @@ def _start(config: TryOnTrainConfig, processes: Processes) -> TryOnPipeline:
     """Load the model to start from, freeze it, and free what is trained."""
     device = processes.own(choose_device(config.device))
     if config.base is not None:
-        from .models.base import load_tryon_base
+        from ..models.base import load_tryon_base
 
         pipe = load_tryon_base(config.base, device=device)
     else:
