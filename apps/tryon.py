@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from personagen.corpora.pairs import read_pairs
-from personagen.features import load_features
 from personagen.files import check_place, write_text, write_whole
-from personagen.lpips import load_lpips
+from personagen.metrics.fid import load_features
+from personagen.metrics.lpips import load_lpips
+from personagen.metrics.tryon import Case, contact_sheet, evaluate_tryon, set_distances, summarise
 from personagen.models import load_tryon
 from personagen.pretrain.tryon_pairs import train_tryon_pairs
 from personagen.provenance import versions
 from personagen.tryon.config import TryOnEvaluateConfig, TryOnTrainConfig
-from personagen.tryon_evaluate import Case, contact_sheet, evaluate_tryon, set_distances, summarise
 from recsys.errors import ConfigError, check_range
 
 from .pretrain import follow

@@ -31,7 +31,8 @@ from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import LABEL, Render, render_garment, render_person
 from personagen.corpora.photos import garment_photos, is_heldout
-from personagen.evaluate import (
+from personagen.images import fit, load_image
+from personagen.metrics.fidelity import (
     colour_distance,
     garment_region,
     permutation_test,
@@ -40,7 +41,6 @@ from personagen.evaluate import (
     ssim_in_box,
     takes_the_colours,
 )
-from personagen.images import fit, load_image
 from personagen.models import load_text2image, load_tryon
 from personagen.person.masks import Part, parts_from_parsing, split_skin
 from personagen.person.parser import Parser, ParserMasker, load_parser

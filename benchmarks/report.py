@@ -40,7 +40,7 @@ def write_report(path: Path, result: dict[str, Any]) -> str:
 
 def mean_of(values: Sequence[float]) -> dict[str, Any]:
     """The mean of some values, its 95 % bootstrap interval, and how many they are."""
-    from personagen.evaluate import bootstrap_interval  # the recommenders' benchmarks know nothing of pictures
+    from personagen.metrics.fidelity import bootstrap_interval  # the recommenders' benchmarks know nothing of pictures
 
     low, high = bootstrap_interval(np.array(values, float), generator=torch.Generator().manual_seed(0))
     return {"mean": round(float(np.mean(values)), 4), "interval": [round(low, 4), round(high, 4)], "n": len(values)}

@@ -16,7 +16,7 @@ from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import render_garment, render_person
 from personagen.colours import to_lab
-from personagen.evaluate import colour_distance, garment_region
+from personagen.metrics.fidelity import colour_distance, garment_region
 from personagen.person.masks import Part
 from personagen.person.network import PersonParser
 from personagen.person.parser import parse, shares_of

@@ -31,8 +31,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from personagen.corpora.photos import is_heldout
-from personagen.evaluate import ssim, ssim_in_box
 from personagen.images import load_image
+from personagen.metrics.fidelity import ssim, ssim_in_box
 from personagen.models import load_tryon
 from personagen.person.joints import Joint
 from personagen.person.masks import REGIONS, Part, layers_from_parts, parts_from_parsing

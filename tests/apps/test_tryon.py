@@ -21,8 +21,8 @@ from personagen.atelier.render import render_garment, render_person
 from personagen.person.network import ParserSizes, PersonParser
 from personagen.person.parser import save_parser
 from personagen.provenance import read_png
+from tests.personagen.metrics.test_lpips import weights as lpips_weights
 from tests.personagen.pretrain.test_tryon_pairs import viton
-from tests.personagen.test_lpips import weights as lpips_weights
 
 from .tiny import pipelines
 

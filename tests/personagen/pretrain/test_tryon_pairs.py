@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 
 from personagen.corpora.corpus import open_corpus
 from personagen.corpora.pairs import DRESSCODE, LIP, load_pair, read_pairs, write_pairs_corpus
+from personagen.metrics.tryon import contact_sheet, evaluate_tryon, summarise
 from personagen.models import load_tryon
 from personagen.models.base import load_tryon_base
 from personagen.pretrain.tryon_pairs import train_tryon_pairs
 from personagen.tryon.config import BaseConfig, TryOnTrainConfig
-from personagen.tryon_evaluate import contact_sheet, evaluate_tryon, summarise
 from recsys.errors import ConfigError, DataError
 from tests.personagen.sd15 import write_base
 

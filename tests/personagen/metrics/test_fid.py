@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.linalg import sqrtm
 from transformers import CLIPTextConfig, CLIPTextModel, ViTConfig, ViTModel
 
-from personagen.features import frechet_distance, kernel_distance, load_features
+from personagen.metrics.fid import frechet_distance, kernel_distance, load_features
 from recsys.errors import DataError, ModelError
 
 

@@ -8,7 +8,8 @@ import torch
 from scipy import stats
 
 from personagen.colours import to_lab
-from personagen.evaluate import (
+from personagen.images import mask_box  # fmt: skip
+from personagen.metrics.fidelity import (
     bootstrap_interval,
     colour_distance,
     garment_region,
@@ -22,7 +23,6 @@ from personagen.evaluate import (
     takes_the_colours,
     unchanged_outside,
 )
-from personagen.images import mask_box  # fmt: skip
 from recsys.errors import ConfigError, DataError
 
 

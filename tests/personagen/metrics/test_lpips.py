@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from personagen.lpips import NETS, load_lpips
+from personagen.metrics.lpips import NETS, load_lpips
 from recsys.errors import DataError, ModelError
 
 WIDTHS = {

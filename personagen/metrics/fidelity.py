@@ -13,8 +13,8 @@ from torch import Tensor
 
 from recsys.errors import ConfigError, DataError
 
-from .colours import to_lab
-from .images import dilate, mask_box
+from ..colours import to_lab
+from ..images import dilate, mask_box
 
 
 def l1(a: Tensor, b: Tensor, *, mask: Tensor | None = None) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recsys.errors import DataError, ModelError
 
-from .images import to_tensor
+from ..images import to_tensor
 
 Features = Callable[[Sequence[Image.Image]], Tensor]
 """From pictures of one size to their features (N, D)."""

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from recsys.errors import DataError
 
-from .corpora.pairs import WornPair, load_pair
-from .evaluate import bootstrap_interval, l1, psnr, ssim, takes_the_colours
-from .features import Features, frechet_distance, kernel_distance
-from .images import fit, to_tensor
+from ..corpora.pairs import WornPair, load_pair
+from ..images import fit, to_tensor
+from .fid import Features, frechet_distance, kernel_distance
+from .fidelity import bootstrap_interval, l1, psnr, ssim, takes_the_colours
 from .lpips import Distance
 
 CENTRE = 0.7

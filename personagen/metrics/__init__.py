@@ -1,0 +1,1 @@
+"""Measure pictures: fidelity, colours, distances in features, try-on."""
