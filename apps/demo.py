@@ -1,4 +1,4 @@
-"""`personagen demo`: one page with a tab for each job; here that of looks. Handlers are thin over `apps.studio`.
+"""`personagen demo`: one page with a tab for each job; here that of looks. Handlers are thin over `personagen.styling.studio`.
 
 Importing this module builds nothing: `build(studio)` makes the page, `run(settings)` opens it.
 """
@@ -16,14 +16,14 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from personagen.catalog import Catalog, garment_phrase
 from personagen.provenance import write_png
-from personagen.stylist import Look
+from personagen.styling.catalog import Catalog, garment_phrase
+from personagen.styling.studio import Order, Studio
+from personagen.styling.stylist import Look
 from recsys.errors import ConfigError, DataError, ResourceError
 
 from .config import DemoConfig
 from .page import HEAVY, Job, buttons, excuse, pack, status, stop_handler
-from .studio import Order, Studio
 
 MAX_LOOKS, MAX_SCENES = 8, 4
 SLOTS = MAX_LOOKS + MAX_SCENES

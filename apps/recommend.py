@@ -188,9 +188,8 @@ def read(name: str, *, root: str | None, catalog: str | None) -> Data:
 
 
 def _atelier() -> Data:
-    from personagen.catalog import attribute_matrix
-
-    from .sources import TRAINED, atelier
+    from personagen.styling.catalog import attribute_matrix
+    from personagen.styling.sources import TRAINED, atelier
 
     source = atelier()
     names = ("", *source.catalog.names)
@@ -204,7 +203,7 @@ def _file(name: str, catalog: str | None) -> Data:
     split = leave_one_out(interactions.sequences(), interactions.n_items, item_names=interactions.item_names)
     features = None
     if catalog is not None:
-        from personagen.catalog import FolderCatalog, attribute_matrix
+        from personagen.styling.catalog import FolderCatalog, attribute_matrix
 
         features = attribute_matrix(FolderCatalog(catalog).select(interactions.item_names[1:])).matrix
     return Data(split, features, list(interactions.user_names[1:]), interactions.history)

@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from personagen.styling.sources import Folder
+from personagen.styling.studio import Order, Studio
 from recsys.errors import ConfigError
 
 from .config import StyleConfig
 from .progress import bar, note
 from .signals import Patience
-from .sources import Folder
-from .studio import Order, Studio
 
 
 def run(settings: StyleConfig) -> int:

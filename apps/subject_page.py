@@ -14,11 +14,11 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from personagen.styling.studio import Halted, Studio, Watched
 from personagen.subject import SubjectConfig, resolve, train_subject
 from recsys.errors import ConfigError, DataError, check_range
 
 from .page import HEAVY, buttons, excuse, pack, side_by_side, status, stop_handler
-from .studio import Halted, Studio, Watched
 
 MAX_PICTURES, MAX_SUBJECTS, MAX_IMAGES = 40, 8, 8
 PRESETS = [("a thing", "object"), ("a person", "person"), ("a style", "style"), ("a garment", "garment")]

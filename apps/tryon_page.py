@@ -20,11 +20,11 @@ from personagen.images import PALEST, fit, load_image, place, unfit
 from personagen.person.masks import AutoMasker, KnownMasks, check_mask
 from personagen.person.parser import ParserMasker, load_parser
 from personagen.provenance import Parameters, versions, write_png
+from personagen.styling.studio import Halted, Studio, Watched
 from personagen.tryon.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from recsys.errors import DataError, check_range
 
 from .page import HEAVY, Job, buttons, excuse, side_by_side, status, stop_handler
-from .studio import Halted, Studio, Watched
 
 KINDS = [("Top", "upper"), ("Trousers or skirt", "lower"), ("Dress", "dress"), ("Coat or jacket", "outer")]
 MORE = 2

@@ -323,8 +323,8 @@ def personalisation(args: argparse.Namespace) -> dict:
     """
     from probe import load, read
 
-    from apps.sources import Atelier
-    from apps.studio import Order, Studio
+    from personagen.styling.sources import Atelier
+    from personagen.styling.studio import Order, Studio
 
     args.sheets.mkdir(parents=True, exist_ok=True)
     probe, studio, source = load(args.probe, SIZE), Studio(), Atelier()

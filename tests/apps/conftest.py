@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from apps.studio import Studio
-from personagen.catalog import attribute_matrix
+from personagen.styling.catalog import attribute_matrix
+from personagen.styling.studio import Studio
 from recsys.models import MODELS
 
 from .tiny import pipelines

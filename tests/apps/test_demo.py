@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from apps import demo
-from personagen.stylist import Look, Reason
+from personagen.styling.stylist import Look, Reason
 from recsys.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from apps import cli
 from personagen.provenance import read_png
-from personagen.stylist import StyleConfig, Stylist
+from personagen.styling.stylist import StyleConfig, Stylist
 from personagen.subject.loaded import load_subjects, phrase
 from recsys import pretrained
 from tests.personagen.subject_parts import write_pictures

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from apps import demo, subject_page
-from apps.studio import Studio
+from personagen.styling.studio import Studio
 from recsys.errors import ConfigError, DataError
 from tests.personagen import subject_parts
 

@@ -12,18 +12,18 @@ from typing import Any
 
 import torch
 
-from personagen.catalog import attribute_matrix
-from personagen.embedded import EMBEDDED
-from personagen.looks import Written, check_out_dir, write_looks
-from personagen.provenance import write_png
-from personagen.stylist import Look, StyleConfig, Stylist
-from personagen.vocabulary import COLOURS, KINDS, PATTERNS, SCENES
+from apps.checked import checked
 from recsys import pretrained
 from recsys.errors import ConfigError, DataError, check_range
 from recsys.types import Recommender
 
-from .checked import checked
+from ..embedded import EMBEDDED
+from ..provenance import write_png
+from ..vocabulary import COLOURS, KINDS, PATTERNS, SCENES
+from .catalog import attribute_matrix
+from .looks import Written, check_out_dir, write_looks
 from .sources import Atelier, Sitter, Source, atelier
+from .stylist import Look, StyleConfig, Stylist
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Studio:
         if folder is not None:
             found = pretrained.load(folder)
         else:
-            from .recommend import train_on_the_spot
+            from apps.recommend import train_on_the_spot
 
             found = train_on_the_spot(self.source.sequences(), attribute_matrix(self.source.catalog).matrix)
         self.seconds["recommender"] = time.perf_counter() - start
@@ -111,15 +111,15 @@ class Studio:
     @cached_property
     def tryon(self):
         """The try-on pipeline."""
-        from personagen.models import load_tryon
+        from ..models import load_tryon
 
         return self._timed("tryon", load_tryon)
 
     @cached_property
     def text2image(self):
         """The text-to-image pipeline, with the subject's adapter on it where there is one."""
-        from personagen.models import load_text2image
-        from personagen.subject.loaded import load_subjects
+        from ..models import load_text2image
+        from ..subject.loaded import load_subjects
 
         subject = self._subject
         loader = load_text2image if subject is None else lambda base: load_subjects([subject], base=base, device="cpu")

@@ -3,8 +3,8 @@ import itertools
 import pytest
 import torch
 
-from personagen.catalog import attribute_matrix
-from personagen.prompts import (
+from personagen.styling.catalog import attribute_matrix
+from personagen.styling.prompts import (
     Word,
     completes,
     concept_vectors,
@@ -17,7 +17,7 @@ from personagen.prompts import (
 from personagen.vocabulary import KINDS, REGION, SCENE_PHRASE, SCENES
 from recsys.errors import ConfigError, DataError
 from recsys.types import Ranking
-from tests.personagen.seam_parts import catalog
+from tests.personagen.styling.seam_parts import catalog
 
 TASTE = tuple(
     Word(*word)

@@ -17,8 +17,8 @@ from torch import Tensor
 from recsys.errors import ConfigError, DataError
 from recsys.types import Ranking
 
+from ..vocabulary import COLOURS, KINDS, PATTERNS, REGION, SCENE_PHRASE, SCENES
 from .catalog import Attributes, Catalog, garment_phrase
-from .vocabulary import COLOURS, KINDS, PATTERNS, REGION, SCENE_PHRASE, SCENES
 
 OUT_OF_PLACE: dict[str, frozenset[str]] = {
     "snow": frozenset({"shorts", "skirt", "t-shirt"}),

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from recsys.errors import DataError
 
-from .atelier.garment import GarmentSpec
-from .colours import measure_colour
-from .images import PALEST, load_image
-from .vocabulary import KIND_OF_LABEL, noun_phrase
+from ..atelier.garment import GarmentSpec
+from ..colours import measure_colour
+from ..images import PALEST, load_image
+from ..vocabulary import KIND_OF_LABEL, noun_phrase
 
 SLOTS = ("kind", "colour", "pattern", "scene")
 
@@ -107,7 +107,7 @@ class AtelierCatalog:
 
     def _picture(self, item: int) -> Image.Image:
         if item not in self._pictures:
-            from .atelier.render import render_garment  # words can be read without the renderer
+            from ..atelier.render import render_garment  # words can be read without the renderer
 
             picture = render_garment(self.specs[item - 1], size=self.size)
             self._pictures[item] = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)

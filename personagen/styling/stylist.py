@@ -19,6 +19,7 @@ from torch import Tensor
 from recsys.errors import ConfigError, DataError
 from recsys.types import Ranking, Recommender
 
+from ..vocabulary import REGION
 from .catalog import Attributes, Catalog, attribute_matrix, garment_phrase
 from .prompts import (
     Generative,
@@ -34,7 +35,6 @@ from .prompts import (
     with_scene,
     write_prompt,
 )
-from .vocabulary import REGION
 
 MaskFor = Callable[[str], np.ndarray | Image.Image | None]
 

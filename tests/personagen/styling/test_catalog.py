@@ -4,11 +4,11 @@ import torch
 from PIL import Image, ImageDraw
 
 from personagen.atelier.garment import random_garment
-from personagen.catalog import AtelierCatalog, FolderCatalog, attribute_matrix, garment_phrase
 from personagen.colours import measure_colour
+from personagen.styling.catalog import AtelierCatalog, FolderCatalog, attribute_matrix, garment_phrase
 from personagen.vocabulary import COLOURS
 from recsys.errors import DataError
-from tests.personagen.seam_parts import catalog, specs
+from tests.personagen.styling.seam_parts import catalog, specs
 
 
 def picture(cloth, ground=(240, 238, 230), size=(60, 80)):

@@ -9,7 +9,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from personagen.atelier.garment import GarmentSpec
-from personagen.catalog import AtelierCatalog, attribute_matrix
+from personagen.styling.catalog import AtelierCatalog, attribute_matrix
 from personagen.tryon.pipeline import TryOnPipeline
 from recsys.models.dreamrec import DreamRec, DreamRecConfig
 

@@ -10,17 +10,18 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from personagen.atelier import shoppers
-from personagen.atelier.agnostic import agnostic_mask
-from personagen.atelier.garment import GarmentSpec
-from personagen.atelier.render import render_person
-from personagen.atelier.trace import Camera
-from personagen.catalog import AtelierCatalog, Catalog, FolderCatalog
-from personagen.images import load_image
-from personagen.person.masks import REGION, mask_from_file
-from personagen.person.parser import ParserMasker, load_parser
 from recsys.datasets import read_interactions
 from recsys.errors import ConfigError, DataError
+
+from ..atelier import shoppers
+from ..atelier.agnostic import agnostic_mask
+from ..atelier.garment import GarmentSpec
+from ..atelier.render import render_person
+from ..atelier.trace import Camera
+from ..images import load_image
+from ..person.masks import REGION, mask_from_file
+from ..person.parser import ParserMasker, load_parser
+from .catalog import AtelierCatalog, Catalog, FolderCatalog
 
 ITEMS, SHOWN = 300, 24  # the atelier's garments, and the shoppers one can choose
 TRAINED, FEW = 30_000, 1500  # shoppers that the embedded recommender learnt from, and those for training on the spot

@@ -1,10 +1,10 @@
 import numpy as np
 from PIL import Image
 
-from personagen.prompts import Reason
-from personagen.sheet import WIDTH, draw_sheet, fitted, wrap
-from personagen.stylist import Look
-from tests.personagen.seam_parts import catalog
+from personagen.styling.prompts import Reason
+from personagen.styling.sheet import WIDTH, draw_sheet, fitted, wrap
+from personagen.styling.stylist import Look
+from tests.personagen.styling.seam_parts import catalog
 
 
 def look(kind, item, score, size=(48, 64)):

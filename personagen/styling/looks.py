@@ -13,8 +13,8 @@ from PIL import Image
 
 from recsys.errors import ConfigError, DataError
 
+from ..provenance import Parameters, versions, write_png
 from .catalog import Catalog
-from .provenance import Parameters, versions, write_png
 from .sheet import draw_sheet
 from .stylist import Look
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from personagen.catalog import FolderCatalog
-from personagen.looks import write_looks
 from personagen.provenance import read_png
-from personagen.stylist import StyleConfig, Stylist, diverse, seed_for
+from personagen.styling.catalog import FolderCatalog
+from personagen.styling.looks import write_looks
+from personagen.styling.stylist import StyleConfig, Stylist, diverse, seed_for
 from recsys.errors import ConfigError, DataError
 from recsys.models.popularity import Popularity, PopularityConfig
-from tests.personagen import seam_parts
+from tests.personagen.styling import seam_parts
 
 HISTORY = [3, 9, 14, 22]
 QUICK = StyleConfig(tryon_steps=2, scene_steps=2, pool=12)
