@@ -15,7 +15,7 @@ from personagen.provenance import read_png
 from personagen.styling.stylist import StyleConfig, Stylist
 from personagen.subject.loaded import load_subjects, phrase
 from recsys import pretrained
-from tests.personagen.subject_parts import write_pictures
+from tests.personagen.subject.parts import write_pictures
 
 from .tiny import SIZE, pipelines
 

@@ -17,7 +17,7 @@ from personagen.adapters.lora import FILE
 from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, resolve
 from recsys.errors import ConfigError
-from tests.personagen import subject_parts
+from tests.personagen.subject import parts as subject_parts
 
 ROOT = Path(__file__).parents[2]
 

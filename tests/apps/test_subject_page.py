@@ -11,7 +11,7 @@ from PIL import Image
 from apps import demo, subject_page
 from personagen.styling.studio import Studio
 from recsys.errors import ConfigError, DataError
-from tests.personagen import subject_parts
+from tests.personagen.subject import parts as subject_parts
 
 PATIENCE = 90_000  # milliseconds; the machine may be busy
 

@@ -25,7 +25,7 @@ from personagen.adapters.lora import (
 )
 from personagen.models.quiet import quiet
 from recsys.errors import ConfigError, ModelError, ResourceError
-from tests.personagen.subject_parts import FAMILIES, paint, pipeline
+from tests.personagen.subject.parts import FAMILIES, paint, pipeline
 
 VARIANTS = {
     "plain": Lora(rank=4),

@@ -12,7 +12,7 @@ import torch
 
 from personagen.subject import SubjectConfig, train_subject
 from recsys.checkpoint import load_latest
-from tests.personagen import subject_parts
+from tests.personagen.subject import parts as subject_parts
 
 ROOT = Path(__file__).parents[2]
 RUN = """

@@ -21,7 +21,7 @@ from personagen.subject.examples import PromptCache, encode_pictures
 from personagen.subject.loss import chunk_loss
 from personagen.subject.train import Learner, prompts_of, with_placeholder
 from recsys.errors import ConfigError, ResourceError
-from tests.personagen.subject_parts import FAMILIES, pipeline, write_pictures
+from tests.personagen.subject.parts import FAMILIES, pipeline, write_pictures
 
 
 def learner(family, folder, **changes) -> Learner:

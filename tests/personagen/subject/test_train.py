@@ -24,8 +24,8 @@ from personagen.subject.scenes import without_middle
 from personagen.subject.tokens import load_tokens
 from recsys.checkpoint import load_latest
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
-from tests.personagen import subject_parts
-from tests.personagen.subject_parts import FAMILIES, paint, pipeline, write_pictures
+from tests.personagen.subject import parts as subject_parts
+from tests.personagen.subject.parts import FAMILIES, paint, pipeline, write_pictures
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from PIL import Image
 from personagen.subject import SubjectConfig, resolve
 from personagen.subject.data import bucket_size, cover, read_region, scan, usable
 from recsys.errors import ConfigError, DataError
-from tests.personagen.subject_parts import write_pictures
+from tests.personagen.subject.parts import write_pictures
 
 
 def test_every_file_gets_its_decision(tmp_path):
