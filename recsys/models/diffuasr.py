@@ -28,14 +28,14 @@ import torch
 from torch import Tensor, nn
 
 from ..data import pad
+from ..diffusion.gaussian import denoise_from_eps, q_sample, random_times, sample
+from ..diffusion.guidance import classifier_free, drop_condition
+from ..diffusion.noise import user_normal, user_seeds
+from ..diffusion.schedule import by_name
 from ..encoder import CAUSAL, build
 from ..errors import ConfigError, DataError, check_range
-from ..gaussian import denoise_from_eps, q_sample, random_times, sample
-from ..guidance import classifier_free, drop_condition
 from ..mode import evaluating
-from ..noise import user_normal, user_seeds
 from ..ranking import check_history
-from ..schedule import by_name
 from ..types import PAD, Batch, Denoise
 from ..unet import SequentialUNet, side
 

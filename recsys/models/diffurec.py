@@ -20,16 +20,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..denoiser import time_embedding, time_network
+from ..diffusion.gaussian import q_sample, random_times
+from ..diffusion.noise import user_seeds
+from ..diffusion.schedule import by_name
+from ..diffusion.trajectory import last_answer
 from ..encoder import build
 from ..errors import check_range
-from ..gaussian import q_sample, random_times
 from ..items import ItemTable, cross_entropy, expected_embedding, mean_log_probabilities, with_first_items
 from ..mode import evaluating
-from ..noise import user_seeds
 from ..prefixes import random_prefixes
 from ..ranking import check_history, check_k, rank_in_chunks
-from ..schedule import by_name
-from ..trajectory import last_answer
 from ..types import PAD, Batch, Ranking
 
 Guide = Callable[[Tensor, Tensor], Tensor]

@@ -14,7 +14,7 @@ objective "softmax" (the default) differs:
   minimiser of the paper's squared error; an item bias carries popularity, which equal norms cannot.
 - Guidance acts on the logits.
 - Every position of a causal encoder is trained at once with its own t, a share `terminal` of them at t = T, where
-  ranking starts. A bidirectional encoder, or a history to be thinned (recsys/uncertainty.py), needs positions = "one".
+  ranking starts. A bidirectional encoder, or a history to be thinned (recsys/diffusion/uncertainty.py), needs positions = "one".
 - Ranking averages the item posterior over `draws` short trajectories; noise is seeded per user.
 """
 
@@ -25,10 +25,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..denoiser import LinearDenoiser, PosteriorDenoiser
+from ..diffusion.gaussian import q_sample, random_times
+from ..diffusion.guidance import classifier_free, drop_condition
+from ..diffusion.noise import user_seeds
+from ..diffusion.schedule import by_name
+from ..diffusion.trajectory import last_answer
+from ..diffusion.uncertainty import thin
 from ..encoder import build
 from ..errors import ConfigError, check_range
-from ..gaussian import q_sample, random_times
-from ..guidance import classifier_free, drop_condition
 from ..items import (
     ItemTable,
     cross_entropy,
@@ -39,13 +43,9 @@ from ..items import (
     with_first_items,
 )
 from ..mode import evaluating
-from ..noise import user_seeds
 from ..prefixes import random_prefixes
 from ..ranking import check_history, check_k, rank_in_chunks
-from ..schedule import by_name
-from ..trajectory import last_answer
 from ..types import PAD, Batch, Ranking
-from ..uncertainty import thin
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class DreamRecConfig:
     """`steps` and `draws` are for ranking, `sample_steps` for `generate`; `weight` is guidance, 0 = none.
 
     `item_std` is the items' spread at the start (None: 1/√d); `thin_items` and `thin_rows` are the shares p2 and p1 of
-    recsys/uncertainty.py, 0 = off.
+    recsys/diffusion/uncertainty.py, 0 = off.
     """
 
     n_items: int

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ..denoiser import time_embedding
+from ..diffusion.gaussian import sample
+from ..diffusion.schedule import Schedule
 from ..errors import ConfigError
-from ..gaussian import sample
-from ..schedule import Schedule
 from ..types import PAD, Batch, Denoise
 
 KEPT = 10  # losses remembered for each noise step

@@ -22,12 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..diffusion.gaussian import q_sample
+from ..diffusion.noise import user_normal, user_seeds
+from ..diffusion.schedule import linear_variance
 from ..errors import ConfigError, ModelError, check_range
-from ..gaussian import q_sample
 from ..mode import evaluating
-from ..noise import user_normal, user_seeds
 from ..ranking import check_history, check_k, rank_in_chunks
-from ..schedule import linear_variance
 from ..types import PAD, Batch, Ranking
 from .clusters import interaction_embeddings, k_means
 from .interactions import (

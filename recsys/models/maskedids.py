@@ -2,7 +2,7 @@
 
 Liu et al., DiffGRM: Diffusion-based Generative Recommendation Model (arXiv 2510.21805, 2025); LLaDA-Rec: Discrete
 Diffusion for Parallel Semantic ID Generation in Generative Recommendation (arXiv 2511.06254, 2025); both follow Nie et
-al., Large Language Diffusion Models (2025). Absorbing diffusion (recsys.discrete): at time t each digit is masked with
+al., Large Language Diffusion Models (2025). Absorbing diffusion (recsys.diffusion.discrete): at time t each digit is masked with
 probability t, and the loss is the average over t ~ U(0, 1) of
 
     1/t · sum over masked digits of -log p(digit | digits in sight, history),
@@ -30,11 +30,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..codes import CodeEmbedding, ItemCodes
+from ..diffusion.noise import user_seeds, user_uniform
 from ..encoder import CAUSAL, build
 from ..errors import ConfigError, check_range
 from ..items import with_first_items
 from ..mode import evaluating
-from ..noise import user_seeds, user_uniform
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..semantic_ids import LogProbabilities, Trie, beam_search, build_trie, draw_items
 from ..types import PAD, Batch, Ranking

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..diffusion.gaussian import q_sample
 from ..errors import check_range
-from ..gaussian import q_sample
 from ..types import Batch, Ranking
 from .dreamrec import DreamRec, DreamRecConfig
 

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from ..denoiser import time_embedding, time_network
+from ..diffusion.gaussian import q_sample, random_times, sample
+from ..diffusion.schedule import by_name
 from ..errors import ConfigError, check_range
-from ..gaussian import q_sample, random_times, sample
 from ..mode import evaluating
-from ..schedule import by_name
 from ..types import PAD, Batch
 
 

@@ -1,8 +1,8 @@
 import torch
 
-from recsys import schedule
 from recsys.denoiser import LinearDenoiser, PosteriorDenoiser, time_embedding
-from recsys.gaussian import coefficients, q_sample
+from recsys.diffusion import schedule
+from recsys.diffusion.gaussian import coefficients, q_sample
 from recsys.items import cross_entropy, log_probabilities
 
 D, N, T = 16, 30, 50

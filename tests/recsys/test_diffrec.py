@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from recsys.data import Cases, Split, pad
+from recsys.diffusion.gaussian import posterior_mean
+from recsys.diffusion.schedule import linear_variance
 from recsys.errors import ConfigError, DataError, ModelError
-from recsys.gaussian import posterior_mean
 from recsys.models.clusters import interaction_embeddings, k_means
 from recsys.models.diffrec import DiffRec, DiffRecConfig
 from recsys.models.interactions import (
@@ -25,7 +26,6 @@ from recsys.models.interactions import (
     user_sequences,
 )
 from recsys.models.ldiffrec import LDiffRec, LDiffRecConfig
-from recsys.schedule import linear_variance
 from recsys.synthetic import markov_chain, tastes
 from recsys.train import TrainConfig, train
 from recsys.types import Batch

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from recsys.diffusion.noise import user_normal, user_seeds
 from recsys.encoder import ENCODERS
 from recsys.errors import ConfigError
 from recsys.models.dreamrec import DreamRec, DreamRecConfig
-from recsys.noise import user_normal, user_seeds
 from recsys.prefixes import random_prefixes
 from recsys.types import Batch
 

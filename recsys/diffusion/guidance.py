@@ -7,8 +7,8 @@ other at a given x_t, so the same weight gives the same guided step.
 import torch
 from torch import Tensor
 
-from .errors import ConfigError
-from .types import Denoise, Denoiser
+from ..errors import ConfigError
+from ..types import Denoise, Denoiser
 
 
 def given(denoiser: Denoiser, condition: Tensor) -> Denoise:

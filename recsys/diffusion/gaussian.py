@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import ConfigError
+from ..errors import ConfigError
+from ..types import Denoise
 from .schedule import Schedule, spaced
-from .types import Denoise
 
 Noise = Callable[[Tensor, int], Tensor]
 """(x, draw number) -> standard normal noise like x; for callers that need their own stream for every row."""

@@ -1,4 +1,4 @@
-"""Discrete diffusion on codes: the forward process, its posterior, and one sampler; the verbs of recsys.gaussian.
+"""Discrete diffusion on codes: the forward process, its posterior, and one sampler; the verbs of recsys.diffusion.gaussian.
 
 Austin et al., Structured Denoising Diffusion Models in Discrete State-Spaces (D3PM, 2021). One family holds both
 kernels: a step keeps the state with probability a_t = 1 - beta_t and otherwise draws a new one from `noise` (S,),
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import ConfigError
+from ..errors import ConfigError
+from ..types import Denoise
 from .schedule import Schedule, spaced
-from .types import Denoise
 
 Uniform = Callable[[tuple[int, ...], int], Tensor]
 """(shape, draw number) -> numbers in 0..1; for callers that need their own stream for every row."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recsys import discrete, schedule
+from recsys.diffusion import discrete, schedule
 from recsys.errors import ConfigError
 
 T, V = 6, 4

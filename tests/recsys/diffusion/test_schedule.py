@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from recsys import schedule as schedules
+from recsys.diffusion import schedule as schedules
+from recsys.diffusion.schedule import Schedule, from_betas, linear_variance, spaced
 from recsys.errors import ConfigError
-from recsys.schedule import Schedule, from_betas, linear_variance, spaced
 
 NAMES = sorted(schedules.SCHEDULES)
 

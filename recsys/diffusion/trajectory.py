@@ -6,10 +6,10 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from ..types import Denoise
 from .gaussian import sample
 from .noise import user_normal
 from .schedule import Schedule
-from .types import Denoise
 
 
 def last_answer(

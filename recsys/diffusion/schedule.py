@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 MAX_BETA = 0.999  # keeps alpha_T above zero where a curve ends there (Nichol & Dhariwal 2021)
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from recsys.uncertainty import drop_probabilities, entropy, redundancy, thin
+from recsys.diffusion.uncertainty import drop_probabilities, entropy, redundancy, thin
 
 EMBEDDING = torch.tensor([[0.0, 0.0], [1, 0], [2, 0], [0, 1], [-1, 0], [0, 3]])
 HISTORY = torch.tensor([[0, 1, 2, 3], [1, 3, 4, 5], [0, 0, 0, 2], [0, 0, 0, 0]])

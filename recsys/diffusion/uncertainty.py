@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .types import PAD
+from ..types import PAD
 
 
 def redundancy(history: Tensor, embedding: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recsys import gaussian, schedule
+from recsys.diffusion import gaussian, schedule
 from recsys.errors import ConfigError
 
 T = 60

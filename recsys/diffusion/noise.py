@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from .types import PAD
+from ..types import PAD
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit number; products wrap around
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from recsys.diffusion.guidance import classifier_free, drop_condition, given
 from recsys.errors import ConfigError
-from recsys.guidance import classifier_free, drop_condition, given
 
 X, T = torch.randn(4, 3), torch.tensor([1, 2, 3, 4])
 C, NULL = torch.randn(4, 3), torch.randn(3)

@@ -1,0 +1,1 @@
+"""Noise and how it is taken away again: schedules, processes, samplers, guidance."""
