@@ -34,13 +34,13 @@ from torch import Tensor, nn
 
 from ..arrivals import arrival_logits, fit_arrivals, hidden_items
 from ..data import Cases, pad
-from ..denoiser import PosteriorDenoiser
 from ..diffusion.noise import user_seeds
 from ..diffusion.trajectory import last_answer
 from ..errors import ConfigError, check_range
 from ..evidence import Discount, spread_back, word_counts
-from ..items import equal_norms, grow
-from ..mode import evaluating
+from ..networks.denoiser import PosteriorDenoiser
+from ..networks.items import equal_norms, grow
+from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..stacking import Counted, minimise, pseudospherical_loss
 from ..transitions import Transitions, TransitionTable, count_together, count_transitions, split_columns, thinned

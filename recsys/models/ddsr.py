@@ -29,14 +29,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..codes import CodeEmbedding, ItemCodes
-from ..denoiser import time_embedding
 from ..diffusion import discrete
 from ..diffusion.noise import user_seeds, user_uniform
 from ..diffusion.schedule import Schedule, from_alpha_bar
-from ..encoder import CAUSAL, build
 from ..errors import ConfigError, check_range
-from ..items import cross_entropy, log_probabilities, mean_log_probabilities, with_first_items
-from ..mode import evaluating
+from ..networks.denoiser import time_embedding
+from ..networks.encoder import CAUSAL, build
+from ..networks.items import cross_entropy, log_probabilities, mean_log_probabilities, with_first_items
+from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..semantic_ids import build_trie, find_items
 from ..types import PAD, Batch, Ranking

@@ -32,12 +32,12 @@ from ..diffusion.gaussian import denoise_from_eps, q_sample, random_times, sampl
 from ..diffusion.guidance import classifier_free, drop_condition
 from ..diffusion.noise import user_normal, user_seeds
 from ..diffusion.schedule import by_name
-from ..encoder import CAUSAL, build
 from ..errors import ConfigError, DataError, check_range
-from ..mode import evaluating
+from ..networks.encoder import CAUSAL, build
+from ..networks.mode import evaluating
+from ..networks.unet import SequentialUNet, side
 from ..ranking import check_history
 from ..types import PAD, Batch, Denoise
-from ..unet import SequentialUNet, side
 
 
 @dataclass(frozen=True)

@@ -24,16 +24,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..denoiser import LinearDenoiser, PosteriorDenoiser
 from ..diffusion.gaussian import q_sample, random_times
 from ..diffusion.guidance import classifier_free, drop_condition
 from ..diffusion.noise import user_seeds
 from ..diffusion.schedule import by_name
 from ..diffusion.trajectory import last_answer
 from ..diffusion.uncertainty import thin
-from ..encoder import build
 from ..errors import ConfigError, check_range
-from ..items import (
+from ..networks.denoiser import LinearDenoiser, PosteriorDenoiser
+from ..networks.encoder import build
+from ..networks.items import (
     ItemTable,
     cross_entropy,
     equal_norms,
@@ -42,7 +42,7 @@ from ..items import (
     mean_log_probabilities,
     with_first_items,
 )
-from ..mode import evaluating
+from ..networks.mode import evaluating
 from ..prefixes import random_prefixes
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..types import PAD, Batch, Ranking

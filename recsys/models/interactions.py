@@ -6,10 +6,10 @@ Wang et al., Diffusion Recommender Model (SIGIR 2023, arXiv 2304.04971).
 import torch
 from torch import Tensor, nn
 
-from ..denoiser import time_embedding
 from ..diffusion.gaussian import sample
 from ..diffusion.schedule import Schedule
 from ..errors import ConfigError
+from ..networks.denoiser import time_embedding
 from ..types import PAD, Batch, Denoise
 
 KEPT = 10  # losses remembered for each noise step

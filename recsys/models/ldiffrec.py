@@ -26,7 +26,7 @@ from ..diffusion.gaussian import q_sample
 from ..diffusion.noise import user_normal, user_seeds
 from ..diffusion.schedule import linear_variance
 from ..errors import ConfigError, ModelError, check_range
-from ..mode import evaluating
+from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..types import PAD, Batch, Ranking
 from .clusters import interaction_embeddings, k_means

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..denoiser import time_embedding, time_network
 from ..diffusion.gaussian import q_sample, random_times, sample
 from ..diffusion.schedule import by_name
 from ..errors import ConfigError, check_range
-from ..mode import evaluating
+from ..networks.denoiser import time_embedding, time_network
+from ..networks.mode import evaluating
 from ..types import PAD, Batch
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ..encoder import CAUSAL, build
 from ..errors import check_range
-from ..items import ItemTable, cross_entropy, grow, log_probabilities, with_first_items
-from ..mode import evaluating
+from ..networks.encoder import CAUSAL, build
+from ..networks.items import ItemTable, cross_entropy, grow, log_probabilities, with_first_items
+from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..types import PAD, Batch, Ranking
 

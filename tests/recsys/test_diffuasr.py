@@ -15,10 +15,10 @@ from recsys.data import Cases, Split, leave_one_out
 from recsys.errors import ConfigError, DataError, ModelError
 from recsys.models.diffuasr import DiffuASR, DiffuASRConfig, cut
 from recsys.models.markov import Markov, MarkovConfig
+from recsys.networks.unet import SequentialUNet
 from recsys.synthetic import markov_chain
 from recsys.train import TrainConfig, train
 from recsys.types import Batch, Ranking, Recommender
-from recsys.unet import SequentialUNet
 
 N, TRAIN = 12, 300
 CONFIG = DiffuASRConfig(

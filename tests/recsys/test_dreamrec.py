@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from recsys.diffusion.noise import user_normal, user_seeds
-from recsys.encoder import ENCODERS
 from recsys.errors import ConfigError
 from recsys.models.dreamrec import DreamRec, DreamRecConfig
+from recsys.networks.encoder import ENCODERS
 from recsys.prefixes import random_prefixes
 from recsys.types import Batch
 

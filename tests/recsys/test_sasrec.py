@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from recsys.errors import ConfigError
-from recsys.items import ItemTable, grow, with_first_items
 from recsys.models.sasrec import SASRec, SASRecConfig
+from recsys.networks.items import ItemTable, grow, with_first_items
 from recsys.types import Batch
 
 CONFIG = SASRecConfig(30, d=16, max_len=6, layers=1)

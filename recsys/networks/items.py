@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import ConfigError, DataError
-from .types import PAD, Batch
+from ..errors import ConfigError, DataError
+from ..types import PAD, Batch
 
 SOURCES = ("id", "features", "both")
 

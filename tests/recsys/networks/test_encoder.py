@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from recsys.encoder import CAUSAL, BidirectionalEncoder, CaserEncoder, GruEncoder, build
 from recsys.errors import ConfigError
+from recsys.networks.encoder import CAUSAL, BidirectionalEncoder, CaserEncoder, GruEncoder, build
 
 D, L = 16, 9
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from .denoiser import time_embedding, time_network
-from .errors import ConfigError
 
 
 def side(d: int, levels: int) -> int:

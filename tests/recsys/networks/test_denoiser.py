@@ -1,9 +1,9 @@
 import torch
 
-from recsys.denoiser import LinearDenoiser, PosteriorDenoiser, time_embedding
 from recsys.diffusion import schedule
 from recsys.diffusion.gaussian import coefficients, q_sample
-from recsys.items import cross_entropy, log_probabilities
+from recsys.networks.denoiser import LinearDenoiser, PosteriorDenoiser, time_embedding
+from recsys.networks.items import cross_entropy, log_probabilities
 
 D, N, T = 16, 30, 50
 S = schedule.sqrt(T)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .diffusion.schedule import Schedule
+from ..diffusion.schedule import Schedule
 
 
 def time_embedding(t: Tensor, d: int) -> Tensor:
