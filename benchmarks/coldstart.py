@@ -19,15 +19,15 @@ from rows import LARGE, STACKED
 from torch import Tensor
 
 from recsys import datasets
+from recsys.counts.evidence import Discount, spread_back
+from recsys.counts.texts import text_features, text_neighbours
+from recsys.counts.transitions import Transitions, TransitionTable
 from recsys.data import Cases, Split
 from recsys.errors import DataError
 from recsys.evaluate import Report, evaluate
-from recsys.evidence import Discount, spread_back
 from recsys.models import MODELS
 from recsys.ranking import rank_in_chunks
-from recsys.texts import text_features, text_neighbours
 from recsys.train import TrainConfig, train
-from recsys.transitions import Transitions, TransitionTable
 from recsys.types import PAD, Ranking
 
 SETTINGS: dict[str, dict[str, Any]] = {

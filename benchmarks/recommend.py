@@ -27,6 +27,7 @@ from report import RESULTS, cpu, git, write_json
 from rows import ROWS, Row, row_of
 
 from recsys import datasets
+from recsys.counts.texts import text_features, text_neighbours
 from recsys.data import Split, pad
 from recsys.evaluate import (
     Report,
@@ -38,7 +39,6 @@ from recsys.evaluate import (
     novelty,
 )
 from recsys.models import MODELS
-from recsys.texts import text_features, text_neighbours
 from recsys.train import TrainConfig, train
 from recsys.types import Step
 

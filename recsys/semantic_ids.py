@@ -2,7 +2,7 @@
 
 Residual quantisation: Rajput et al., TIGER (2023), with k-means in place of a trained RQ-VAE;
 product quantisation: Jégou et al. (2011), after the parametric rotation of Ge et al., Optimized Product Quantization
-(2013); vectors from sequences: Levy & Goldberg (2014). Texts become vectors in recsys.texts.
+(2013); vectors from sequences: Levy & Goldberg (2014). Texts become vectors in recsys.counts.texts.
 Codes are (n+1, m) int64 in 0..V-1 and unique; row 0 is padding and means nothing.
 """
 

@@ -18,7 +18,7 @@ Gneiting & Raftery, JASA 2007, example 2). It is proper, so draws stay calibrate
 be foreseen, as a ranking's first places do; the logarithm (a = 1) cares most for those that cannot.
 
 Items that arrive after training were never counted; three more numbers weigh their features and neighbours
-(recsys/arrivals.py).
+(recsys/counts/arrivals.py).
 
 x0_hat = sum_i p(i | x_t, history) e_i: one step from noise ranks by the prior itself, several steps sample items.
 """
@@ -32,18 +32,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..arrivals import arrival_logits, fit_arrivals, hidden_items
+from ..counts.arrivals import arrival_logits, fit_arrivals, hidden_items
+from ..counts.evidence import Discount, spread_back, word_counts
+from ..counts.stacking import Counted, minimise, pseudospherical_loss
+from ..counts.transitions import Transitions, TransitionTable, count_together, count_transitions, split_columns, thinned
 from ..data import Cases, pad
 from ..diffusion.noise import user_seeds
 from ..diffusion.trajectory import last_answer
 from ..errors import ConfigError, check_range
-from ..evidence import Discount, spread_back, word_counts
 from ..networks.denoiser import PosteriorDenoiser
 from ..networks.items import equal_norms, grow
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
-from ..stacking import Counted, minimise, pseudospherical_loss
-from ..transitions import Transitions, TransitionTable, count_together, count_transitions, split_columns, thinned
 from ..types import PAD, Batch, Ranking
 from .counting import flatten
 from .dreamrec import DreamRec, DreamRecConfig

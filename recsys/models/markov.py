@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..counts.transitions import Transitions, count_transitions
 from ..errors import ConfigError
 from ..ranking import check_history, top_k
-from ..transitions import Transitions, count_transitions
 from ..types import PAD, Ranking
 from .counting import check_fitted, flatten, read_state
 

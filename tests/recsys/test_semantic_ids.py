@@ -9,9 +9,9 @@ import torch
 
 from recsys import semantic_ids as ids
 from recsys.codes import CodeEmbedding, ItemCodes
+from recsys.counts.texts import text_features
 from recsys.errors import ConfigError, DataError
 from recsys.synthetic import tastes
-from recsys.texts import text_features
 
 
 def _generator(seed=0):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..types import PAD
 from .transitions import TransitionTable
-from .types import PAD
 
 
 @dataclass(frozen=True)

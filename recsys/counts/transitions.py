@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import ConfigError, ModelError
+from ..errors import ConfigError, ModelError
 
 DENSE = 0.02  # from this share of filled entries on, whole rows are added: fewer steps for more numbers
 

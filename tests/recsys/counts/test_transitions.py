@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.counts.evidence import Discount, spread_back, word_counts
+from recsys.counts.stacking import Counted, pseudospherical_loss
+from recsys.counts.transitions import Transitions, TransitionTable, count_together, count_transitions, thinned
 from recsys.data import Cases, pad
 from recsys.errors import ModelError
-from recsys.evidence import Discount, spread_back, word_counts
 from recsys.models.countdiff import CountDiff, CountDiffConfig
 from recsys.models.counting import flatten
-from recsys.stacking import Counted, pseudospherical_loss
-from recsys.transitions import Transitions, TransitionTable, count_together, count_transitions, thinned
 
 N = 12
 DISCOUNT = Discount(decay=0.7, window=3, power=0.5)

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from recsys.arrivals import START, arrival_logits, fit_arrivals, hidden_items
+from recsys.counts.arrivals import START, arrival_logits, fit_arrivals, hidden_items
+from recsys.counts.stacking import minimise, pseudospherical_loss
+from recsys.counts.transitions import Transitions, split_columns
 from recsys.data import Cases
 from recsys.models.countdiff import CountDiff, CountDiffConfig
-from recsys.stacking import minimise, pseudospherical_loss
-from recsys.transitions import Transitions, split_columns
 
 N, ROWS = 40, 4000
 

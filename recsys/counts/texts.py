@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .errors import ConfigError, DataError
+from ..errors import ConfigError, DataError
 from .transitions import Transitions, nearest
 
 WORD = re.compile(r"[^\W_]+")

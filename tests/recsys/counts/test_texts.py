@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from recsys.counts.texts import text_features, text_neighbours
 from recsys.errors import ConfigError, DataError
-from recsys.texts import text_features, text_neighbours
 
 TEXTS = ["", "Red nail lacquer", "red nail polish", "nail lacquer RED!", "coconut hair oil", "argan hair oil", "zzz"]
 

@@ -1,0 +1,1 @@
+"""What counts and texts say of the next item, and how opinions are weighed."""
