@@ -29,14 +29,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..codes import CodeEmbedding, ItemCodes
 from ..diffusion.noise import user_seeds, user_uniform
 from ..errors import ConfigError, check_range
+from ..ids.codes import CodeEmbedding, ItemCodes
+from ..ids.semantic_ids import LogProbabilities, Trie, beam_search, build_trie, draw_items
 from ..networks.encoder import CAUSAL, build
 from ..networks.items import with_first_items
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
-from ..semantic_ids import LogProbabilities, Trie, beam_search, build_trie, draw_items
 from ..types import PAD, Batch, Ranking
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import ConfigError, DataError
+from ..errors import ConfigError, DataError
 
 
 def k_means(points: Tensor, k: int, *, generator: torch.Generator, rounds: int = 25) -> Tensor:

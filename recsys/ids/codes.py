@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .errors import ConfigError, DataError
+from ..errors import ConfigError, DataError
 from .semantic_ids import QUANTISERS, spread_codes, unit, vectors_from_sequences
 
 

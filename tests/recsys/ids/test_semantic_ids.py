@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from recsys import semantic_ids as ids
-from recsys.codes import CodeEmbedding, ItemCodes
 from recsys.counts.texts import text_features
 from recsys.errors import ConfigError, DataError
+from recsys.ids import semantic_ids as ids
+from recsys.ids.codes import CodeEmbedding, ItemCodes
 from recsys.synthetic import tastes
 
 

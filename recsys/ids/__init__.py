@@ -1,0 +1,1 @@
+"""Semantic ids: items as tuples of codes."""
