@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys import datasets, pretrained
+from recsys import pretrained
 from recsys import train as training
 from recsys.counts.texts import text_features, text_neighbours
 from recsys.counts.transitions import Transitions, nearest
-from recsys.data import Cases, Split, leave_one_out, pad
+from recsys.data.splits import Cases, Split, datasets, leave_one_out, pad
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure

@@ -18,11 +18,10 @@ from report import RESULTS, write_report
 from rows import LARGE, STACKED
 from torch import Tensor
 
-from recsys import datasets
 from recsys.counts.evidence import Discount, spread_back
 from recsys.counts.texts import text_features, text_neighbours
 from recsys.counts.transitions import Transitions, TransitionTable
-from recsys.data import Cases, Split
+from recsys.data.splits import Cases, Split, datasets
 from recsys.errors import DataError
 from recsys.evaluate import Report, evaluate
 from recsys.models import MODELS

@@ -22,8 +22,7 @@ import torch
 from report import HERE, RESULTS, write_report
 from rows import ROWS, row_of
 
-from recsys import datasets
-from recsys.data import Split
+from recsys.data.splits import Split, datasets
 from recsys.evaluate import evaluate, intervals
 
 matplotlib.use("Agg")

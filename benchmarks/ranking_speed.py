@@ -16,8 +16,7 @@ import torch
 from report import RESULTS, cpu, write_report
 from rows import ROWS, row_of
 
-from recsys import datasets
-from recsys.data import Split
+from recsys.data.splits import Split, datasets
 from recsys.models.countdiff import START, CountDiff
 
 

@@ -5,7 +5,7 @@
 Settings are chosen among a row's candidates on the validation cases of the first seed, and training stops there too;
 the test cases are measured once, with the settings chosen. A result that is there already is kept, and a run that was
 stopped goes on from its checkpoint, so the command can be repeated. Afterwards recsys-DATA-differences.json compares
-the rows case by case. The data are not part of the project: see recsys/datasets.py for where they are looked for.
+the rows case by case. The data are not part of the project: see recsys/data/datasets.py for where they are looked for.
 """
 
 import argparse
@@ -26,9 +26,8 @@ import torch
 from report import RESULTS, cpu, git, write_json
 from rows import ROWS, Row, row_of
 
-from recsys import datasets
 from recsys.counts.texts import text_features, text_neighbours
-from recsys.data import Split, pad
+from recsys.data.splits import Split, datasets, pad
 from recsys.evaluate import (
     Report,
     difference,

@@ -17,7 +17,7 @@ from report import RESULTS, write_report
 from personagen.atelier.shoppers import ASPECTS, base_popularity, catalogue, simulate
 from personagen.embedded import EMBEDDED
 from recsys import pretrained
-from recsys.data import pad
+from recsys.data.splits import pad
 from recsys.evaluate import intervals
 
 SHOPPERS, LEARNT, K = 1000, 3000, 10

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .data import Cases, pad
+from .data.splits import Cases, pad
 from .errors import ConfigError, DataError
 from .types import Recommender
 

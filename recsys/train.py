@@ -24,7 +24,7 @@ from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from .checkpoint import list_checkpoints, load_latest, load_optimizer_tensors, optimizer_tensors, save_checkpoint
-from .data import Cases, Split, batches, windows
+from .data.splits import Cases, Split, batches, windows
 from .errors import ConfigError, DataError, ModelError
 from .evaluate import evaluate
 from .types import Batch, Step

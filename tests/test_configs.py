@@ -37,7 +37,7 @@ def test_the_first_line_runs_the_file(file, monkeypatch):
 def test_recommender_settings_fit_their_model(file, monkeypatch):
     from apps.checked import checked
     from apps.recommend import Data, build, learnt
-    from recsys.data import leave_one_out
+    from recsys.data.splits import leave_one_out
     from recsys.train import TrainConfig
 
     monkeypatch.chdir(ROOT)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from recsys.datasets import read_interactions
+from recsys.data.datasets import read_interactions
 from recsys.errors import ConfigError, DataError
 
 from ..atelier import shoppers

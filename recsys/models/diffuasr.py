@@ -17,7 +17,7 @@ Differs from the paper:
   of eps_hat is a large one of x0_hat, and without fresh noise the first guess stays in x_t as if it were evidence.
 - Noise belongs to the sequence, so a user gets the same items in any batch.
 - Of the paper's two kinds of guidance, the classifier (a trained recommender's gradient) is left out.
-It is no recommender: see recsys/augment.py for how one uses it.
+It is no recommender: see recsys/data/augment.py for how one uses it.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data import pad
+from ..data.splits import pad
 from ..diffusion.gaussian import denoise_from_eps, q_sample, random_times, sample
 from ..diffusion.guidance import classifier_free, drop_condition
 from ..diffusion.noise import user_normal, user_seeds

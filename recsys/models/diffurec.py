@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.prefixes import random_prefixes
 from ..diffusion.gaussian import q_sample, random_times
 from ..diffusion.noise import user_seeds
 from ..diffusion.schedule import by_name
@@ -28,7 +29,6 @@ from ..networks.denoiser import time_embedding, time_network
 from ..networks.encoder import build
 from ..networks.items import ItemTable, cross_entropy, expected_embedding, mean_log_probabilities, with_first_items
 from ..networks.mode import evaluating
-from ..prefixes import random_prefixes
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..types import PAD, Batch, Ranking
 

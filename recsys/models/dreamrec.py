@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.prefixes import random_prefixes
 from ..diffusion.gaussian import q_sample, random_times
 from ..diffusion.guidance import classifier_free, drop_condition
 from ..diffusion.noise import user_seeds
@@ -43,7 +44,6 @@ from ..networks.items import (
     with_first_items,
 )
 from ..networks.mode import evaluating
-from ..prefixes import random_prefixes
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..types import PAD, Batch, Ranking
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from recsys.data import Cases
+from recsys.data.splits import Cases
 from recsys.types import Batch
 
 

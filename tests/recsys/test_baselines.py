@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys import datasets
-from recsys.data import pad
+from recsys.data.splits import datasets, pad
 from recsys.errors import ConfigError, DataError, ModelError
 from recsys.evaluate import evaluate
 from recsys.models.ease import Ease, EaseConfig

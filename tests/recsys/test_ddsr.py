@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.data.synthetic import markov_chain, tastes
 from recsys.models.ddsr import DDSR, DDSRConfig, straight
 from recsys.models.maskedids import MaskedIds, MaskedIdsConfig, random_masks
-from recsys.synthetic import markov_chain, tastes
 from tests.recsys.fitting import batch_of, fit
 
 N, LENGTH, TRAIN, TEST = 50, 12, 400, 2000

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.data import Cases, Split, pad
+from recsys.data.splits import Cases, Split, pad
+from recsys.data.synthetic import markov_chain, tastes
 from recsys.diffusion.gaussian import posterior_mean
 from recsys.diffusion.schedule import linear_variance
 from recsys.errors import ConfigError, DataError, ModelError
@@ -26,7 +27,6 @@ from recsys.models.interactions import (
     user_sequences,
 )
 from recsys.models.ldiffrec import LDiffRec, LDiffRecConfig
-from recsys.synthetic import markov_chain, tastes
 from recsys.train import TrainConfig, train
 from recsys.types import Batch
 

@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from recsys import pretrained
-from recsys.augment import Augmented, augmented_split, without
-from recsys.data import Cases, Split, leave_one_out
+from recsys.data.augment import Augmented, augmented_split, without
+from recsys.data.splits import Cases, Split, leave_one_out
+from recsys.data.synthetic import markov_chain
 from recsys.errors import ConfigError, DataError, ModelError
 from recsys.models.diffuasr import DiffuASR, DiffuASRConfig, cut
 from recsys.models.markov import Markov, MarkovConfig
 from recsys.networks.unet import SequentialUNet
-from recsys.synthetic import markov_chain
 from recsys.train import TrainConfig, train
 from recsys.types import Batch, Ranking, Recommender
 

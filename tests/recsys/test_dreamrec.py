@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from recsys.data.prefixes import random_prefixes
 from recsys.diffusion.noise import user_normal, user_seeds
 from recsys.errors import ConfigError
 from recsys.models.dreamrec import DreamRec, DreamRecConfig
 from recsys.networks.encoder import ENCODERS
-from recsys.prefixes import random_prefixes
 from recsys.types import Batch
 
 CONFIG = DreamRecConfig(30, d=16, max_len=6, layers=1, T=20, sample_steps=5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.data import Cases
+from recsys.data.splits import Cases
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import (
     difference,

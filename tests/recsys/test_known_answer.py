@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.data.synthetic import markov_chain, tastes
 from recsys.models import MODELS
 from recsys.models.dreamrec import DreamRec, DreamRecConfig
 from recsys.models.sasrec import SASRec, SASRecConfig
-from recsys.synthetic import markov_chain, tastes
 from tests.recsys.fitting import fit
 
 N, LENGTH, TRAIN, TEST = 50, 12, 400, 2000

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from recsys.checkpoint import load_latest
-from recsys.data import Cases, Split, leave_one_out
+from recsys.data.splits import Cases, Split, leave_one_out
 from recsys.errors import ConfigError, DataError, ModelError
 from recsys.ranking import top_k
 from recsys.train import TrainConfig, train
@@ -196,7 +196,7 @@ def test_two_processes_do_what_one_does(tmp_path):
     script.write_text(
         "import torch, numpy as np\n"
         "from accelerate import Accelerator\n"
-        "from recsys.data import leave_one_out\n"
+        "from recsys.data.splits import leave_one_out\n"
         "from recsys.models import SASRec, SASRecConfig\n"
         "from recsys.train import TrainConfig, train\n"
         "torch.set_num_threads(1)\n"

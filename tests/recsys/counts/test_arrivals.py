@@ -6,7 +6,7 @@ import torch
 from recsys.counts.arrivals import START, arrival_logits, fit_arrivals, hidden_items
 from recsys.counts.stacking import minimise, pseudospherical_loss
 from recsys.counts.transitions import Transitions, split_columns
-from recsys.data import Cases
+from recsys.data.splits import Cases
 from recsys.models.countdiff import CountDiff, CountDiffConfig
 
 N, ROWS = 40, 4000

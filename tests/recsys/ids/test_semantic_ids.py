@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from recsys.counts.texts import text_features
+from recsys.data.synthetic import tastes
 from recsys.errors import ConfigError, DataError
 from recsys.ids import semantic_ids as ids
 from recsys.ids.codes import CodeEmbedding, ItemCodes
-from recsys.synthetic import tastes
 
 
 def _generator(seed=0):

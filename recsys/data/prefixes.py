@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .types import PAD, Batch
+from ..types import PAD, Batch
 
 
 def random_prefixes(batch: Batch, *, max_len: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

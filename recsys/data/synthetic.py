@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import check_range
+from ..errors import check_range
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .data import Cases, Interactions, Split, leave_one_out
-from .errors import DataError
+from ..errors import DataError
+from .splits import Cases, Interactions, Split, leave_one_out
 
 BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data" / "recsys"
 

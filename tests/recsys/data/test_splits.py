@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.data import Cases, Interactions, Split, batches, leave_one_out, pad, windows
+from recsys.data.splits import Cases, Interactions, Split, batches, leave_one_out, pad, windows
 from recsys.errors import ConfigError, DataError
 
 

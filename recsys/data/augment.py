@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data import Cases, Split, pad
-from .errors import ModelError
-from .ranking import check_history, check_k
-from .types import PAD, Ranking, Recommender
+from ..errors import ModelError
+from ..ranking import check_history, check_k
+from ..types import PAD, Ranking, Recommender
+from .splits import Cases, Split, pad
 
 Augment = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 """Sequences, oldest item first -> the same sequences with items put before them."""

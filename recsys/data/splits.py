@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import ConfigError, DataError
-from .types import PAD, Batch
+from ..errors import ConfigError, DataError
+from ..types import PAD, Batch
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Interactions as sequences, splits and batches: read, made up, made longer."""
