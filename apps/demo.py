@@ -22,7 +22,7 @@ from personagen.styling.studio import Order, Studio
 from personagen.styling.stylist import Look
 from recsys.errors import ConfigError, DataError, ResourceError
 
-from .config import DemoConfig
+from .commands.config import DemoConfig
 from .page import HEAVY, Job, buttons, excuse, pack, status, stop_handler
 
 MAX_LOOKS, MAX_SCENES = 8, 4

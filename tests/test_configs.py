@@ -36,7 +36,7 @@ def test_the_first_line_runs_the_file(file, monkeypatch):
 @pytest.mark.parametrize("file", [file for file in FILES if file.parent.name == "recsys"], ids=str)
 def test_recommender_settings_fit_their_model(file, monkeypatch):
     from apps.checked import checked
-    from apps.recommend import Data, build, learnt
+    from apps.commands.recommend import Data, build, learnt
     from recsys.data.splits import leave_one_out
     from recsys.train import TrainConfig
 

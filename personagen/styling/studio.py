@@ -102,7 +102,7 @@ class Studio:
         if folder is not None:
             found = pretrained.load(folder)
         else:
-            from apps.recommend import train_on_the_spot
+            from apps.commands.recommend import train_on_the_spot
 
             found = train_on_the_spot(self.source.sequences(), attribute_matrix(self.source.catalog).matrix)
         self.seconds["recommender"] = time.perf_counter() - start

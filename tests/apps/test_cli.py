@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apps import cli
-from apps.config import DoctorConfig, StyleConfig
+from apps.commands.config import DoctorConfig, StyleConfig
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +112,7 @@ def test_errors_become_exit_codes(error, code, monkeypatch, capsys):
     def fail(settings):
         raise error
 
-    monkeypatch.setitem(cli.COMMANDS, ("doctor",), ("help", "apps.config:DoctorConfig", "x:y"))
+    monkeypatch.setitem(cli.COMMANDS, ("doctor",), ("help", "apps.commands.config:DoctorConfig", "x:y"))
     monkeypatch.setattr(cli, "_load", lambda target: fail if target == "x:y" else DoctorConfig)
     assert cli.main(["doctor"]) == code
     error = capsys.readouterr().err
@@ -123,7 +123,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     def fail(settings):
         raise KeyError("bug")
 
-    monkeypatch.setitem(cli.COMMANDS, ("doctor",), ("help", "apps.config:DoctorConfig", "x:y"))
+    monkeypatch.setitem(cli.COMMANDS, ("doctor",), ("help", "apps.commands.config:DoctorConfig", "x:y"))
     monkeypatch.setattr(cli, "_load", lambda target: fail if target == "x:y" else DoctorConfig)
     with pytest.raises(KeyError):
         cli.main(["doctor"])

@@ -2,8 +2,8 @@
 
 import json
 
-from apps import doctor
-from apps.config import DoctorConfig
+from apps.commands import doctor
+from apps.commands.config import DoctorConfig
 
 WELL = {
     "packages": dict.fromkeys(doctor.PACKAGES, "1"),

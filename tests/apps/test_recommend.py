@@ -8,7 +8,8 @@ import signal
 import numpy as np
 import pytest
 
-from apps import cli, recommend
+from apps import cli
+from apps.commands import recommend
 from recsys.errors import ConfigError
 from recsys.types import Step
 

@@ -6,9 +6,9 @@ from personagen.styling.sources import Folder
 from personagen.styling.studio import Order, Studio
 from recsys.errors import ConfigError
 
+from ..progress import bar, note
+from ..signals import Patience
 from .config import StyleConfig
-from .progress import bar, note
-from .signals import Patience
 
 
 def run(settings: StyleConfig) -> int:

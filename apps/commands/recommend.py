@@ -26,10 +26,10 @@ from recsys.evaluate import evaluate as measure
 from recsys.models import MODELS
 from recsys.types import Recommender
 
-from .checked import checked
+from ..checked import checked
+from ..progress import bar, first_process, note
+from ..signals import Patience
 from .config import CompareConfig, EvaluateConfig, RankConfig, TrainConfig
-from .progress import bar, first_process, note
-from .signals import Patience
 
 ON_THE_SPOT = 200_000  # interactions; more deserve `recommend train`
 WITH_FEATURES = {"items": "both"}

@@ -17,7 +17,7 @@ from personagen.tryon.fast import FastMode
 from personagen.tryon.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from recsys.errors import ConfigError, check_range
 
-from .checked import checked
+from ..checked import checked
 from .config import WearConfig
 from .mask import png_path
 

@@ -8,8 +8,8 @@ from typing import Any
 from personagen.subject import SubjectConfig, resolve, train_subject
 from recsys.errors import ConfigError, DataError, check_range
 
-from .progress import bar, first_process, note
-from .signals import Patience
+from ..progress import bar, first_process, note
+from ..signals import Patience
 from .subject_config import ExportConfig, GenerateConfig, SubjectDoctorConfig, SubjectEvaluateConfig
 
 

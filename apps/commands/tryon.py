@@ -17,9 +17,9 @@ from personagen.provenance import versions
 from personagen.tryon.config import TryOnEvaluateConfig, TryOnTrainConfig
 from recsys.errors import ConfigError, check_range
 
+from ..progress import bar, first_process
+from ..signals import Patience
 from .pretrain import follow
-from .progress import bar, first_process
-from .signals import Patience
 
 
 def train(settings: TryOnTrainConfig) -> int:

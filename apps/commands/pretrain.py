@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from personagen.pretrain import PretrainConfig, pretrain
 from recsys.types import Step
 
-from .progress import bar, note
-from .signals import Patience
+from ..progress import bar, note
+from ..signals import Patience
 
 
 def run(settings: PretrainConfig) -> int:

@@ -1,0 +1,1 @@
+"""The commands: each parses nothing, checks its settings, calls the library and prints."""
