@@ -1,6 +1,6 @@
 """The page's tab for try-on: a person's photo, a garment or an outfit, and a mask that can be painted.
 
-`build_tab` draws it inside the page of `apps.demo`. Uploads are read again by `load_image`, which checks their size and
+`build_tab` draws it inside the page of `apps.page.looks_tab`. Uploads are read again by `load_image`, which checks their size and
 drops every tag; nothing is sent anywhere.
 """
 
@@ -24,7 +24,7 @@ from personagen.styling.studio import Halted, Studio, Watched
 from personagen.tryon.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from recsys.errors import DataError, check_range
 
-from .page import HEAVY, Job, buttons, excuse, side_by_side, status, stop_handler
+from .shared import HEAVY, Job, buttons, excuse, side_by_side, status, stop_handler
 
 KINDS = [("Top", "upper"), ("Trousers or skirt", "lower"), ("Dress", "dress"), ("Coat or jacket", "outer")]
 MORE = 2

@@ -22,8 +22,8 @@ from personagen.styling.studio import Order, Studio
 from personagen.styling.stylist import Look
 from recsys.errors import ConfigError, DataError, ResourceError
 
-from .commands.config import DemoConfig
-from .page import HEAVY, Job, buttons, excuse, pack, status, stop_handler
+from ..commands.config import DemoConfig
+from .shared import HEAVY, Job, buttons, excuse, pack, status, stop_handler
 
 MAX_LOOKS, MAX_SCENES = 8, 4
 SLOTS = MAX_LOOKS + MAX_SCENES
@@ -133,7 +133,8 @@ def build(studio: Studio, folder: Path) -> Any:
     """Build the page over `studio`; pictures are written below `folder`. Returns a gradio Blocks, not yet launched."""
     import gradio as gr
 
-    from . import subject_page, tryon_page  # these import torch
+    from . import subject_tab as subject_page  # these import torch
+    from . import tryon_tab as tryon_page
 
     with gr.Blocks(title="Personagen", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown("# Personagen\nFrom what a person chose to pictures made for that person.", elem_id="head")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from apps import demo
+from apps.page.shared import looks_tab as demo
 from personagen.styling.stylist import Look, Reason
 from recsys.errors import ConfigError
 
@@ -21,7 +21,7 @@ PATIENCE = 90_000  # milliseconds; the machine may be busy
 
 
 def test_importing_the_page_builds_nothing():
-    code = "import sys, apps.demo; sys.exit('gradio' in sys.modules)"
+    code = "import sys, apps.page.looks_tab; sys.exit('gradio' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
 

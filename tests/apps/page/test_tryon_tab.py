@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps import tryon_page
+from apps.page.shared import tryon_tab as tryon_page
 from recsys.errors import ConfigError, DataError
 
-from .test_demo import PATIENCE
+from .test_looks_tab import PATIENCE
 
 
 def picture(path, size, colour="white"):

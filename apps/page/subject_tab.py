@@ -1,6 +1,6 @@
 """The page's tab for subjects: upload pictures, see what is wrong with them, train, then paint with what was learnt.
 
-`build_tab` draws it inside the page of `apps.demo`. A visitor sees and uses only the subjects of their own visit; all
+`build_tab` draws it inside the page of `apps.page.looks_tab`. A visitor sees and uses only the subjects of their own visit; all
 is kept in the page's private folder and deleted with it.
 """
 
@@ -18,7 +18,7 @@ from personagen.styling.studio import Halted, Studio, Watched
 from personagen.subject import SubjectConfig, resolve, train_subject
 from recsys.errors import ConfigError, DataError, check_range
 
-from .page import HEAVY, buttons, excuse, pack, side_by_side, status, stop_handler
+from .shared import HEAVY, buttons, excuse, pack, side_by_side, status, stop_handler
 
 MAX_PICTURES, MAX_SUBJECTS, MAX_IMAGES = 40, 8, 8
 PRESETS = [("a thing", "object"), ("a person", "person"), ("a style", "style"), ("a garment", "garment")]

@@ -1,0 +1,1 @@
+"""The page: a file a tab, shared parts once."""
