@@ -21,7 +21,8 @@ from torch import Tensor
 from recsys.counts.evidence import Discount, spread_back
 from recsys.counts.texts import text_features, text_neighbours
 from recsys.counts.transitions import Transitions, TransitionTable
-from recsys.data.splits import Cases, Split, datasets
+from recsys.data import datasets
+from recsys.data.splits import Cases, Split
 from recsys.errors import DataError
 from recsys.evaluate import Report, evaluate
 from recsys.models import MODELS

@@ -22,7 +22,8 @@ import torch
 from report import HERE, RESULTS, write_report
 from rows import ROWS, row_of
 
-from recsys.data.splits import Split, datasets
+from recsys.data import datasets
+from recsys.data.splits import Split
 from recsys.evaluate import evaluate, intervals
 
 matplotlib.use("Agg")

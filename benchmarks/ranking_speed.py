@@ -16,7 +16,8 @@ import torch
 from report import RESULTS, cpu, write_report
 from rows import ROWS, row_of
 
-from recsys.data.splits import Split, datasets
+from recsys.data import datasets
+from recsys.data.splits import Split
 from recsys.models.countdiff import START, CountDiff
 
 

@@ -27,7 +27,8 @@ from report import RESULTS, cpu, git, write_json
 from rows import ROWS, Row, row_of
 
 from recsys.counts.texts import text_features, text_neighbours
-from recsys.data.splits import Split, datasets, pad
+from recsys.data import datasets
+from recsys.data.splits import Split, pad
 from recsys.evaluate import (
     Report,
     difference,

@@ -110,7 +110,7 @@ def render(folder: Path) -> tuple[Path, Path]:
     top = [spec for spec in garments if spec.region == "upper"][3]
     person, garment = folder / "person.png", folder / "garment.png"
     Image.fromarray(render_person(shopper.body, outfit, "beach", size=(384, 288), seed=1).image).save(person)
-    Image.fromarray(render_garment(top, size=(384, 288)).image).save(garment)
+    Image.fromarray(render_garment(top, size=(384, 288))).save(garment)
     return person, garment
 
 

@@ -19,7 +19,8 @@ from recsys import pretrained
 from recsys import train as training
 from recsys.counts.texts import text_features, text_neighbours
 from recsys.counts.transitions import Transitions, nearest
-from recsys.data.splits import Cases, Split, datasets, leave_one_out, pad
+from recsys.data import datasets
+from recsys.data.splits import Cases, Split, leave_one_out, pad
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure

@@ -1,4 +1,4 @@
-"""`personagen demo`: one page with a tab for each job; here that of looks. Handlers are thin over `personagen.styling.studio`.
+"""`personagen demo`: one page with a tab for each job; here that of looks. Handlers are thin over `Studio`.
 
 Importing this module builds nothing: `build(studio)` makes the page, `run(settings)` opens it.
 """

@@ -121,7 +121,7 @@ class ParserConfig:
     images_root: str = "../shared/data/images"
     """Folder with `people` (parsed street photos), and `garments` where they are trained on too."""
     garments: float = 0.25
-    """Share of garment photos; what is garment in them is what `personagen.warping.cutout` says, where it can be trusted."""
+    """Share of garment photos; what is garment in them is what `warping.cutout` says, where it can be trusted."""
     backbone: str | None = None
     """Weights of EfficientNet-Lite0 (safetensors) to start from; null: random."""
     blocks: int = 15

@@ -1,6 +1,6 @@
 """The photos that the parser learns from, and how they are changed each time they are shown.
 
-Street photos have pixel-wise labels. Photos of garments get theirs from `personagen.warping.cutout` where it can be trusted:
+Street photos have pixel-wise labels. Photos of garments get theirs from `warping.cutout` where it can be trusted:
 the kind's part inside, background around it. Pictures are mirrored, moved, scaled, and recoloured as a whole and part
 by part; rectangles are hidden (DeVries and Taylor, arXiv 1708.04552).
 Photos: Clothing Co-Parsing (Yang et al., CVPR 2014) and the clothing dataset of A. Grigorev (CC0).

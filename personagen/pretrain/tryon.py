@@ -1,6 +1,6 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 # diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
-"""Stage 3: train the try-on UNet on (person, garment, mask) triples, the corrected variant of personagen.tryon.pipeline.
+"""Stage 3: train the try-on UNet on (person, garment, mask) triples, the corrected variant of `TryOnPipeline`.
 
 The garment half of the sample is the clean garment latent at every step, the loss covers the person half only, and a
 dropped garment is zero in sample and condition alike (Re-CatVTON, arXiv 2511.18775).

@@ -116,7 +116,7 @@ class TryOnEvaluateConfig:
     backbone: str | None = None
     """Folder of an image model in transformers' layout; then FID and KID between results and photos are measured."""
     lpips: str | None = None
-    """File of an LPIPS backbone and its linear weights (`personagen.metrics.lpips`); then paired results are measured by it."""
+    """File of an LPIPS backbone and its linear weights (`metrics.lpips`); then paired results are measured by it."""
     seed: int = 0
     out: str = "tryon-evaluation"
     """Folder for figures.json, cases.csv and sheet.png."""

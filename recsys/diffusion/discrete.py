@@ -1,4 +1,4 @@
-"""Discrete diffusion on codes: the forward process, its posterior, and one sampler; the verbs of recsys.diffusion.gaussian.
+"""Discrete diffusion on codes: the forward process, its posterior, and one sampler; the verbs of `gaussian`.
 
 Austin et al., Structured Denoising Diffusion Models in Discrete State-Spaces (D3PM, 2021). One family holds both
 kernels: a step keeps the state with probability a_t = 1 - beta_t and otherwise draws a new one from `noise` (S,),

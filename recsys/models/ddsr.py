@@ -12,7 +12,7 @@ What differs:
 - objective "digits" is the paper's cross-entropy of each digit; "items" (the default) that of the item among all valid
   tuples, with an item bias: the same scores, trained for the ranking. Digits alone would spend probability on
   tuples that no item has.
-- Vectors of codes are shared between input and output; codes come from k-means (recsys.ids.semantic_ids), not an RQ-VAE.
+- Vectors of codes are shared between input and output; codes come from k-means (`ids.semantic_ids`), not an RQ-VAE.
 - Code vectors also pass through a small network item by item: sums alone cannot tell which codes belong together.
 - Ranking reads the history as it is (t = 0), or averages over `draws` fuzzy sets at `rank_time`.
 - `sample_items` walks the codes of the next item from pure noise to 0: x0 is drawn among the items, p(item | history)

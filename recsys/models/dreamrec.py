@@ -14,7 +14,7 @@ objective "softmax" (the default) differs:
   minimiser of the paper's squared error; an item bias carries popularity, which equal norms cannot.
 - Guidance acts on the logits.
 - Every position of a causal encoder is trained at once with its own t, a share `terminal` of them at t = T, where
-  ranking starts. A bidirectional encoder, or a history to be thinned (recsys/diffusion/uncertainty.py), needs positions = "one".
+  ranking starts. A bidirectional encoder, or thinning (`diffusion.uncertainty`), needs positions = "one".
 - Ranking averages the item posterior over `draws` short trajectories; noise is seeded per user.
 """
 

@@ -2,7 +2,7 @@
 
 Liu et al., DiffGRM: Diffusion-based Generative Recommendation Model (arXiv 2510.21805, 2025); LLaDA-Rec: Discrete
 Diffusion for Parallel Semantic ID Generation in Generative Recommendation (arXiv 2511.06254, 2025); both follow Nie et
-al., Large Language Diffusion Models (2025). Absorbing diffusion (recsys.diffusion.discrete): at time t each digit is masked with
+al., Large Language Diffusion Models (2025). Absorbing diffusion (`diffusion.discrete`): at t each digit is masked with
 probability t, and the loss is the average over t ~ U(0, 1) of
 
     1/t · sum over masked digits of -log p(digit | digits in sight, history),

@@ -41,7 +41,7 @@ def studio() -> Studio:
 @pytest.fixture(scope="session")
 def address(studio: Studio, tmp_path_factory: pytest.TempPathFactory):
     """The address of the page, opened with the settings that users get."""
-    from apps.page.shared import looks_tab as demo
+    from apps.page import looks_tab as demo
 
     folder = tmp_path_factory.mktemp("page")
     before = os.environ.get("GRADIO_TEMP_DIR")

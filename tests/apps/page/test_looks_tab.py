@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from apps.page.shared import looks_tab as demo
+from apps.page import looks_tab as demo
 from personagen.styling.stylist import Look, Reason
 from recsys.errors import ConfigError
 

@@ -8,8 +8,8 @@ from threading import Event
 import pytest
 from PIL import Image
 
-from apps.page.shared import looks_tab as demo
-from apps.page.shared import subject_tab as subject_page
+from apps.page import looks_tab as demo
+from apps.page import subject_tab as subject_page
 from personagen.styling.studio import Studio
 from recsys.errors import ConfigError, DataError
 from tests.personagen.subject import parts as subject_parts

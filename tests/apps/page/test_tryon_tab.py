@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.page.shared import tryon_tab as tryon_page
+from apps.page import tryon_tab as tryon_page
 from recsys.errors import ConfigError, DataError
 
 from .test_looks_tab import PATIENCE

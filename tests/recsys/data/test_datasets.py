@@ -5,7 +5,7 @@ import pyarrow
 import pytest
 from pyarrow import csv, parquet
 
-from recsys.data.splits import datasets
+from recsys.data import datasets
 from recsys.errors import DataError
 
 SIZES = {  # training sequences, test cases, items

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.data.splits import datasets, pad
+from recsys.data import datasets
+from recsys.data.splits import pad
 from recsys.errors import ConfigError, DataError, ModelError
 from recsys.evaluate import evaluate
 from recsys.models.ease import Ease, EaseConfig
