@@ -19,7 +19,7 @@ WIDE = 0.85
 """Width of the garment as a share of that of the mask, which is wider than what is worn."""
 TALL = 1.15
 """Scale of the height over that of the width: a garment that lies flat is as wide as half its girth, worn it is as wide
-as the body. Both chosen on training pictures: how much of what is worn is covered (docs/log.md)."""
+as the body. Both chosen on training pictures: how much of what is worn is covered (docs/log/2026-11-26.md)."""
 
 
 def drape(person: Tensor, mask: Tensor, garment: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ OUTSIDE = 0.02
 """How far outside the joint the middle of a sleeve begins, as the same share."""
 RISE, TIP = 0.15, 0.75
 """How far its shoulders lie above the joints, as the same share, and where, as a share of half its width: between
-parsed street photos and their joints (docs/log.md)."""
+parsed street photos and their joints (docs/log/2026-11-27.md)."""
 DROP = (0.0, 0.5)
 """How far shoulders may lie below the top of the trunk's strip, as below a hood, as a share of half its width there."""
 WAIST = 0.26
