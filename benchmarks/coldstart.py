@@ -22,13 +22,13 @@ from recsys.counts.evidence import Discount, spread_back
 from recsys.counts.texts import text_features, text_neighbours
 from recsys.counts.transitions import Transitions, TransitionTable
 from recsys.data import datasets
-from recsys.data.splits import Cases, Split
+from recsys.data.splits import Split
 from recsys.errors import DataError
 from recsys.evaluate import Report, evaluate
 from recsys.models import MODELS
 from recsys.ranking import rank_in_chunks
 from recsys.train import TrainConfig, train
-from recsys.types import PAD, Ranking
+from recsys.types import PAD, Cases, Ranking
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "countdiff": {"layers": 1, "dropout": 0.1, "id_dropout": 0.5, "max_softmax": 2000},

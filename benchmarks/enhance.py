@@ -36,12 +36,13 @@ from report import RESULTS, cpu, git, write_json
 
 from recsys.data import datasets
 from recsys.data.augment import Augment, Augmented, augmented_split
-from recsys.data.splits import Cases, Split, leave_one_out
+from recsys.data.splits import Split, leave_one_out
 from recsys.evaluate import Report, difference, evaluate, sign_flip_test
 from recsys.models.diffuasr import DiffuASR, DiffuASRConfig
 from recsys.models.robust import Robust, RobustConfig, neighbours, with_item_embeddings
 from recsys.models.sasrec import SASRec, SASRecConfig
 from recsys.train import TrainConfig, train
+from recsys.types import Cases
 
 CHOSEN_BY = "ndcg@10"
 LENGTH = 10

@@ -40,7 +40,7 @@ from recsys.evaluate import (
 )
 from recsys.models import MODELS
 from recsys.train import TrainConfig, train
-from recsys.types import Step
+from recsys.types import Generative, Step
 
 CUTOFFS = (5, 10, 20)
 CHOSEN_BY = "ndcg@10"
@@ -166,7 +166,7 @@ def _beyond(lists: np.ndarray, split: Split) -> dict[str, float]:
 
 def _draws(model: Any, split: Split, seed: int) -> dict[str, float] | None:
     """How a generative model's draws are calibrated, on DRAWN test cases."""
-    if not hasattr(model, "generate"):
+    if not isinstance(model, Generative):
         return None
     cases = split.test.take(np.linspace(0, len(split.test) - 1, min(DRAWN, len(split.test))).astype(int))
     return draw_calibration(model, cases, generator=torch.Generator().manual_seed(seed))

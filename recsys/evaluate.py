@@ -9,14 +9,13 @@ in at least one user's top k.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
-from .data.splits import Cases, pad
+from .data.splits import pad
 from .errors import ConfigError, DataError
-from .types import Recommender
+from .types import Cases, Generative, Recommender
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ def intra_list_distance(ranked: np.ndarray, features: np.ndarray) -> float:
 
 
 def draw_calibration(
-    model: Any, cases: Cases, *, draws: int = 8, batch_size: int = 64, generator: torch.Generator | None = None
+    model: Generative, cases: Cases, *, draws: int = 8, batch_size: int = 64, generator: torch.Generator | None = None
 ) -> dict[str, float]:
     """Draw several next items for each case: how often a draw is a target, and how often two draws are the same item.
 

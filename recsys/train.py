@@ -24,10 +24,10 @@ from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from .checkpoint import list_checkpoints, load_latest, load_optimizer_tensors, optimizer_tensors, save_checkpoint
-from .data.splits import Cases, Split, batches, windows
+from .data.splits import Split, batches, windows
 from .errors import ConfigError, DataError, ModelError
 from .evaluate import evaluate
-from .types import Batch, Step
+from .types import Batch, Cases, Preparable, Step, Tunable
 
 METRICS = ("recall", "hit", "ndcg", "mrr")
 FREE_TO_CHANGE = ("epochs", "patience", "checkpoint_every")  # when a run is resumed
@@ -144,8 +144,8 @@ def train(
         raise
     _save(run, folder)
     _load_best(run)
-    if hasattr(model, "tune") and len(split.valid) > 0:
-        model.tune(split.valid)  # type: ignore[operator]
+    if isinstance(model, Tunable) and len(split.valid) > 0:
+        model.tune(split.valid)
 
 
 def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: Accelerator) -> _Run:
@@ -165,9 +165,8 @@ def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: A
     pieces = windows(split.train, config.max_length)
     if not pieces:
         raise DataError("no training sequence has two items; there is nothing to learn a next item from.")
-    prepare = getattr(model, "prepare", None)
-    if prepare is not None:  # what is counted rather than trained
-        prepare(split.train)
+    if isinstance(model, Preparable):  # what is counted rather than trained
+        model.prepare(split.train)
     model.to(accelerator.device)
     for tensor in model.state_dict().values():  # all processes start as the first
         broadcast(tensor, from_process=0)

@@ -20,12 +20,12 @@ from recsys import train as training
 from recsys.counts.texts import text_features, text_neighbours
 from recsys.counts.transitions import Transitions, nearest
 from recsys.data import datasets
-from recsys.data.splits import Cases, Split, leave_one_out, pad
+from recsys.data.splits import Split, leave_one_out, pad
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure
 from recsys.models import MODELS
-from recsys.types import Recommender
+from recsys.types import Cases, NeighbourAware, Recommender, Trainable
 
 from ..checked import checked
 from ..progress import bar, first_process, note
@@ -227,7 +227,7 @@ def build(name: str, data: Data, settings: dict[str, Any], *, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = cls(config) if features is None else cls(config, features=features)
-    if features is not None and hasattr(model, "set_neighbours"):
+    if features is not None and isinstance(model, NeighbourAware):
         model.set_neighbours(_neighbours(data, features))
     return model
 
@@ -242,7 +242,7 @@ def _neighbours(data: Data, features: Tensor) -> Transitions:
 
 def learnt(name: str) -> bool:
     """Say whether a model is trained step by step; the others count."""
-    return hasattr(MODELS[name][0], "loss")
+    return issubclass(MODELS[name][0], Trainable)
 
 
 def _features(data: Data, settings: dict[str, Any]) -> Tensor | None:

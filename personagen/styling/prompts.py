@@ -9,7 +9,7 @@ give the same `Word`s.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -28,14 +28,6 @@ OUT_OF_PLACE: dict[str, frozenset[str]] = {
 MEANT = 0.1
 """A word of the taste that scores no more than this is not given as a reason."""
 _COUNTERPART = {"upper": "lower", "lower": "upper"}
-
-
-@runtime_checkable
-class Generative(Protocol):
-    """A recommender that generates item embeddings (DreamRec and its family), not only rankings."""
-
-    def generate(self, history: Tensor, *, draws: int = 1, generator: torch.Generator | None = None) -> Tensor: ...
-    def item_embeddings(self) -> Tensor: ...
 
 
 @dataclass(frozen=True)

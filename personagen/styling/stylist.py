@@ -17,12 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from recsys.errors import ConfigError, DataError
-from recsys.types import Ranking, Recommender
+from recsys.types import Generative, Ranking, Recommender
 
 from ..vocabulary import REGION
 from .catalog import Attributes, Catalog, attribute_matrix, garment_phrase
 from .prompts import (
-    Generative,
     Prompt,
     Reason,
     Word,

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..ranking import check_history, check_k
-from ..types import PAD, Ranking, Recommender
-from .splits import Cases, Split, pad
+from ..types import PAD, Cases, Ranking, Recommender
+from .splits import Split, pad
 
 Augment = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 """Sequences, oldest item first -> the same sequences with items put before them."""

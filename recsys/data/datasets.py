@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-from .splits import Cases, Interactions, Split, leave_one_out
+from ..types import Cases
+from .splits import Interactions, Split, leave_one_out
 
 BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data" / "recsys"
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, DataError
-from ..types import PAD, Batch
+from ..types import PAD, Batch, Cases
 
 
 @dataclass(frozen=True)
@@ -63,36 +63,6 @@ class Interactions:
             ) from None
         rows = np.flatnonzero(self.users == number)
         return self.items[rows[np.argsort(self.timestamps[rows], kind="stable")]].astype(np.int64)
-
-
-@dataclass(frozen=True)
-class Cases:
-    """Evaluation cases: `histories[c]` was seen, `targets[c]` (one or more items) came after.
-
-    `seen[c]`, where given, holds further items that a masked evaluation may not rank, such as the validation items
-    between a temporal split's training and test items.
-    """
-
-    histories: list[np.ndarray]
-    targets: list[np.ndarray]
-    seen: list[np.ndarray] | None = None
-
-    def __post_init__(self):
-        if len(self.histories) != len(self.targets) or (self.seen is not None and len(self.seen) != len(self.targets)):
-            raise DataError(
-                f"{len(self.histories)} histories, {len(self.targets)} targets"
-                + ("" if self.seen is None else f", {len(self.seen)} seen lists")
-                + ": evaluation cases need one of each."
-            )
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def take(self, rows: Sequence[int] | np.ndarray) -> "Cases":
-        """Select the cases at `rows`."""
-        pick = [int(row) for row in rows]
-        seen = None if self.seen is None else [self.seen[row] for row in pick]
-        return Cases([self.histories[row] for row in pick], [self.targets[row] for row in pick], seen)
 
 
 @dataclass(frozen=True)

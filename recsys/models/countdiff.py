@@ -36,7 +36,7 @@ from ..counts.arrivals import arrival_logits, fit_arrivals, hidden_items
 from ..counts.evidence import Discount, spread_back, word_counts
 from ..counts.stacking import Counted, minimise, pseudospherical_loss
 from ..counts.transitions import Transitions, TransitionTable, count_together, count_transitions, split_columns, thinned
-from ..data.splits import Cases, pad
+from ..data.splits import pad
 from ..diffusion.noise import user_seeds
 from ..diffusion.trajectory import last_answer
 from ..errors import ConfigError, check_range
@@ -44,7 +44,7 @@ from ..networks.denoiser import PosteriorDenoiser
 from ..networks.items import equal_norms, grow
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
-from ..types import PAD, Batch, Ranking
+from ..types import PAD, Batch, Cases, Ranking
 from .counting import flatten
 from .dreamrec import DreamRec, DreamRecConfig
 

@@ -3,8 +3,7 @@
 import numpy as np
 import torch
 
-from recsys.data.splits import Cases
-from recsys.types import Batch
+from recsys.types import Batch, Cases, Preparable, Tunable
 
 
 def batch_of(sequences) -> Batch:
@@ -15,9 +14,9 @@ def batch_of(sequences) -> Batch:
 
 def fit(model, sequences, *, epochs, lr=5e-3, seed=0):
     """Train with Adam in batches of 64; return the model. One with `tune` is tuned on a sixth that is held out."""
-    held_out = sequences[: len(sequences) // 6] if hasattr(model, "tune") else []
+    held_out = sequences[: len(sequences) // 6] if issubclass(type(model), Tunable) else []
     sequences = sequences[len(held_out) :]
-    if hasattr(model, "prepare"):
+    if issubclass(type(model), Preparable):
         model.prepare(sequences)
     batch, generator = batch_of(sequences), torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr)

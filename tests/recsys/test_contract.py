@@ -14,7 +14,7 @@ from recsys.errors import ConfigError, DataError, ModelError
 from recsys.models import MODELS
 from recsys.models.dreamrec import DreamRecConfig
 from recsys.ranking import top_k
-from recsys.types import Batch, Recommender
+from recsys.types import Batch, Fittable, Preparable, Recommender, Trainable
 
 N, L = 40, 8
 SMALL = {"d": 16, "max_len": L, "layers": 1, "heads": 2, "T": 12, "sample_steps": 6, "latent": 4, "hidden": [32]}
@@ -68,9 +68,9 @@ def _batch() -> Batch:
 def model(request):
     torch.manual_seed(0)
     model = _build(request.param)
-    if hasattr(model, "fit"):
+    if issubclass(type(model), Fittable):
         return model.fit([row[row > 0].numpy() for row in _histories(60) if (row > 0).any()])
-    if hasattr(model, "prepare"):
+    if issubclass(type(model), Preparable):
         model.prepare([row[row > 0].numpy() for row in _histories(60) if (row > 0).any()])
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     generator = torch.Generator().manual_seed(0)
@@ -83,6 +83,7 @@ def model(request):
 
 def test_it_is_a_recommender(model):
     assert isinstance(model, Recommender) and model.n_items == N
+    assert isinstance(model, Fittable) != isinstance(model, Trainable)  # it learns in one of two ways
     assert dataclasses.is_dataclass(model.config)  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(dataclasses.FrozenInstanceError):
         model.config.n_items = 3  # pyright: ignore[reportAttributeAccessIssue]
@@ -135,7 +136,7 @@ def test_the_same_generator_gives_the_same_answer_even_when_used(model):
 
 
 def test_training_mode_does_not_change_answers_and_is_left_alone(model):
-    if not hasattr(model, "loss"):
+    if not issubclass(type(model), Trainable):
         return
     model.eval()
     calm = model.recommend(_histories(9), 5)
@@ -188,7 +189,7 @@ def test_loading_is_strict(model, tmp_path):
 
 
 def test_every_parameter_gets_a_gradient(model):
-    if not hasattr(model, "loss"):
+    if not issubclass(type(model), Trainable):
         return
     model.train()
     generator = torch.Generator().manual_seed(0)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.data.splits import Cases
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import (
     difference,
@@ -21,7 +20,7 @@ from recsys.evaluate import (
     sign_flip_test,
 )
 from recsys.ranking import top_k
-from recsys.types import Ranking
+from recsys.types import Cases, Ranking
 
 
 class Fixed:
@@ -192,7 +191,7 @@ class Drawing:
     def item_embeddings(self):
         return torch.cat([torch.zeros(1, len(self.p)), torch.eye(len(self.p))])
 
-    def generate(self, history, *, draws, generator=None):
+    def generate(self, history, *, draws=1, generator=None):
         item = torch.multinomial(self.p, len(history) * draws, replacement=True, generator=generator)
         return torch.eye(len(self.p))[item].view(len(history), draws, -1) * 0.9
 

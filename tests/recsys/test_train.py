@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from recsys.checkpoint import load_latest
-from recsys.data.splits import Cases, Split, leave_one_out
+from recsys.data.splits import Split, leave_one_out
 from recsys.errors import ConfigError, DataError, ModelError
 from recsys.ranking import top_k
 from recsys.train import TrainConfig, train
+from recsys.types import Cases
 
 N = 12
 

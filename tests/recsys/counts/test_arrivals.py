@@ -6,8 +6,8 @@ import torch
 from recsys.counts.arrivals import START, arrival_logits, fit_arrivals, hidden_items
 from recsys.counts.stacking import minimise, pseudospherical_loss
 from recsys.counts.transitions import Transitions, split_columns
-from recsys.data.splits import Cases
 from recsys.models.countdiff import CountDiff, CountDiffConfig
+from recsys.types import Cases
 
 N, ROWS = 40, 4000
 

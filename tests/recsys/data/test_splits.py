@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.data.splits import Cases, Interactions, Split, batches, leave_one_out, pad, windows
+from recsys.data.splits import Interactions, Split, batches, leave_one_out, pad, windows
 from recsys.errors import ConfigError, DataError
+from recsys.types import Cases
 
 
 def arrays(*lists):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.data.splits import Cases, Split, pad
+from recsys.data.splits import Split, pad
 from recsys.data.synthetic import markov_chain, tastes
 from recsys.diffusion.gaussian import posterior_mean
 from recsys.diffusion.schedule import linear_variance
@@ -28,7 +28,7 @@ from recsys.models.interactions import (
 )
 from recsys.models.ldiffrec import LDiffRec, LDiffRecConfig
 from recsys.train import TrainConfig, train
-from recsys.types import Batch
+from recsys.types import Batch, Cases, Preparable
 
 SCHEDULE = linear_variance(5, scale=0.1, low=0.1, high=0.5)
 
@@ -43,7 +43,7 @@ def _batch(sequences) -> Batch:
 
 
 def _fit(model, sequences, *, epochs, lr=5e-3, size=64):
-    if hasattr(model, "prepare"):
+    if issubclass(type(model), Preparable):
         model.prepare(sequences)
     batch, generator = _batch(sequences), torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), lr)

@@ -11,14 +11,14 @@ from safetensors.torch import load_file, save_file
 
 from recsys import pretrained
 from recsys.data.augment import Augmented, augmented_split, without
-from recsys.data.splits import Cases, Split, leave_one_out
+from recsys.data.splits import Split, leave_one_out
 from recsys.data.synthetic import markov_chain
 from recsys.errors import ConfigError, DataError, ModelError
 from recsys.models.diffuasr import DiffuASR, DiffuASRConfig, cut
 from recsys.models.markov import Markov, MarkovConfig
 from recsys.networks.unet import SequentialUNet
 from recsys.train import TrainConfig, train
-from recsys.types import Batch, Ranking, Recommender
+from recsys.types import Batch, Cases, Ranking, Recommender
 
 N, TRAIN = 12, 300
 CONFIG = DiffuASRConfig(
