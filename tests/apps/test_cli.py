@@ -3,15 +3,13 @@
 import resource
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from apps import cli
 from apps.commands.config import DoctorConfig, StyleConfig
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
-
-ROOT = Path(__file__).parents[2]
+from tests.place import ROOT
 
 
 def spawn(*arguments: str) -> subprocess.CompletedProcess:

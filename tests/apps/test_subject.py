@@ -18,8 +18,7 @@ from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, resolve
 from recsys.errors import ConfigError
 from tests.personagen.subject import parts as subject_parts
-
-ROOT = Path(__file__).parents[2]
+from tests.place import ROOT
 
 
 @pytest.fixture(scope="module")

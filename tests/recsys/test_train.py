@@ -4,7 +4,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from recsys.errors import ConfigError, DataError, ModelError
 from recsys.ranking import top_k
 from recsys.train import TrainConfig, train
 from recsys.types import Cases
+from tests.place import ROOT
 
 N = 12
 
@@ -210,7 +210,7 @@ def test_two_processes_do_what_one_does(tmp_path):
         "weights = sum(float(p.detach().double().abs().sum()) for p in model.parameters())\n"
         "print(f'{accelerator.num_processes} {last:.4f} {weights:.1f}', flush=True)\n"
     )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     run = lambda *words: (
         subprocess.run(

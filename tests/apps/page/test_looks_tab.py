@@ -15,8 +15,8 @@ from PIL import Image
 from apps.page import looks_tab as demo
 from personagen.styling.stylist import Look, Reason
 from recsys.errors import ConfigError
+from tests.place import ROOT
 
-ROOT = Path(__file__).parents[2]
 PATIENCE = 90_000  # milliseconds; the machine may be busy
 
 

@@ -17,8 +17,8 @@ from recsys.checkpoint import load_latest
 from recsys.errors import ConfigError
 from tests.personagen.pretrain.test_tryon_pairs import settings, viton
 from tests.personagen.sd15 import write_base
+from tests.place import ROOT
 
-ROOT = Path(__file__).parents[2]
 RUN = """
 import json, sys
 from personagen.tryon.config import BaseConfig, TryOnTrainConfig

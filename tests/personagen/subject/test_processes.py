@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +12,8 @@ import torch
 from personagen.subject import SubjectConfig, train_subject
 from recsys.checkpoint import load_latest
 from tests.personagen.subject import parts as subject_parts
+from tests.place import ROOT
 
-ROOT = Path(__file__).parents[2]
 RUN = """
 import json, sys
 from personagen.subject import SubjectConfig, train_subject

@@ -26,6 +26,7 @@ from recsys.checkpoint import load_latest
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
 from tests.personagen.subject import parts as subject_parts
 from tests.personagen.subject.parts import FAMILIES, paint, pipeline, write_pictures
+from tests.place import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +193,8 @@ def test_a_killed_run_goes_on_bit_by_bit(root, tmp_path):
         [sys.executable, "-c", RUN, str(tmp_path / "settings.json")],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert process.stdout is not None
     for line in process.stdout:

@@ -1,6 +1,5 @@
 import dataclasses
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ from recsys.errors import ConfigError
 from recsys.models.dreamrec import DreamRec, DreamRecConfig
 from recsys.networks.encoder import ENCODERS
 from recsys.types import Batch
+from tests.place import ROOT
 
 CONFIG = DreamRecConfig(30, d=16, max_len=6, layers=1, T=20, sample_steps=5)
 PAPER = dataclasses.replace(DreamRecConfig.paper(30, T=20), d=16)
@@ -179,6 +179,6 @@ def test_settings_out_of_range_are_refused(changes):
 
 def test_the_papers_yaml_is_the_papers_configuration():
     yaml = pytest.importorskip("yaml")
-    file = Path(__file__).parents[2] / "configs/recsys/dreamrec_paper.yaml"
+    file = ROOT / "configs/recsys/dreamrec_paper.yaml"
     settings = yaml.safe_load(file.read_text())["settings"]
     assert DreamRecConfig(100, **settings) == DreamRecConfig.paper(100)
