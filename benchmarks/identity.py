@@ -3,7 +3,7 @@
 import numpy as np
 
 from personagen.images import erode
-from personagen.person.masks import Part, split_skin
+from personagen.person.parts import Part, split_skin
 
 SEAM = 0.005
 """Of the photo's height: how far along their edges the true parts themselves waver."""

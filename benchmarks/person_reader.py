@@ -20,8 +20,8 @@ from torch import Tensor
 from personagen.atelier.corpus import random_sitting
 from personagen.atelier.render import LABEL, render_person
 from personagen.images import blur
-from personagen.person.masks import Part
 from personagen.person.parser import load_model, save_parser
+from personagen.person.parts import Part
 from personagen.pretrain.parser import dice_loss
 
 SIZE, FIRST = (192, 144), 20_000

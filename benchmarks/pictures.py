@@ -42,9 +42,9 @@ from personagen.metrics.fidelity import (
     takes_the_colours,
 )
 from personagen.models import load_text2image, load_tryon
-from personagen.person.masks import Part, parts_from_parsing, split_skin
-from personagen.person.parser import Parser, ParserMasker, load_parser
-from personagen.tryon.outfit import Piece, wear_outfit
+from personagen.person.parser import Parser, load_parser
+from personagen.person.parts import Part, parts_from_parsing, split_skin
+from personagen.tryon.dress import Piece, dress
 from personagen.vocabulary import COLOURS, KINDS, REGION
 from personagen.warping.cutout import garment_on_white
 from recsys.errors import DataError
@@ -216,22 +216,23 @@ def street(args: argparse.Namespace) -> dict:
 
 def _street_case(args: argparse.Namespace, pipe: Any, parse: Parser, shelf: Shelf, at: int, file: Path) -> Seen | None:
     """Dress one photo in two garments: figures and pictures; None where no mask is found."""
-    rng, photo, masker = np.random.default_rng(at), load_image(file), ParserMasker(parse)
+    rng, photo = np.random.default_rng(at), load_image(file)
+    body = parse(photo)
     region = ("upper", "upper", "upper", "lower", "dress")[at % 5]
     (label, kind, garment), (_, other, swap), uncut = _two_garments(shelf[region], rng, parse)
     try:
-        mask = masker(photo, region)
+        mask = body.mask(region)
     except DataError:
         return None
     start = time.process_time()
     settings = {"zoom": True, "num_inference_steps": args.steps, "guidance_scale": args.guidance}
     dressed = [
-        wear_outfit(pipe, photo, [piece], masker, generator=torch.Generator().manual_seed(at), **settings)
+        dress(pipe, photo, body, [piece], generator=torch.Generator().manual_seed(at), **settings)
         for piece in (Piece(Image.fromarray(garment), kind), Piece(Image.fromarray(swap), other))
     ]
     seconds = (time.process_time() - start) / 2
     before, (result, swapped), middle = np.asarray(photo), (np.asarray(one) for one in dressed), _middle(mask)
-    outside = ~(mask | masker(photo, "dress"))  # the mask grows where the garment hangs over more, up to a dress's
+    outside = ~(mask | body.mask("dress"))  # the mask grows where the garment hangs over more, up to a dress's
     found = {"own": float(takes_the_colours(result, middle, garment, [swap])[0]),
              "other": float(takes_the_colours(swapped, middle, swap, [garment])[0]),
              "same": float(np.array_equal(result[outside], before[outside])), "seconds": seconds,

@@ -27,7 +27,7 @@ USERS, ITEMS = 60, 30
 COUNTED = ("markov", "ease")
 TRAINED = ("sasrec", "gru4rec", "dreamrec", "diffurec", "diffrec", "countdiff", "maskedids")
 QUICK = {"epochs": 2, "batch_size": 32}
-PRETRAIN = {"height": 32, "width": 24, "steps": 3, "batch_size": 2, "warmup_steps": 1, "evaluate_every": 3,
+PRETRAIN = {"height": 32, "width": 32, "steps": 3, "batch_size": 2, "warmup_steps": 1, "evaluate_every": 3,
             "preview_every": 3, "checkpoint_every": 3, "heldout_rows": 4, "bf16": False, "device": "cpu"}  # fmt: skip
 STAGES = {
     "vae": {"block_out_channels": [24, 32, 32], "norm_num_groups": 8, "latent_channels": 4, "crop": 16,
@@ -133,8 +133,8 @@ def tryon(folder: Path, images: Path | None) -> None:
 def corpus(folder: Path) -> Path:
     """Write a corpus of coloured squares, as the pretraining stages read it."""
     generator, meta, rows = np.random.default_rng(0), [], 12
-    image = np.broadcast_to(generator.integers(80, 255, (rows, 1, 1, 3)), (rows, 32, 24, 3)).astype(np.uint8)
-    garment, mask = np.full_like(image, 255), np.zeros((rows, 32, 24), np.uint8)
+    image = np.broadcast_to(generator.integers(80, 255, (rows, 1, 1, 3)), (rows, 32, 32, 3)).astype(np.uint8)
+    garment, mask = np.full_like(image, 255), np.zeros((rows, 32, 32), np.uint8)
     for row in range(rows):
         colour = ((220, 30, 30), (30, 60, 220), (30, 160, 60))[row % 3]
         image[row, 8:20, 7:17], garment[row, 8:20, 6:16], mask[row, 7:21, 6:18] = colour, colour, 1
@@ -162,7 +162,7 @@ def training(folder: Path) -> None:
         command("pretrain", folder / f"{stage}.yaml")
     command("tryon", "train", "--corpora", json.dumps({str(pictures): 1.0}), "--output_dir", runs / "pairs",
             "--steps", 2,
-            "--height", 32, "--width", 24, "--batch_size", 2, "--heldout_rows", 2, "--preview_rows", 1,
+            "--height", 32, "--width", 32, "--batch_size", 2, "--heldout_rows", 2, "--preview_rows", 1,
             "--preview_steps", 2, "--checkpoint_every", 2, "--evaluate_every", 2, "--mixed_precision", "no",
             "--device", "cpu")  # fmt: skip
     (folder / "shots").mkdir()

@@ -17,9 +17,9 @@ from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import render_garment, render_person
 from personagen.colours import to_lab
 from personagen.metrics.fidelity import colour_distance, garment_region
-from personagen.person.masks import Part
 from personagen.person.network import PersonParser
 from personagen.person.parser import parse, shares_of
+from personagen.person.parts import Part
 from personagen.vocabulary import SCENE_PHRASE
 
 OBJECTS = ("backpack", "can", "rc_car", "duck_toy", "grey_sloth_plushie", "vase")

@@ -34,9 +34,11 @@ from personagen.corpora.photos import is_heldout
 from personagen.images import load_image
 from personagen.metrics.fidelity import ssim, ssim_in_box
 from personagen.models import load_tryon
+from personagen.person.body import Body
 from personagen.person.joints import Joint
-from personagen.person.masks import REGIONS, Part, layers_from_parts, parts_from_parsing
-from personagen.person.parser import Parsed, ParserMasker, half_is_fast, load_parser
+from personagen.person.masks import layers_from_parts
+from personagen.person.parser import half_is_fast, load_parser
+from personagen.person.parts import REGIONS, Part, parts_from_parsing
 from personagen.pretrain.joints import close_to
 from personagen.tryon.attention import attention_tensors, load_attention, self_attentions, set_cross_attention
 from personagen.tryon.fast import FastMode, GarmentMemory, plan_steps
@@ -229,7 +231,7 @@ def parser(args: argparse.Namespace) -> dict:
         np.add.at(table, (true, parsed.parts), 1)
         joints.append(parsed.joints)
         for kind in REGIONS:
-            for key, value in _spared(photo, parsed, true, kind, seconds).items():
+            for key, value in _spared(parsed, true, kind, seconds).items():
                 found[kind][key].append(value)
     figures = {
         kind: {key: mean_of([value for value in values if not np.isnan(value)]) for key, values in each.items()}
@@ -266,14 +268,14 @@ def _iou_nine(table: np.ndarray) -> float:
     return float(np.delete(both / np.maximum(nine.sum(0) + nine.sum(1) - both, 1), Part.SHOES).mean())
 
 
-def _spared(photo: Image.Image, parsed: Parsed, true: np.ndarray, kind: str, seconds: float) -> dict[str, float]:
+def _spared(body: Body, true: np.ndarray, kind: str, seconds: float) -> dict[str, float]:
     """Look at one mask. spared: not a pixel of head, hand or foot is repainted; core: but for a seam of .5 % of the
     height along its edge, where the true parsing wavers too; head, hands, feet: the core of each; share: of the
     identity that is repainted; covered, limbs: share of the old garment and of the limbs that is; seconds: parsing and
     mask."""
     start = time.process_time()
     try:
-        mask = ParserMasker(lambda _: parsed)(photo, kind)
+        mask = body.mask(kind)
     except DataError:
         mask = np.zeros(true.shape, bool)
     seconds += time.process_time() - start

@@ -1,10 +1,13 @@
 """The settings of each command. A field is a flag and a key of its YAML file; unknown ones are refused.
 
-Only the standard library is imported here, so that `--help` answers at once.
+Nothing heavy is imported here, so that `--help` answers at once.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from personagen.styling.config import StyleConfig as Finer
+from personagen.tryon.config import BaseConfig
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,10 @@ class StyleConfig:
     """Number of try-on looks, 0 to 32."""
     scenes: int = 2
     """Number of scenes painted from a prompt, 0 to 32."""
-    steps: int = 20
-    """Denoising steps of each scene, 1 to 1000; try-on takes stylist.tryon_steps."""
-    stylist: dict[str, Any] = field(default_factory=dict)
-    """Finer settings of the stylist by name, as in --stylist.diversity 0.5 or --stylist.tryon_guidance 3."""
+    steps: int | None = None
+    """Denoising steps of each scene, 1 to 1000; none: stylist.scene_steps. Try-on takes stylist.tryon_steps."""
+    stylist: Finer = Finer()
+    """Finer settings of the stylist, as in --stylist.diversity 0.5 or --stylist.tryon_guidance 3."""
     seed: int = 0
     """Seed of recommender and pictures: the same seed gives the same files."""
     metadata: bool = True
@@ -171,7 +174,7 @@ class WearConfig:
     """PNG to write."""
     model: str = "embedded"
     """Try-on model: `embedded`, or a folder in diffusers' layout."""
-    base: dict[str, Any] = field(default_factory=dict)
+    base: BaseConfig | None = None
     """Instead of --model, an inpainting base and what lies over it, as in --base.base FOLDER --base.attention FILE."""
     fast: bool = False
     """Leave work out that changes the picture little."""

@@ -6,8 +6,8 @@ from PIL import Image
 
 from personagen.files import check_place, write_whole
 from personagen.images import load_image
-from personagen.person.masks import region_of
-from personagen.person.parser import ParserMasker, load_parser
+from personagen.person.parser import load_parser
+from personagen.person.parts import region_of
 from recsys.errors import ConfigError, check_range
 
 from .config import MaskConfig
@@ -22,7 +22,7 @@ def run(settings: MaskConfig) -> int:
     region_of(settings.kind)
     out = png_path(settings.out)
     person = load_image(settings.person)
-    mask = ParserMasker(load_parser(settings.parser), settings.mask_expand)(person, settings.kind)
+    mask = load_parser(settings.parser)(person).mask(settings.kind, expand=settings.mask_expand)
     write_whole(out, lambda part: Image.fromarray(mask).convert("L").save(part, format="PNG"))
     print(f"wrote {out}: {mask.mean():.0%} of the photo may be repainted")
     return 0

@@ -1,7 +1,8 @@
 """`personagen style`: the main job on the command line."""
 
-from typing import Any
+from dataclasses import replace
 
+from personagen.styling.config import StyleConfig as Finer
 from personagen.styling.sources import Folder
 from personagen.styling.studio import Order, Studio
 from recsys.errors import ConfigError
@@ -30,8 +31,7 @@ def run(settings: StyleConfig) -> int:
         looks=settings.looks,
         scenes=settings.scenes,
         seed=settings.seed,
-        steps=settings.steps,
-        stylist=settings.stylist if settings.subject is None else _about(settings.subject, settings.stylist),
+        style=_style(settings),
         metadata=settings.metadata,
     )
     if settings.looks and (text := studio.source.sitter(user).note):
@@ -47,11 +47,14 @@ def run(settings: StyleConfig) -> int:
     return 0
 
 
-def _about(subject: str, stylist: dict[str, Any]) -> dict[str, Any]:
-    """Let the scenes speak of a subject, unless the settings name somebody themselves."""
+def _style(settings: StyleConfig) -> Finer:
+    """Return the finer settings; scenes speak of a subject, unless the settings name somebody themselves."""
+    style = settings.stylist if settings.steps is None else replace(settings.stylist, scene_steps=settings.steps)
+    if settings.subject is None or style.scene_person != Finer.scene_person:
+        return style
     from personagen.subject.loaded import phrase
 
-    return {"scene_person": phrase(subject), **stylist}
+    return replace(style, scene_person=phrase(settings.subject))
 
 
 def open_source(settings: StyleConfig) -> Folder | None:

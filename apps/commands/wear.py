@@ -1,7 +1,6 @@
 """`personagen tryon wear`: a garment, or an outfit, on one person."""
 
 import sys
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,14 @@ from PIL import Image
 
 from personagen.images import PALEST, load_image
 from personagen.models import load_tryon
-from personagen.person.masks import AutoMasker, KnownMasks, mask_from_file, region_of
-from personagen.person.parser import ParserMasker, load_parser
+from personagen.person.masks import mask_from_file
+from personagen.person.parser import load_parser
+from personagen.person.parts import region_of
 from personagen.provenance import Parameters, versions, write_png
+from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
 from personagen.tryon.fast import FastMode
-from personagen.tryon.outfit import Piece, cut_from_photos, in_order, wear_outfit
 from recsys.errors import ConfigError, check_range
 
-from ..checked import checked
 from .config import WearConfig
 from .mask import png_path
 
@@ -34,22 +33,24 @@ def run(settings: WearConfig) -> int:
     out, files = png_path(settings.out), _garments(settings)
     person = load_image(settings.person)
     pieces = in_order([Piece(load_image(file, palest=PALEST), kind) for kind, file in files.items()])
-    parser = cache(partial(load_parser, settings.parser))
-    masker: AutoMasker = ParserMasker(parser(), settings.mask_expand)
-    if settings.mask is not None:
-        masker = KnownMasks({pieces[0].kind: mask_from_file(settings.mask, size=(person.height, person.width))}, masker)
+    drawn = None if settings.mask is None else mask_from_file(settings.mask, size=(person.height, person.width))
+    parser = load_parser(settings.parser)
+    body = parser(person)
+    if drawn is not None:
+        body = body.with_mask(pieces[0].kind, drawn)
     for piece in pieces:
-        masker(person, piece.kind)  # refuse bad masks before the model is loaded
+        body.mask(piece.kind, expand=settings.mask_expand)  # refuse bad photos before the model is loaded
     pipeline = _pipeline(settings)
     if settings.cut_out:
-        pieces, whole = cut_from_photos(pieces, pipeline, parser=lambda photo: parser()(photo))
+        pieces, whole = cut_from_photos(pieces, pipeline, parser=parser)
         for kind in whole:
             print(left_whole(files[kind]), file=sys.stderr)
-    image = wear_outfit(
+    image = dress(
         pipeline,
         person,
+        body,
         pieces,
-        masker,
+        mask_expand=settings.mask_expand,
         num_inference_steps=settings.steps,
         guidance_scale=settings.guidance,
         fast=FastMode() if settings.fast else None,
@@ -80,16 +81,15 @@ def _garments(settings: WearConfig) -> dict[str, str]:
 
 
 def _pipeline(settings: WearConfig) -> Any:
-    if not settings.base:
+    if settings.base is None:
         return load_tryon(settings.model)
     from personagen.models.base import load_tryon_base
-    from personagen.tryon.config import BaseConfig
 
-    return load_tryon_base(checked(BaseConfig, settings.base, "base"))
+    return load_tryon_base(settings.base)
 
 
 def _write(settings: WearConfig, image: Image.Image, out: Path, garments: list[str]) -> None:
-    model = str(settings.base.get("base", settings.model))
+    model = settings.model if settings.base is None else settings.base.base
     told = {"Steps": str(settings.steps), "CFG scale": f"{settings.guidance:g}", "Seed": str(settings.seed),
             "Size": f"{image.width}x{image.height}", "Model": Path(model).name}  # fmt: skip
     worn = {"garment": garments[0]} if len(garments) == 1 else {"outfit": garments}

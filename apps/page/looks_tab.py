@@ -18,6 +18,7 @@ from typing import Any
 
 from personagen.provenance import write_png
 from personagen.styling.catalog import Catalog, garment_phrase
+from personagen.styling.config import StyleConfig
 from personagen.styling.studio import Order, Studio
 from personagen.styling.stylist import Look
 from recsys.errors import ConfigError, DataError, ResourceError
@@ -278,7 +279,8 @@ def _make_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
         keep = [gr.skip()] * (5 + 3 * SLOTS)
         try:
             history = _history(studio, mode, user, kinds, colours, pattern, scene)
-            order = Order(tuple(history), user, int(looks), int(scenes), int(seed or 0), int(steps))
+            style = StyleConfig(scene_steps=int(steps))
+            order = Order(tuple(history), user, int(looks), int(scenes), int(seed or 0), style)
             yield [*keep[:4], _command(order, mode), *keep[5:]]
             for text, part, update in _pictures(gr, studio, order, job):
                 yield [status(text, part), gr.skip(), *buttons(gr, busy=True), gr.skip(), *update]

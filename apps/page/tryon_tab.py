@@ -17,11 +17,12 @@ import torch
 from PIL import Image
 
 from personagen.images import PALEST, fit, load_image, place, unfit
-from personagen.person.masks import AutoMasker, KnownMasks, check_mask
-from personagen.person.parser import ParserMasker, load_parser
+from personagen.person.body import Body
+from personagen.person.masks import check_mask
+from personagen.person.parser import load_parser
 from personagen.provenance import Parameters, versions, write_png
 from personagen.styling.studio import Halted, Studio, Watched
-from personagen.tryon.outfit import Piece, cut_from_photos, in_order, wear_outfit
+from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
 from recsys.errors import DataError, check_range
 
 from .shared import HEAVY, Job, buttons, excuse, side_by_side, status, stop_handler
@@ -127,7 +128,7 @@ def _find_handler(gr: Any) -> Callable[..., Iterator[list[Any]]]:
         image = None
         try:
             image = load_image(person)
-            mask = masker(float(expand))(image, kind)
+            mask = _parser()(image).mask(kind, expand=float(expand))
             text = f"{mask.mean():.0%} of the photo may be repainted; paint or erase where the mask is wrong."
             yield [status(text, 0.0), gr.update(value=editor_value(image, mask), visible=True)]
         except (ValueError, RuntimeError) as error:
@@ -152,8 +153,9 @@ def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
             if person is None:
                 raise DataError("there is no photo of a person; give one")
             pieces, image = read_pieces(garments), load_image(person)
-            pick = _painted_or_found(drawn, image, pieces[0].kind, masker(float(expand)))
-            *pair, whole = _dress(studio, image, pieces, pick, job, (int(steps), float(guidance), int(seed or 0), cut))
+            body = _painted_or_found(drawn, image, pieces[0].kind, float(expand))
+            settings = (int(steps), float(guidance), int(seed or 0), cut, float(expand))
+            *pair, whole = _dress(studio, image, pieces, body, job, settings)
             text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
             if whole:
                 text += f" The {' and the '.join(whole)} cannot be told from the ground: a plainer photo is better."
@@ -169,32 +171,33 @@ def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
     return wear
 
 
-def _painted_or_found(drawn: dict[str, Any] | None, person: Image.Image, kind: str, found: ParserMasker) -> AutoMasker:
+def _painted_or_found(drawn: dict[str, Any] | None, person: Image.Image, kind: str, expand: float) -> Body:
     """Take the mask as it was painted, or where nobody painted, as it was found, in the photo's own pixels."""
+    body = _parser()(person)
     mask = drawn_mask(drawn, size=(person.height, person.width))
     with suppress(DataError):  # nothing found: all of it is painted
-        shown = drawn_mask(editor_value(person, found(person, kind)), size=(person.height, person.width))
-        if np.array_equal(mask, shown):
-            return found
-    return KnownMasks({kind: mask}, found)
+        found = editor_value(person, body.mask(kind, expand=expand))
+        if np.array_equal(mask, drawn_mask(found, size=(person.height, person.width))):
+            return body
+    return body.with_mask(kind, mask)
 
 
 def _dress(
-    studio: Studio, person: Image.Image, pieces: list[Piece], pick: AutoMasker, job: Job,
-    settings: tuple[int, float, int, bool],
+    studio: Studio, person: Image.Image, pieces: list[Piece], body: Body, job: Job,
+    settings: tuple[int, float, int, bool, float],
 ) -> tuple[str, str, list[str]]:  # fmt: skip
     """Put the pieces on; write before.png and after.png to the job's folder.
 
     Returns their paths and the kinds that could not be cut out.
     """
-    steps, guidance, seed, cut = settings
+    steps, guidance, seed, cut, expand = settings
     check_range(steps=(steps, 1, 1000), guidance=(guidance, 1, 30), seed=(seed, 0, 2**63 - 1))
     pipeline = Watched(studio.tryon, job.stop.is_set)
     whole: list[str] = []
     if cut:
         pieces, whole = cut_from_photos(pieces, pipeline, parser=_parser())
-    image = wear_outfit(
-        pipeline, person, pieces, pick, num_inference_steps=steps, guidance_scale=guidance,
+    image = dress(
+        pipeline, person, body, pieces, mask_expand=expand, num_inference_steps=steps, guidance_scale=guidance,
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
     told = {"Steps": str(steps), "CFG scale": f"{guidance:g}", "Seed": str(seed),
@@ -204,11 +207,6 @@ def _dress(
     after = write_png(image, job.folder / "after.png", record=record,
                       parameters=Parameters("a person wearing a garment", settings=told))  # fmt: skip
     return str(before), str(after), whole
-
-
-def masker(expand: float) -> ParserMasker:
-    """Return the automatic masker over the embedded parser, which is read once."""
-    return ParserMasker(_parser(), expand)
 
 
 _parser = cache(load_parser)

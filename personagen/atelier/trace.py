@@ -81,18 +81,32 @@ def in_blocks(fn: Callable[[Points], np.ndarray], p: Points, size: int = 8192) -
     )
 
 
-def rays(camera: Camera, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Origin (3,) and unit directions (height * width, 3), row by row."""
+def axes(camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit directions (3,) towards the camera, to the picture's right and up."""
     az, el = math.radians(camera.azimuth), math.radians(camera.elevation)
     back = np.array([math.sin(az) * math.cos(el), math.sin(el), math.cos(az) * math.cos(el)], np.float32)
     right = np.array([math.cos(az), 0.0, -math.sin(az)], np.float32)
-    up = np.cross(back, right)
+    return back, right, np.cross(back, right)
+
+
+def rays(camera: Camera, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Origin (3,) and unit directions (height * width, 3), row by row."""
+    back, right, up = axes(camera)
     scale = camera.extent / camera.distance / height
     ys = (height / 2 - 0.5 - np.arange(height, dtype=np.float32)) * scale
     xs = (np.arange(width, dtype=np.float32) - width / 2 + 0.5) * scale
     d = (xs[None, :, None] * right + ys[:, None, None] * up - back).reshape(-1, 3)
     origin = np.array(camera.target, np.float32) + camera.distance * back
     return origin, d / np.linalg.norm(d, axis=1, keepdims=True)
+
+
+def project(points: np.ndarray, camera: Camera, height: int, width: int) -> np.ndarray:
+    """Columns and rows (n, 2) in pixels at which points (n, 3) in metres are seen; the inverse of `rays`."""
+    back, right, up = axes(camera)
+    offset = points - (np.array(camera.target) + camera.distance * back)
+    depth = -(offset @ back)
+    scale = camera.extent / camera.distance / height
+    return np.stack([offset @ right / depth / scale + width / 2, height / 2 - offset @ up / depth / scale], -1)
 
 
 def along(origin: np.ndarray, d: np.ndarray, t: np.ndarray) -> Points:

@@ -17,7 +17,8 @@ from PIL import Image
 from recsys.errors import ConfigError, DataError
 
 from ..images import PALEST, fit, load_image
-from ..person.masks import Part, agnostic_mask, layers_from_parts, mask_from_file
+from ..person.masks import agnostic_mask, layers_from_parts, mask_from_file
+from ..person.parts import Part
 from .photos import is_heldout
 
 LIP = (

@@ -20,7 +20,8 @@ from recsys.errors import DataError
 
 from ..colours import measure_colour, to_lab
 from ..images import components, dilate, fit, frame, load_image
-from ..person.masks import Part, agnostic_mask, layers_from_parts, parts_from_parsing, split_skin
+from ..person.masks import agnostic_mask, layers_from_parts
+from ..person.parts import Part, parts_from_parsing, split_skin
 from ..vocabulary import COLOURS, KIND_OF_LABEL, REGION, noun_phrase
 from ..warping.cutout import cut_out
 

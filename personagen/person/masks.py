@@ -4,11 +4,9 @@ Every automatic step returns a plain bool mask (H, W), 1 = repaint, that a perso
 A parsing is first merged into nine body parts (`Part`), so that any parser or renderer can feed the same geometry.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -16,90 +14,11 @@ from torch import Tensor
 
 from recsys.errors import ConfigError, DataError
 
-from ..images import dilate, erode, load_gray, pieces
-from ..vocabulary import REGION
-
-REGIONS = ("upper", "lower", "dress", "outer")
-"""What a mask can be for: a top, trousers or a skirt, both, or a coat, which hangs over the hips."""
-
+from ..images import dilate, erode, load_gray
+from .parts import Part, Skin, region_of, split_skin
 
 SEAM, FEET = 0.005, 0.045
 """Of a person's height: what is left around an uncertain head, hand or shoe, and what the feet take at the bottom."""
-
-
-Skin = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""Arms, hands, legs and head, as `split_skin` tells them apart; bool (H, W) each."""
-
-
-def region_of(kind: str) -> str:
-    """Return the region of a garment's kind, or of a region's own name. Raises ConfigError for another word."""
-    if kind not in REGION and kind not in REGIONS:
-        raise ConfigError(f"kind {kind!r} is unknown; use one of {sorted({*REGIONS, *REGION})}.")
-    return REGION.get(kind, kind)
-
-
-class AutoMasker(Protocol):
-    """Finds the pixels of a photo to repaint for a garment of `kind`; returns bool (H, W), 1 = repaint."""
-
-    def __call__(self, person: Image.Image, kind: str) -> np.ndarray: ...
-
-
-@runtime_checkable
-class Parsing(Protocol):
-    """Tells the body parts of a photo (H, W), `Part` values, and the joints, (13, 3), where it can."""
-
-    def parts(self, person: Image.Image) -> np.ndarray | None: ...
-
-    def joints(self, person: Image.Image) -> np.ndarray | None: ...
-
-
-def body_of(masker: AutoMasker, person: Image.Image) -> tuple[np.ndarray, np.ndarray] | None:
-    """Body parts (H, W) and joints (13, 3) of a photo, where the masker can tell both."""
-    if not isinstance(masker, Parsing):
-        return None
-    parts, joints = masker.parts(person), masker.joints(person)
-    return None if parts is None or joints is None else (parts, joints)
-
-
-class Part(IntEnum):
-    """Body parts that a parsing is merged into."""
-
-    BACKGROUND = 0
-    HEAD = 1  # hair, hat, glasses, earrings: never repainted
-    SKIN = 2
-    UPPER = 3
-    LOWER = 4
-    DRESS = 5
-    OUTER = 6
-    LEGWEAR = 7  # stockings, tights, socks: repainted with the legs
-    SHOES = 8
-    CARRIED = 9  # bags, scarves, jewellery: never repainted
-
-
-_CCP = {
-    Part.HEAD: "hair hat glasses sunglasses earrings",
-    Part.SKIN: "skin",
-    Part.UPPER: "blouse bodysuit bra hoodie jumper necklace shirt sweater sweatshirt swimwear t-shirt tie top vest",
-    Part.LOWER: "jeans pants shorts skirt belt panties",
-    Part.DRESS: "dress romper",
-    Part.OUTER: "blazer cape cardigan coat jacket suit",
-    Part.LEGWEAR: "leggings socks stockings tights",
-    Part.SHOES: "boots clogs flats heels loafers pumps sandals shoes sneakers wedges",
-    Part.CARRIED: "accessories bag bracelet gloves purse ring scarf wallet watch",
-}
-PART_OF_CCP = {name: part for part, names in _CCP.items() for name in names.split()}
-
-
-def parts_from_parsing(parsing: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """Merge a Clothing Co-Parsing label map (H, W) into `Part` values (H, W) uint8.
-
-    labels: the label names by index (`labels.json`). Raises DataError when a pixel's value has no name.
-    """
-    if parsing.ndim != 2 or int(parsing.max(initial=0)) >= len(labels):
-        raise DataError(
-            f"A parsing {parsing.shape} with values up to {parsing.max(initial=0)} must be (H, W) below {len(labels)}."
-        )
-    return np.array([PART_OF_CCP.get(name, Part.BACKGROUND) for name in labels], dtype=np.uint8)[parsing]
 
 
 @dataclass(frozen=True)
@@ -139,7 +58,7 @@ def agnostic_mask(layers: Layers, *, mask_expand: float = 1.0) -> np.ndarray:
     return grown & ~kept
 
 
-def shown_below(parts: np.ndarray, *, kind: str) -> np.ndarray:
+def shown_below(parts: np.ndarray, *, kind: str, skin: Skin | None = None) -> np.ndarray:
     """Mark what comes to light under the hem of a dress or a skirt and may stay as it is; bool (H, W).
 
     Legs and stockings; below a dress also trousers and skirts. Nothing for what is worn above.
@@ -147,7 +66,7 @@ def shown_below(parts: np.ndarray, *, kind: str) -> np.ndarray:
     region = region_of(kind)
     if region not in ("lower", "dress"):
         return np.zeros_like(parts, dtype=bool)
-    legs = split_skin(parts)[2] | (parts == Part.LEGWEAR)
+    legs = (skin or split_skin(parts))[2] | (parts == Part.LEGWEAR)
     return legs | (parts == Part.LOWER) if region == "dress" else legs
 
 
@@ -229,49 +148,6 @@ def _above_waist(dress: np.ndarray) -> np.ndarray:
     return above
 
 
-def split_skin(parts: np.ndarray) -> Skin:
-    """Tell (arms, hands, legs, head) apart in the skin of one standing person; bool (H, W) each, disjoint.
-
-    Bare feet, which are never repainted either, are among the hands.
-    """
-    height = parts.shape[0]
-    skin, person = parts == Part.SKIN, parts != Part.BACKGROUND
-    clothes = np.isin(parts, (Part.UPPER, Part.OUTER, Part.DRESS))
-    collar, hem = _collar(clothes), _hem(np.isin(parts, (Part.LOWER, Part.DRESS)), height)
-    row = np.arange(height)[:, None]
-    head = skin & (row < collar)
-    arms, hands, legs = np.zeros_like(skin), np.zeros_like(skin), np.zeros_like(skin)
-    tall = max(1, np.count_nonzero(person.any(1)))
-    lowest = np.flatnonzero(person.any(1)).max(initial=0)
-    columns = np.flatnonzero(clothes.any(0))
-    middle = columns.mean() if columns.size else parts.shape[1] / 2
-    for rows, cols in pieces(skin & ~head):
-        if rows.mean() > hem:
-            feet = rows > lowest - 0.045 * tall
-            hands[rows[feet], cols[feet]] = True
-            legs[rows[~feet], cols[~feet]] = True
-            continue
-        reach = np.hypot(rows - min(collar, height), cols - middle)
-        far = reach > reach.max() - 0.055 * tall
-        # nothing but a hand shows below a long sleeve; what begins at the collar is a neckline
-        whole = rows.size < 0.0025 * tall * tall and reach.min() > 0.06 * tall
-        end = (reach.max() > 0.25 * tall) & far | whole
-        hands[rows[end], cols[end]] = True
-        arms[rows[~end], cols[~end]] = True
-    return arms, hands, legs, head
-
-
-def _collar(clothes: np.ndarray) -> int:
-    """First row where the clothes have a quarter of their greatest width; skin above it is face and neck."""
-    widths = clothes.sum(1)
-    return int(np.argmax(widths >= max(1, widths.max() / 4))) if widths.any() else clothes.shape[0]
-
-
-def _hem(garments: np.ndarray, height: int) -> int:
-    rows = np.flatnonzero(garments.any(1))
-    return int(rows[0] + 0.9 * (rows[-1] - rows[0])) if rows.size else round(0.6 * height)
-
-
 def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read a user's own mask: bright pixels (>= 50 %) are repainted. Returns bool (H, W).
 
@@ -319,47 +195,3 @@ def mask_list(masks: Image.Image | np.ndarray | Tensor | Sequence) -> list[np.nd
         bright = flat if flat.dtype == bool else flat >= (0.5 if flat.max(initial=0) <= 1 else 128)
         arrays += list(bright)
     return arrays
-
-
-@dataclass(frozen=True)
-class FileMasker:
-    """An `AutoMasker` that hands back a user's own mask file, whatever the kind."""
-
-    path: str | Path
-
-    def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
-        return mask_from_file(self.path, size=(person.height, person.width))
-
-
-@dataclass(frozen=True)
-class PartsMasker:
-    """An `AutoMasker` over known body parts (H, W): from a parsing file, a parser or a renderer."""
-
-    parts: np.ndarray
-    mask_expand: float = 1.0
-
-    def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
-        if self.parts.shape != (person.height, person.width):
-            raise DataError(
-                f"Parts of {self.parts.shape} are not of a photo of {(person.height, person.width)}; parse that photo."
-            )
-        return agnostic_mask(layers_from_parts(self.parts, kind=kind), mask_expand=self.mask_expand)
-
-
-@dataclass(frozen=True)
-class KnownMasks:
-    """An `AutoMasker` of masks (H, W) by kind that are there already; what is missing, another one finds."""
-
-    masks: Mapping[str, np.ndarray]
-    other: AutoMasker
-
-    def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
-        return self.masks[kind] if kind in self.masks else self.other(person, kind)
-
-    def parts(self, person: Image.Image) -> np.ndarray | None:
-        """Ask the other one."""
-        return self.other.parts(person) if isinstance(self.other, Parsing) else None
-
-    def joints(self, person: Image.Image) -> np.ndarray | None:
-        """Ask the other one."""
-        return self.other.joints(person) if isinstance(self.other, Parsing) else None

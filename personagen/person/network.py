@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError, ModelError
 
 from .joints import JointFinder, Residual, mirrored
-from .masks import Part
+from .parts import Part
 
 BLOCKS = tuple(
     (inside if i == 0 else outside, outside, expand, kernel, stride if i == 0 else 1)

@@ -1,12 +1,11 @@
 """Find the body parts of a photographed person: a small network trained here, or SegFormer where its weights are given.
 
-A parser is a function from a photo to `Parsed`; `ParserMasker` makes an `AutoMasker` (`person.masks`) of it. Our
-network (`parser_network`) has 2.8 M parameters and is for standing persons.
+A parser is a function from a photo to a `Body`. Our network (`network`) has 2.8 M parameters and knows standing people.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recsys.errors import DataError, ModelError
+from recsys.errors import ModelError
 
 from ..embedded import EMBEDDED
 from ..images import Placement, fit, to_tensor
+from .body import Body
 from .colour_prior import by_own_colours
 from .guided_filter import guided_upsample
 from .joints import places
-from .masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
 from .network import ParserSizes, PersonParser
+from .parts import Part
 
 FINEST, COARSE = 400, 160
 """Longest side in pixels at which edges of parts are drawn, beyond it they are enlarged; and at which they are fitted
@@ -38,24 +38,12 @@ FAINT = 0.02
 """Probability above which head, skin or shoes cannot be ruled out beside what was found."""
 
 
-@dataclass(frozen=True)
-class Parsed:
-    """What a parser finds in a photo (H, W): the likeliest part of each pixel, uint8 `Part` values, and, bool
-    (3, H, W), where head, skin and shoes are possible; (H, W), where one of these cannot be ruled out; and `Joint`s,
-    (13, 3): column and row in pixels and probability, where the parser finds them."""
-
-    parts: np.ndarray
-    might: np.ndarray
-    faint: np.ndarray
-    joints: np.ndarray | None = None
-
-
-Parser = Callable[[Image.Image], Parsed]
+Parser = Callable[[Image.Image], Body]
 """From a photo to its body parts."""
 
 
 @torch.no_grad()
-def parse(model: PersonParser, photo: Image.Image) -> Parsed:
+def parse(model: PersonParser, photo: Image.Image) -> Body:
     """Find the body parts, and the joints where the network does, of one photo of any size."""
     shares, joints = shares_of(model, photo)
     return replace(parsed_at(shares, photo), joints=joints)
@@ -92,7 +80,7 @@ def half_is_fast() -> bool:
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
-def parsed_at(shares: Tensor, photo: Image.Image) -> Parsed:
+def parsed_at(shares: Tensor, photo: Image.Image) -> Body:
     """Decide for each pixel of a photo; shares (1, parts, h, w): probabilities of `Part` all over it, at any size.
 
     Parts have the photo's own colours (`by_own_colours`) and end where it has edges. What might be there is told with
@@ -109,8 +97,8 @@ def parsed_at(shares: Tensor, photo: Image.Image) -> Parsed:
     cannot = torch.maximum(possible / DOUBT, blunt / FAINT).amax(0)
     size = (height, width)
     might = torch.stack([_enlarged(plane, size) > DOUBT for plane in possible])
-    planes = (_likeliest(drawn, size), might, _enlarged(cannot, size) > 1)
-    return Parsed(*(plane.cpu().numpy() for plane in planes))
+    found, faint = _likeliest(drawn, size), _enlarged(cannot, size) > 1
+    return Body(found.cpu().numpy(), might=might.cpu().numpy(), faint=faint.cpu().numpy())
 
 
 def _enlarged(share: Tensor, size: tuple[int, int]) -> Tensor:
@@ -134,44 +122,6 @@ def _within(size: tuple[int, int], longest: int) -> tuple[int, int]:
     """Height and width of a picture of `size` after it is made small enough, never larger."""
     shrink = min(1.0, longest / max(size))
     return max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
-
-
-@dataclass(frozen=True)
-class ParserMasker:
-    """An `AutoMasker` that parses the photo, then covers what a garment of the kind needs and spares what is in doubt.
-
-    The last photo is parsed once, whatever is asked of it. Raises DataError when it finds nothing to repaint.
-    """
-
-    parser: Parser
-    mask_expand: float = 1.0
-    _last: list[tuple[Image.Image, Parsed]] = field(default_factory=list, init=False, repr=False, compare=False)
-
-    def __call__(self, person: Image.Image, kind: str) -> np.ndarray:
-        found = self._parsed(person)
-        skin = split_skin(found.parts)
-        layers = layers_from_parts(found.parts, kind=kind, skin=skin)
-        layers = guarded(layers, found.parts, found.might, found.faint, skin=skin)
-        mask = agnostic_mask(layers, mask_expand=self.mask_expand)
-        if not mask.any() or mask.all():
-            raise DataError(
-                f"No garment or limb for kind {kind!r} was found in {person.width}x{person.height} pixels; give a "
-                "photo of one standing person, or a mask of your own."
-            )
-        return mask
-
-    def parts(self, person: Image.Image) -> np.ndarray:
-        """Body parts of the photo (H, W)."""
-        return self._parsed(person).parts
-
-    def joints(self, person: Image.Image) -> np.ndarray | None:
-        """Joints of the person (13, 3) in pixels of the photo, where the parser finds them."""
-        return self._parsed(person).joints
-
-    def _parsed(self, person: Image.Image) -> Parsed:
-        if not self._last or self._last[0][0] is not person:
-            self._last[:] = [(person, self.parser(person))]
-        return self._last[0][1]
 
 
 def save_parser(model: PersonParser, folder: str | Path) -> Path:
@@ -245,7 +195,7 @@ def _segformer(folder: Path, *, size: tuple[int, int] = (512, 512)) -> Parser:
     table = torch.tensor([int(PART_OF_ATR.get(name, Part.BACKGROUND)) for name in names])
 
     @torch.no_grad()
-    def parse(photo: Image.Image) -> Parsed:
+    def parse(photo: Image.Image) -> Body:
         fitted, where = fit(photo.convert("RGB"), size=size, fill="edge")
         x = (to_tensor(fitted) - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
         logits = F.interpolate(model(x).logits, size=size, mode="bilinear", align_corners=False)

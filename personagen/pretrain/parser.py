@@ -20,9 +20,9 @@ from recsys.errors import ModelError
 from recsys.types import Step
 
 from ..devices import choose_device
-from ..person.masks import Part
 from ..person.network import ParserSizes, PersonParser, load_backbone
 from ..person.parser import save_parser
+from ..person.parts import Part
 from ..training.loop import run
 from .config import PretrainConfig
 from .parser_data import Photos, change, gather, hide, read, recolour

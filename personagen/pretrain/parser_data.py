@@ -23,7 +23,7 @@ from recsys.types import Step
 
 from ..corpora.photos import garment_photos, is_heldout
 from ..images import fit, load_image
-from ..person.masks import Part, parts_from_parsing
+from ..person.parts import Part, parts_from_parsing
 from ..vocabulary import REGION
 from ..warping.cutout import garment_mask
 

@@ -1,8 +1,7 @@
 """Where users, items and photos come from: the atelier's shoppers, or a file of interactions and a catalogue."""
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -14,27 +13,30 @@ from recsys.data.datasets import read_interactions
 from recsys.errors import ConfigError, DataError
 
 from ..atelier import shoppers
-from ..atelier.agnostic import agnostic_mask
 from ..atelier.garment import GarmentSpec
 from ..atelier.render import render_person
 from ..atelier.trace import Camera
+from ..corpora.renders import body_of_render
 from ..images import load_image
-from ..person.masks import REGION, mask_from_file
-from ..person.parser import ParserMasker, load_parser
+from ..person.body import Body
+from ..person.masks import mask_from_file
+from ..person.parser import Parser, load_parser
+from ..vocabulary import REGION
 from .catalog import AtelierCatalog, Catalog, FolderCatalog
 
 ITEMS, SHOWN = 300, 24  # the atelier's garments, and the shoppers one can choose
 TRAINED, FEW = 30_000, 1500  # shoppers that the embedded recommender learnt from, and those for training on the spot
 SIZE = (256, 192)
+MASKED = ("upper", "lower", "dress")  # what a mask of one's own can be for
 PLAIN = {"upper": GarmentSpec("t-shirt", "white", sleeve=0.34), "lower": GarmentSpec("trousers", "blue")}
 
 
 @dataclass(frozen=True)
 class Sitter:
-    """Who is dressed: a picture, and `mask_for(kind)`: the bool mask (H, W) to repaint for a kind, or None."""
+    """Who is dressed: a picture, what is known of the body in it, and a note for the user."""
 
     image: Image.Image
-    mask_for: Callable[[str], np.ndarray | None]
+    body: Body
     note: str = ""
 
 
@@ -73,7 +75,7 @@ class Atelier:
         return [int(item) for item in self.shopper(user).history]
 
     def sitter(self, user: str) -> Sitter:
-        """Render the shopper in the outfit they came in; the masks are exact."""
+        """Render the shopper in the outfit they came in; parts, joints and masks are exact."""
         shopper = self.shopper(user)
         if user not in self._sitters:
             self._sitters[user] = photograph(shopper, tuple(self.specs[item - 1] for item in self.history(user)))
@@ -134,57 +136,37 @@ class Folder:
         return self._interactions.sequences()
 
 
-def sitter_from_photo(person: str | Path, mask: str | Path | None, *, region: str = "upper") -> Sitter:
-    """Read a photo and, where given, its mask, which serves the kinds of `region`: upper, lower or dress.
+def sitter_from_photo(
+    person: str | Path, mask: str | Path | None = None, *, region: str = "upper", parser: Parser | None = None
+) -> Sitter:
+    """Read a photo and find the body in it; a mask of one's own serves the kinds of `region` and no others.
 
-    Without a mask the embedded parser finds the region; where it finds no garment, the region is guessed by the
-    proportions of one person standing upright in the middle.
-    Raises: ConfigError for another region; DataError for a missing or damaged file.
+    person, mask: picture files; region: upper, lower or dress; parser: the embedded one where left out.
+
+    Raises:
+        ConfigError: another region.
+        DataError: a missing or damaged file, or a mask of another size.
+        ModelError: the parser cannot be loaded.
     """
-    if region not in REGIONS:
-        raise ConfigError(f"mask_region is {region!r}; allowed are {', '.join(sorted(REGIONS))}")
+    if region not in MASKED:
+        raise ConfigError(f"mask_region is {region!r}; allowed are {', '.join(MASKED)}")
     image = load_image(person)
-    size = (image.height, image.width)
-    if mask is not None:
-        drawn = mask_from_file(mask, size=size)
-        return Sitter(image, lambda kind: drawn if REGION.get(kind) == region else None)
-    note = f"no mask for {person}: found by the parser, or guessed where it finds no garment; --mask FILE is better"
-    parsed = cache(lambda: load_parser()(image))  # once for all kinds, and only where a mask is wanted
-
-    def mask_for(kind: str) -> np.ndarray | None:
-        if kind not in REGION:
-            return None
-        try:
-            return ParserMasker(lambda _: parsed())(image, kind)
-        except DataError:
-            return guess_mask(size, REGION[kind])
-
-    return Sitter(image, mask_for, note)
-
-
-REGIONS = {"upper": (0.16, 0.53, 0.30), "lower": (0.46, 0.95, 0.24), "dress": (0.16, 0.80, 0.28)}
-"""Top and bottom as shares of the height, and half the width as a share of the height's 0.5 (one standing person)."""
-
-
-def guess_mask(size: tuple[int, int], region: str) -> np.ndarray:
-    """Mark where a garment of `region` lies on one person who stands upright in the middle: bool (H, W)."""
-    height, width = size
-    top, bottom, half = REGIONS[region]
-    rows, columns = np.mgrid[:height, :width]
-    reach = min(half * height * 0.6, 0.45 * width)
-    return (rows >= top * height) & (rows < bottom * height) & (np.abs(columns - (width - 1) / 2) <= reach)
+    drawn = None if mask is None else mask_from_file(mask, size=(image.height, image.width))
+    body = (parser or load_parser())(image)
+    if drawn is None:
+        return Sitter(
+            image, body, f"no mask for {person}: the parser finds it; --mask FILE is better where it is wrong"
+        )
+    nothing = np.zeros_like(drawn)
+    return Sitter(image, replace(body, known=lambda kind: drawn if REGION.get(kind) == region else nothing))
 
 
 def photograph(shopper: shoppers.Shopper, chosen: tuple[GarmentSpec, ...]) -> Sitter:
-    """Render a shopper in the latest top and bottom they chose, where they like to be; the masks are exact."""
+    """Render a shopper in the latest top and bottom they chose, where they like to be; the body is exact."""
     outfit = tuple(next((spec for spec in reversed(chosen) if spec.region == region), PLAIN[region])
                    for region in ("upper", "lower"))  # fmt: skip
     camera = Camera(target=(0.0, 0.5 * shopper.body.height, 0.0), extent=1.1 * shopper.body.height)
     scene = shopper.favourite("scene")
     render = render_person(shopper.body, outfit, scene, size=SIZE, camera=camera, seed=shopper.seed)
 
-    def mask_for(kind: str) -> np.ndarray | None:
-        region = REGION.get(kind)
-        return agnostic_mask(render, region, body=shopper.body, camera=camera) if region else None
-
-    return Sitter(Image.fromarray(render.image), mask_for)
+    return Sitter(Image.fromarray(render.image), body_of_render(render, shopper.body, camera))

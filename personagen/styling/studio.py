@@ -1,29 +1,30 @@
-"""The main job as the command and the page share it: open once, then make looks, one after the other.
+"""The main job, for programs, the command and the page alike: open once, then make looks, one after the other.
 
 What is heavy (catalogue, recommender, image models) is loaded when first needed and kept.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from apps.checked import checked
 from recsys import pretrained
 from recsys.errors import ConfigError, DataError, check_range
 from recsys.types import Recommender
 
 from ..embedded import EMBEDDED
+from ..person.parser import Parser, load_parser
 from ..provenance import write_png
 from ..vocabulary import COLOURS, KINDS, PATTERNS, SCENES
 from .catalog import attribute_matrix
+from .config import StyleConfig
 from .looks import Written, check_out_dir, write_looks
 from .sources import Atelier, Sitter, Source, atelier
-from .stylist import Look, StyleConfig, Stylist
+from .stylist import Look, Stylist
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,11 @@ class Order:
     looks: int = 4
     scenes: int = 2
     seed: int = 0
-    steps: int = 20
-    stylist: Mapping[str, Any] = field(default_factory=dict)
+    style: StyleConfig = StyleConfig()
     metadata: bool = True
 
     def __post_init__(self) -> None:
-        check_range(looks=(self.looks, 0, 32), scenes=(self.scenes, 0, 32), steps=(self.steps, 1, 1000))
+        check_range(looks=(self.looks, 0, 32), scenes=(self.scenes, 0, 32))
         check_range(seed=(self.seed, 0, 2**63 - 1))
         if self.looks + self.scenes == 0:
             raise ConfigError("looks = 0 and scenes = 0; ask for at least one picture")
@@ -125,6 +125,11 @@ class Studio:
         loader = load_text2image if subject is None else lambda base: load_subjects([subject], base=base, device="cpu")
         return self._timed("text2image", loader)
 
+    @cached_property
+    def parser(self) -> Parser:
+        """The embedded parser of body parts, which also cuts garments out of their photos."""
+        return load_parser()
+
     def _timed(self, name: str, loader: Callable[[str], Any]) -> Any:
         start = time.perf_counter()
         pipeline = loader(self.models[name])
@@ -187,37 +192,35 @@ class Studio:
         Raises: ConfigError, DataError, ModelError; nothing is left behind then, nor when the iterator is closed.
         """
         check_out_dir(Path(out))
-        config = checked(StyleConfig, {"scene_steps": order.steps, **order.stylist}, "stylist")
         sitter = self.source.sitter(order.user) if order.looks else None
         return write_looks(
-            self._looks(order, sitter, config, stop),
+            self._looks(order, sitter, stop),
             out,
             history=order.history,
             catalog=self.source.catalog,
             title=f"User {order.user}",
-            run={"user": order.user, "seed": order.seed, "models": self.models, "settings": asdict(config),
+            run={"user": order.user, "seed": order.seed, "models": self.models, "settings": asdict(order.style),
                  "recommender": type(self.recommender).__name__},
             metadata=order.metadata,
         )  # fmt: skip
 
-    def _looks(
-        self, order: Order, sitter: Sitter | None, config: StyleConfig, stop: Callable[[], bool]
-    ) -> Iterator[Look]:
+    def _looks(self, order: Order, sitter: Sitter | None, stop: Callable[[], bool]) -> Iterator[Look]:
         stylist = Stylist(
             self.recommender,
             self.source.catalog,
             Watched(self.tryon, stop) if order.looks else None,
             Watched(self.text2image, stop) if order.scenes else None,
+            parser=self.parser if order.looks else None,
         )
         looks = stylist(
             list(order.history),
             sitter.image if sitter else None,
             order.looks,
-            mask_for=sitter.mask_for if sitter else None,
+            body=sitter.body if sitter else None,
             scenes=order.scenes,
             seed=order.seed,
             user=order.user,
-            config=config,
+            config=order.style,
         )
         try:
             for look in looks:

@@ -8,10 +8,10 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -19,8 +19,12 @@ from torch import Tensor
 from recsys.errors import ConfigError, DataError
 from recsys.types import Generative, Ranking, Recommender
 
+from ..person.body import Body
+from ..person.parser import Parser
+from ..tryon.dress import Piece, cut_from_photos, dress_each
 from ..vocabulary import REGION
 from .catalog import Attributes, Catalog, attribute_matrix, garment_phrase
+from .config import StyleConfig
 from .prompts import (
     Prompt,
     Reason,
@@ -34,41 +38,6 @@ from .prompts import (
     with_scene,
     write_prompt,
 )
-
-MaskFor = Callable[[str], np.ndarray | Image.Image | None]
-
-
-@dataclass(frozen=True)
-class StyleConfig:
-    """How looks are chosen and painted.
-
-    pool: how many ranked items are considered. draws: how many embeddings are generated to read the taste. diversity
-    0..1: 0 takes the best scores, 1 the most different items. batch_size: try-ons painted at once after the first,
-    which comes alone. Steps, guidance and negative prompt go to the two pipelines; `scene_size` (H, W) overrides the
-    text-to-image model's own. scene_person: who the scenes show, such as "a sks person", a subject that model knows.
-    """
-
-    pool: int = 60
-    draws: int = 16
-    diversity: float = 0.3
-    exclude_seen: bool = True
-    batch_size: int = 2
-    tryon_steps: int = 8
-    tryon_guidance: float = 1.5
-    scene_steps: int = 20
-    scene_guidance: float = 3.0
-    negative_prompt: str = ""
-    scene_size: tuple[int, int] | None = None
-    scene_person: str = "a person"
-
-    def __post_init__(self) -> None:
-        for name in ("pool", "draws", "batch_size", "tryon_steps", "scene_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.diversity <= 1:
-            raise ConfigError(
-                f"diversity is {self.diversity}; it must lie in 0..1, 0 takes the best scores as they are"
-            )
 
 
 @dataclass(frozen=True)
@@ -132,15 +101,27 @@ def diverse(scores: Tensor, likeness: Tensor, k: int, *, diversity: float) -> li
 class Stylist:
     """Make looks for a user from a recommender, a catalogue with the same items, and the two pipelines.
 
-    Either pipeline may be None when its kind of look is not asked for. Raises `ConfigError` when recommender and
-    catalogue do not have the same number of items.
+    Either pipeline may be None when its kind of look is not asked for. parser: helps to cut garments out of photos that
+    are not on white; without it colours alone decide.
+
+    Raises:
+        ConfigError: recommender and catalogue do not have the same number of items.
     """
 
-    def __init__(self, recommender: Recommender, catalog: Catalog, tryon: Any = None, text2image: Any = None) -> None:
+    def __init__(
+        self,
+        recommender: Recommender,
+        catalog: Catalog,
+        tryon: Any = None,
+        text2image: Any = None,
+        *,
+        parser: Parser | None = None,
+    ) -> None:
         if recommender.n_items != len(catalog):
             raise ConfigError(f"the recommender knows {recommender.n_items} items and the catalogue {len(catalog)}; "
                               "use the catalogue that the recommender was trained on")  # fmt: skip
-        self.recommender, self.catalog, self.tryon, self.text2image = recommender, catalog, tryon, text2image
+        self.recommender, self.catalog = recommender, catalog
+        self.tryon, self.text2image, self.parser = tryon, text2image, parser
         self.attributes: Attributes = attribute_matrix(catalog)
         self.concepts = self.vectors = None
         if isinstance(recommender, Generative):
@@ -154,7 +135,7 @@ class Stylist:
         person: Image.Image | None = None,
         k: int = 4,
         *,
-        mask_for: MaskFor | None = None,
+        body: Body | None = None,
         scenes: int = 2,
         seed: int = 0,
         user: str | None = None,
@@ -162,28 +143,29 @@ class Stylist:
     ) -> Iterator[Look]:
         """Yield k looks of `person` in recommended garments, then `scenes` scenes, each when ready, best first.
 
-        history: item ids, most recent last. mask_for(kind): the pixels of `person` to repaint for a kind, None (or an
-        empty mask) where that kind cannot be worn; such items are passed over, and the next look's reasons say so.
-        user: what seeds are derived from besides `seed`; the history itself when left out. Without a person there are
-        only scenes. Raises `DataError` for an unusable history, `ConfigError` when a pipeline, person or mask that is
-        needed is missing.
+        history: item ids, most recent last. body: what a parser (or a renderer) says of `person`; items of kinds that
+        cannot be put on are passed over, and the next look's reasons say so. user: what seeds are derived from besides
+        `seed`; the history itself when left out. Without a person there are only scenes.
+
+        Raises:
+            DataError: the history is unusable, or nothing can be worn.
+            ConfigError: a pipeline, person or body that is needed is missing.
         """
-        self._check(person, k, mask_for, scenes)
-        masks = _Masks(mask_for) if person is not None and k > 0 else None
+        self._check(person, k, body, scenes)
         name = _user_key(history) if user is None else user
-        plan = self.plan(history, k if masks else 0, wearable=masks, scenes=scenes, seed=seed, config=config)
-        if person is not None and masks is not None:
-            yield from self._wear(plan, person, masks, seed, name, config)
+        dressed = person is not None and body is not None and k > 0
+        wearable = partial(_wearable, body) if dressed else None
+        plan = self.plan(history, k if dressed else 0, wearable=wearable, scenes=scenes, seed=seed, config=config)
+        if person is not None and body is not None:
+            yield from self._wear(plan, person, body, seed, name, config)
         for chosen, prompt in plan.scenes:
             yield self._paint(chosen, prompt, seed_for(seed, name, chosen.item, f"scene {prompt.text}"), config)
 
-    def _check(self, person: Image.Image | None, k: int, mask_for: MaskFor | None, scenes: int) -> None:
+    def _check(self, person: Image.Image | None, k: int, body: Body | None, scenes: int) -> None:
         if k < 0 or scenes < 0 or k + scenes == 0:
             raise ConfigError(f"k = {k} and scenes = {scenes}; both must be 0 or more, and one of them at least 1")
-        if person is not None and k > 0 and (self.tryon is None or mask_for is None):
-            raise ConfigError(
-                "a person to dress needs a try-on pipeline and mask_for; give both, or k=0 for scenes only"
-            )
+        if person is not None and k > 0 and (self.tryon is None or body is None):
+            raise ConfigError("a person to dress needs a try-on pipeline and a body; give both, or k=0 for scenes only")
         if scenes > 0 and self.text2image is None:
             raise ConfigError(f"{scenes} scenes need a text-to-image pipeline; give one, or scenes=0")
         if person is None and scenes == 0:
@@ -305,7 +287,7 @@ class Stylist:
         return (Reason("note", f"worn with item {pair}, {garment_phrase(self.catalog.words(pair))}", item=pair),)
 
     def _wear(
-        self, plan: Plan, person: Image.Image, masks: "_Masks", seed: int, user: str, config: StyleConfig
+        self, plan: Plan, person: Image.Image, body: Body, seed: int, user: str, config: StyleConfig
     ) -> Iterator[Look]:
         """Try garments on: the first alone, so that it appears early, then `batch_size` at a time."""
         at = 0
@@ -315,14 +297,17 @@ class Stylist:
             seeds = [seed_for(seed, user, chosen.item, "tryon") for chosen in group]
             garments = [self.catalog[chosen.item] for chosen in group]
             start = time.perf_counter()
-            images = self.tryon(
-                person=[person] * len(group),
-                garment=[garment.image for garment in garments],
-                mask=[masks[garment.kind] for garment in garments],
+            pieces = [Piece(garment.image, garment.kind) for garment in garments]
+            pieces, _ = cut_from_photos(pieces, self.tryon, parser=self.parser)
+            images = dress_each(
+                self.tryon,
+                person,
+                body,
+                pieces,
                 num_inference_steps=config.tryon_steps,
                 guidance_scale=config.tryon_guidance,
-                generator=[torch.Generator().manual_seed(one) for one in seeds],
-            ).images
+                generators=[torch.Generator().manual_seed(one) for one in seeds],
+            )
             seconds = (time.perf_counter() - start) / len(group)
             for chosen, garment, image, one in zip(group, garments, images, seeds, strict=True):
                 prompt = f"a person wearing {garment_phrase({'kind': garment.kind, **garment.attributes})}"
@@ -348,23 +333,8 @@ class Stylist:
         return Look(image, "scene", chosen.item, chosen.score, prompt.text, chosen.reasons, seed, seconds, settings)
 
 
-class _Masks:
-    """Ask for each kind's mask once; calling tells whether there is one, indexing gives it."""
-
-    def __init__(self, mask_for: MaskFor | None) -> None:
-        self._mask_for, self._known = mask_for, dict[str, np.ndarray | Image.Image | None]()
-
-    def __call__(self, kind: str) -> bool:
-        if kind not in self._known:
-            mask = self._mask_for(kind) if self._mask_for is not None and kind in REGION else None
-            self._known[kind] = mask if mask is not None and np.asarray(mask).any() else None
-        return self._known[kind] is not None
-
-    def __getitem__(self, kind: str) -> np.ndarray | Image.Image:
-        mask = self._known[kind] if self(kind) else None
-        if mask is None:
-            raise ConfigError(f"there is no mask for a {kind} in this picture; give one, or choose among other kinds")
-        return mask
+def _wearable(body: Body, kind: str) -> bool:
+    return kind in REGION and body.wears(kind)
 
 
 def _settings(pipeline, image: Image.Image, seed: int, steps: int, guidance: float) -> dict[str, str]:

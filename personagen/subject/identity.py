@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..person.masks import Part
 from ..person.parser import load_parser
+from ..person.parts import Part
 
 SHARES = {Part.HEAD: 1.0, Part.SKIN: 0.5, Part.SHOES: 1.0}
 """Skin counts half, since there is more of it."""

@@ -11,8 +11,8 @@ from PIL import Image, ImageFilter
 
 from ..colours import colour_gap, palette, to_lab
 from ..images import GROUND, PALEST, WHITE, blur, components, fit, no_paler_than
-from ..person.masks import Part
 from ..person.parser import Parser
+from ..person.parts import Part
 from .garment_shape import cut_of
 
 SIDE = 160

@@ -3,7 +3,11 @@
 import numpy as np
 from PIL import Image
 
-from ..person.masks import layers_from_parts, region_of, shown_below
+from recsys.errors import DataError
+
+from ..person.body import Body
+from ..person.masks import layers_from_parts, shown_below
+from ..person.parts import region_of
 from .lay import lay
 from .uncover import uncover
 
@@ -14,8 +18,7 @@ def first_guess(
     kind: str,
     mask: np.ndarray,
     *,
-    parts: np.ndarray,
-    joints: np.ndarray,
+    body: Body,
     kept: np.ndarray,
     further: np.ndarray | None = None,
 ) -> tuple[Image.Image, np.ndarray]:
@@ -23,17 +26,20 @@ def first_guess(
 
     Alpha is that of the garment alone; under it and elsewhere the colours are those of the whole guess.
 
-    garment: on white; kind: a kind of the vocabulary or a region; mask (H, W): what may be repainted; parts (H, W) and
-    joints (13, 3) of the photo; kept (H, W): what was put on before and is not taken off; further (H, W): where the
+    garment: on white; kind: a kind of the vocabulary or a region; mask (H, W): what may be repainted; body: of the
+    photo, with joints; kept (H, W): what was put on before and is not taken off; further (H, W): where the
     mask may grow to. Outside the mask the photo stays, inside it ground, bare skin and other garments do too.
     Raises DataError where the picture shows no cloth.
     """
-    layer = lay(garment, kind, joints, (photo.height, photo.width))
+    if body.joints is None:
+        raise DataError("the parser found no joints in this photo; a garment cannot be laid along them")
+    layer = lay(garment, kind, body.joints, (photo.height, photo.width))
     covered = np.asarray(layer.getchannel("A"))
     if further is not None:
         mask = mask | (further & (covered > 0))
-    old = layers_from_parts(parts, kind=kind).garment & ~shown_below(parts, kind=kind)
-    guess = uncover(photo, parts, old & mask & ~kept, joints, region=region_of(kind), hidden=covered == 255)
+    old = layers_from_parts(body.parts, kind=kind, skin=body.skin).garment
+    old &= ~shown_below(body.parts, kind=kind, skin=body.skin)
+    guess = uncover(photo, body, old & mask & ~kept, region=region_of(kind), hidden=covered == 255)
     guess.paste(layer, (0, 0), layer)
     guess = Image.composite(guess, photo.convert("RGB"), Image.fromarray(mask))
     guess.putalpha(layer.getchannel("A"))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..images import blur, components, erode, to_tensor
 from ..person.joints import Joint, as_seen, trunk_of
-from ..person.masks import region_of
+from ..person.parts import region_of
 from .drape import cloth_of
 from .garment_shape import Cut, cut_of
 from .strips import Strip

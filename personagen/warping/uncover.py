@@ -11,8 +11,9 @@ import torch
 from PIL import Image, ImageChops, ImageFilter
 
 from ..images import blur, dilate, erode
+from ..person.body import Body
 from ..person.joints import Joint, trunk_of
-from ..person.masks import Part, split_skin
+from ..person.parts import Part
 from .inpaint import complete, smooth
 from .strips import Strip
 
@@ -33,20 +34,19 @@ SHADE = 0.3
 
 def uncover(
     photo: Image.Image,
-    parts: np.ndarray,
+    body: Body,
     garment: np.ndarray,
-    joints: np.ndarray,
     *,
     region: str,
     hidden: np.ndarray | None = None,
 ) -> Image.Image:
-    """Paint over a garment of a region, bool (H, W), in a photo with body parts (H, W) and joints (13, 3) in pixels.
+    """Paint over a garment of a region, bool (H, W), in a photo; body: of the photo, with joints.
 
     Arms are bare under it. Under a top or coat, trunk and legs show what is worn below, where that is seen, under other
     garments legs show stockings or skin. Everything else is ground. hidden (H, W): what need not be painted, since
     something will lie over it.
     """
-    photo = photo.convert("RGB")
+    photo, parts = photo.convert("RGB"), body.parts
     wide, near = max(1, round(FRINGE * photo.height)), max(1, round(NEAR * photo.height))
     over = dilate(garment, up=wide, down=wide, side=wide)
     soft = Image.fromarray(over).convert("L").filter(ImageFilter.BoxBlur(wide / 3))
@@ -56,10 +56,10 @@ def uncover(
     def seen(here: np.ndarray, *, far: int = 1) -> np.ndarray:
         return erode(here & ~garment, up=far * near, down=far * near, side=far * near)
 
-    bare, clad = _limbs(joints, photo.size, region=region, hidden=hidden)
+    bare, clad = _limbs(body.joints, photo.size, region=region, hidden=hidden)
     skin = smooth(photo, seen(parts == Part.SKIN))
     worn_below = (Part.LEGWEAR, Part.LOWER, Part.DRESS) if region in ("upper", "outer") else (Part.LEGWEAR,)
-    known = seen(np.isin(parts, worn_below) | split_skin(parts)[2])
+    known = seen(np.isin(parts, worn_below) | body.skin[2])
     below = complete(photo, known & ~over, open_to_view & clad.mask) or skin
     drawn = [(limb, colours) for limb, colours in ((clad, below), (bare, skin)) if colours is not None]
     empty = open_to_view.copy()

@@ -12,7 +12,8 @@ from PIL import Image
 
 from apps import cli
 from personagen.provenance import read_png
-from personagen.styling.stylist import StyleConfig, Stylist
+from personagen.styling.config import StyleConfig
+from personagen.styling.stylist import Stylist
 from personagen.subject.loaded import load_subjects, phrase
 from recsys import pretrained
 from tests.personagen.subject.parts import write_pictures
@@ -141,11 +142,11 @@ def test_real_input_trained_on_the_spot(models, shop, tmp_path, capsys):
     assert after.size == before.size and (np.asarray(after)[outside] == np.asarray(before)[outside]).all()
 
 
-def test_without_a_photo_a_person_is_rendered_and_without_a_mask_it_is_guessed(models, shop, tmp_path, capsys):
+def test_without_a_photo_a_person_is_rendered_and_a_photo_without_a_person_is_refused(models, shop, tmp_path, capsys):
     assert cli.main([*real(shop, tmp_path / "a"), *models, "--looks", "1", "--scenes", "0"]) == 0
     flags = ["--person", str(shop["photo"]), "--looks", "1", "--scenes", "0"]
-    assert cli.main([*real(shop, tmp_path / "b"), *models, *flags]) == 0
-    assert "guessed" in capsys.readouterr().err
+    assert cli.main([*real(shop, tmp_path / "b"), *models, *flags]) == 3
+    assert "can be worn in this picture" in capsys.readouterr().err and not (tmp_path / "b").exists()
 
 
 def bad_inputs(shop: dict[str, Path], tmp_path: Path) -> dict[str, tuple[list[str], int, str]]:

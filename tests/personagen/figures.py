@@ -3,7 +3,7 @@
 import numpy as np
 
 from personagen.person.joints import Joint
-from personagen.person.masks import Part
+from personagen.person.parts import Part
 
 
 def standing(*, lower: int = 60) -> np.ndarray:

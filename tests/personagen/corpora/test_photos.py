@@ -18,7 +18,7 @@ from personagen.corpora.photos import (
     write_garments_corpus,
     write_people_corpus,
 )
-from personagen.person.masks import parts_from_parsing
+from personagen.person.parts import parts_from_parsing
 from personagen.vocabulary import COLOURS
 from personagen.warping.cutout import cut_out  # fmt: skip
 from recsys.errors import DataError

@@ -5,22 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
-from personagen.person.masks import (  # fmt: skip
-    PART_OF_CCP,
-    FileMasker,
-    KnownMasks,
+from personagen.person.body import Body
+from personagen.person.masks import (
     Layers,
-    Part,
-    PartsMasker,
     agnostic_mask,
-    body_of,
     layers_from_parts,
     mask_from_file,
     mask_list,
-    parts_from_parsing,
     shown_below,
-    split_skin,
 )
+from personagen.person.parts import PART_OF_CCP, Part, parts_from_parsing, split_skin
 from personagen.vocabulary import KINDS
 from recsys.errors import ConfigError, DataError
 from tests.personagen.figures import standing
@@ -71,7 +65,7 @@ def test_only_a_hand_shows_below_a_long_sleeve():
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_garment_is_covered_and_the_person_spared(kind):
     parts = figure(sleeves=40)
-    mask = PartsMasker(parts)(Image.new("RGB", (W, H)), kind)
+    mask = Body(parts).mask(kind)
     _, hands, _, head = split_skin(parts)
     assert not mask[head | hands | np.isin(parts, (Part.HEAD, Part.SHOES, Part.CARRIED))].any()
     worn = {"upper": [Part.UPPER], "lower": [Part.LOWER]}.get(
@@ -131,15 +125,13 @@ def test_a_mask_file_is_read_scaled_and_checked(tmp_path):
     drawn[5:9, 2:4] = 255
     Image.fromarray(drawn).save(tmp_path / "mask.png")
     assert (mask_from_file(tmp_path / "mask.png") == (drawn > 0)).all()
-    larger = FileMasker(tmp_path / "mask.png")(Image.new("RGB", (20, 40)), "dress")
+    larger = mask_from_file(tmp_path / "mask.png", size=(40, 20))
     assert larger.shape == (40, 20) and larger.sum() == 4 * (drawn > 0).sum()
     with pytest.raises(DataError, match="20x20"):
         mask_from_file(tmp_path / "mask.png", size=(20, 20))
     Image.new("L", (10, 20)).save(tmp_path / "empty.png")
     with pytest.raises(DataError, match="marks nothing"):
         mask_from_file(tmp_path / "empty.png")
-    with pytest.raises(DataError, match="photo"):
-        PartsMasker(figure())(Image.new("RGB", (5, 5)), "dress")
 
 
 def test_masks_are_read_from_every_type():
@@ -162,26 +154,6 @@ def test_below_a_dress_legs_and_trousers_may_stay_and_below_a_skirt_legs():
     assert dress[60:116, 40:46].all() and skirt[92:110, 40:46].all() and skirt[92:118, 50:56].all()
     assert not skirt[:90].any() and not dress[:60].any() and not dress[118:].any()
     assert not shown_below(parts, kind="t-shirt").any()
-
-
-def test_masks_that_are_there_are_used_and_the_rest_is_asked_for():
-    photo, here, found = Image.new("RGB", (4, 3)), np.ones((3, 4), bool), np.zeros((3, 4), bool)
-
-    class Finder:
-        def __call__(self, person, kind):
-            return found
-
-        def parts(self, person):
-            return here
-
-        def joints(self, person):
-            return found
-
-    known = KnownMasks({"upper": here}, Finder())
-    assert known(photo, "upper") is here and known(photo, "lower") is found
-    assert body_of(known, photo) == (here, found)
-    assert body_of(KnownMasks({}, lambda person, kind: found), photo) is None
-    assert body_of(lambda person, kind: found, photo) is None
 
 
 def test_a_dress_below_a_top_is_a_skirt():

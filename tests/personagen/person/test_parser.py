@@ -12,17 +12,16 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from personagen.embedded import EMBEDDED
-from personagen.person.masks import Part, agnostic_mask, guarded, layers_from_parts, split_skin
+from personagen.person.masks import agnostic_mask, guarded, layers_from_parts
 from personagen.person.network import ParserSizes, PersonParser, levels_of, load_backbone
 from personagen.person.parser import (
-    Parsed,
-    ParserMasker,
     _likeliest,
     load_parser,
     parse,
     parsed_at,
     save_parser,
 )
+from personagen.person.parts import Part, split_skin
 from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
 from personagen.pretrain.parser import dice_loss
 from personagen.pretrain.parser_data import change, hide, recolour
@@ -78,7 +77,7 @@ def test_the_stage_learns_goes_on_and_writes_a_parser(photos, tmp_path):
     found = parser(photo).parts
     assert found.shape == (96, 64) and found.dtype == np.uint8
     assert (found[25:45, 28:36] == Part.UPPER).mean() > 0.9
-    mask = ParserMasker(parser)(photo, "upper")
+    mask = parser(photo).mask("upper")
     assert mask[28:45, 28:36].mean() > 0.8 and not mask[84:].any()
 
 
@@ -205,29 +204,6 @@ def test_saved_it_is_small_and_damage_is_named(tmp_path):
         load_parser(folder)
     with pytest.raises(ModelError, match="personagen pretrain"):
         load_parser(tmp_path / "none")
-
-
-def test_the_masker_says_when_it_finds_nobody():
-    with pytest.raises(DataError, match="standing person"):
-        ParserMasker(
-            lambda photo: Parsed(np.zeros((30, 20), np.uint8), np.zeros((3, 30, 20), bool), np.zeros((30, 20), bool))
-        )(Image.new("RGB", (20, 30)), "upper")
-
-
-def test_the_masker_parses_a_photo_once():
-    seen = []
-
-    def parser(photo):
-        seen.append(photo)
-        return Parsed(standing(lower=110), np.zeros((3, 128, 96), bool), np.zeros((128, 96), bool))
-
-    masker, one, two = ParserMasker(parser), Image.new("RGB", (96, 128)), Image.new("RGB", (96, 128))
-    for kind in ("upper", "lower"):
-        masker(one, kind)
-    masker.parts(one)
-    assert len(seen) == 1 and seen[0] is one
-    masker.parts(two)
-    assert len(seen) == 2 and seen[1] is two
 
 
 def test_labels_move_with_their_picture():

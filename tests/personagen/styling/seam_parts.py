@@ -9,6 +9,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from personagen.atelier.garment import GarmentSpec
+from personagen.person.body import Body
 from personagen.styling.catalog import AtelierCatalog, attribute_matrix
 from personagen.tryon.pipeline import TryOnPipeline
 from recsys.models.dreamrec import DreamRec, DreamRecConfig
@@ -127,3 +128,14 @@ def upper_mask(kind: str) -> np.ndarray | None:
     mask = np.zeros((64, 48), bool)
     mask[16:40, 12:36] = True
     return mask
+
+
+def body() -> Body:
+    """That person: nothing is known of them but `upper_mask`."""
+    nothing = np.zeros((64, 48), bool)
+
+    def known(kind: str) -> np.ndarray:
+        mask = upper_mask(kind)
+        return nothing if mask is None else mask
+
+    return Body(np.zeros((64, 48), np.uint8), known=known)

@@ -9,8 +9,9 @@ from PIL import Image
 
 from personagen.provenance import read_png
 from personagen.styling.catalog import FolderCatalog
+from personagen.styling.config import StyleConfig
 from personagen.styling.looks import write_looks
-from personagen.styling.stylist import StyleConfig, Stylist, diverse, seed_for
+from personagen.styling.stylist import Stylist, diverse, seed_for
 from recsys.errors import ConfigError, DataError
 from recsys.models.popularity import Popularity, PopularityConfig
 from tests.personagen.styling import seam_parts
@@ -32,7 +33,7 @@ def person():
 
 
 def make(stylist, person, config=QUICK, **settings):
-    return list(stylist(HISTORY, person, mask_for=seam_parts.upper_mask, config=config, **settings))
+    return list(stylist(HISTORY, person, body=seam_parts.body(), config=config, **settings))
 
 
 def test_looks_come_best_first_then_scenes(stylist, person):
@@ -101,7 +102,7 @@ def test_the_first_look_does_not_wait_for_the_others(stylist, person):
     calls = []
     hook = stylist.tryon.unet.register_forward_hook(lambda *_: calls.append(1))
     try:
-        looks = stylist(HISTORY, person, mask_for=seam_parts.upper_mask, config=QUICK)
+        looks = stylist(HISTORY, person, body=seam_parts.body(), config=QUICK)
         assert not calls
         next(looks)
         assert len(calls) == 2
@@ -159,7 +160,7 @@ def test_bad_input_gets_one_clear_line(stylist, person):
     assert stylist.plan(range(1, 41), 1, config=StyleConfig(exclude_seen=False)).wear
     with pytest.raises(ConfigError, match="k = 0 and scenes = 0"):
         next(stylist(HISTORY, person, 0, scenes=0))
-    with pytest.raises(ConfigError, match="mask_for"):
+    with pytest.raises(ConfigError, match="body"):
         next(stylist(HISTORY, person))
     with pytest.raises(ConfigError, match="no person"):
         next(stylist(HISTORY, scenes=0))
@@ -180,7 +181,7 @@ def test_recommender_and_catalogue_must_agree(stylist, tmp_path):
 
 def write(stylist, person, out, looks=None, **settings):
     if looks is None:
-        looks = stylist(HISTORY, person, mask_for=seam_parts.upper_mask, k=2, scenes=1, config=QUICK)
+        looks = stylist(HISTORY, person, body=seam_parts.body(), k=2, scenes=1, config=QUICK)
     return write_looks(looks, out, history=HISTORY, catalog=stylist.catalog, title="User 7", person=person, **settings)
 
 
@@ -222,7 +223,7 @@ def test_a_failure_leaves_nothing_half_written(stylist, person, tmp_path):
     before = {file.name: file.read_bytes() for file in out.iterdir()}
 
     def failing():
-        yield from stylist(HISTORY, person, mask_for=seam_parts.upper_mask, k=1, scenes=0, config=QUICK)
+        yield from stylist(HISTORY, person, body=seam_parts.body(), k=1, scenes=0, config=QUICK)
         raise DataError("the third picture is damaged")
 
     with pytest.raises(DataError, match="third"):

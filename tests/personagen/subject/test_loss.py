@@ -12,8 +12,8 @@ from diffusers.training_utils import compute_snr
 from PIL import Image
 
 from personagen.images import load_image, to_tensor
-from personagen.person.masks import Part
-from personagen.person.parser import Parsed
+from personagen.person.body import Body
+from personagen.person.parts import Part
 from personagen.subject import SubjectConfig, resolve
 from personagen.subject.base import encode_prompts, predict
 from personagen.subject.data import scan
@@ -202,7 +202,7 @@ def test_a_persons_own_parts_weigh_more_and_a_mask_still_holds(tmp_path, monkeyp
     parts = np.zeros((16, 16), np.uint8)
     parts[:4], parts[4:8], parts[12:] = Part.HEAD, Part.SKIN, Part.SHOES
     parts[8:12] = Part.UPPER
-    found = Parsed(parts, np.zeros((3, 16, 16), bool), np.zeros((16, 16), bool))
+    found = Body(parts)
     monkeypatch.setattr("personagen.subject.identity._parser", lambda: lambda picture: found)
     folder = write_pictures(tmp_path / "pictures", count=2, size=(16, 16))
     mask = np.zeros((16, 16), np.uint8)

@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from personagen.person.body import Body
 from personagen.person.joints import MIRRORED, Joint
-from personagen.person.masks import Part
+from personagen.person.parts import Part
 from personagen.warping.inpaint import spread
 from personagen.warping.lay import lay
 from personagen.warping.uncover import uncover
@@ -116,7 +117,7 @@ def test_nothing_of_the_old_garment_is_left(region, part):
         picture = PAINT[parts]
         picture[garment] = colour
         photo = Image.fromarray(picture)
-        pictures.append(np.asarray(uncover(photo, parts, garment, joints_of_standing(), region=region)))
+        pictures.append(np.asarray(uncover(photo, Body(parts, joints_of_standing()), garment, region=region)))
     assert np.array_equal(*pictures)
     result = pictures[0].astype(int)
     assert np.array_equal(result[:, :20], PAINT[parts][:, :20])
@@ -137,5 +138,7 @@ def test_an_arm_in_a_sleeve_does_not_show_beside_it():
         x = round(np.interp(y, *joints[[Joint.LEFT_SHOULDER, Joint.LEFT_ELBOW, Joint.LEFT_WRIST], 1::-1].T))
         hidden[y, x - 3 : x + 4] = True  # a narrow one will lie over it
     photo, beside = Image.fromarray(PAINT[parts]), (slice(185, 200), slice(252, 254))
-    arm = lambda **more: np.asarray(uncover(photo, parts, parts == Part.UPPER, joints, region="upper", **more))[beside]
+    arm = lambda **more: np.asarray(uncover(photo, Body(parts, joints), parts == Part.UPPER, region="upper", **more))[
+        beside
+    ]
     assert (arm()[..., 0] > 170).all() and np.abs(arm(hidden=hidden).astype(int) - PAINT[0]).max() < 20

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from personagen.images import PALEST, frame, load_image, to_tensor
-from personagen.person.masks import KnownMasks, Part
-from personagen.person.parser import Parsed
-from personagen.tryon.outfit import Piece, cut_from_photos, in_order, wear_outfit
+from personagen.person.body import Body
+from personagen.person.parts import Part
+from personagen.tryon.dress import Piece, cut_from_photos, dress, dress_each, in_order
 from personagen.tryon.pictures import finish, prepare
 from personagen.warping.cutout import garment_mask, garment_on_white
 from personagen.warping.drape import cloth_of
@@ -72,26 +72,20 @@ def test_an_outfit_is_put_on_from_below():
         return SimpleNamespace(images=[Image.new("RGB", person.size, "red" if len(worn) == 1 else "blue")])
 
     photo = picture(10, 8)
-    masker = lambda person, kind: np.asarray(person)[..., 0] > 9
-    result = wear_outfit(pipe, photo, pieces, masker, composed=False)
+    body = Body(np.zeros((10, 8), np.uint8), known=lambda kind: np.asarray(photo)[..., 0] > 9)
+    result = dress(pipe, photo, body, pieces, composed=False)
     assert np.array_equal(worn[0][1], worn[1][1]) and (worn[1][0] == (255, 0, 0)).all()
     assert np.asarray(result)[0, 0].tolist() == [0, 0, 255]
 
 
 def test_what_is_laid_is_guessed_unless_the_garment_or_the_joints_are_not_there():
     parts, joints = standing(lower=100), joints_of_standing()
-    whole, dress = np.zeros((128, 96), bool), np.zeros((128, 96), bool)
-    whole[20:60, 34:62], dress[20:118, 30:66] = True, True
+    whole, whole_dress = np.zeros((128, 96), bool), np.zeros((128, 96), bool)
+    whole[20:60, 34:62], whole_dress[20:118, 30:66] = True, True
 
-    class Masker:
-        def __call__(self, person, kind):
-            return dress if kind == "dress" else whole
-
-        def parts(self, person):
-            return parts
-
-        def joints(self, person):
-            return joints
+    class Found(Body):
+        def mask(self, kind, *, expand=1.0):
+            return whole_dress if kind == "dress" else whole
 
     seen = []
 
@@ -102,13 +96,11 @@ def test_what_is_laid_is_guessed_unless_the_garment_or_the_joints_are_not_there(
     shirt = Image.new("RGB", (60, 80), "white")
     shirt.paste("red", (10, 10, 50, 75))
     photo = picture(128, 96)
-    for masker, garment in (
-        (Masker(), shirt), (KnownMasks({"upper": whole}, Masker()), shirt), (Masker(), picture(80, 60)),
-        (lambda person, kind: whole, shirt),
-    ):  # fmt: skip
-        wear_outfit(pipe, photo, [Piece(garment, "upper")], masker, composed=True)
+    found, own = Found(parts, joints), Body(parts, joints).with_mask("upper", whole)
+    for body, garment in ((found, shirt), (own, shirt), (found, picture(80, 60)), (Found(parts), shirt)):
+        dress(pipe, photo, body, [Piece(garment, "upper")], composed=True)
     (grown, guess), (given, _), uncut, blind = seen
-    assert (grown & ~whole).any() and not (grown & ~whole & ~dress).any() and np.array_equal(given, whole)
+    assert (grown & ~whole).any() and not (grown & ~whole & ~whole_dress).any() and np.array_equal(given, whole)
     assert uncut[1] is None and blind[1] is None
     before, after = np.asarray(photo), np.asarray(guess.convert("RGB"))
     assert np.array_equal(after[~grown], before[~grown])
@@ -118,9 +110,24 @@ def test_what_is_laid_is_guessed_unless_the_garment_or_the_joints_are_not_there(
     for left, right in ((10, 22), (38, 50)):
         coat.paste("blue", (left, 10, right, 75))  # open in front
     paint = lambda person, garment, mask, **settings: SimpleNamespace(images=[settings["guess"].convert("RGB")])
-    both = wear_outfit(paint, photo, [Piece(coat, "outer"), Piece(shirt, "upper")], Masker(), composed=True)
+    both = dress(paint, photo, found, [Piece(coat, "outer"), Piece(shirt, "upper")], composed=True)
     middle = np.asarray(both)[30:50, 46:50]
     assert (middle[..., 0] > 180).all() and (middle[..., 1:] < 60).all()  # the shirt that was put on shows in it
+
+
+def test_each_of_several_is_dressed_as_it_is_alone():
+    pipe, _ = pipelines()
+    pipe.set_progress_bar_config(disable=True)
+    pipe.register_to_config(prefill="garment")
+    shirt, uncut = Image.new("RGB", (60, 80), "white"), picture(80, 60)
+    shirt.paste("red", (10, 10, 50, 75))
+    photo, body = picture(128, 96), Body(standing(lower=100), joints_of_standing())
+    pieces = [Piece(shirt, "upper"), Piece(shirt, "t-shirt"), Piece(uncut, "upper")]
+    several = dress_each(pipe, photo, body, pieces, num_inference_steps=1, generators=[seeded() for _ in pieces])
+    for one, piece in zip(several, pieces, strict=True):
+        alone = dress(pipe, photo, body, [piece], num_inference_steps=1, generator=[seeded()])
+        assert np.abs(np.asarray(one).astype(int) - np.asarray(alone).astype(int)).max() <= 1
+    assert (np.asarray(several[0]) != np.asarray(several[2])).any()
 
 
 def flat_lay(*, ground: str = "#b08860", cloth: str = "#2040a0", noise: int = 12) -> tuple[Image.Image, np.ndarray]:
@@ -158,7 +165,7 @@ def test_a_flat_lay_is_cut_out_and_an_unclear_one_left():
 def test_a_parser_is_asked_where_colours_do_not_tell():
     noise, inside = picture(100, 80), np.zeros((100, 80), np.uint8)
     inside[20:80, 20:60] = Part.DRESS
-    found = lambda parts: lambda photo: Parsed(parts, np.zeros((3, 100, 80), bool), np.zeros((100, 80), bool))
+    found = lambda parts: lambda photo: Body(parts)
     cut, done = garment_on_white(noise, size=SIZE, parser=found(inside))
     assert done and np.asarray(cut)[0, 0].tolist() == [255, 255, 255]
     for parts in (np.zeros_like(inside), np.full_like(inside, Part.UPPER)):

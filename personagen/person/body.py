@@ -1,0 +1,84 @@
+"""A person as a photo shows them, read once: body parts, joints, and, as a function of both, what may be repainted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from recsys.errors import DataError
+
+from .masks import agnostic_mask, guarded, layers_from_parts
+from .parts import Skin, split_skin
+
+Known = Callable[[str], np.ndarray | None]
+"""From a garment's kind to a mask (H, W) that is there already, or None where it must be found."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a parser or a renderer says of one photo of (H, W) pixels.
+
+    parts: uint8 `Part` values (H, W). joints: `Joint`s (13, 3), column and row in pixels and probability, or None where
+    the parser finds none. might: bool (3, H, W), where head, skin and shoes are possible; faint: bool (H, W), where one
+    of these cannot be ruled out; None for parts that are exact. known: masks from a file or a renderer, which are taken
+    as they are; an empty one says that a kind cannot be worn.
+    """
+
+    parts: np.ndarray
+    joints: np.ndarray | None = None
+    might: np.ndarray | None = None
+    faint: np.ndarray | None = None
+    known: Known | None = None
+    _masks: dict[tuple[str, float], np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def skin(self) -> Skin:
+        """Arms, hands, legs and head, bool (H, W) each."""
+        return split_skin(self.parts)
+
+    def mask(self, kind: str, *, expand: float = 1.0) -> np.ndarray:
+        """Return what may be repainted for a garment of `kind`: bool (H, W), found once for each kind and `expand`.
+
+        kind: a kind of the vocabulary or a region; expand 0..4: how far a mask that is found goes beyond the old
+        garment.
+
+        Raises:
+            DataError: nothing to repaint is found, or the masks that are known have none for this kind.
+            ConfigError: the kind is unknown or `expand` out of range.
+        """
+        at = (kind, expand)
+        if at not in self._masks:
+            known = None if self.known is None else self.known(kind)
+            self._masks[at] = self._found(kind, expand) if known is None else known
+        mask = self._masks[at]
+        if not mask.any() or mask.all():
+            height, width = self.parts.shape
+            raise DataError(
+                f"no garment or limb for kind {kind!r} was found in {width}x{height} pixels; give a photo of one "
+                "standing person, or a mask of your own"
+            )
+        return mask
+
+    def wears(self, kind: str) -> bool:
+        """Tell whether there is a mask for a garment of `kind`, so that it can be put on."""
+        try:
+            self.mask(kind)
+        except DataError:
+            return False
+        return True
+
+    def fixed(self, kind: str) -> bool:
+        """Tell whether the mask of a kind is known, so that nothing may change beyond it."""
+        return self.known is not None and self.known(kind) is not None
+
+    def with_mask(self, kind: str, mask: np.ndarray) -> "Body":
+        """Return this body with a mask of one's own (H, W) for `kind`; those of other kinds are as before."""
+        before = self.known
+        return replace(self, known=lambda other: mask if other == kind else before and before(other))
+
+    def _found(self, kind: str, expand: float) -> np.ndarray:
+        layers = layers_from_parts(self.parts, kind=kind, skin=self.skin)
+        if self.might is not None and self.faint is not None:
+            layers = guarded(layers, self.parts, self.might, self.faint, skin=self.skin)
+        return agnostic_mask(layers, mask_expand=expand)

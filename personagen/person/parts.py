@@ -1,0 +1,111 @@
+"""Body parts of a photographed person, and the skin among them told apart by place."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+
+from recsys.errors import ConfigError, DataError
+
+from ..images import pieces
+from ..vocabulary import REGION
+
+REGIONS = ("upper", "lower", "dress", "outer")
+"""What a mask can be for: a top, trousers or a skirt, both, or a coat, which hangs over the hips."""
+
+
+Skin = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Arms, hands, legs and head, as `split_skin` tells them apart; bool (H, W) each."""
+
+
+def region_of(kind: str) -> str:
+    """Return the region of a garment's kind, or of a region's own name. Raises ConfigError for another word."""
+    if kind not in REGION and kind not in REGIONS:
+        raise ConfigError(f"kind {kind!r} is unknown; use one of {sorted({*REGIONS, *REGION})}.")
+    return REGION.get(kind, kind)
+
+
+class Part(IntEnum):
+    """Body parts that a parsing is merged into."""
+
+    BACKGROUND = 0
+    HEAD = 1  # hair, hat, glasses, earrings: never repainted
+    SKIN = 2
+    UPPER = 3
+    LOWER = 4
+    DRESS = 5
+    OUTER = 6
+    LEGWEAR = 7  # stockings, tights, socks: repainted with the legs
+    SHOES = 8
+    CARRIED = 9  # bags, scarves, jewellery: never repainted
+
+
+_CCP = {
+    Part.HEAD: "hair hat glasses sunglasses earrings",
+    Part.SKIN: "skin",
+    Part.UPPER: "blouse bodysuit bra hoodie jumper necklace shirt sweater sweatshirt swimwear t-shirt tie top vest",
+    Part.LOWER: "jeans pants shorts skirt belt panties",
+    Part.DRESS: "dress romper",
+    Part.OUTER: "blazer cape cardigan coat jacket suit",
+    Part.LEGWEAR: "leggings socks stockings tights",
+    Part.SHOES: "boots clogs flats heels loafers pumps sandals shoes sneakers wedges",
+    Part.CARRIED: "accessories bag bracelet gloves purse ring scarf wallet watch",
+}
+
+
+PART_OF_CCP = {name: part for part, names in _CCP.items() for name in names.split()}
+
+
+def parts_from_parsing(parsing: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """Merge a Clothing Co-Parsing label map (H, W) into `Part` values (H, W) uint8.
+
+    labels: the label names by index (`labels.json`). Raises DataError when a pixel's value has no name.
+    """
+    if parsing.ndim != 2 or int(parsing.max(initial=0)) >= len(labels):
+        raise DataError(
+            f"A parsing {parsing.shape} with values up to {parsing.max(initial=0)} must be (H, W) below {len(labels)}."
+        )
+    return np.array([PART_OF_CCP.get(name, Part.BACKGROUND) for name in labels], dtype=np.uint8)[parsing]
+
+
+def split_skin(parts: np.ndarray) -> Skin:
+    """Tell (arms, hands, legs, head) apart in the skin of one standing person; bool (H, W) each, disjoint.
+
+    Bare feet, which are never repainted either, are among the hands.
+    """
+    height = parts.shape[0]
+    skin, person = parts == Part.SKIN, parts != Part.BACKGROUND
+    clothes = np.isin(parts, (Part.UPPER, Part.OUTER, Part.DRESS))
+    collar, hem = _collar(clothes), _hem(np.isin(parts, (Part.LOWER, Part.DRESS)), height)
+    row = np.arange(height)[:, None]
+    head = skin & (row < collar)
+    arms, hands, legs = np.zeros_like(skin), np.zeros_like(skin), np.zeros_like(skin)
+    tall = max(1, np.count_nonzero(person.any(1)))
+    lowest = np.flatnonzero(person.any(1)).max(initial=0)
+    columns = np.flatnonzero(clothes.any(0))
+    middle = columns.mean() if columns.size else parts.shape[1] / 2
+    for rows, cols in pieces(skin & ~head):
+        if rows.mean() > hem:
+            feet = rows > lowest - 0.045 * tall
+            hands[rows[feet], cols[feet]] = True
+            legs[rows[~feet], cols[~feet]] = True
+            continue
+        reach = np.hypot(rows - min(collar, height), cols - middle)
+        far = reach > reach.max() - 0.055 * tall
+        # nothing but a hand shows below a long sleeve; what begins at the collar is a neckline
+        whole = rows.size < 0.0025 * tall * tall and reach.min() > 0.06 * tall
+        end = (reach.max() > 0.25 * tall) & far | whole
+        hands[rows[end], cols[end]] = True
+        arms[rows[~end], cols[~end]] = True
+    return arms, hands, legs, head
+
+
+def _collar(clothes: np.ndarray) -> int:
+    """First row where the clothes have a quarter of their greatest width; skin above it is face and neck."""
+    widths = clothes.sum(1)
+    return int(np.argmax(widths >= max(1, widths.max() / 4))) if widths.any() else clothes.shape[0]
+
+
+def _hem(garments: np.ndarray, height: int) -> int:
+    rows = np.flatnonzero(garments.any(1))
+    return int(rows[0] + 0.9 * (rows[-1] - rows[0])) if rows.size else round(0.6 * height)

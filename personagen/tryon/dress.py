@@ -1,0 +1,170 @@
+"""Dress a person: the old garment off, each new one laid along the joints, light and shade from the model.
+
+The one way in which `tryon wear`, the stylist and the page put garments on; several are put on in their order.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from recsys.errors import ConfigError
+
+from ..images import GROUND
+from ..person.body import Body
+from ..person.parser import Parser
+from ..person.parts import region_of
+from ..warping.cutout import garment_on_white
+from ..warping.first_guess import first_guess
+from .fast import FastMode
+
+ORDER = ("dress", "lower", "upper", "outer")
+"""Tops come after what they hang over."""
+FINE = 1024
+"""Rows that a garment is cut out at, about."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A garment's picture and its kind: a kind of the vocabulary or a region."""
+
+    image: Image.Image
+    kind: str
+
+
+def in_order(outfit: Sequence[Piece]) -> list[Piece]:
+    """Sort an outfit as it is put on. ConfigError on none, two of one region, or a dress with a top or bottom."""
+    regions = [region_of(piece.kind) for piece in outfit]
+    both = "dress" in regions and {"upper", "lower"} & set(regions)
+    if not outfit or len(set(regions)) < len(regions) or both:
+        raise ConfigError(
+            f"An outfit of {regions or 'nothing'} cannot be worn; give one garment for each of {ORDER}, and no top or "
+            "bottom with a dress."
+        )
+    return sorted(outfit, key=lambda piece: ORDER.index(region_of(piece.kind)))
+
+
+def cut_from_photos(
+    outfit: Sequence[Piece], pipeline: Any, *, parser: Parser | None = None
+) -> tuple[list[Piece], list[str]]:
+    """Put garments on white where they can be cut out of their photos (`cutout`), finely enough for `composed`.
+
+    Returns the outfit and the kinds that are left as they are, since they cannot be told from their ground.
+    """
+    height, width = int(pipeline.config["height"]), int(pipeline.config["width"])
+    finer = max(1, round(FINE / height))
+    size = (finer * height, finer * width)
+    cut = [garment_on_white(piece.image, size=size, parser=parser, kind=piece.kind) for piece in outfit]
+    pieces = [Piece(image, piece.kind) for (image, _), piece in zip(cut, outfit)]
+    return pieces, [piece.kind for (_, done), piece in zip(cut, outfit) if not done]
+
+
+def dress(
+    pipeline: Any,
+    photo: Image.Image,
+    body: Body,
+    outfit: Sequence[Piece],
+    *,
+    mask_expand: float = 1.0,
+    composed: bool | None = None,
+    num_inference_steps: int = 20,
+    guidance_scale: float = 2.5,
+    fast: FastMode | None = None,
+    zoom: bool = False,
+    generator: torch.Generator | None = None,
+) -> Image.Image:
+    """Return the photo with the outfit on its person, at the photo's own size; what no mask covers is untouched.
+
+    body: what a parser (or a renderer) says of `photo`. outfit: garments on white (`cut_from_photos`), put on one after
+    the other. composed: lay the garment's own pixels along the joints (`first_guess`) and take light and shade from the
+    model's picture; None: for models that are shown the garment laid over the person, as the embedded one is. Without
+    joints the model's picture is taken. A mask that was found grows where the garment hangs over more; known ones stay
+    as they are. Masks are those of the photo as given, so a later pass does not depend on how an earlier one came out.
+
+    Raises:
+        ConfigError: the outfit cannot be worn, or a setting is out of range.
+        DataError: there is no mask for a kind, or a picture shows no cloth.
+        ModelError: the pipeline fails.
+    """
+    worn, kept = photo, np.zeros((photo.height, photo.width), bool)
+    lays = _lays(pipeline, body, composed)
+    for piece in in_order(outfit):
+        guess, mask = _laid(worn, body, piece, mask_expand=mask_expand, lays=lays, kept=kept)
+        if guess is not None:
+            kept |= mask & (np.asarray(guess.getchannel("A")) > 0)
+        worn = pipeline(
+            worn,
+            piece.image,
+            mask,
+            guess=guess,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            fast=fast,
+            zoom=zoom,
+            generator=generator,
+        ).images[0]
+    return worn
+
+
+def dress_each(
+    pipeline: Any,
+    photo: Image.Image,
+    body: Body,
+    pieces: Sequence[Piece],
+    *,
+    num_inference_steps: int = 20,
+    guidance_scale: float = 2.5,
+    generators: list[torch.Generator],
+) -> list[Image.Image]:
+    """Return one photo for each piece, as `dress` makes it of that piece alone, painted in one batch.
+
+    generators: one a piece. Raises: as `dress`.
+    """
+    lays, kept = _lays(pipeline, body, None), np.zeros((photo.height, photo.width), bool)
+    laid = [_laid(photo, body, piece, mask_expand=1.0, lays=lays, kept=kept) for piece in pieces]
+    painted: list[Image.Image] = []
+    for group in _alike([guess is None for guess, _ in laid]):
+        guesses = [laid[at][0] for at in group]
+        painted += pipeline(
+            person=[photo] * len(group),
+            garment=[pieces[at].image for at in group],
+            mask=[laid[at][1] for at in group],
+            guess=None if guesses[0] is None else guesses,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            generator=[generators[at] for at in group],
+        ).images
+    return painted
+
+
+def _lays(pipeline: Any, body: Body, composed: bool | None) -> bool:
+    """Tell whether garments are laid on before the model paints."""
+    wanted = pipeline.config.get("prefill") == "garment" if composed is None else composed
+    return wanted and body.joints is not None
+
+
+def _laid(
+    photo: Image.Image, body: Body, piece: Piece, *, mask_expand: float, lays: bool, kept: np.ndarray
+) -> tuple[Image.Image | None, np.ndarray]:
+    """Return the first guess, RGBA, where there is one, and the mask (H, W) of a piece; kept (H, W): worn already."""
+    mask = body.mask(piece.kind, expand=mask_expand)
+    if not (lays and _on_white(piece.image)):
+        return None, mask
+    further = None if body.fixed(piece.kind) else body.mask("dress", expand=mask_expand)
+    return first_guess(photo, piece.image, piece.kind, mask, body=body, kept=kept, further=further)
+
+
+def _alike(flags: Sequence[bool]) -> Iterator[list[int]]:
+    """Cut places into runs of equal flags."""
+    for _, run in groupby(range(len(flags)), key=flags.__getitem__):
+        yield list(run)
+
+
+def _on_white(garment: Image.Image) -> bool:
+    """Tell whether a garment is cut out: most of the picture's border is white."""
+    white = np.asarray(garment.convert("L")) >= GROUND
+    return bool(np.concatenate([white[0], white[-1], white[:, 0], white[:, -1]]).mean() > 0.5)

@@ -1,0 +1,53 @@
+"""A body is asked for masks: found once, known ones first, and an error where nobody is seen."""
+
+import numpy as np
+import pytest
+
+from personagen.person import body as module
+from personagen.person.body import Body
+from recsys.errors import DataError
+
+from ..figures import standing
+
+PARTS = standing(lower=110)
+
+
+def test_nobody_is_named_with_a_remedy():
+    empty = Body(np.zeros((30, 20), np.uint8))
+    with pytest.raises(DataError, match="20x30.*mask of your own"):
+        empty.mask("upper")
+    assert not empty.wears("upper") and Body(PARTS).wears("upper")
+
+
+def test_a_mask_is_found_once_for_each_kind_and_reach(monkeypatch):
+    seen, found = [], module.layers_from_parts
+    monkeypatch.setattr(module, "layers_from_parts", lambda *a, **k: seen.append(k["kind"]) or found(*a, **k))
+    body = Body(PARTS)
+    first, wide = body.mask("upper"), body.mask("upper", expand=2.0)
+    assert body.mask("upper") is first and wide.sum() > first.sum()
+    body.mask("lower")
+    assert seen == ["upper", "upper", "lower"]
+
+
+def test_known_masks_come_first_and_the_rest_is_found():
+    mine = np.zeros(PARTS.shape, bool)
+    mine[30:40, 40:50] = True
+    body = Body(PARTS)
+    own = body.with_mask("upper", mine)
+    assert own.mask("upper") is mine and own.fixed("upper")
+    assert not own.fixed("lower") and np.array_equal(own.mask("lower"), body.mask("lower"))
+    both = own.with_mask("lower", ~mine)
+    assert both.mask("upper") is mine and both.fixed("lower")
+    assert not body.fixed("upper") and (body.mask("upper") != mine).any()
+
+
+def test_an_empty_known_mask_says_that_a_kind_cannot_be_worn():
+    body = Body(PARTS, known=lambda kind: np.zeros(PARTS.shape, bool) if kind == "lower" else None)
+    assert body.wears("upper") and not body.wears("lower")
+
+
+def test_what_is_in_doubt_is_spared():
+    doubt = np.zeros((3, *PARTS.shape), bool)
+    doubt[0, 30:36, 40:56] = True  # may be hair, before the chest
+    plain, careful = Body(PARTS), Body(PARTS, might=doubt, faint=np.zeros(PARTS.shape, bool))
+    assert plain.mask("upper")[30:36, 40:56].all() and not careful.mask("upper")[30:36, 40:56].any()
