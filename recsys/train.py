@@ -23,14 +23,16 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
-from .checkpoint import list_checkpoints, load_latest, load_optimizer_tensors, optimizer_tensors, save_checkpoint
+from .checkpoint import Checkpoint, load_optimizer_tensors, optimizer_tensors
 from .data.splits import Split, batches, windows
 from .errors import ConfigError, DataError, ModelError
 from .evaluate import evaluate
+from .loop import Checkpoints, Failures, drive, refuse_a_second_start
 from .types import Batch, Cases, Preparable, Step, Tunable
 
 METRICS = ("recall", "hit", "ndcg", "mrr")
 FREE_TO_CHANGE = ("epochs", "patience", "checkpoint_every")  # when a run is resumed
+PLACE = ("epoch", "position", "stale")  # what a checkpoint says of where the run is
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class TrainConfig:
 
 @dataclass
 class _Run:
-    """Everything that changes while a run goes on."""
+    """Everything that changes while a run goes on: a `recsys.loop.Run`."""
 
     model: Any
     optimizer: torch.optim.Optimizer
@@ -90,22 +92,72 @@ class _Run:
     pieces: list
     valid: Cases
     fingerprint: str
+    failures: Failures
     step: int = 0
     epoch: int = 0
     position: int = 0  # batches of this epoch already done
     best: float = -math.inf
     stale: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
     best_weights: dict[str, Tensor] = dataclasses.field(default_factory=dict)
-
-    @property
-    def batches_an_epoch(self) -> int:
-        return math.ceil(len(self.pieces) / self.config.batch_size)
+    coming: Iterator[Batch] = dataclasses.field(default_factory=lambda: iter(()))
+    """The batches of this epoch that are still to be done; empty before the first step."""
 
     @property
     def finished(self) -> bool:
         return self.epoch >= self.config.epochs or self.stale >= self.config.patience
+
+    def advance(self) -> Step:
+        """Do one update; at the end of an epoch, validate."""
+        begin = time.perf_counter()
+        losses = _update(self, self._next_batch())
+        self.step, self.position = self.step + 1, self.position + 1
+        total = math.ceil(len(self.pieces) / self.config.batch_size)
+        epoch, metrics = self.epoch + self.position / total, None
+        if self.position == total:
+            self.epoch, self.position = self.epoch + 1, 0
+            metrics = _validate(self)
+        return Step(self.step, epoch, losses, metrics, time.perf_counter() - begin)
+
+    def _next_batch(self) -> Batch:
+        batch = next(self.coming, None)
+        if batch is None:  # an epoch begins, or a resumed run goes on within one
+            order = _generator(self.config.seed, 1, self.epoch, device="cpu")
+            self.coming = batches(self.pieces, self.config.batch_size, generator=order, start=self.position)
+            batch = next(self.coming)
+        return batch
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Return weights, optimiser and the weights that were best on validation."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizer),
+            "best": self.best_weights,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return configuration, data and place of the run."""
+        return {
+            "config": asdict(self.config),
+            "fingerprint": self.fingerprint,
+            **{name: getattr(self, name) for name in PLACE},
+            "best": self.best if math.isfinite(self.best) else None,
+            "skipped": self.failures.total,
+            "skipped_in_a_row": self.failures.in_a_row,
+        }
+
+    def restore(self, found: Checkpoint) -> None:
+        """Take up a checkpoint. Raises ConfigError on other settings or data, ModelError on another model."""
+        _check_same_run(self, found)
+        try:
+            self.model.load_state_dict(found.tensors["model"])
+        except RuntimeError as error:
+            raise ModelError(f"the checkpoint {found.path} does not fit this model: {error}") from error
+        load_optimizer_tensors(self.optimizer, found.tensors["optimizer"])
+        self.best_weights = found.tensors["best"]
+        for name in PLACE:
+            setattr(self, name, found.state[name])
+        self.best = -math.inf if found.state["best"] is None else found.state["best"]
+        self.failures.total, self.failures.in_a_row = found.state["skipped"], found.state["skipped_in_a_row"]
 
 
 def train(
@@ -134,16 +186,11 @@ def train(
         ModelError: config.max_skipped steps in a row were not finite, or the checkpoint does not fit the model.
     """
     run = _prepare(model, split, config, accelerator or Accelerator())
-    _restore(run, folder, resume)
+    checkpoints = _checkpoints(run, folder, resume)
     try:
-        while not run.finished:
-            yield from _epoch(run, folder)
-    except GeneratorExit:
-        _save(run, folder)
+        yield from drive(run, checkpoints)
+    finally:
         _load_best(run)
-        raise
-    _save(run, folder)
-    _load_best(run)
     if isinstance(model, Tunable) and len(split.valid) > 0:
         model.tune(split.valid)
 
@@ -175,25 +222,9 @@ def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: A
     if config.validate_cases is not None and config.validate_cases < len(valid):
         order = torch.randperm(len(valid), generator=_generator(config.seed, 0, 0, device="cpu"))
         valid = valid.take(order[: config.validate_cases].tolist())
-    return _Run(model, optimizer, accelerator, config, pieces, valid, split.fingerprint())
-
-
-def _epoch(run: _Run, folder: str | Path | None) -> Iterator[Step]:
-    """Go from run.position to the end of the epoch, or to where early stopping ends the run."""
-    config, total = run.config, run.batches_an_epoch
-    order = _generator(config.seed, 1, run.epoch, device="cpu")
-    for batch in batches(run.pieces, config.batch_size, generator=order, start=run.position):
-        begin = time.perf_counter()
-        losses = _update(run, batch)
-        run.step, run.position = run.step + 1, run.position + 1
-        epoch = run.epoch + run.position / total
-        metrics = None
-        if run.position == total:
-            run.epoch, run.position = run.epoch + 1, 0
-            metrics = _validate(run)
-        if run.step % config.checkpoint_every == 0:
-            _save(run, folder)
-        yield Step(run.step, epoch, losses, metrics, time.perf_counter() - begin)
+    remedy = f"Lower learning_rate (now {config.learning_rate}) and resume from the last checkpoint"
+    failures = Failures(config.max_skipped, remedy)
+    return _Run(model, optimizer, accelerator, config, pieces, valid, split.fingerprint(), failures)
 
 
 def _update(run: _Run, batch: Batch) -> dict[str, float]:
@@ -214,8 +245,11 @@ def _update(run: _Run, batch: Batch) -> dict[str, float]:
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm)
     means: dict[str, Any] = {name: run.accelerator.reduce(value.detach(), "mean") for name, value in losses.items()}
     values = {name: float(value) for name, value in means.items()}
-    _step_or_skip(run, math.isfinite(values["loss"]) and bool(norm.isfinite()))
-    return values | ({"skipped": float(run.skipped)} if run.skipped else {})
+    sound = math.isfinite(values["loss"]) and bool(norm.isfinite())
+    if sound:
+        run.optimizer.step()
+    run.failures.count(sound, step=run.step + 1)
+    return values | ({"skipped": float(run.failures.total)} if run.failures.total else {})
 
 
 def _own_rows(run: _Run, batch: Batch) -> Batch:
@@ -235,19 +269,6 @@ def _average_gradients(run: _Run, *, sound: bool) -> None:
         if parameter.requires_grad:
             own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             parameter.grad = run.accelerator.reduce(own if sound else own + torch.nan, "mean")
-
-
-def _step_or_skip(run: _Run, sound: bool) -> None:
-    if sound:
-        run.optimizer.step()
-        run.skipped_in_a_row = 0
-        return
-    run.skipped, run.skipped_in_a_row = run.skipped + 1, run.skipped_in_a_row + 1
-    if run.skipped_in_a_row >= run.config.max_skipped:
-        raise ModelError(
-            f"the loss or its gradient was not finite for {run.skipped_in_a_row} steps in a row, up to step "
-            f"{run.step + 1}. Lower learning_rate (now {run.config.learning_rate}) and resume from the last checkpoint."
-        )
 
 
 def _validate(run: _Run) -> dict[str, float] | None:
@@ -279,49 +300,28 @@ class _On:
         return self._model.recommend(history.to(self._device), k, exclude_seen=exclude_seen, generator=generator)
 
 
-def _save(run: _Run, folder: str | Path | None) -> None:
-    if folder is None or not run.accelerator.is_main_process:
-        return
-    tensors = {"model": run.model.state_dict(), "optimizer": optimizer_tensors(run.optimizer), "best": run.best_weights}
-    names = ("epoch", "position", "stale", "skipped", "skipped_in_a_row", "fingerprint")
-    state = {name: getattr(run, name) for name in names} | {"config": asdict(run.config)}
-    state["best"] = run.best if math.isfinite(run.best) else None
-    save_checkpoint(folder, run.step, tensors, state)
+def _checkpoints(run: _Run, folder: str | Path | None, resume: bool) -> Checkpoints:
+    """Take up the newest checkpoint of `folder`, or make sure that there is none; return where they are kept."""
+    place = None if folder is None else Path(folder)
+    checkpoints = Checkpoints(place, run.config.checkpoint_every, first=run.accelerator.is_main_process)
+    if resume and place is None:
+        raise ConfigError("resume=True needs the folder of the checkpoints; give folder=….")
+    if resume:
+        checkpoints.resume(run)
+    elif place is not None:
+        refuse_a_second_start(place, remedy="give resume=True")
+    return checkpoints
 
 
-def _restore(run: _Run, folder: str | Path | None, resume: bool) -> None:
-    """Take up the newest checkpoint of `folder`, or make sure that there is none."""
-    if folder is None:
-        if resume:
-            raise ConfigError("resume=True needs the folder of the checkpoints; give folder=….")
-        return
-    if not resume:
-        if list_checkpoints(folder):
-            raise ConfigError(f"{folder} holds checkpoints of an earlier run; give resume=True, or another folder.")
-        return
-    found = load_latest(folder)
-    if found is None:
-        return
-    _check_same_run(run, found.state, folder)
-    try:
-        run.model.load_state_dict(found.tensors["model"])
-    except (KeyError, RuntimeError) as error:
-        raise ModelError(f"the checkpoint {found.path} does not fit this model: {error}") from error
-    load_optimizer_tensors(run.optimizer, found.tensors["optimizer"])
-    run.step, run.best_weights = found.step, found.tensors["best"]
-    for name in ("epoch", "position", "stale", "skipped", "skipped_in_a_row"):
-        setattr(run, name, found.state[name])
-    run.best = -math.inf if found.state["best"] is None else found.state["best"]
-
-
-def _check_same_run(run: _Run, state: dict, folder: str | Path) -> None:
-    now, then = asdict(run.config), state["config"]
+def _check_same_run(run: _Run, found: Checkpoint) -> None:
+    now, then, folder = asdict(run.config), found.state["config"], found.path.parent
     changed = [name for name in now if now[name] != then.get(name) and name not in FREE_TO_CHANGE]
     if changed:
         words = ", ".join(f"{name} was {then.get(name)!r} and is {now[name]!r}" for name in changed)
         raise ConfigError(f"{folder} holds a run with other settings: {words}. Use those, or another folder.")
-    if state["fingerprint"] != run.fingerprint:
-        raise ConfigError(f"{folder} holds a run on other data ({state['fingerprint']}, now {run.fingerprint}).")
+    known = found.state["fingerprint"]
+    if known != run.fingerprint:
+        raise ConfigError(f"{folder} holds a run on other data ({known}, now {run.fingerprint}).")
 
 
 def _load_best(run: _Run) -> None:
