@@ -57,7 +57,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("tryon", "mask"): ("find what to repaint in a photo", "apps.commands.config:MaskConfig", "apps.commands.mask:run"),
     ("tryon", "train"): (
         "train try-on on pairs of person and garment",
-        "personagen.tryon.config:TryOnTrainConfig",
+        "personagen.pretrain.pairs_config:TryOnTrainConfig",
         "apps.commands.tryon:train",
     ),
     ("tryon", "evaluate"): (

@@ -3,7 +3,7 @@
     python benchmarks/same.py --out before.json
     git checkout LATER && python benchmarks/same.py --out after.json --compare before.json
 
-Everything goes through the command line, so that the script itself need not know where the code lives. Pictures are
+Everything goes through the command line, so that the script itself need hardly know where the code lives. Pictures are
 compared by their pixels, models by their tensors, tables by their bytes. --images: a folder with `hard` (persons,
 garments, cases.csv), for photos as well.
 """
@@ -13,6 +13,7 @@ import csv
 import hashlib
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,13 +23,17 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from apps.cli import main as personagen
+from personagen.pretrain import PretrainConfig
 
 USERS, ITEMS = 60, 30
 COUNTED = ("markov", "ease")
 TRAINED = ("sasrec", "gru4rec", "dreamrec", "diffurec", "diffrec", "countdiff", "maskedids")
 QUICK = {"epochs": 2, "batch_size": 32}
-PRETRAIN = {"height": 32, "width": 32, "steps": 3, "batch_size": 2, "warmup_steps": 1, "evaluate_every": 3,
-            "preview_every": 3, "checkpoint_every": 3, "heldout_rows": 4, "bf16": False, "device": "cpu"}  # fmt: skip
+SIDE = 32
+LOOP = {"batch_size": 2, "device": "cpu"}
+PRETRAIN = {**LOOP, "steps": 3, "warmup_steps": 1, "evaluate_every": 3, "preview_every": 3, "checkpoint_every": 3,
+            "heldout_rows": 4}  # fmt: skip
+PAIRS = {**LOOP, "steps": 2, "heldout_rows": 2, "checkpoint_every": 2, "evaluate_every": 2, "mixed_precision": "no"}
 STAGES = {
     "vae": {"block_out_channels": [24, 32, 32], "norm_num_groups": 8, "latent_channels": 4, "crop": 16,
             "full_batch_size": 2, "statistics_rows": 8},
@@ -131,10 +136,10 @@ def tryon(folder: Path, images: Path | None) -> None:
 
 
 def corpus(folder: Path) -> Path:
-    """Write a corpus of coloured squares, as the pretraining stages read it."""
+    """Write a corpus of coloured squares, as training reads it."""
     generator, meta, rows = np.random.default_rng(0), [], 12
-    image = np.broadcast_to(generator.integers(80, 255, (rows, 1, 1, 3)), (rows, 32, 32, 3)).astype(np.uint8)
-    garment, mask = np.full_like(image, 255), np.zeros((rows, 32, 32), np.uint8)
+    image = np.broadcast_to(generator.integers(80, 255, (rows, 1, 1, 3)), (rows, SIDE, SIDE, 3)).astype(np.uint8)
+    garment, mask = np.full_like(image, 255), np.zeros((rows, SIDE, SIDE), np.uint8)
     for row in range(rows):
         colour = ((220, 30, 30), (30, 60, 220), (30, 160, 60))[row % 3]
         image[row, 8:20, 7:17], garment[row, 8:20, 6:16], mask[row, 7:21, 6:18] = colour, colour, 1
@@ -148,23 +153,29 @@ def corpus(folder: Path) -> Path:
     return folder
 
 
+def loop(settings: dict[str, object]) -> dict[str, object]:
+    """Spell settings of the training loop as this commit does: nested, or, before LoopConfig, among the others."""
+    if any(field.name == "loop" for field in fields(PretrainConfig)):
+        return {"loop": {"mixed_precision": "no", "preview_every": settings["evaluate_every"], **settings}}
+    return settings if "mixed_precision" in settings else {"bf16": False, **settings}
+
+
 def training(folder: Path) -> None:
     """A few steps of every stage of pretraining, of try-on training and of a subject."""
-    pictures, runs = corpus(folder / "corpus"), folder / "runs"
+    runs = folder / "runs"
+    pictures = {"corpora": {str(corpus(folder / "corpus")): 1.0}, "height": SIDE, "width": SIDE}
     places = {"vae_dir": runs / "vae" / "vae", "text_dir": runs / "text" / "text"}
     painter = runs / "text2image" / "embedded"
     finished = {"vae_dir": painter / "vae", "unet_dir": painter / "unet"}
     for stage, settings in STAGES.items():
         where = {"text2image": places, "tryon": finished}.get(stage, {})
-        given = {**PRETRAIN, "stage": stage, "output_dir": str(runs / stage), "corpora": {str(pictures): 1.0},
+        given = {**loop(PRETRAIN), **pictures, "stage": stage, "output_dir": str(runs / stage),
                  stage: {**settings, **{key: str(value) for key, value in where.items()}}}  # fmt: skip
         (folder / f"{stage}.yaml").write_text(json.dumps(given))
         command("pretrain", folder / f"{stage}.yaml")
-    command("tryon", "train", "--corpora", json.dumps({str(pictures): 1.0}), "--output_dir", runs / "pairs",
-            "--steps", 2,
-            "--height", 32, "--width", 32, "--batch_size", 2, "--heldout_rows", 2, "--preview_rows", 1,
-            "--preview_steps", 2, "--checkpoint_every", 2, "--evaluate_every", 2, "--mixed_precision", "no",
-            "--device", "cpu")  # fmt: skip
+    given = {**loop(PAIRS), **pictures, "output_dir": str(runs / "pairs"), "preview_rows": 1, "preview_steps": 2}
+    (folder / "pairs.yaml").write_text(json.dumps(given))
+    command("tryon", "train", "--config", folder / "pairs.yaml")
     (folder / "shots").mkdir()
     for name in ("person", "garment"):
         Image.open(folder / f"{name}.png").resize((144, 192)).save(folder / "shots" / f"{name}.png")

@@ -16,7 +16,7 @@ def run(settings: PretrainConfig) -> int:
     """
     steps = pretrain(settings)
     rendering = settings.stage == "corpus"
-    total = settings.corpus.rows + settings.corpus.heldout_rows if rendering else settings.steps
+    total = settings.corpus.rows + settings.corpus.heldout_rows if rendering else settings.loop.steps
     unit = "row" if rendering else "step"
     kept = settings.output_dir if rendering else f"a checkpoint is in {settings.output_dir}/checkpoints"
     follow(steps, total=total, label=settings.stage, unit=unit, kept=kept)

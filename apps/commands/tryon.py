@@ -12,9 +12,10 @@ from personagen.metrics.fid import load_features
 from personagen.metrics.lpips import load_lpips
 from personagen.metrics.tryon import Case, contact_sheet, evaluate_tryon, set_distances, summarise
 from personagen.models import load_tryon
+from personagen.pretrain.pairs_config import TryOnTrainConfig
 from personagen.pretrain.tryon_pairs import train_tryon_pairs
 from personagen.provenance import versions
-from personagen.tryon.config import TryOnEvaluateConfig, TryOnTrainConfig
+from personagen.tryon.config import TryOnEvaluateConfig
 from recsys.errors import ConfigError, check_range
 
 from ..progress import bar, first_process
@@ -28,7 +29,7 @@ def train(settings: TryOnTrainConfig) -> int:
     Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with a checkpoint written.
     """
     kept = f"a checkpoint is in {settings.output_dir}/checkpoints"
-    follow(train_tryon_pairs(settings), total=settings.steps, label="tryon", unit="step", kept=kept)
+    follow(train_tryon_pairs(settings), total=settings.loop.steps, label="tryon", unit="step", kept=kept)
     if first_process():
         print(f"training is done; its result is in {settings.output_dir}")
     return 0

@@ -5,6 +5,8 @@ from typing import Literal
 
 from recsys.errors import ConfigError
 
+from ..training.config import LoopConfig
+
 STAGES = ("corpus", "vae", "text", "text2image", "tryon", "parser", "joints")
 
 
@@ -153,23 +155,8 @@ class PretrainConfig:
     """Corpus folder -> weight with which its pictures are drawn."""
     height: int = 256
     width: int = 192
-    steps: int = 4000
-    batch_size: int = 8
-    learning_rate: float = 5e-4
-    warmup_steps: int = 200
-    decay_fraction: float = 0.3
-    """Share of the steps, at the end, over which the learning rate falls linearly to 1 % of its value."""
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    ema_decay: float = 0.999
-    bf16: bool = True
-    device: str = "auto"
-    seed: int = 0
-    evaluate_every: int = 500
-    preview_every: int = 500
-    checkpoint_every: int = 500
-    heldout_rows: int = 32
-    """Held-out rows that the metrics are measured on."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """Settings of the training loop."""
     timestep_shift: float = 1.0
     """Above 1, training sees more of the high noise levels, where words decide (text2image and tryon)."""
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
@@ -185,7 +172,11 @@ class PretrainConfig:
 
 
 def check_config(config: PretrainConfig) -> None:
-    """Raise ConfigError, naming value and range, where a setting cannot work."""
+    """Refuse settings that cannot work.
+
+    Raises:
+        ConfigError: one cannot; it names value and range.
+    """
     if config.stage not in STAGES:
         raise ConfigError(f"stage {config.stage!r} is unknown; use one of {STAGES}.")
     if config.stage == "corpus":
@@ -194,15 +185,9 @@ def check_config(config: PretrainConfig) -> None:
         _check_corpora(config)
     else:
         _check_parser(config.parser)
-    counts = ("steps", "batch_size", "evaluate_every", "preview_every", "checkpoint_every", "heldout_rows")
-    for name in counts:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{name} is {getattr(config, name)}; it must be at least 1.")
     shares = {
-        "decay_fraction": config.decay_fraction,
         "parser.rarity": config.parser.rarity,
         "parser.garments": config.parser.garments,
-        "ema_decay": config.ema_decay,
         "vae.crop_fraction": config.vae.crop_fraction,
         "vae.equivariance": config.vae.equivariance,
         "text.garment_fraction": config.text.garment_fraction,

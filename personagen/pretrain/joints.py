@@ -23,10 +23,10 @@ from ..images import place
 from ..person.joints import MIRRORED, Joint, cell_loss, places
 from ..person.network import PersonParser
 from ..person.parser import load_model, save_parser
-from ..training.loop import run
 from .config import PretrainConfig
 from .parser import read_rows, split_rows
 from .parser_data import Photos, change, gather, hide, read, recolour
+from .start import run_stage
 
 UNSEEN = 0.3
 """What a joint weighs that the teacher takes to be hidden; one it sees weighs 1."""
@@ -39,7 +39,7 @@ def train_joints(config: PretrainConfig) -> Iterator[Step]:
     folder, size = Path(config.output_dir), (config.height, config.width)
     yield from gather(Path(config.parser.images_root), folder, size=size, garments=False)
     people = read(folder, "people", size=size)
-    yield from run(JointStage(config, people, _labels(config)), config)
+    yield from run_stage(JointStage(config, people, _labels(config)), config)
 
 
 def _labels(config: PretrainConfig) -> np.ndarray:
@@ -68,9 +68,9 @@ class JointStage:
 
     def __init__(self, config: PretrainConfig, people: Photos, labels: np.ndarray) -> None:
         self.config, self.people, self.labels = config, people, torch.from_numpy(labels)
-        self.device = choose_device(config.device)
+        self.device = choose_device(config.loop.device)
         finished = load_model(Path(config.parser.parser_dir or EMBEDDED["parser"]))
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.loop.seed)
         self.model = PersonParser(replace(finished.sizes, joints=config.parser.joints)).to(self.device)
         again = finished.sizes.joints == config.parser.joints  # a branch of this width is trained further
         found = {name: v for name, v in finished.state_dict().items() if again or not name.startswith("joints.")}
@@ -82,14 +82,14 @@ class JointStage:
         self.modules: dict[str, nn.Module] = {"joints": self.branch}
         train, validation = split_rows(people.held)
         known = ~np.isnan(labels.reshape(len(labels), -1).sum(1))
-        self.train, self.validation = train[known[train]], validation[known[validation]][: config.heldout_rows]
+        self.train, self.validation = train[known[train]], validation[known[validation]][: config.loop.heldout_rows]
         if not len(self.train):
             raise DataError(f"No photo to train on is named in {config.parser.joints_file}; mark those photos.")
         self.rows = len(self.train)
 
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the mean cross-entropy of the joints in one random batch of changed pictures."""
-        rows = self.train[torch.randint(len(self.train), (self.config.batch_size,), generator=generator).numpy()]
+        rows = self.train[torch.randint(len(self.train), (self.config.loop.batch_size,), generator=generator).numpy()]
         x, parts = read_rows(self.people, rows)
         x, _, theta = change(recolour(x, parts, generator=generator), parts, generator=generator)
         joints = carried(self.labels[rows][..., :2], theta)

@@ -23,9 +23,9 @@ from ..devices import choose_device
 from ..person.network import ParserSizes, PersonParser, load_backbone
 from ..person.parser import save_parser
 from ..person.parts import Part
-from ..training.loop import run
 from .config import PretrainConfig
 from .parser_data import Photos, change, gather, hide, read, recolour
+from .start import run_stage
 
 COLOURS = np.array(
     [[255, 255, 255], [90, 50, 20], [240, 190, 150], [200, 30, 40], [40, 80, 190], [120, 50, 150], [240, 140, 40],
@@ -38,7 +38,7 @@ def train_parser(config: PretrainConfig) -> Iterator[Step]:
     folder, size, garments = Path(config.output_dir), (config.height, config.width), config.parser.garments > 0
     yield from gather(Path(config.parser.images_root), folder, size=size, garments=garments)
     people = read(folder, "people", size=size)
-    yield from run(ParserStage(config, people, read(folder, "garments", size=size) if garments else None), config)
+    yield from run_stage(ParserStage(config, people, read(folder, "garments", size=size) if garments else None), config)
 
 
 def parser_sizes(config: PretrainConfig) -> ParserSizes:
@@ -58,14 +58,14 @@ class ParserStage:
 
     def __init__(self, config: PretrainConfig, people: Photos, garments: Photos | None = None) -> None:
         self.config, self.people, self.garments = config, people, garments
-        self.device = choose_device(config.device)
-        torch.manual_seed(config.seed)
+        self.device = choose_device(config.loop.device)
+        torch.manual_seed(config.loop.seed)
         self.model = PersonParser(parser_sizes(config))
         if config.parser.backbone is not None:
             load_backbone(self.model, _weights(Path(config.parser.backbone)))
         self.modules: dict[str, nn.Module] = {"parser": self.model.to(self.device)}
         self.train, validation = split_rows(people.held)
-        self.validation = validation[: config.heldout_rows]
+        self.validation = validation[: config.loop.heldout_rows]
         share = np.bincount(people.parts[self.train].ravel(), minlength=len(Part)) / people.parts[self.train].size
         weight = np.maximum(share, 1e-3) ** -config.parser.rarity
         self.weight = torch.from_numpy(weight / (weight * share).sum()).float().to(self.device)
@@ -83,7 +83,7 @@ class ParserStage:
 
     def _batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw street photos, and garments as often as `parser.garments` says."""
-        count = self.config.batch_size
+        count = self.config.loop.batch_size
         alone = int((torch.rand(count, generator=generator) < self.config.parser.garments).sum())
         draw = lambda rows, n: rows[torch.randint(len(rows), (n,), generator=generator).numpy()]
         batches = [read_rows(self.people, draw(self.train, count - alone))]

@@ -19,7 +19,7 @@ def render_corpora(config: PretrainConfig) -> Iterator[Step]:
     settings, out, size = config.corpus, Path(config.output_dir), (config.height, config.width)
     total, start = settings.rows + settings.heldout_rows, time.perf_counter()
     for at in write_corpus(
-        out / "atelier", rows_train=settings.rows, rows_heldout=settings.heldout_rows, seed=config.seed, size=size
+        out / "atelier", rows_train=settings.rows, rows_heldout=settings.heldout_rows, seed=config.loop.seed, size=size
     ):
         yield Step(at, at / total, {}, None, time.perf_counter() - start)
         start = time.perf_counter()

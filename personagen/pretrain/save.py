@@ -1,18 +1,12 @@
-# pyright: reportArgumentType=false, reportReturnType=false
-# diffusers annotates unions (model | tuple) where one of them comes back
-"""Write finished models quietly, in float16, in diffusers' layout, and read them to start from."""
+"""Write finished models in float16, in diffusers' layout, so that others can read them."""
 
 import copy
 import json
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-from diffusers import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTokenizer
-
-from recsys.errors import ModelError
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -36,14 +30,3 @@ def forget_paths(folder: Path) -> None:
         config = json.loads(file.read_text(encoding="utf-8"))
         if config.pop("_name_or_path", None) is not None:
             file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def load_unet(folder: str, *, setting: str) -> UNet2DConditionModel:
-    """Load a UNet to start from, in float32. Raises ModelError, naming the setting, when the folder holds none."""
-    if not (Path(folder) / "config.json").is_file():
-        raise ModelError(
-            f"There is no UNet in {folder}; run the text2image stage first, correct {setting}, or set it to null."
-        )
-    return UNet2DConditionModel.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
-    )

@@ -24,11 +24,12 @@ from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictur
 from ..devices import choose_device
 from ..models.build import build_text_encoder, train_tokenizer
 from ..models.quiet import quiet
-from ..training.loop import run
+from ..training.loop import autocast
 from ..training.preview import write_grid
 from ..vocabulary import COLOURS, KINDS, PATTERNS
 from .config import PretrainConfig
 from .save import half_copy, write_tokenizer_files
+from .start import run_stage
 
 CAPTIONS = {"image": "caption", "garment": "garment_caption"}
 GROUPS = (tuple(KINDS), tuple(COLOURS), tuple(PATTERNS))
@@ -37,7 +38,7 @@ GROUPS = (tuple(KINDS), tuple(COLOURS), tuple(PATTERNS))
 
 def train_text(config: PretrainConfig) -> Iterator[Step]:
     """Train the text encoder; write it and its tokenizer to `output_dir/text`."""
-    yield from run(TextStage(config), config)
+    yield from run_stage(TextStage(config), config)
 
 
 def confuse(caption: str, *, generator: torch.Generator) -> str:
@@ -105,10 +106,10 @@ class TextStage:
     """Text encoder, image tower, pictures and their captions."""
 
     def __init__(self, config: PretrainConfig) -> None:
-        self.config, self.device = config, choose_device(config.device)
+        self.config, self.device = config, choose_device(config.loop.device)
         corpora = open_corpora(config.corpora, size=(config.height, config.width))
         self.tokenizer = _tokenizer(config, corpora)
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.loop.seed)
         size = config.text
         self.text_encoder = build_text_encoder(self.tokenizer, width=size.width, layers=size.layers, heads=size.heads)
         self.modules: dict[str, nn.Module] = {
@@ -125,12 +126,12 @@ class TextStage:
                     self.sources.append(Source(corpus.arrays[name], corpus.rows["train"], weight * part))
                     self.captions.append([row.get(CAPTIONS[name], "") for row in corpus.meta])
         self.heldout = [(corpora[i][0].arrays["image"][row], corpora[i][0].meta[row].get("caption", ""))
-                        for i, row in heldout(corpora, config.heldout_rows)]  # fmt: skip
+                        for i, row in heldout(corpora, config.loop.heldout_rows)]  # fmt: skip
         self.rows = sum(len(source.rows) for source in self.sources)
 
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the contrast of one batch, half of it mirrored, and how often a picture found its caption."""
-        drawn = draw(self.sources, self.config.batch_size, generator=generator)
+        drawn = draw(self.sources, self.config.loop.batch_size, generator=generator)
         x = pictures([self.sources[i].array[row] for i, row in drawn])
         mirrored = torch.rand(len(x), generator=generator) < 0.5
         x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
@@ -152,7 +153,7 @@ class TextStage:
     def evaluate(self) -> dict[str, float]:
         """Return the contrast over the held-out pictures, and how often a picture finds its caption among them all."""
         x, captions = pictures([picture for picture, _ in self.heldout]), [caption for _, caption in self.heldout]
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+        with autocast(self.device, self.config.loop):
             found = self._contrast(x, captions, torch.Generator().manual_seed(0))
         return {name: float(value) for name, value in found.items()}
 

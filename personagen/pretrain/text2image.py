@@ -17,18 +17,19 @@ from ..devices import choose_device
 from ..models.build import build_scheduler, build_unet, start_silent
 from ..models.quiet import quiet
 from ..training.latents import cache_latents, load_encoder
-from ..training.loop import run
+from ..training.loop import autocast
 from ..training.objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
 from ..training.preview import write_grid
 from .config import PretrainConfig
-from .save import forget_paths, half_copy, load_unet, write_tokenizer_files
+from .save import forget_paths, half_copy, write_tokenizer_files
+from .start import load_unet, run_stage
 from .text import CAPTIONS, load_text
 
 
 def train_text2image(config: PretrainConfig) -> Iterator[Step]:
     """Cache latents, then train text encoder and UNet together; write the pipeline to `output_dir/embedded`."""
-    device = choose_device(config.device)
-    encoder = load_encoder(config.text2image.vae_dir, device=device, bf16=config.bf16)
+    device = choose_device(config.loop.device)
+    encoder = load_encoder(config.text2image.vae_dir, device=device, bf16=config.loop.mixed_precision == "bf16")
     corpora = open_corpora(config.corpora, size=(config.height, config.width))
     paths = {}
     for i, (corpus, _) in enumerate(corpora):
@@ -36,7 +37,7 @@ def train_text2image(config: PretrainConfig) -> Iterator[Step]:
             paths[i, name] = Path(config.output_dir) / "latents" / f"{corpus.folder.name}-{name}.npy"
             for share in cache_latents(encoder, corpus, name, paths[i, name]):
                 yield Step(0, 0.0, {}, {"cached": share}, 0.0)
-    yield from run(Text2ImageStage(config, encoder, corpora, paths), config)
+    yield from run_stage(Text2ImageStage(config, encoder, corpora, paths), config)
 
 
 class Text2ImageStage:
@@ -65,14 +66,14 @@ class Text2ImageStage:
         )
         self.abar = self.scheduler.alphas_cumprod.to(self.device)
         self.empty = self._tokenize([""])
-        self.heldout = heldout(corpora, config.heldout_rows)
+        self.heldout = heldout(corpora, config.loop.heldout_rows)
         self.heldout_latents = np.stack([latents[i, "image"][row] for i, row in self.heldout]).astype(np.float32)
         self.heldout_tokens = self._tokenize([corpora[i][0].meta[row].get("caption", "") for i, row in self.heldout])
         self.rows = sum(len(source.rows) for source in self.sources)
 
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the weighted error of one random batch, captions dropped at random, and the plain one."""
-        drawn = draw(self.sources, self.config.batch_size, generator=generator)
+        drawn = draw(self.sources, self.config.loop.batch_size, generator=generator)
         x0 = torch.from_numpy(np.stack([self.sources[i].array[row] for i, row in drawn]).astype(np.float32))
         tokens = torch.stack([self.tokens[i][row] for i, row in drawn])
         dropped = torch.rand(len(tokens), generator=generator) < self.config.text2image.caption_dropout
@@ -104,7 +105,7 @@ class Text2ImageStage:
         generator, sums = torch.Generator().manual_seed(0), {"loss": 0.0, "mse": 0.0}
         for start in range(0, len(tokens), 8):
             part = slice(start, start + 8)
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+            with autocast(self.device, self.config.loop):
                 errors = self._error(torch.from_numpy(self.heldout_latents[part]), tokens[part], generator)
             sums = {name: value + float(errors[name]) * len(tokens[part]) / len(tokens) for name, value in sums.items()}
         return sums
@@ -128,7 +129,7 @@ class Text2ImageStage:
         pipe = self.pipeline()
         pipe.set_progress_bar_config(disable=True)
         generator = torch.Generator().manual_seed(1)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+        with autocast(self.device, self.config.loop):
             made = pipe(
                 prompts,
                 height=self.config.height,
@@ -169,7 +170,7 @@ def _unet(config: PretrainConfig, *, latents: np.ndarray, width: int) -> UNet2DC
     if config.text2image.unet_dir is not None:
         return load_unet(config.text2image.unet_dir, setting="text2image.unet_dir")
     size, channels, cells = config.text2image, latents.shape[1], latents.shape[2:]
-    torch.manual_seed(config.seed)
+    torch.manual_seed(config.loop.seed)
     unet = build_unet(
         in_channels=channels,
         out_channels=channels,

@@ -23,20 +23,22 @@ from ..devices import choose_device
 from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
 from ..models.quiet import quiet
 from ..training.latents import Encoder, cache_latents, drape_over, draped_swapped, load_encoder, paint_over, vary
-from ..training.loop import run
+from ..training.loop import autocast
 from ..training.objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
 from ..training.preview import psnr, write_grid
 from ..tryon.attention import set_cross_attention
 from ..tryon.pipeline import TryOnPipeline, unet_input
 from .config import PretrainConfig
-from .save import forget_paths, half_copy, load_unet
+from .save import forget_paths, half_copy
+from .start import load_unet, run_stage
 
 NEEDS = ("image", "garment", "mask")
 
 
 def train_tryon(config: PretrainConfig) -> Iterator[Step]:
     """Cache latents, then train the UNet; write it to `output_dir/tryon`, without the autoencoder, which is shared."""
-    encoder = load_encoder(config.tryon.vae_dir, device=choose_device(config.device), bf16=config.bf16)
+    device, bf16 = choose_device(config.loop.device), config.loop.mixed_precision == "bf16"
+    encoder = load_encoder(config.tryon.vae_dir, device=device, bf16=bf16)
     corpora = open_corpora(config.corpora, size=(config.height, config.width), needs=NEEDS)
     unknown = set(config.tryon.garment_variants) - set(config.corpora)
     if unknown:
@@ -59,7 +61,7 @@ def train_tryon(config: PretrainConfig) -> Iterator[Step]:
             ):
                 yield Step(0, 0.0, {}, {"cached": share}, 0.0)
         rows.append({label: np.load(base.with_name(f"{base.name}-{label}.npy"), mmap_mode="r") for _, label, _ in jobs})
-    yield from run(TryOnStage(config, encoder, corpora, rows), config)
+    yield from run_stage(TryOnStage(config, encoder, corpora, rows), config)
 
 
 class TryOnStage:
@@ -72,7 +74,7 @@ class TryOnStage:
         self.device = next(encoder.vae.parameters()).device
         channels, cells = latents[0]["person"].shape[1], latents[0]["person"].shape[2:]
         self.factor = config.height // cells[0]
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.loop.seed)
         self.unet = _start_unet(config, channels=channels, cells=(2 * cells[0], cells[1])).to(self.device)
         set_cross_attention(self.unet, "zero")
         self.modules: dict[str, nn.Module] = {"unet": self.unet}
@@ -83,13 +85,13 @@ class TryOnStage:
         self.sources = [
             Source(part["person"], corpus.rows["train"], weight) for part, (corpus, weight) in zip(latents, corpora)
         ]
-        self.heldout = heldout(corpora, config.heldout_rows)
+        self.heldout = heldout(corpora, config.loop.heldout_rows)
         self.shown: tuple[Tensor, ...] | None = None
         self.rows = sum(len(source.rows) for source in self.sources)
 
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the weighted error over the person half of one random batch, and the plain one inside the mask."""
-        drawn = draw(self.sources, self.config.batch_size, generator=generator)
+        drawn = draw(self.sources, self.config.loop.batch_size, generator=generator)
         shares = torch.rand(len(drawn), generator=generator).tolist()
         dropped = torch.rand(len(drawn), generator=generator) < self.config.tryon.garment_dropout
         person, shown, garment, mask, touched = self._gather(drawn, shares, dropped.tolist())
@@ -171,7 +173,7 @@ class TryOnStage:
             columns = (columns[0], shown, columns[2].roll(1, dims=0), *columns[3:])
         for start in range(0, len(self.heldout), 8):
             part = [column[start : start + 8] for column in columns]
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+            with autocast(self.device, self.config.loop):
                 errors = self._error(part[0], part[1], part[2], part[3], part[4], generator)
             sums = {
                 name: value + float(errors[name]) * len(part[0]) / len(self.heldout) for name, value in sums.items()
@@ -183,7 +185,7 @@ class TryOnStage:
         chosen = self.heldout[: self.config.tryon.preview_rows]
         read = lambda name: np.stack([self.corpora[i][0].arrays[name][row] for i, row in chosen])
         person, garment, mask = read("image"), read("garment"), read("mask")
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+        with autocast(self.device, self.config.loop):
             result = self.pipeline()(
                 person,
                 garment,

@@ -23,18 +23,17 @@ from recsys.types import Step
 from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from ..corpora.pairs import read_pairs, write_pairs_corpus
 from ..corpora.photos import write_people_corpus
-from ..devices import DTYPES, choose_device
+from ..devices import choose_device
 from ..models import load_tryon
 from ..models.quiet import quiet
 from ..training.latents import Encoder, cache_latents, drape_over, draped_swapped, paint_over, vary
-from ..training.loop import run
+from ..training.loop import autocast, run
 from ..training.objective import add_noise, prediction_target, stratified_timesteps, weighted_error
 from ..training.preview import write_grid
 from ..training.processes import Processes
 from ..tryon.attention import attention_tensors, self_attentions
-from ..tryon.config import TryOnTrainConfig
 from ..tryon.pipeline import TryOnPipeline, unet_input
-from .config import PretrainConfig
+from .pairs_config import TryOnTrainConfig
 
 NEEDS = ("image", "garment", "mask")
 
@@ -47,8 +46,8 @@ def train_tryon_pairs(config: TryOnTrainConfig) -> Iterator[Step]:
     written. Raises ConfigError, DataError for the pairs, ModelError for the weights, ResourceError.
     """
     processes = Processes()
-    if config.batch_size < processes.count:
-        raise ConfigError(f"batch_size {config.batch_size} is too small for {processes.count} processes; raise it.")
+    if config.loop.batch_size < processes.count:
+        raise ConfigError(f"batch_size {config.loop.batch_size} is too small for {processes.count} processes; raise it")
     pipe = _start(config, processes)
     corpora = dict(config.corpora)
     if config.root is not None:
@@ -58,7 +57,7 @@ def train_tryon_pairs(config: TryOnTrainConfig) -> Iterator[Step]:
                 yield Step(0, 0.0, {}, {"cached": share}, 0.0)
         processes.wait()
         corpora[str(folder)] = 1.0
-    encoder = Encoder(pipe.vae, fingerprint(pipe.vae), config.mixed_precision == "bf16")
+    encoder = Encoder(pipe.vae, fingerprint(pipe.vae), config.loop.mixed_precision == "bf16")
     opened = open_corpora(corpora, size=(config.height, config.width), needs=NEEDS)
     latents: list[dict[str, np.ndarray]] = []
     for number, (corpus, _) in enumerate(opened):
@@ -78,7 +77,7 @@ def train_tryon_pairs(config: TryOnTrainConfig) -> Iterator[Step]:
         read = lambda label, base=base: np.load(base.with_name(f"{base.name}-{label}.npy"), mmap_mode="r")
         latents.append({label: read(label) for label, _, _ in jobs})
     stage = PairsStage(config, pipe, encoder, opened, latents, processes)
-    yield from run(stage, _loop_settings(config), precision=config.mixed_precision, processes=processes)
+    yield from run(stage, processes=processes)
 
 
 def _write_corpus(config: TryOnTrainConfig, folder: Path) -> Iterator[float]:
@@ -100,7 +99,7 @@ def fingerprint(model: nn.Module) -> str:
 
 def _start(config: TryOnTrainConfig, processes: Processes) -> TryOnPipeline:
     """Load the model to start from, freeze it, and free what is trained."""
-    device = processes.own(choose_device(config.device))
+    device = processes.own(choose_device(config.loop.device))
     if config.base is not None:
         from ..models.base import load_tryon_base
 
@@ -111,7 +110,7 @@ def _start(config: TryOnTrainConfig, processes: Processes) -> TryOnPipeline:
     pipe.set_progress_bar_config(disable=True)
     pipe.vae.requires_grad_(False)
     pipe.unet.requires_grad_(False)
-    torch.manual_seed(config.seed)
+    torch.manual_seed(config.loop.seed)
     free_parameters(pipe.unet, config.train, rank=config.rank)
     if config.gradient_checkpointing:
         pipe.unet.enable_gradient_checkpointing()
@@ -136,16 +135,6 @@ def free_parameters(unet: Any, train: str, *, rank: int) -> None:
         raise ConfigError(f"train {train!r} must be attn1, lora or unet.")
 
 
-def _loop_settings(config: TryOnTrainConfig) -> PretrainConfig:
-    return PretrainConfig(
-        stage="tryon", output_dir=config.output_dir, steps=config.steps, batch_size=config.batch_size,
-        learning_rate=config.learning_rate, warmup_steps=config.warmup_steps, decay_fraction=config.decay_fraction,
-        weight_decay=config.weight_decay, ema_decay=config.ema_decay, device=config.device,
-        seed=config.seed, evaluate_every=config.evaluate_every, preview_every=config.evaluate_every,
-        checkpoint_every=config.checkpoint_every,
-    )  # fmt: skip
-
-
 class PairsStage:
     """The pipeline that is trained and the latents it learns from."""
 
@@ -160,7 +149,6 @@ class PairsStage:
     ) -> None:
         self.config, self.pipe, self.encoder, self.corpora, self.latents = config, pipe, encoder, corpora, latents
         self.unet, self.device, self.processes = pipe.unet, next(pipe.unet.parameters()).device, processes
-        self.half = DTYPES[config.mixed_precision]
         self.modules: dict[str, nn.Module] = {"unet": self.unet}
         self.abar = pipe.scheduler.alphas_cumprod.to(self.device)
         self.prediction = pipe.scheduler.config.prediction_type
@@ -168,12 +156,12 @@ class PairsStage:
         self.sources = [
             Source(part["person"], corpus.rows["train"], weight) for part, (corpus, weight) in zip(latents, corpora)
         ]
-        self.heldout = heldout(corpora, config.heldout_rows)
+        self.heldout = heldout(corpora, config.loop.heldout_rows)
         self.rows = sum(len(source.rows) for source in self.sources)
 
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the error of the configured variant over this process's rows of a random batch, times their share."""
-        drawn = draw(self.sources, self.config.batch_size, generator=generator)
+        drawn = draw(self.sources, self.config.loop.batch_size, generator=generator)
         shares = torch.rand(len(drawn), generator=generator).tolist()
         dropped = torch.rand(len(drawn), generator=generator) < self.config.garment_dropout
         person, shown, garment, mask = self._gather(drawn, shares, dropped.tolist())
@@ -181,9 +169,6 @@ class PairsStage:
         mine = slice(self.processes.rank, None, self.processes.count)
         share = len(drawn[mine]) / len(drawn)
         return {"loss": share * self._error(person, shown, garment, condition, mask, generator, mine=mine)}
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=self.half, enabled=self.half != torch.float32)
 
     def _gather(self, drawn: list[tuple[int, int]], shares: list[float], dropped: list[bool]) -> tuple[Tensor, ...]:
         """Read latents of person, shown and garment (B, C, h, w) and the mask (B, 1, h, w).
@@ -243,7 +228,7 @@ class PairsStage:
             generator, total = torch.Generator().manual_seed(0), 0.0
             for at in range(0, len(self.heldout), 4):
                 person, shown, garment, mask = (part[at : at + 4] for part in (persons, seen, garments, masks))
-                with self._precision():
+                with autocast(self.device, self.config.loop):
                     error = self._error(person, shown, garment, garment, mask, generator)
                 total += float(error) * len(person) / len(self.heldout)
             found[name] = total
@@ -255,7 +240,7 @@ class PairsStage:
         chosen = self.heldout[: self.config.preview_rows]
         read = lambda name: np.stack([self.corpora[i][0].arrays[name][row] for i, row in chosen])
         person, garment, mask = read("image"), read("garment"), read("mask")
-        with self._precision():
+        with autocast(self.device, self.config.loop):
             result = self.pipe(
                 person, garment, list(mask > 0), num_inference_steps=self.config.preview_steps, output_type="pt",
                 guidance_scale=self.config.guidance, repaint=False, generator=torch.Generator().manual_seed(1),

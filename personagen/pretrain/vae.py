@@ -23,24 +23,25 @@ from ..corpora.corpus import Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
 from ..models.build import build_vae, decoder_sensitivity, latent_scale, transform_latents
 from ..training.latents import load_encoder
-from ..training.loop import run
+from ..training.loop import autocast
 from ..training.preview import psnr, ssim, write_grid
 from .config import PretrainConfig
 from .save import forget_paths, half_copy
+from .start import run_stage
 from .thumbnail import start_from_thumbnail
 
 
 def train_vae(config: PretrainConfig) -> Iterator[Step]:
     """Train the autoencoder; write it to `output_dir/vae`, with latents of mean 0 and mean variance 1."""
-    yield from run(VaeStage(config), config)
+    yield from run_stage(VaeStage(config), config)
 
 
 class VaeStage:
     """Autoencoder, its pictures and its loss."""
 
     def __init__(self, config: PretrainConfig) -> None:
-        self.config, self.device = config, choose_device(config.device)
-        torch.manual_seed(config.seed)
+        self.config, self.device = config, choose_device(config.loop.device)
+        torch.manual_seed(config.loop.seed)
         self.vae = self._begin().to(self.device)
         self.modules: dict[str, nn.Module] = {"vae": self.vae}
         corpora = open_corpora(config.corpora, size=(config.height, config.width))
@@ -48,16 +49,16 @@ class VaeStage:
         for corpus, weight in corpora:
             both = [corpus.arrays[name] for name in ("image", "garment") if name in corpus.arrays]
             self.sources += [Source(array, corpus.rows["train"], weight / len(both)) for array in both]
-        for i, row in heldout(corpora, config.heldout_rows):
+        for i, row in heldout(corpora, config.loop.heldout_rows):
             self.heldout += [array[row] for name, array in corpora[i][0].arrays.items() if name != "mask"]
-        self.heldout = self.heldout[: config.heldout_rows]
+        self.heldout = self.heldout[: config.loop.heldout_rows]
         self.rows = sum(len(source.rows) for source in self.sources)
 
     def _begin(self) -> AutoencoderKL:
         """Build a new autoencoder, or read a finished one and free its decoder."""
         size = self.config.vae
         if size.decoder_of is not None:
-            vae = load_encoder(size.decoder_of, device=self.device, bf16=self.config.bf16).vae
+            vae = load_encoder(size.decoder_of, device=self.device, bf16=self.config.loop.mixed_precision == "bf16").vae
             vae.decoder.requires_grad_(True)
             vae.post_quant_conv.requires_grad_(True)
             return vae.to(memory_format=torch.contiguous_format)
@@ -98,8 +99,8 @@ class VaeStage:
     def _batch(self, step: int, generator: torch.Generator) -> Tensor:
         """Draw crops (B, 3, crop, crop), or full pictures near the end, half of them mirrored; in [-1, 1]."""
         config, settings = self.config, self.config.vae
-        crops = step < settings.crop_fraction * config.steps
-        drawn = draw(self.sources, config.batch_size if crops else settings.full_batch_size, generator=generator)
+        crops = step < settings.crop_fraction * config.loop.steps
+        drawn = draw(self.sources, config.loop.batch_size if crops else settings.full_batch_size, generator=generator)
         height = min(settings.crop, config.height) if crops else config.height
         width = min(settings.crop, config.width) if crops else config.width
         arrays = []
@@ -137,7 +138,7 @@ class VaeStage:
         """
         if self.config.vae.decoder_of is not None:
             return self._write(self.vae, folder)
-        generator = torch.Generator().manual_seed(self.config.seed)
+        generator = torch.Generator().manual_seed(self.config.loop.seed)
         drawn = draw(self.sources, self.config.vae.statistics_rows, generator=generator)
         latents = []
         for start in range(0, len(drawn), 8):
@@ -163,7 +164,7 @@ class VaeStage:
 
     def _reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the picture made of the posterior's mean (B, 3, H, W) and that mean (B, C, h, w), in float32."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+        with autocast(self.device, self.config.loop):
             z = self.vae.encode(x).latent_dist.mean
             return self.vae.decode(z).sample.float().clamp(-1, 1), z.float()
 

@@ -2,12 +2,12 @@
 """One subject from settings to results, as an iterator of steps."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recsys.checkpoint import load_latest
-from recsys.errors import ConfigError
+from recsys.loop import Checkpoints, drive
 from recsys.types import Step
 
 from ..devices import choose_device
@@ -21,15 +21,15 @@ from .prior import class_size, paint_class
 from .results import publish
 from .samples import validate
 from .scenes import set_into_scenes
-from .train import Learner, prompts_of, steps_of, with_placeholder
+from .train import Learner, checkpoints_of, prompts_of, with_placeholder
 
 
 def run(config: SubjectConfig) -> Iterator[Step]:
     """See `train_subject`."""
     config = resolve(config)
-    _refuse_a_second_start(config)
-    pictures, _ = usable(config.instance_data_dir, resolution=config.resolution)
     processes = Processes()
+    checkpoints = checkpoints_of(config, processes)
+    pictures, _ = usable(config.instance_data_dir, resolution=config.resolution)
     pipe = load_base(config, processes)
     native = native_size(pipe)
     side, size = config.resolution or round((native[0] * native[1]) ** 0.5), class_size(native, pipe, config)
@@ -47,9 +47,9 @@ def run(config: SubjectConfig) -> Iterator[Step]:
             else:
                 yield _preparing("scenes", shown)
     learner = Learner(pipe, config, processes=processes)
-    learner.resume()
+    checkpoints.resume(learner)
     yield from _encode(learner, pictures, side)
-    yield from _learn(learner, size)
+    yield from _learn(learner, checkpoints, size)
     if processes.first:
         metrics = validate(learner, size=size)
         metrics |= publish(learner, pictures, size=size)
@@ -69,16 +69,6 @@ def load_base(config: SubjectConfig, processes: Processes) -> Any:
     noise_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
     use_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
     return pipe
-
-
-def _refuse_a_second_start(config: SubjectConfig) -> None:
-    """Find out before any work that the folder holds a run that was not asked to go on."""
-    folder = f"{config.output_dir}/checkpoints"
-    if config.resume_from_checkpoint is None and load_latest(folder) is not None:
-        raise ConfigError(
-            f"{folder} holds a run already; set resume_from_checkpoint to latest to go on with it, or name another "
-            "output_dir."
-        )
 
 
 def _encode(learner: Learner, pictures: list[Picture], side: int) -> Iterator[Step]:
@@ -107,18 +97,16 @@ def _encode(learner: Learner, pictures: list[Picture], side: int) -> Iterator[St
     learner.schedule = replace(learner.schedule, abar=learner.schedule.abar.to(learner.device))
 
 
-def _learn(learner: Learner, size: tuple[int, int]) -> Iterator[Step]:
-    """Train; every validation_steps, paint."""
+def _learn(learner: Learner, checkpoints: Checkpoints, size: tuple[int, int]) -> Iterator[Step]:
+    """Train; every validation_steps, paint. A checkpoint is written when the caller stops in between."""
     every = learner.config.validation_steps
-    steps = steps_of(learner)
-    try:
+    learner.train_mode()
+    with closing(drive(learner, checkpoints)) as steps:
         for step in steps:
-            due = every and step.step % every == 0 and step.step < int(learner.config.max_train_steps or 0)
+            due = every and step.step % every == 0 and not learner.finished
             if due and learner.processes.first:
                 step = replace(step, metrics=validate(learner, size=size))
             yield step
-    finally:
-        steps.close()  # type: ignore[attr-defined]
 
 
 def _preparing(what: str, share: float) -> Step:

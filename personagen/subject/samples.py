@@ -31,14 +31,10 @@ def at_rest(learner: Learner) -> Iterator[None]:
     """
     learner.train_mode(False)
     learner.pipe.to(learner.device)
-    if learner.ema is not None:
-        learner.ema.store(learner.parameters)
-        learner.ema.copy_to(learner.parameters)
     try:
-        yield
+        with learner.weights.averaged():
+            yield
     finally:
-        if learner.ema is not None:
-            learner.ema.restore(learner.parameters)
         learner.park()
         learner.train_mode()
 

@@ -6,26 +6,25 @@ first and then put through the model in chunks, whose losses add up: the gradien
 for any number of processes under torchrun, which share the chunks out.
 """
 
-import math
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
-from recsys.checkpoint import load_latest, load_optimizer_tensors, optimizer_tensors, save_checkpoint
-from recsys.errors import ConfigError, ModelError, ResourceError
+from recsys.checkpoint import Checkpoint
+from recsys.errors import ConfigError, ResourceError
+from recsys.loop import Checkpoints, refuse_a_second_start
 from recsys.types import Step
 
 from ..adapters.lora import Lora, attach
 from ..devices import DTYPES
 from ..models.quiet import quiet
 from ..training.processes import Processes
+from ..training.weights import Weights
 from .base import ENCODERS, encode_prompts, noise_schedule, without_adapter
 from .config import SubjectConfig, new_words, placeholder, rows_a_step, same_run, token_names
 from .examples import Example, PromptCache, Row, chunks, draw_rows
@@ -33,33 +32,22 @@ from .loss import Chunk, answer, chunk_loss
 from .optimizer import build_optimizer, rate_factor, settings_of
 from .tokens import NewTokens
 
-PATIENCE = 5  # non-finite gradients in a row before the run stops
-
 
 class Learner:
-    """Base model, what is trained of it, optimiser and position. A class because all are saved together."""
+    """Base model, what is trained of it, and its place in the run: the `recsys.loop.Run` of subjects."""
 
     def __init__(self, pipe: Any, config: SubjectConfig, *, processes: Processes | None = None) -> None:
         """config: resolved. The pipeline is changed: an adapter or new tokens are added, and the rest is frozen."""
         self.pipe, self.config, self.processes = pipe, config, processes or Processes()
-        self.folder, self.step, self.saved, self.failures = Path(config.output_dir), 0, -1, 0
+        self.folder, self.step = Path(config.output_dir), 0
         self.micro = int(config.train_batch_size or 1)
         self.losses: list[float] = []
         self.drift: list[tuple[int, float]] = []
         self.schedule = noise_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
         with quiet():
             self.tokens = _make_trainable(pipe, config)
-        named = self._named_groups()
-        self.names = [name for group in named.values() for name, _ in group]
-        self.parameters = [parameter for group in named.values() for _, parameter in group]
-        if not self.parameters:
-            raise ConfigError("nothing would be trained; set train_unet to lora or full, or ask for new_tokens.")
-        self.base_rates = {"unet": config.learning_rate, "text": config.text_encoder_lr, "tokens": config.token_lr}
-        self.optimizer = build_optimizer(
-            config, {name: [p for _, p in group] for name, group in named.items() if group}, self.base_rates
-        )
-        self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=True) if config.use_ema else None
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.mixed_precision == "fp16")
+        self.weights = _weights(config, self._named_groups())
+        self.parameters = self.weights.parameters
         self.instance: list[Example] = []
         self.of_class: list[Example] = []
         self.prompts: PromptCache | None = None
@@ -90,28 +78,27 @@ class Learner:
             for group, members in parts.items()
         }
 
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= int(self.config.max_train_steps or 0)
+
     def advance(self) -> Step:
-        """Do one training step; save when it is due. Raises ResourceError when gradients stay non-finite."""
+        """Do one training step.
+
+        Raises:
+            ResourceError: five steps in a row were not finite, or not even one row fits into memory.
+        """
         begun, config = time.perf_counter(), self.config
         factor = rate_factor(self.step, config)
-        for group in self.optimizer.param_groups:
+        for group in self.weights.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         loss = self.gradients(self.rows(self.step))
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
-        sound = bool(norm.isfinite()) and math.isfinite(loss)
-        if sound:
-            self.scaler.step(self.optimizer)
-            if self.ema is not None:
-                self.ema.step(self.parameters)
-        self.scaler.update()
-        self._count_failure(sound)
+        norm = self.weights.step(loss, step=self.step + 1, max_grad_norm=config.max_grad_norm)
         self.step += 1
         self.losses.append(loss)
-        if self.step % config.checkpointing_steps == 0:
-            self.save()
         epoch = self.step * rows_a_step(config) / (len(self.instance) * config.repeats)
-        values = {"loss": loss, "grad_norm": float(norm), "micro_batch": float(self.micro)}
+        values = {"loss": loss, "grad_norm": norm, "micro_batch": float(self.micro)}
         return Step(self.step, epoch, values, None, time.perf_counter() - begun)
 
     def rows(self, step: int) -> list[Row]:
@@ -129,7 +116,7 @@ class Learner:
         ResourceError when not even one row fits.
         """
         while True:
-            self.optimizer.zero_grad(set_to_none=True)
+            self.weights.optimizer.zero_grad(set_to_none=True)
             try:
                 total = self._accumulate(rows)
                 break
@@ -155,7 +142,7 @@ class Learner:
                 if self.config.lora_dropout > 0:
                     torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 997 + place)
                 loss = self._loss(part)
-            self.scaler.scale(loss).backward()
+            self.weights.scaler.scale(loss).backward()
             total += float(loss.detach())
         return total
 
@@ -187,8 +174,9 @@ class Learner:
             return None
         with without_adapter(self.pipe):
             chunk = self.chunk([rows[place] for place in places])
-            said = answer(self.pipe.unet, chunk, self.schedule).float()
-        return said.new_zeros(len(rows), *said.shape[1:]).index_copy_(0, torch.tensor(places, device=said.device), said)
+            answers = answer(self.pipe.unet, chunk, self.schedule).float()
+        index = torch.tensor(places, device=answers.device)
+        return answers.new_zeros(len(rows), *answers.shape[1:]).index_copy_(0, index, answers)
 
     def encode(self, prompts: list[str]):
         """Return the embeddings of prompts: kept ones, or, where words are trained, fresh ones with gradients."""
@@ -197,16 +185,6 @@ class Learner:
         half = DTYPES[self.config.mixed_precision]
         with torch.autocast(self.device.type, dtype=half, enabled=half != torch.float32):
             return encode_prompts(self.pipe, prompts)
-
-    def _count_failure(self, sound: bool) -> None:
-        overflow = self.scaler.is_enabled() and self.scaler.get_scale() > 1  # fp16 finds its scale by overflowing
-        self.failures = 0 if sound or overflow else self.failures + 1
-        if self.failures >= PATIENCE:
-            raise ResourceError(
-                f"The gradient was not finite in {PATIENCE} steps in a row, up to step {self.step + 1}; lower "
-                f"learning_rate {self.config.learning_rate} or set mixed_precision to no, then resume from the latest "
-                "checkpoint."
-            )
 
     def train_mode(self, on: bool = True) -> None:
         """Switch what is trained between training and evaluation."""
@@ -222,69 +200,51 @@ class Learner:
             if module is not None:
                 module.to("cpu")
 
-    def save(self) -> None:
-        """Write a checkpoint of the present step, unless it is written already; the first process alone does."""
-        if self.saved == self.step or not self.processes.first:
-            return
-        tensors = {
-            "model": dict(zip(self.names, self.parameters)),
-            "optimizer": optimizer_tensors(self.optimizer),
-        }
-        if self.ema is not None:
-            tensors["ema"] = dict(zip(self.names, self.ema.shadow_params))
-        state = {
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Return the groups of a checkpoint: model, optimizer and, where there is an average, ema."""
+        return self.weights.tensors()
+
+    def state(self) -> dict[str, Any]:
+        """Return settings, curves, and what else a checkpoint needs."""
+        return {
             "config": asdict(self.config),
             "losses": self.losses,
             "drift": self.drift,
-            "failures": self.failures,
             "micro": self.micro,
-            "ema_step": self.ema.optimization_step if self.ema is not None else 0,
-            "scaler": self.scaler.state_dict(),
-            "groups": settings_of(self.optimizer),
+            "groups": settings_of(self.weights.optimizer),
+            **self.weights.state(),
         }
-        save_checkpoint(
-            self.folder / "checkpoints", self.step, tensors, state, keep=self.config.checkpoints_total_limit
-        )
-        self.saved = self.step
 
-    def resume(self) -> None:
-        """Go on from the newest sound checkpoint, as resume_from_checkpoint says.
+    def restore(self, found: Checkpoint) -> None:
+        """Take up a checkpoint.
 
-        Raises ConfigError when one is there and was not asked for, or was made with other settings; ModelError when it
-        is of another model.
+        Raises:
+            ConfigError: it was made with settings that give another result.
+            ModelError: it was made on another base model.
         """
-        folder = self.folder / "checkpoints"
-        found = load_latest(folder)
-        if found is None:
-            return
-        if self.config.resume_from_checkpoint is None:
-            raise ConfigError(
-                f"{folder} holds a run of {found.step} steps; set resume_from_checkpoint to latest to go on with it, "
-                "or name another output_dir."
-            )
         if changed := same_run(found.state["config"], self.config):
-            raise ConfigError(f"{found.path} was made with another {', '.join(changed)}; resume with its settings.")
-        shapes = {name: tuple(parameter.shape) for name, parameter in zip(self.names, self.parameters)}
-        if {name: tuple(value.shape) for name, value in found.tensors["model"].items()} != shapes:
-            raise ModelError(f"{found.path} was made on another base model; use that one, or another output_dir.")
-        self._restore(found.tensors, found.state)
-        self.step = self.saved = found.step
-
-    @torch.no_grad()
-    def _restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
-        for name, parameter in zip(self.names, self.parameters):
-            parameter.copy_(tensors["model"][name])
-        if self.ema is not None:
-            for name, shadow in zip(self.names, self.ema.shadow_params):
-                shadow.copy_(tensors["ema"][name])
-            self.ema.optimization_step = state["ema_step"]
-        load_optimizer_tensors(self.optimizer, tensors["optimizer"])
-        for group, settings in zip(self.optimizer.param_groups, state["groups"]):
+            raise ConfigError(f"{found.path} was made with another {', '.join(changed)}; resume with its settings")
+        self.weights.restore(found)
+        for group, settings in zip(self.weights.optimizer.param_groups, found.state["groups"]):
             group.update(settings)
-        if self.scaler.is_enabled():
-            self.scaler.load_state_dict(state["scaler"])
-        self.losses, self.failures, self.micro = state["losses"], state["failures"], state["micro"]
-        self.drift = [tuple(pair) for pair in state["drift"]]
+        self.losses, self.micro = found.state["losses"], found.state["micro"]
+        self.drift = [tuple(pair) for pair in found.state["drift"]]
+
+
+def _weights(config: SubjectConfig, groups: dict[str, list[tuple[str, nn.Parameter]]]) -> Weights:
+    """Put an optimiser over named parameters in groups (unet, text, tokens), each with its own learning rate."""
+    named = [pair for group in groups.values() for pair in group]
+    if not named:
+        raise ConfigError("nothing would be trained; set train_unet to lora or full, or ask for new_tokens")
+    rates = {"unet": config.learning_rate, "text": config.text_encoder_lr, "tokens": config.token_lr}
+    parameters = {name: [parameter for _, parameter in group] for name, group in groups.items() if group}
+    return Weights(
+        named,
+        build_optimizer(config, parameters, rates),
+        ema_decay=config.ema_decay if config.use_ema else None,
+        half=DTYPES[config.mixed_precision],
+        learning_rate=config.learning_rate,
+    )
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -333,16 +293,16 @@ def prompts_of(learner: Learner) -> list[str]:
     return list(dict.fromkeys([*captions, *([""] if learner.config.caption_dropout else [])]))
 
 
-def steps_of(learner: Learner) -> Iterator[Step]:
-    """Train to the last step; a checkpoint is written when the caller stops in between."""
-    learner.train_mode()
-    try:
-        while learner.step < int(learner.config.max_train_steps or 0):
-            yield learner.advance()
-    except GeneratorExit:
-        learner.save()
-        raise
-    learner.save()
+def checkpoints_of(config: SubjectConfig, processes: Processes) -> Checkpoints:
+    """Say where a run's checkpoints lie, and refuse a folder with some that are not asked to go on.
+
+    Raises:
+        ConfigError: the folder holds a run, and resume_from_checkpoint is not given.
+    """
+    folder = Path(config.output_dir) / "checkpoints"
+    if config.resume_from_checkpoint is None:
+        refuse_a_second_start(folder, remedy="set resume_from_checkpoint to latest to go on")
+    return Checkpoints(folder, config.checkpointing_steps, keep=config.checkpoints_total_limit, first=processes.first)
 
 
 def with_placeholder(caption: str, config: SubjectConfig) -> str:

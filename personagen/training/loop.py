@@ -1,4 +1,4 @@
-"""The training loop that every stage shares: warm-up, EMA, metrics, previews, checkpoints and exact resume.
+"""The training loop that every stage shares: warm-up, EMA, metrics, previews, and exact resume (`recsys.loop`).
 
 All randomness of step i comes from a generator seeded by (seed, i), so a checkpoint needs no generator state.
 Under torchrun a stage's loss is this process's part of it; gradients are added up, and the first process measures and
@@ -6,37 +6,54 @@ saves.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from diffusers.training_utils import EMAModel
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recsys.checkpoint import load_latest, load_optimizer_tensors, optimizer_tensors, save_checkpoint
-from recsys.errors import ModelError, ResourceError
+from recsys.checkpoint import Checkpoint
+from recsys.loop import Checkpoints, drive
 from recsys.types import Step
 
 from ..devices import DTYPES
-from ..pretrain.config import PretrainConfig
+from .config import LoopConfig
 from .processes import Processes
+from .weights import Weights
 
-PATIENCE = 5  # non-finite losses in a row before the run stops
+
+class StageConfig(Protocol):
+    """The settings of a stage: a frozen dataclass with these two and its own."""
+
+    @property
+    def output_dir(self) -> str:
+        """Folder for checkpoints, previews and the result."""
+        ...
+
+    @property
+    def loop(self) -> LoopConfig:
+        """Settings of the loop."""
+        ...
 
 
 class Stage(Protocol):
-    """What a stage of pretraining gives to the loop."""
+    """What a stage gives to the loop."""
 
     modules: dict[str, nn.Module]
     """What is trained (parameters with requires_grad) and saved."""
     rows: int
     """Training rows that make an epoch."""
 
+    @property
+    def config(self) -> StageConfig:
+        """Its settings, which a checkpoint records."""
+        ...
+
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw the batch of `step` and return named scalars; "loss" is what is minimised."""
+        """Draw the batch of `step` and return named scalars (); "loss" is what is minimised."""
         ...
 
     def evaluate(self) -> dict[str, float]:
@@ -52,169 +69,117 @@ class Stage(Protocol):
         ...
 
 
-def run(
-    stage: Stage, config: PretrainConfig, *, precision: str | None = None, processes: Processes | None = None
-) -> Iterator[Step]:
+def run(stage: Stage, *, processes: Processes | None = None) -> Iterator[Step]:
     """Train `stage` from its newest checkpoint, or from the start; yield a Step after each training step.
 
-    precision: "no", "fp16" (the loss is scaled) or "bf16"; none: as `config.bf16` says.
+    Raises:
+        ModelError: the checkpoint was written by another model.
+        ResourceError: five steps in a row were not finite, or the disk is full.
     """
-    if config.start_from is not None:
-        load_finished(stage.modules, Path(config.start_from))
-    trainer = Trainer(stage, config, precision=precision, processes=processes)
-    trainer.resume()
-    try:
-        while trainer.step < config.steps:
-            yield trainer.advance()
-    except GeneratorExit:  # the caller stopped between two steps
-        trainer.save()
-        raise
-    trainer.save()
+    trainer = Trainer(stage, processes=processes)
+    checkpoints = Checkpoints(
+        trainer.folder / "checkpoints", trainer.config.checkpoint_every, first=trainer.processes.first
+    )
+    checkpoints.resume(trainer)
+    yield from drive(trainer, checkpoints)
     if trainer.processes.first:
         with trainer.averaged():
-            stage.export(Path(config.output_dir))
+            stage.export(trainer.folder)
     trainer.processes.wait()
 
 
-def load_finished(modules: dict[str, nn.Module], folder: Path) -> None:
-    """Fill modules with the weights of a finished model. Raises ModelError when they are missing or do not fit."""
-    for name, module in modules.items():
-        found = sorted((folder / name).glob("*.safetensors"))
-        if not found:
-            raise ModelError(f"There are no weights in {folder / name}; correct start_from, or set it to null.")
-        try:
-            module.load_state_dict({key: value.float() for key, value in load_file(found[0]).items()})
-        except RuntimeError as error:
-            raise ModelError(f"{found[0]} does not fit the sizes of this configuration: {error}") from error
+def autocast(device: torch.device, config: LoopConfig) -> torch.autocast:
+    """Return the context in which a model computes in the precision asked for."""
+    half = DTYPES[config.mixed_precision]
+    return torch.autocast(device.type, dtype=half, enabled=half != torch.float32)
 
 
 class Trainer:
-    """Optimiser, average and position of one run. A class because all three are saved together."""
+    """A stage's weights and place in its run: the `recsys.loop.Run` of all stages."""
 
-    def __init__(
-        self, stage: Stage, config: PretrainConfig, *, precision: str | None = None, processes: Processes | None = None
-    ) -> None:
-        self.stage, self.config, self.step, self.saved, self.failures = stage, config, 0, -1, 0
-        self.folder, self.processes = Path(config.output_dir), processes or Processes()
-        self.half = DTYPES[precision or ("bf16" if config.bf16 else "no")]
+    def __init__(self, stage: Stage, *, processes: Processes | None = None) -> None:
+        self.stage, self.config, self.step = stage, stage.config.loop, 0
+        self.folder, self.processes = Path(stage.config.output_dir), processes or Processes()
         named = [(f"{name}.{key}", p) for name, module in stage.modules.items() for key, p in module.named_parameters()]
-        self.names = [name for name, p in named if p.requires_grad]
-        self.parameters = [p for _, p in named if p.requires_grad]
-        decayed = [p for p in self.parameters if p.ndim > 1]
-        plain = [p for p in self.parameters if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
-        self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=True)
-        self.scaler = torch.amp.GradScaler(self.parameters[0].device.type, enabled=self.half == torch.float16)
+        named = [(name, p) for name, p in named if p.requires_grad]
+        self.weights = Weights(
+            named,
+            build_optimizer([p for _, p in named], self.config),
+            ema_decay=self.config.ema_decay,
+            half=DTYPES[self.config.mixed_precision],
+            learning_rate=self.config.learning_rate,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= self.config.steps
 
     def advance(self) -> Step:
-        """Do one training step, and what falls due after it."""
-        begun, config = time.perf_counter(), self.config
+        """Do one training step; measure and draw where that is due after it."""
+        begun, config, weights = time.perf_counter(), self.config, self.weights
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
-        for group in self.optimizer.param_groups:
+        for group in weights.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, config)
-        self.optimizer.zero_grad(set_to_none=True)
-        device = self.parameters[0].device
-        with torch.autocast(device.type, dtype=self.half, enabled=self.half != torch.float32):
+        weights.optimizer.zero_grad(set_to_none=True)
+        with autocast(weights.parameters[0].device, config):
             losses = self.stage.loss(self.step, generator=generator)
-        self.scaler.scale(losses["loss"]).backward()
+        weights.scaler.scale(losses["loss"]).backward()
         values = {name: float(value.detach()) for name, value in losses.items()}
-        values["loss"] = self.processes.add_up(self.parameters, values["loss"])
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
-        if norm.isfinite():
-            self.scaler.step(self.optimizer)
-            self.ema.step(self.parameters)
-        self.scaler.update()
-        self._count_failure(bool(norm.isfinite()))
+        values["loss"] = self.processes.add_up(weights.parameters, values["loss"])
+        norm = weights.step(values["loss"], step=self.step + 1, max_grad_norm=config.max_grad_norm)
         self.step += 1
-        metrics = self._due()
+        metrics = self._measure()
         epoch = self.step * config.batch_size / max(1, self.stage.rows)
-        return Step(self.step, epoch, values | {"grad_norm": float(norm)}, metrics, time.perf_counter() - begun)
+        return Step(self.step, epoch, values | {"grad_norm": norm}, metrics, time.perf_counter() - begun)
 
-    def _due(self) -> dict[str, float] | None:
-        """Evaluate, draw a preview and save where the step number says so."""
-        config, last, metrics = self.config, self.step == self.config.steps, None
-        evaluate, show = self.step % config.evaluate_every == 0 or last, self.step % config.preview_every == 0 or last
+    def _measure(self) -> dict[str, float] | None:
+        """Evaluate and draw a preview where the step number says so; the first process alone does."""
+        config, metrics = self.config, None
+        evaluate = self.finished or self.step % config.evaluate_every == 0
+        show = self.finished or self.step % config.preview_every == 0
         if self.processes.first and (evaluate or show):
             with self.averaged():
                 metrics = self.stage.evaluate() if evaluate else None
                 if show:
                     (self.folder / "previews").mkdir(parents=True, exist_ok=True)
                     self.stage.preview(self.folder / "previews" / f"step-{self.step:06d}.png")
-        if self.step % config.checkpoint_every == 0:
-            self.save()
         return metrics
 
-    def _count_failure(self, finite: bool) -> None:
-        overflow = self.scaler.is_enabled() and self.scaler.get_scale() > 1  # fp16 finds its scale by overflowing
-        self.failures = 0 if finite or overflow else self.failures + 1
-        if self.failures >= PATIENCE:
-            raise ResourceError(
-                f"The loss was not finite in {PATIENCE} steps in a row, up to step {self.step}; lower "
-                f"learning_rate {self.config.learning_rate} or train in full precision, then run again: "
-                "training goes on from the last good checkpoint."
-            )
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Hold the averaged weights in the modules, in evaluation mode, inside."""
+        modules = self.stage.modules.values()
+        try:
+            with self.weights.averaged():
+                for module in modules:
+                    module.eval()
+                yield
+        finally:
+            for module in modules:
+                module.train()
 
-    def averaged(self) -> "Averaged":
-        """Context in which the modules hold the averaged weights and are in evaluation mode."""
-        return Averaged(self.ema, self.parameters, self.stage.modules.values())
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Return the groups of a checkpoint: model, ema and optimizer."""
+        return self.weights.tensors()
 
-    def save(self) -> None:
-        """Write a checkpoint of the present step, unless it is written already; the first process alone does."""
-        if self.saved == self.step or not self.processes.first:
-            return
-        tensors = {
-            "model": dict(zip(self.names, self.parameters)),
-            "ema": dict(zip(self.names, self.ema.shadow_params)),
-            "optimizer": optimizer_tensors(self.optimizer),
-        }
-        state = {"config": asdict(self.config), "ema_step": self.ema.optimization_step, "failures": self.failures,
-                 "scaler": self.scaler.state_dict()}  # fmt: skip
-        save_checkpoint(self.folder / "checkpoints", self.step, tensors, state)
-        self.saved = self.step
+    def state(self) -> dict[str, Any]:
+        """Return the settings and what else a checkpoint needs."""
+        return {"config": asdict(self.stage.config), **self.weights.state()}  # type: ignore[call-overload]
 
-    def resume(self) -> None:
-        """Load the newest sound checkpoint, if there is one. Raises ModelError when it is of another model."""
-        found = load_latest(self.folder / "checkpoints")
-        if found is None:
-            return
-        shapes = {name: tuple(p.shape) for name, p in zip(self.names, self.parameters)}
-        for group in ("model", "ema"):
-            if {name: tuple(t.shape) for name, t in found.tensors[group].items()} != shapes:
-                raise ModelError(
-                    f"{found.path} was written by a model of other sizes; use another output_dir, or its settings."
-                )
-        with torch.no_grad():
-            for name, p, shadow in zip(self.names, self.parameters, self.ema.shadow_params):
-                p.copy_(found.tensors["model"][name])
-                shadow.copy_(found.tensors["ema"][name])
-        load_optimizer_tensors(self.optimizer, found.tensors["optimizer"])
-        self.ema.optimization_step, self.failures = found.state["ema_step"], found.state["failures"]
-        if self.scaler.is_enabled() and found.state.get("scaler"):
-            self.scaler.load_state_dict(found.state["scaler"])
-        self.step = self.saved = found.step
+    def restore(self, found: Checkpoint) -> None:
+        """Take up a checkpoint. Raises ModelError when it is of another model."""
+        self.weights.restore(found)
 
 
-class Averaged:
-    """Swap the averaged weights in on entry, and the trained ones back on exit."""
-
-    def __init__(self, ema: EMAModel, parameters: list[nn.Parameter], modules: Iterable[nn.Module]) -> None:
-        self.ema, self.parameters, self.modules = ema, parameters, list(modules)
-
-    def __enter__(self) -> None:
-        self.ema.store(self.parameters)
-        self.ema.copy_to(self.parameters)
-        for module in self.modules:
-            module.eval()
-
-    def __exit__(self, *_) -> None:
-        self.ema.restore(self.parameters)
-        for module in self.modules:
-            module.train()
+def build_optimizer(parameters: list[nn.Parameter], config: LoopConfig) -> torch.optim.Optimizer:
+    """Build AdamW; matrices and kernels are decayed, biases and scales are not."""
+    decayed, plain = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
 
 
-def learning_rate(step: int, config: PretrainConfig) -> float:
+def learning_rate(step: int, config: LoopConfig) -> float:
     """Rise linearly for `warmup_steps`, stay, then fall linearly to 1 % over the last `decay_fraction` of the steps."""
     rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
     left = (config.steps - step) / max(1.0, config.decay_fraction * config.steps)

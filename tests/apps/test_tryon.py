@@ -222,7 +222,8 @@ def test_a_phone_photo_comes_back_upright_at_its_size_within_two_gib(tmp_path):
 def test_training_and_measuring_from_the_command_line(models, tmp_path, capsys):
     root = viton(viton(tmp_path / "data", count=4), split="test", count=3)
     flags = ["--root", str(root), "--model", models["model"]]
-    loop = "--steps 2 --batch_size 2 --height 64 --width 48 --device cpu --mixed_precision no --ema_decay 0"
+    loop = "--loop.steps 2 --loop.batch_size 2 --loop.device cpu --loop.mixed_precision no --loop.ema_decay 0"
+    flags += ["--height", "64", "--width", "48"]
     out = str(tmp_path / "run")
     assert cli.main(["tryon", "train", *flags, *loop.split(), "--preview_steps", "1", "--output_dir", out]) == 0
     assert cli.main(["tryon", "train", *flags, "--train", "lora", "--output_dir", out]) == 2

@@ -16,6 +16,7 @@ from personagen.person.parser import load_parser, save_parser
 from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
 from personagen.pretrain.joints import carried, close_to
 from personagen.pretrain.parser_data import change
+from personagen.training.config import LoopConfig
 from recsys.errors import ConfigError, DataError
 from tests.personagen.pretrain.tools import run_whole_and_halted
 
@@ -104,9 +105,10 @@ def people(tmp_path_factory):
 
 def settings(people, out) -> PretrainConfig:
     return PretrainConfig(
-        stage="joints", output_dir=str(out), height=48, width=32, steps=60, batch_size=4, learning_rate=1e-2,
-        warmup_steps=2, ema_decay=0.8, bf16=False, device="cpu", evaluate_every=60, preview_every=60,
-        checkpoint_every=20, heldout_rows=4,
+        stage="joints", output_dir=str(out), height=48, width=32,
+        loop=LoopConfig(steps=60, batch_size=4, learning_rate=1e-2, warmup_steps=2, ema_decay=0.8,
+                        mixed_precision="no", device="cpu", evaluate_every=60, preview_every=60, checkpoint_every=20,
+                        heldout_rows=4),
         parser=ParserConfig(str(people), groups=4, joints=8, joints_file=str(people / "joints.json"),
                             parser_dir=str(people / "parser")),
     )  # fmt: skip

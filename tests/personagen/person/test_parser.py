@@ -25,6 +25,7 @@ from personagen.person.parts import Part, split_skin
 from personagen.pretrain import ParserConfig, PretrainConfig, pretrain
 from personagen.pretrain.parser import dice_loss
 from personagen.pretrain.parser_data import change, hide, recolour
+from personagen.training.config import LoopConfig
 from recsys.errors import ConfigError, DataError, ModelError
 from tests.personagen.figures import standing
 from tests.personagen.pretrain.tools import run_whole_and_halted
@@ -60,9 +61,10 @@ def photos(tmp_path_factory):
 
 def settings(photos, out, **changes) -> PretrainConfig:
     config = PretrainConfig(
-        stage="parser", output_dir=str(out), height=48, width=32, steps=100, batch_size=4, learning_rate=1e-2,
-        warmup_steps=2, ema_decay=0.8, bf16=False, device="cpu", evaluate_every=100, preview_every=100,
-        checkpoint_every=20, heldout_rows=4,
+        stage="parser", output_dir=str(out), height=48, width=32,
+        loop=LoopConfig(steps=100, batch_size=4, learning_rate=1e-2, warmup_steps=2, ema_decay=0.8,
+                        mixed_precision="no", device="cpu", evaluate_every=100, preview_every=100, checkpoint_every=20,
+                        heldout_rows=4),
         parser=ParserConfig(str(photos), garments=0, blocks=5, widths=(8, 16, 24), groups=4),
     )  # fmt: skip
     return replace(config, **changes)

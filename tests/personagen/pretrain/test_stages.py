@@ -16,6 +16,7 @@ from personagen.models import load_text2image, load_tryon
 from personagen.models.build import build_vae
 from personagen.pretrain import PretrainConfig, pretrain
 from personagen.pretrain.thumbnail import start_from_thumbnail
+from personagen.training.config import LoopConfig
 from personagen.training.latents import vary
 from personagen.training.loop import learning_rate
 from personagen.training.preview import psnr, ssim
@@ -186,8 +187,6 @@ def test_losses_that_stay_non_finite_stop_the_run(root, tmp_path):
     [
         ({"corpora": {}}, "corpora is empty"),
         ({"stage": "unet"}, "'unet' is unknown"),
-        ({"steps": 0}, "steps is 0"),
-        ({"ema_decay": 1.5}, "ema_decay is 1.5"),
         ({"prediction_type": "epsilon"}, "rescale_betas_zero_snr"),
         ({"corpora": {"x": -1.0}}, "must be 0 or more"),
     ],
@@ -195,6 +194,12 @@ def test_losses_that_stay_non_finite_stop_the_run(root, tmp_path):
 def test_settings_that_cannot_work_are_named(change, words):
     with pytest.raises(ConfigError, match=words):
         pretrain(dataclasses.replace(PretrainConfig(corpora={"x": 1.0}), **change))
+
+
+@pytest.mark.parametrize("change, words", [({"steps": 0}, "steps is 0"), ({"ema_decay": 1.5}, "ema_decay is 1.5")])
+def test_settings_of_the_loop_that_cannot_work_are_named(change, words):
+    with pytest.raises(ConfigError, match=words):
+        LoopConfig(**change)
 
 
 def test_missing_models_and_corpora_are_named(root, tmp_path):
@@ -213,7 +218,7 @@ def test_missing_models_and_corpora_are_named(root, tmp_path):
 
 
 def test_the_learning_rate_rises_stays_and_falls():
-    config = PretrainConfig(steps=100, warmup_steps=10, decay_fraction=0.5, learning_rate=1.0)
+    config = LoopConfig(steps=100, warmup_steps=10, decay_fraction=0.5, learning_rate=1.0)
     rates = [learning_rate(step, config) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[10] == rates[50] == 1.0
     assert rates[75] == pytest.approx(0.5) and rates[99] == pytest.approx(0.02)

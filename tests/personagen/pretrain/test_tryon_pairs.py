@@ -16,8 +16,10 @@ from personagen.corpora.pairs import DRESSCODE, LIP, load_pair, read_pairs, writ
 from personagen.metrics.tryon import contact_sheet, evaluate_tryon, summarise
 from personagen.models import load_tryon
 from personagen.models.base import load_tryon_base
+from personagen.pretrain.pairs_config import TryOnTrainConfig
 from personagen.pretrain.tryon_pairs import train_tryon_pairs
-from personagen.tryon.config import BaseConfig, TryOnTrainConfig
+from personagen.training.config import LoopConfig
+from personagen.tryon.config import BaseConfig
 from recsys.errors import ConfigError, DataError
 from tests.personagen.sd15 import write_base
 
@@ -134,12 +136,17 @@ def stock(tmp_path_factory) -> dict[str, str]:
     return {"base": str(write_base(folder / "base")), "corpus": str(folder / "corpus"), "root": str(folder / "viton")}
 
 
+LOOP = {"steps": 3, "batch_size": 2, "learning_rate": 1e-3, "warmup_steps": 1, "ema_decay": 0.0,
+        "mixed_precision": "no", "device": "cpu", "evaluate_every": 3, "preview_every": 3, "checkpoint_every": 2,
+        "heldout_rows": 2}  # fmt: skip
+
+
 def settings(stock, out: Path, **changes) -> TryOnTrainConfig:
+    loop = {name: changes.pop(name) for name in list(changes) if name in LoopConfig.__dataclass_fields__}
     base = BaseConfig(stock["base"], variant="corrected", cross_attention="zero", eta=0.0, height=64, width=64)
     config = TryOnTrainConfig(
-        output_dir=str(out), corpora={stock["corpus"]: 1.0}, base=base, rank=2, height=64, width=64, steps=3,
-        batch_size=2, learning_rate=1e-3, warmup_steps=1, ema_decay=0.0, mixed_precision="no", device="cpu",
-        evaluate_every=3, checkpoint_every=2, heldout_rows=2, preview_rows=1, preview_steps=1,
+        output_dir=str(out), corpora={stock["corpus"]: 1.0}, base=base, rank=2, height=64, width=64,
+        loop=LoopConfig(**{**LOOP, **loop}), preview_rows=1, preview_steps=1,
     )  # fmt: skip
     return replace(config, **changes)
 

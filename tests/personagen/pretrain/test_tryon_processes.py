@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from personagen.corpora.pairs import read_pairs, write_pairs_corpus
+from personagen.pretrain.pairs_config import TryOnTrainConfig
 from personagen.pretrain.tryon_pairs import train_tryon_pairs
-from personagen.tryon.config import BaseConfig, TryOnTrainConfig
+from personagen.training.config import LoopConfig
+from personagen.tryon.config import BaseConfig
 from recsys.checkpoint import load_latest
 from recsys.errors import ConfigError
 from tests.personagen.pretrain.test_tryon_pairs import settings, viton
@@ -21,10 +23,13 @@ from tests.place import ROOT
 
 RUN = """
 import json, sys
-from personagen.tryon.config import BaseConfig, TryOnTrainConfig
+from personagen.pretrain.pairs_config import TryOnTrainConfig
 from personagen.pretrain.tryon_pairs import train_tryon_pairs
-told = json.load(open(sys.argv[1]))
-list(train_tryon_pairs(TryOnTrainConfig(**told | {"base": BaseConfig(**told["base"])})))
+from personagen.training.config import LoopConfig
+from personagen.tryon.config import BaseConfig
+given = json.load(open(sys.argv[1]))
+nested = {"base": BaseConfig(**given["base"]), "loop": LoopConfig(**given["loop"])}
+list(train_tryon_pairs(TryOnTrainConfig(**given | nested)))
 """
 
 
@@ -67,6 +72,6 @@ def test_two_processes_equal_one_also_when_they_take_a_run_over(tmp_path):
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(monkeypatch):
     monkeypatch.setattr("personagen.pretrain.tryon_pairs.Processes", lambda: type("Four", (), {"count": 4, "rank": 0}))
-    config = TryOnTrainConfig(corpora={"x": 1.0}, base=BaseConfig("x"), batch_size=2)
+    config = TryOnTrainConfig(corpora={"x": 1.0}, base=BaseConfig("x"), loop=LoopConfig(batch_size=2))
     with pytest.raises(ConfigError, match="batch_size 2"):
         next(train_tryon_pairs(config))

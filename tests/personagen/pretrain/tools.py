@@ -9,9 +9,20 @@ import torch
 from safetensors.torch import load_file
 
 from personagen.pretrain import PretrainConfig, Text2ImageConfig, TextConfig, TryOnConfig, VaeConfig, pretrain
+from personagen.training.config import LoopConfig
 from recsys.types import Step
 
 SIZE = (32, 24)
+LOOP = {
+    "batch_size": 2,
+    "warmup_steps": 1,
+    "evaluate_every": 2,
+    "preview_every": 4,
+    "checkpoint_every": 3,
+    "heldout_rows": 4,
+    "mixed_precision": "no",
+    "device": "cpu",
+}
 COLOURS = {"red": (220, 30, 30), "blue": (30, 60, 220), "green": (30, 160, 60)}
 
 
@@ -44,22 +55,15 @@ def make_corpus(folder: Path, *, rows: int = 12, garments: bool = True, size: tu
 
 
 def tiny(stage: str, root: Path, *, corpora: dict[str, float], steps: int = 4, **changes) -> PretrainConfig:
-    """Settings of one stage under `root/stage`, taking earlier stages from there."""
+    """Settings of one stage under `root/stage`, which takes earlier stages from there; changes may name the loop's."""
+    loop = {name: changes.pop(name) for name in list(changes) if name in LoopConfig.__dataclass_fields__}
     settings = {
         "stage": stage,
         "output_dir": str(root / stage),
         "corpora": corpora,
         "height": SIZE[0],
         "width": SIZE[1],
-        "steps": steps,
-        "batch_size": 2,
-        "warmup_steps": 1,
-        "evaluate_every": 2,
-        "preview_every": 4,
-        "checkpoint_every": 3,
-        "heldout_rows": 4,
-        "bf16": False,
-        "device": "cpu",
+        "loop": LoopConfig(**{**LOOP, "steps": steps, **loop}),
         "vae": VaeConfig(
             block_out_channels=(24, 32, 32),
             norm_num_groups=8,

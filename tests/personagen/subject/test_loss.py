@@ -96,7 +96,7 @@ def test_a_step_equals_plain_diffusers(family, prior, gamma, tmp_path):
     rows = made.rows(5)
     loss = made.gradients(rows)
     ours = gradients_of(made)
-    made.optimizer.zero_grad()
+    made.weights.optimizer.zero_grad()
     wanted = reference(made, rows)
     wanted.backward()
     assert loss == pytest.approx(float(wanted.detach()), rel=1e-5)
