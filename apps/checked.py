@@ -13,7 +13,12 @@ T = TypeVar("T")
 
 def checked(config: type[T], values: Mapping[str, Any], name: str) -> T:
     """Build the dataclass `config` from `values`; `name` is what the user calls them. Raises: ConfigError."""
-    known = [field.name for field in fields(config)]  # type: ignore[arg-type]
+    return config(**typed(config, values, name))
+
+
+def typed(config: type, values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return all fields of the dataclass `config`, with `values` brought to their types. Raises: ConfigError."""
+    known = [field.name for field in fields(config)]
     for key in values:
         if key not in known:
             raise ConfigError(f"{name}.{key} is unknown; allowed are {', '.join(known)}")
@@ -26,4 +31,4 @@ def checked(config: type[T], values: Mapping[str, Any], name: str) -> T:
             raise
         reason = " ".join(str(error).split()).replace("Parser key ", f"{name}.")
         raise ConfigError(f"{reason}; allowed settings of {name} are {', '.join(known)}") from error
-    return config(**{key: space[key] for key in known})
+    return {key: space[key] for key in known}

@@ -8,8 +8,10 @@ first chunk (a limit of that format); the JSON chunk then still holds it exactly
 
 import json
 import os
+import platform
 import re
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +26,7 @@ from .files import write_whole
 
 SCHEMA = "personagen/1"
 PARAMETERS, RECORD = "parameters", "personagen"
+PIXELS = ("personagen", "torch", "diffusers", "transformers", "pillow", "numpy")
 _NEGATIVE = "Negative prompt: "
 _PAIR = re.compile(r'\s*([\w][\w \-/]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 
@@ -93,15 +96,27 @@ def _parse_settings(line: str) -> dict[str, str]:
     return found if "Steps" in found or len(found) >= 3 else {}
 
 
-def versions() -> dict[str, str]:
-    """Return the installed versions of the packages that decide a picture's pixels."""
+def versions(names: Sequence[str] = PIXELS) -> dict[str, str]:
+    """Return the versions of the packages that are installed, by default those that decide a picture's pixels.
+
+    The name "python" stands for the interpreter.
+    """
     found = {}
-    for name in ("personagen", "torch", "diffusers", "transformers", "pillow", "numpy"):
+    for name in names:
         try:
-            found[name] = metadata.version(name)
+            found[name] = platform.python_version() if name == "python" else metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout that this package runs from, None outside of one."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=root)
+    return asked.stdout.strip() or None
 
 
 def write_png(

@@ -195,6 +195,11 @@ def train(
         model.tune(split.valid)
 
 
+def planned_steps(split: Split, config: TrainConfig) -> int:
+    """Return how many steps `train` takes on this data when nothing ends it early."""
+    return config.epochs * math.ceil(len(windows(split.train, config.max_length)) / config.batch_size)
+
+
 def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: Accelerator) -> _Run:
     if accelerator.mixed_precision not in ("no", "bf16"):
         raise ConfigError(

@@ -3,7 +3,6 @@
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -36,7 +35,8 @@ def test_the_first_line_runs_the_file(file, monkeypatch):
 @pytest.mark.parametrize("file", [file for file in FILES if file.parent.name == "recsys"], ids=str)
 def test_recommender_settings_fit_their_model(file, monkeypatch):
     from apps.checked import checked
-    from apps.commands.recommend import Data, build, learnt
+    from apps.commands.recommend import settings_for
+    from recsys.build import build, trainable
     from recsys.data.splits import leave_one_out
     from recsys.train import TrainConfig
 
@@ -44,8 +44,8 @@ def test_recommender_settings_fit_their_model(file, monkeypatch):
     settings = cli.parse(command_of(file))[1]
     split = leave_one_out([], 5)
     features = torch.ones(6, 3) if settings.settings.get("items", "id") != "id" else None
-    build(settings.model, Data(split, features, [], lambda user: np.zeros(0, np.int64)), settings.settings, seed=0)
-    if learnt(settings.model):
+    build(settings.model, split, settings_for(settings.model, settings.settings, split), features=features)
+    if trainable(settings.model):
         checked(TrainConfig, settings.train, "train")
 
 

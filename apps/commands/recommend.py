@@ -1,40 +1,36 @@
-"""`personagen recommend train | rank | evaluate | compare`, and the recommender trained on the spot by the main job."""
+"""`personagen recommend train | rank | evaluate | compare`: what is read, printed and written."""
 
 import csv
 import json
 import platform
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from personagen.provenance import commit, versions
 from recsys import pretrained
 from recsys import train as training
-from recsys.counts.texts import text_features, text_neighbours
-from recsys.counts.transitions import Transitions, nearest
+from recsys.build import Training, build, model_named, trainable
 from recsys.data import datasets
 from recsys.data.splits import Split, leave_one_out, pad
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure
-from recsys.models import MODELS
-from recsys.types import Cases, NeighbourAware, Recommender, Trainable
+from recsys.types import Cases, Recommender
 
-from ..checked import checked
+from ..checked import checked, typed
 from ..progress import bar, first_process, note
 from ..signals import Patience
 from .config import CompareConfig, EvaluateConfig, RankConfig, TrainConfig
 
-ON_THE_SPOT = 200_000  # interactions; more deserve `recommend train`
-WITH_FEATURES = {"items": "both"}
-TEXT_DIMENSIONS, NEIGHBOURS = 256, 50
+DECIDE = ("python", "personagen", "torch", "numpy")
+"""What decides a recommender's numbers."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +49,10 @@ def train(settings: TrainConfig) -> int:
     Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with a checkpoint written.
     """
     data = read(settings.data, root=settings.root, catalog=settings.catalog)
-    model = build(settings.model, data, settings.settings, seed=settings.seed)
-    if learnt(settings.model):
-        config = checked(training.TrainConfig, {"seed": settings.seed, **settings.train}, "train")
-        run_training(model, data.split, config, Path(settings.out) / "checkpoints")
+    own = settings_for(settings.model, settings.settings, data.split)
+    model = build(settings.model, data.split, own, features=data.features, seed=settings.seed)
+    if trainable(settings.model):
+        _train(model, data.split, settings)
     else:
         if settings.train:
             raise ConfigError(
@@ -79,6 +75,13 @@ def train(settings: TrainConfig) -> int:
         f"--recommender {settings.out} --data {settings.data}"
     )
     return 0
+
+
+def _train(model: Any, split: Split, settings: TrainConfig) -> None:
+    config = checked(training.TrainConfig, {"seed": settings.seed, **settings.train}, "train")
+    folder = Path(settings.out) / "checkpoints"
+    steps = training.train(model, split, config, folder=folder, resume=True)
+    drive(Training(model, steps, training.planned_steps(split, config), sum(map(len, split.train))), folder)
 
 
 def rank(settings: RankConfig) -> int:
@@ -115,7 +118,7 @@ def evaluate(settings: EvaluateConfig) -> int:
         "intervals": report.intervals,
         "seen_targets": report.seen_targets,
         "data": data.split.fingerprint(),
-        "versions": versions(),
+        "versions": versions(DECIDE),
     }
     if settings.out is None:
         print(json.dumps(figures, indent=2))
@@ -151,7 +154,7 @@ def compare(settings: CompareConfig) -> int:
         print(f"{name:10} {one.mean():8.4f} {two.mean():8.4f} {gap:+11.4f} {f'{low:+.4f} to {high:+.4f}':>19} {p:7.4f}")
     if settings.out is not None:
         _write_json({"settings": asdict(settings), "cases": len(cases), "metrics": figures,
-                     "data": data.split.fingerprint(), "versions": versions()}, settings.out)  # fmt: skip
+                     "data": data.split.fingerprint(), "versions": versions(DECIDE)}, settings.out)  # fmt: skip
     return 0
 
 
@@ -210,58 +213,17 @@ def _file(name: str, catalog: str | None) -> Data:
     return Data(split, features, list(interactions.user_names[1:]), interactions.history)
 
 
-def build(name: str, data: Data, settings: dict[str, Any], *, seed: int) -> Any:
-    """Build a model by name for the data's items, with their features where both have them. Raises: ConfigError."""
-    if name not in MODELS:
-        raise ConfigError(f"model is {name!r}; allowed are {', '.join(MODELS)}")
-    cls, config_class = MODELS[name]
-    if "n_items" in settings:
-        raise ConfigError("settings.n_items is counted from the data; leave it out")
-    known: dict[str, Any] = {"n_items": data.split.n_items}
-    features = _features(data, settings) if "n_features" in {field.name for field in fields(config_class)} else None
-    if features is not None:
-        known |= {"n_features": features.shape[1], **WITH_FEATURES}
-        if "words" in {field.name for field in fields(config_class)}:
-            known["words"] = bool((features >= 0).all())
-    config = checked(config_class, known | settings, "settings")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = cls(config) if features is None else cls(config, features=features)
-    if features is not None and isinstance(model, NeighbourAware):
-        model.set_neighbours(_neighbours(data, features))
-    return model
+def settings_for(model: str, given: dict[str, Any], split: Split) -> dict[str, Any]:
+    """Return the settings of a model as its configuration's types, refusing unknown keys. Raises: ConfigError."""
+    _, config_class = model_named(model)
+    found = typed(config_class, {"n_items": split.n_items, **given}, "settings")
+    return {key: found[key] for key in given}
 
 
-def _neighbours(data: Data, features: Tensor) -> Transitions:
-    """Find the items that are alike, by the features given or else by the words of their names."""
-    count = min(NEIGHBOURS, data.split.n_items - 1)
-    if data.features is None:
-        return text_neighbours(data.split.item_names or (), count=count)
-    return nearest(torch.nn.functional.normalize(features, dim=1), count=count)
-
-
-def learnt(name: str) -> bool:
-    """Say whether a model is trained step by step; the others count."""
-    return issubclass(MODELS[name][0], Trainable)
-
-
-def _features(data: Data, settings: dict[str, Any]) -> Tensor | None:
-    """The items' features; where they have none but `items` asks for some, their names as texts."""
-    wanted = settings.get("items")
-    if wanted == "id":
-        return None
-    if data.features is None and wanted is not None and data.split.item_names is not None:
-        return text_features(data.split.item_names, dimensions=TEXT_DIMENSIONS)
-    return data.features
-
-
-def run_training(model: nn.Module, split: Split, config: training.TrainConfig, folder: Path | None) -> None:
+def drive(training: Training, folder: Path | None = None) -> None:
     """Train to the end with a bar; after a signal finish the step, write a checkpoint, and raise Stopped."""
-    steps = training.train(model, split, config, folder=folder, resume=folder is not None)
-    pieces = sum(max(1, -(-(len(sequence) - 1) // config.max_length)) for sequence in split.train if len(sequence) > 1)
-    total = config.epochs * -(-pieces // config.batch_size)
-    with Patience() as patience, bar(None, total=total, label="train", unit="step") as progress:
-        for step in steps:
+    with Patience() as patience, bar(None, total=training.total, label="train", unit="step") as progress:
+        for step in training.steps:
             if not progress.n:
                 progress.initial = step.step - 1  # a run that goes on: rate and time left count from here
             progress.n = step.step
@@ -273,31 +235,15 @@ def run_training(model: nn.Module, split: Split, config: training.TrainConfig, f
                     + ", ".join(f"{name} {value:.4f}" for name, value in step.metrics.items())
                 )
             if patience.asked:
-                steps.close()  # type: ignore[attr-defined]
+                training.steps.close()
                 break
     patience.end(f"a checkpoint is in {folder}; the same command goes on from it" if folder else "")
 
 
-def train_on_the_spot(sequences: Sequence[np.ndarray], features: Tensor, *, seed: int = 0) -> Recommender:
-    """Train a small CountDiff on sequences whose items have features (n+1, f); meant for up to 200,000 interactions.
-
-    Raises: ConfigError for more; DataError when no user has two items.
-    """
-    count = sum(len(sequence) for sequence in sequences)
-    if count > ON_THE_SPOT:
-        raise ConfigError(
-            f"{count} interactions are too many to train on the spot (at most {ON_THE_SPOT}); "
-            "run personagen recommend train first, and give its folder with --recommender"
-        )
-    split = leave_one_out(list(sequences), len(features) - 1)
-    data = Data(split, features, [], lambda user: np.zeros(0, np.int64))
-    model = build("countdiff", data, {"d": 32, "layers": 1, "likeness_decay": 1.0, "window": 20}, seed=seed)
-    config = training.TrainConfig(
-        epochs=30, batch_size=128, patience=3, validate_cases=500, seed=seed, learning_rate=3e-3
-    )
-    note(f"training a recommender on {count} interactions")
-    run_training(model, split, config, None)
-    return model
+def drive_on_the_spot(training: Training) -> None:
+    """Train a recommender that the main job lacks, and say so. Raises: Stopped after a signal."""
+    note(f"training a recommender on {training.interactions} interactions")
+    drive(training)
 
 
 def load(folder: str, split: Split) -> Recommender:
@@ -311,22 +257,8 @@ def load(folder: str, split: Split) -> Recommender:
 
 def about(settings: TrainConfig, split: Split, metrics: dict[str, float]) -> dict[str, Any]:
     """Tell how a model came about: settings, versions, commit, data and metrics, ready for run.json."""
-    return {"command": asdict(settings), "versions": versions(), "commit": commit(), "data": split.fingerprint(),
+    return {"command": asdict(settings), "versions": versions(DECIDE), "commit": commit(), "data": split.fingerprint(),
             "machine": platform.processor() or platform.machine(), "validation": metrics}  # fmt: skip
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that decide a recommender's numbers."""
-    return {"python": platform.python_version(), **{name: version(name) for name in ("personagen", "torch", "numpy")}}
-
-
-def commit() -> str | None:
-    """Return the commit of the checkout, None outside of one."""
-    here = Path(__file__).resolve().parents[1]
-    if not (here / ".git").exists():
-        return None
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=here)
-    return done.stdout.strip() or None
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -10,6 +10,7 @@ from recsys.errors import ConfigError
 from ..progress import bar, note
 from ..signals import Patience
 from .config import StyleConfig
+from .recommend import drive_on_the_spot
 
 
 def run(settings: StyleConfig) -> int:
@@ -23,6 +24,7 @@ def run(settings: StyleConfig) -> int:
         source=open_source(settings),
         recommender=settings.recommender,
         subject=settings.subject,
+        drive=drive_on_the_spot,
     )
     user = choose_user(settings, studio)
     order = Order(

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from recsys import pretrained
+from recsys.build import Training, train_on_the_spot
 from recsys.errors import ConfigError, DataError, check_range
 from recsys.types import Recommender
 
@@ -72,7 +73,8 @@ class Studio:
     """Catalogue, users, recommender and image models of one run.
 
     text2image, tryon: `embedded` or a model folder each. source: where users come from (the atelier when left out).
-    recommender: a folder of `recommend train`; left out, the embedded one (atelier), else trained on the spot.
+    recommender: a folder of `recommend train`; left out, the embedded one (atelier), else trained on the spot, where
+    `drive` takes the steps, so that a caller can show how far it is.
     """
 
     def __init__(
@@ -83,9 +85,11 @@ class Studio:
         source: Source | None = None,
         recommender: str | None = None,
         subject: str | None = None,
+        drive: Callable[[Training], object] = Training.finish,
     ) -> None:
         self.models = {"text2image": text2image, "tryon": tryon}
         self._source, self._folder, self._subject = source, recommender, subject
+        self._drive = drive
         self.seconds: dict[str, float] = {}
 
     @cached_property
@@ -102,9 +106,9 @@ class Studio:
         if folder is not None:
             found = pretrained.load(folder)
         else:
-            from apps.commands.recommend import train_on_the_spot
-
-            found = train_on_the_spot(self.source.sequences(), attribute_matrix(self.source.catalog).matrix)
+            training = train_on_the_spot(self.source.sequences(), attribute_matrix(self.source.catalog).matrix)
+            self._drive(training)
+            found = training.model
         self.seconds["recommender"] = time.perf_counter() - start
         return found
 

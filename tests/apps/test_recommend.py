@@ -10,7 +10,7 @@ import pytest
 
 from apps import cli
 from apps.commands import recommend
-from recsys.errors import ConfigError
+from recsys import build
 from recsys.types import Step
 
 SMALL = ["--settings.d", "8", "--settings.layers", "1", "--train.epochs", "2", "--train.batch_size", "8"]
@@ -33,7 +33,7 @@ def clicks(tmp_path) -> str:
 @pytest.mark.parametrize("model", ["popularity", "markov", "ease", "sasrec", "dreamrec"])
 def test_train_rank_evaluate(model, clicks, tmp_path, capsys):
     out = str(tmp_path / "model")
-    flags = SMALL if recommend.learnt(model) else []
+    flags = SMALL if build.trainable(model) else []
     assert cli.main(["recommend", "train", "--model", model, "--data", clicks, "--out", out, *flags]) == 0
     about = json.loads((tmp_path / "model" / "run.json").read_text())
     assert about["command"]["model"] == model and about["data"] and about["validation"]["ndcg@10"] >= 0
@@ -137,10 +137,3 @@ def test_a_recommender_of_other_data_is_refused(clicks, tmp_path, capsys):
     assert cli.main(["recommend", "evaluate", "--recommender", out, "--data", str(other)]) == 3
     assert "15 items" in capsys.readouterr().err
     assert cli.main(["recommend", "rank", "--recommender", out, "--data", clicks, "--users", '["nobody"]']) == 3
-
-
-def test_too_much_for_the_spot_is_refused():
-    import torch
-
-    with pytest.raises(ConfigError, match="recommend train"):
-        recommend.train_on_the_spot([np.ones(recommend.ON_THE_SPOT + 1, np.int64)], torch.zeros(2, 1))
