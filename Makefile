@@ -1,11 +1,11 @@
-# make run: pictures for one user · make test · make lint · make demo · make clean
+# make run: pictures for one user · make test · make test-all · make lint · make demo · make clean
 # Stamps in .venv record what is installed, so that a used clone starts at once.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export PIP_DEFAULT_TIMEOUT ?= 180
 
-.PHONY: run demo test lint install clean
+.PHONY: run demo test test-all lint install clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -14,8 +14,14 @@ run: .venv/.run
 demo: .venv/.run
 	$(BIN)/personagen demo
 
+# A process a core, four at most: each imports torch and diffusers anew.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+
 test: .venv/.test .venv/.browser
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-all: .venv/.test .venv/.browser
+	$(PYTEST)
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

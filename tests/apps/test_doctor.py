@@ -21,10 +21,19 @@ def test_the_report_names_everything(capsys):
     assert code == (report["problems"][0]["exit_code"] if report["problems"] else 0)
 
 
-def test_the_text_ends_with_what_to_do(capsys):
-    doctor.run(DoctorConfig())
-    last = capsys.readouterr().out.strip().splitlines()[-1]
-    assert last.startswith(("PROBLEM", "all is well"))
+def test_the_text_ends_with_what_to_do(monkeypatch, capsys):
+    report = doctor.examine()
+    for problems, code, end in (
+        ([], 0, "all is well  next: personagen style"),
+        (
+            [{"exit_code": 5, "text": "the disk is full"}, {"exit_code": 4, "text": "no unet"}],
+            5,
+            "PROBLEM      no unet",
+        ),
+    ):
+        monkeypatch.setattr(doctor, "examine", lambda problems=problems: report | {"problems": problems})
+        assert doctor.run(DoctorConfig()) == code
+        assert capsys.readouterr().out.strip().splitlines()[-1] == end
 
 
 def test_problems_have_their_exit_codes():

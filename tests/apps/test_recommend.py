@@ -57,7 +57,8 @@ def test_train_rank_evaluate(model, clicks, tmp_path, capsys):
     ]
     assert cli.main(command) == 0
     report = json.loads(figures.read_text())
-    assert report["cases"] == 30 and set(report["intervals"]) <= set(report["metrics"])
+    assert report["cases"] == 30 and {"hit@1", "ndcg@5"} <= set(report["intervals"]) <= set(report["metrics"])
+    assert all(low <= report["metrics"][name] <= high for name, (low, high) in report["intervals"].items())
     if model == "markov":
         assert report["metrics"]["hit@1"] > 0.9  # the next item is the one after the last
 

@@ -91,7 +91,7 @@ def test_the_main_job_is_the_same_twice(models, recommender, tmp_path):
         assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes()
     report = json.loads((outs[0] / "looks.json").read_text(encoding="utf-8"))
     assert [look["kind"] for look in report["looks"]] == ["tryon"] * 2 + ["scene"]
-    assert all(look["prompt"] and look["why"] and look["seconds"] >= 0 for look in report["looks"])
+    assert all(look["prompt"] and look["why"] for look in report["looks"])
     chunks = [read_png(outs[0] / look["file"]) for look in report["looks"]]
     assert [chunk.parameters and chunk.parameters.settings["Steps"] for chunk in chunks] == ["8", "8", "2"]
 
@@ -206,7 +206,9 @@ def test_other_files_are_not_replaced(models, recommender, tmp_path, capsys):
     assert (tmp_path / "out" / "thesis.txt").read_text(encoding="utf-8") == "mine"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_keeps_what_is_finished(number, code, models, recommender, tmp_path):
     out, done = tmp_path / "out", threading.Event()
 

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,9 +14,9 @@ from apps import cli
 from personagen.adapters.lora import FILE
 from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, resolve
+from personagen.subject.train import Learner
 from recsys.errors import ConfigError
 from tests.personagen.subject import parts as subject_parts
-from tests.place import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -165,22 +163,17 @@ def test_an_adapter_for_another_base_is_refused(place, tmp_path, capsys):
     assert not (tmp_path / "o").exists()
 
 
-def test_sigterm_saves_and_exits_143(place, tmp_path):
+def test_sigterm_saves_and_exits_143(place, tmp_path, monkeypatch, capsys):
     words = train_words(place, tmp_path / "run", "--max_train_steps=100000", "--checkpointing_steps=100000")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    code = (
-        "import sys, personagen.subject.train as t\nplain = t.Learner.advance\n"
-        "def advance(self):\n    step = plain(self)\n    step.step == 2 and print('going', flush=True)\n"
-        "    return step\n"
-        "t.Learner.advance = advance\nfrom apps.cli import main\nsys.exit(main(sys.argv[1:]))\n"
-    )
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-        env=environment,
-    )  # fmt: skip
-    assert child.stdout is not None
-    assert child.stdout.readline() == "going\n"
-    child.send_signal(signal.SIGTERM)
-    _, errors = child.communicate(timeout=60)
-    assert child.returncode == 143 and "resume_from_checkpoint latest" in errors.splitlines()[-1]
+    plain = Learner.advance
+
+    def advance(self):
+        step = plain(self)
+        if step.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step
+
+    monkeypatch.setattr(Learner, "advance", advance)
+    assert cli.main(words) == 143
+    assert "resume_from_checkpoint latest" in capsys.readouterr().err.splitlines()[-1]
     assert len(list((tmp_path / "run" / "checkpoints").glob("step-*"))) == 1

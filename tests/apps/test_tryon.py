@@ -138,7 +138,9 @@ def test_bad_pictures_are_refused_and_nothing_is_written(kind, words, models, sh
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "LA", "I;16", "CMYK"])
+@pytest.mark.parametrize(
+    "mode", ["1", "RGBA", "CMYK", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("L", "P", "LA", "I;16"))]
+)
 def test_pictures_of_every_mode_are_worn(mode, models, shop, tmp_path):
     name = "garment.jpg" if mode == "CMYK" else "garment.png"
     Image.new("L" if mode == "I;16" else mode, (30, 40)).save(tmp_path / name)
@@ -183,6 +185,7 @@ def test_garment_and_outfit_exclude_each_other(models, shop):
     assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"], "--base.base", "/nowhere") == 4
 
 
+@pytest.mark.slow
 def test_a_phone_photo_comes_back_upright_at_its_size_within_two_gib(tmp_path):
     sitting = random_sitting(HELDOUT_SEED + 3)
     render = render_person(sitting.body, sitting.outfit, sitting.scene, size=(252, 189), camera=sitting.camera, seed=1)

@@ -191,6 +191,7 @@ def test_refuses_what_would_destroy_or_confuse_a_run(split, tmp_path):
         next(train(Other(), split, CONFIG, folder=tmp_path, resume=True))
 
 
+@pytest.mark.slow
 def test_two_processes_do_what_one_does(tmp_path):
     """Under torchrun two processes make the updates of one with the whole batch, and end with equal weights."""
     script = tmp_path / "two.py"

@@ -20,6 +20,7 @@ from tests.place import ROOT
 PATIENCE = 90_000  # milliseconds; the machine may be busy
 
 
+@pytest.mark.slow
 def test_importing_the_page_builds_nothing():
     code = "import sys, apps.page.looks_tab; sys.exit('gradio' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
@@ -108,6 +109,7 @@ def test_looks_appear_with_their_reasons_and_can_be_taken_away(visit):
     assert outside == []
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_cancel_stops_and_the_page_can_go_on(visit):
     page, _ = visit()
@@ -126,6 +128,7 @@ def test_cancel_stops_and_the_page_can_go_on(visit):
     page.wait_for_function("document.querySelector('#state').innerText.includes('1 pictures')")
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_described_person_has_a_history_of_fitting_items(visit):
     page, _ = visit()

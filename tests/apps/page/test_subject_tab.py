@@ -108,6 +108,7 @@ def says(page, words: str) -> None:
     page.wait_for_function(f"document.querySelector('#subject-state').innerText.includes({words!r})")
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_from_pictures_to_paintings(tab, place):
     tab.set_input_files("#subject-files input[type=file]", files(place))

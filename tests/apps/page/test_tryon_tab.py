@@ -79,7 +79,7 @@ def _says(page, text):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width", [1360, 390])
+@pytest.mark.parametrize("width", [1360, pytest.param(390, marks=pytest.mark.slow)])
 def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, monkeypatch):
     def found(photo, kind):
         mask = np.zeros((photo.height, photo.width), bool)

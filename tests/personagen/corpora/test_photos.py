@@ -25,6 +25,7 @@ from recsys.errors import DataError
 
 LABELS = ["null", "hair", "skin", "shirt", "jeans", "shoes", "dress", "jacket"]
 SIZE = (64, 48)
+HELDOUT = [4, 9, 17]  # of the first twenty people, by the first byte of their sha256
 
 
 def photographed(*, jacket: bool = False, head: bool = True) -> tuple[Image.Image, np.ndarray]:
@@ -173,7 +174,7 @@ def test_garments_become_a_text_corpus(images_root, tmp_path):
 
 def test_the_heldout_fifth_is_fixed():
     told = [is_heldout(f"people/{i:04d}") for i in range(2000)]
-    assert 0.17 < np.mean(told) < 0.23 and told[:5] == [is_heldout(f"people/{i:04d}") for i in range(5)]
+    assert 0.17 < np.mean(told) < 0.23 and np.flatnonzero(told[:20]).tolist() == HELDOUT
     assert set(KIND_OF_CCP.values()) == {
         "t-shirt",
         "shirt",

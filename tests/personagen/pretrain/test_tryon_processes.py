@@ -45,6 +45,7 @@ def in_two(config: TryOnTrainConfig, folder: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_also_when_they_take_a_run_over(tmp_path):
     stock = {"base": str(write_base(tmp_path / "base")), "corpus": str(tmp_path / "corpus")}
     viton(tmp_path / "viton")

@@ -45,7 +45,7 @@ def test_looks_come_best_first_then_scenes(stylist, person):
         assert len({look.item for look in group}) == len(group)
     assert not {look.item for look in looks} & set(HISTORY)
     assert looks[0].image.size == person.size and looks[4].image.size == (48, 64)
-    assert all(look.seconds > 0 and look.settings["Steps"] == "2" for look in looks)
+    assert all(look.settings["Steps"] == "2" for look in looks)
     assert looks[4].prompt.startswith("a person wearing") and any(
         reason.source == "past" for reason in looks[4].reasons
     )
@@ -95,7 +95,7 @@ def test_same_seed_same_pictures_whatever_the_batch(stylist, person):
 def test_seeds_belong_to_run_user_and_item():
     seeds = {seed_for(*key) for key in itertools.product((0, 1), ("a", "b"), (1, 2), ("tryon", "scene"))}
     assert len(seeds) == 16 and all(0 <= seed < 2**63 for seed in seeds)
-    assert seed_for(0, "a", 1, "tryon") == seed_for(0, "a", 1, "tryon")
+    assert seed_for(0, "a", 1, "tryon") == 7224066783040251149  # pictures of earlier versions can be made again
 
 
 def test_the_first_look_does_not_wait_for_the_others(stylist, person):
@@ -199,7 +199,7 @@ def test_a_folder_of_looks_is_whole(stylist, person, tmp_path):
     assert [row["item"] for row in manifest["history"]] == HISTORY
     first, look = manifest["looks"][0], seen[0].look
     assert first["score"] == look.score and first["seed"] == look.seed and first["why"][0]["source"] == "past"
-    assert first["seconds"] > 0
+    assert first["seconds"] == round(look.seconds, 3)
     found = read_png(out / names[2])
     assert found.parameters is not None and found.parameters.prompt == seen[2].look.prompt
     assert found.parameters.settings["Seed"] == str(seen[2].look.seed)

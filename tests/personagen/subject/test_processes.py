@@ -22,6 +22,7 @@ print([step.losses["loss"] for step in steps if step.losses], flush=True)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     config = SubjectConfig(
         instance_data_dir=str(subject_parts.write_pictures(tmp_path / "pictures", count=3)),

@@ -1,8 +1,8 @@
 import dataclasses
-import time
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from recsys.data.prefixes import random_prefixes
 from recsys.diffusion.noise import user_normal, user_seeds
@@ -145,16 +145,14 @@ def test_guidance_sharpens():
 
 
 def test_a_thousand_users_are_ranked_in_a_moment():
-    """The budget is 0.3 CPU-seconds on an idle core; the test allows for a shared one. Best of three."""
+    """Scoring every item once for every user is nearly all there is to do: 0.3 CPU-seconds on an idle core."""
     model = DreamRec(DreamRecConfig(12_101))
     length = torch.randint(3, 30, (1000, 1))
     history = torch.randint(1, 12_102, (1000, 50)).masked_fill(torch.arange(50, 0, -1) > length, 0)
-    seconds = []
-    for _ in range(3):
-        start = time.process_time()
+    with FlopCounterMode(display=False) as counter:
         model.recommend(history, 20)
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 1.0
+    scoring = 2 * 1000 * 12_102 * model.config.d
+    assert counter.get_total_flops() < 2 * scoring
 
 
 @pytest.mark.parametrize(
