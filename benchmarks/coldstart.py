@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import recommend
 import torch
-from report import RESULTS, write_report
+from report import DATA, RESULTS, write_report
 from rows import LARGE, STACKED
 from torch import Tensor
 
@@ -64,7 +64,7 @@ def main() -> int:
     parser.add_argument("--data", default="amazon-beauty", choices=datasets.names())
     parser.add_argument("--models", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--root")
+    parser.add_argument("--root", default=DATA)
     args = parser.parse_args()
     torch.set_num_threads(1)
     warm, cold, old, texts = held_out(datasets.load(args.data, root=args.root), seed=args.seed)

@@ -19,7 +19,7 @@ import matplotlib
 import numpy as np
 import recommend
 import torch
-from report import HERE, RESULTS, write_report
+from report import DATA, HERE, RESULTS, write_report
 from rows import ROWS, row_of
 
 from recsys.data import datasets
@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--data", default="ml-100k", choices=datasets.names())
     parser.add_argument("--models", nargs="+", required=True, choices=list(ROWS))
     parser.add_argument("--cases", type=int, default=1000, help="test cases of the plot against calls")
-    parser.add_argument("--root")
+    parser.add_argument("--root", default=DATA)
     parser.add_argument("--runs", default="runs/recsys")
     args = parser.parse_args()
     torch.set_num_threads(1)

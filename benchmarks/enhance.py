@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 from recommend import folder_of, write_cases
-from report import RESULTS, cpu, git, write_json
+from report import DATA, RESULTS, cpu, git, write_json
 
 from recsys.data import datasets
 from recsys.data.augment import Augment, Augmented, augmented_split
@@ -103,7 +103,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--longest", type=int, default=10, help="cut histories to 2..K items; 0 leaves them")
     parser.add_argument("--arms", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--root", help="folder of the data sets")
+    parser.add_argument("--root", default=DATA, help="folder of the data sets")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", default="runs/enhance", help="folder for checkpoints and per-case values")
     return parser.parse_args()

@@ -13,7 +13,7 @@ from typing import Any
 
 import recommend
 import torch
-from report import RESULTS, cpu, write_report
+from report import DATA, RESULTS, cpu, write_report
 from rows import ROWS, row_of
 
 from recsys.data import datasets
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--data", default="amazon-beauty", choices=datasets.names())
     parser.add_argument("--models", nargs="+", default=["countdiff"], choices=list(ROWS))
     parser.add_argument("--turns", type=int, default=15)
-    parser.add_argument("--root")
+    parser.add_argument("--root", default=DATA)
     args = parser.parse_args()
     torch.set_num_threads(1)
     split = datasets.load(args.data, root=args.root)

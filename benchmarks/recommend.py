@@ -5,7 +5,7 @@
 Settings are chosen among a row's candidates on the validation cases of the first seed, and training stops there too;
 the test cases are measured once, with the settings chosen. A result that is there already is kept, and a run that was
 stopped goes on from its checkpoint, so the command can be repeated. Afterwards recsys-DATA-differences.json compares
-the rows case by case. The data are not part of the project: see recsys/data/datasets.py for where they are looked for.
+the rows case by case. The data are not part of the project: their folder is --root, or PERSONAGEN_DATA.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from report import RESULTS, cpu, git, write_json
+from report import DATA, RESULTS, cpu, git, write_json
 from rows import ROWS, Row, row_of
 
 from recsys.counts.texts import text_features, text_neighbours
@@ -70,7 +70,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", default="ml-100k", choices=datasets.names())
     parser.add_argument("--models", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--root", help="folder of the data sets")
+    parser.add_argument("--root", default=DATA, help="folder of the data sets")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", default="runs/recsys", help="folder for checkpoints and per-case values")
     return parser.parse_args()

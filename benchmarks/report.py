@@ -14,6 +14,8 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+DATA = os.environ.get("PERSONAGEN_DATA") or str(HERE.parents[1] / "shared" / "data")
+"""Where the public data sets lie: `recsys/NAME` or `NAME` below it."""
 
 
 def write_json(path: Path, content: Any) -> None:

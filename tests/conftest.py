@@ -1,6 +1,9 @@
 import os
+from pathlib import Path
 
 os.environ.update(
+    PERSONAGEN_DATA=os.environ.get("PERSONAGEN_DATA")
+    or str(Path(__file__).resolve().parents[2] / "shared" / "data"),  # tests that need research data skip without
     HF_HUB_OFFLINE="1",
     TRANSFORMERS_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",

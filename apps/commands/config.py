@@ -59,7 +59,7 @@ class TrainConfig:
     data: str = "atelier"
     """Name of a data set (atelier, ml-100k, amazon-beauty, ...), or a CSV or Parquet file."""
     root: str | None = None
-    """Folder that holds the named data sets; none: PERSONAGEN_DATA, or ../shared/data/recsys beside the checkout."""
+    """Folder that holds the named data sets; none: that of the variable PERSONAGEN_DATA, or the current one."""
     catalog: str | None = None
     """Folder that describes the items of a CSV or Parquet file; its words become features of the items."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class RankConfig:
     data: str = "atelier"
     """Name of a data set, or a CSV or Parquet file."""
     root: str | None = None
-    """Folder that holds the named data sets; none: PERSONAGEN_DATA, or ../shared/data/recsys beside the checkout."""
+    """Folder that holds the named data sets; none: that of the variable PERSONAGEN_DATA, or the current one."""
     users: list[str | int] = field(default_factory=list)
     """Ids of the users to rank for; none: the first ten."""
     k: int = 10
@@ -101,7 +101,7 @@ class EvaluateConfig:
     data: str = "atelier"
     """Name of a data set, or a CSV or Parquet file."""
     root: str | None = None
-    """Folder that holds the named data sets; none: PERSONAGEN_DATA, or ../shared/data/recsys beside the checkout."""
+    """Folder that holds the named data sets; none: that of the variable PERSONAGEN_DATA, or the current one."""
     part: str = "test"
     """valid or test."""
     cutoffs: list[int] = field(default_factory=lambda: [5, 10, 20])
@@ -123,7 +123,7 @@ class CompareConfig:
     data: str = "atelier"
     """Name of a data set, or a CSV or Parquet file."""
     root: str | None = None
-    """Folder that holds the named data sets; none: PERSONAGEN_DATA, or ../shared/data/recsys beside the checkout."""
+    """Folder that holds the named data sets; none: that of the variable PERSONAGEN_DATA, or the current one."""
     part: str = "test"
     """valid or test."""
     cutoffs: list[int] = field(default_factory=lambda: [10, 20])

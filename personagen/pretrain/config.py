@@ -1,6 +1,8 @@
 """Settings of pretraining; no heavy import, so that `personagen pretrain --help` is quick."""
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from recsys.errors import ConfigError
@@ -120,8 +122,9 @@ class TryOnConfig:
 class ParserConfig:
     """The parser of body parts, which finds what to repaint."""
 
-    images_root: str = "../shared/data/images"
-    """Folder with `people` (parsed street photos), and `garments` where they are trained on too."""
+    images_root: str | None = None
+    """Folder with `people` (parsed street photos), and `garments` where they are trained on too; null: PERSONAGEN_DATA,
+    or images/ in it, or the current folder."""
     garments: float = 0.25
     """Share of garment photos; what is garment in them is what `warping.cutout` says, where it can be trusted."""
     backbone: str | None = None
@@ -141,6 +144,12 @@ class ParserConfig:
     """What `joint_labels.py` wrote about the photos of people (stage joints)."""
     parser_dir: str | None = None
     """The finished parser that the branch is added to (stage joints); null: the embedded one."""
+
+    def images(self) -> Path:
+        """Return the folder of the photos: the one named, else that of the environment, else the current one."""
+        base = Path(os.environ.get("PERSONAGEN_DATA") or ".")
+        within = base / "images"
+        return Path(self.images_root or (within if within.is_dir() else base))
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ CLOSE = 0.1
 def train_joints(config: PretrainConfig) -> Iterator[Step]:
     """Read the photos once into `output_dir`, then train; write the parser with its joints to `output_dir/parser`."""
     folder, size = Path(config.output_dir), (config.height, config.width)
-    yield from gather(Path(config.parser.images_root), folder, size=size, garments=False)
+    yield from gather(config.parser.images(), folder, size=size, garments=False)
     people = read(folder, "people", size=size)
     yield from run_stage(JointStage(config, people, _labels(config)), config)
 
@@ -50,7 +50,7 @@ def _labels(config: PretrainConfig) -> np.ndarray:
         known = json.loads(Path(config.parser.joints_file).read_text())
     except (OSError, ValueError) as error:
         raise DataError(f"parser.joints_file {config.parser.joints_file} cannot be read ({error}).") from error
-    files = sorted((Path(config.parser.images_root) / "people" / "photos").glob("*.jpg"))
+    files = sorted((config.parser.images() / "people" / "photos").glob("*.jpg"))
     labels = np.full((len(files), len(Joint), 3), np.nan, np.float32)
     for i, file in enumerate(files):
         if file.stem in known:

@@ -36,7 +36,7 @@ COLOURS = np.array(
 def train_parser(config: PretrainConfig) -> Iterator[Step]:
     """Read the photos once into `output_dir`, then train; write the parser to `output_dir/parser`."""
     folder, size, garments = Path(config.output_dir), (config.height, config.width), config.parser.garments > 0
-    yield from gather(Path(config.parser.images_root), folder, size=size, garments=garments)
+    yield from gather(config.parser.images(), folder, size=size, garments=garments)
     people = read(folder, "people", size=size)
     yield from run_stage(ParserStage(config, people, read(folder, "garments", size=size) if garments else None), config)
 

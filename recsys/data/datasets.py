@@ -1,7 +1,7 @@
 """Read the public recommendation data sets by name, or your own CSV or Parquet file, into one kind of split.
 
 Every reader gives items 1..n in time order. Where the files lie: the `root` argument, else the environment variable
-PERSONAGEN_DATA, else `../shared/data/recsys` beside a checkout of this project.
+PERSONAGEN_DATA, else the current folder.
 """
 
 import json
@@ -14,8 +14,6 @@ import numpy as np
 from ..errors import DataError
 from ..types import Cases
 from .splits import Interactions, Split, leave_one_out
-
-BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data" / "recsys"
 
 
 def load(name_or_path: str | Path, *, root: str | Path | None = None) -> Split:
@@ -43,18 +41,19 @@ def names() -> list[str]:
 
 
 def find(name: str, *, root: str | Path | None = None) -> Path:
-    """Find the folder of a named data set under `root`, PERSONAGEN_DATA or the folder beside the checkout.
+    """Find the folder of a named data set, `name` or `recsys/name` in `root` (see above for where that is).
 
-    Raises: DataError naming the places looked at.
+    Raises:
+        DataError: it is at neither place.
     """
-    base = Path(root or os.environ.get("PERSONAGEN_DATA") or BESIDE_CHECKOUT)
+    base = Path(root or os.environ.get("PERSONAGEN_DATA") or ".")
     places = [base / name, base / "recsys" / name]
     for place in places:
         if place.is_dir():
             return place
     raise DataError(
-        f"data set {name!r} is not at {places[0]}. Put its files there, or name the folder that holds {name}/ with "
-        "root=… or the environment variable PERSONAGEN_DATA."
+        f"data set {name!r} is neither at {places[0]} nor at {places[1]}; put its files there, or name the folder that "
+        f"holds {name}/ with root (--root) or the environment variable PERSONAGEN_DATA"
     )
 
 

@@ -1,4 +1,7 @@
-"""Every reader gives the sizes its README states; a user's own file is read or refused with a remedy."""
+"""Every format is read from tiny files written here, the published data have the sizes that their READMEs state where
+they are at hand, and a user's own file is read or refused with a remedy."""
+
+import json
 
 import numpy as np
 import pyarrow
@@ -73,6 +76,170 @@ def test_temporal_split_masks_validation_items(split):
     case = data.test
     assert case.seen is not None and data.valid.seen is None
     assert all(not set(t) & set(s) and not set(t) & set(h) for t, s, h in zip(case.targets, case.seen, case.histories))
+
+
+def _lines(path, *rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(row + "\n" for row in rows), encoding="utf-8")
+
+
+def _sequences(folder):
+    _lines(folder / "sequences.txt", "1 4 2 3 1", "2 2 5", "3 1 2 3")
+    _lines(folder / "items.tsv", "id\tasin\ttext", "1\tB1\tred hat", "2\tB2\tblue bag", "4\tB4\tgreen coat, long")
+
+
+def _movielens(folder):
+    """Rows in no order; user 3 rates twice in the same second, in the order of the file."""
+    _lines(folder / "ml-100k.inter", "user_id:token\titem_id:token\trating:float\ttimestamp:float",
+           "1\t3\t4\t30", "3\t2\t5\t7", "1\t1\t3\t10", "3\t4\t1\t7", "1\t2\t5\t20")  # fmt: skip
+    _lines(folder / "ml-100k.item", "item_id:token\tmovie_title:token_seq\trelease_year:token", "1\tToy Story\t1995",
+           "3\tFour Rooms\t1995")  # fmt: skip
+
+
+def _clean(folder):
+    """Users and items from 0; user 1 has no validation items, user 2 neither those nor test items."""
+    folder.mkdir(parents=True)
+    parts = {
+        "train": [(0, 0), (0, 1), (1, 2), (1, 0), (2, 4)],
+        "valid": [(0, 2), (0, 3)],
+        "test": [(0, 4), (1, 1), (1, 3)],
+    }
+    for part, pairs in parts.items():
+        np.save(folder / f"{part}_list.npy", np.array(pairs, np.int32))
+
+
+def _zhihu(folder):
+    """Every prefix is a row, right-padded with 4838; ids from 0."""
+    folder.mkdir(parents=True)
+    rows = {
+        "train": [([], 0), ([0], 1), ([0, 1], 2), ([], 7), ([7], 4837)],
+        "val": [([], 3), ([3], 1)],
+        "test": [([5, 6], 2)],
+    }
+    for part, cases in rows.items():
+        seq = np.array([history + [4838] * (10 - len(history)) for history, _ in cases])
+        np.savez(folder / f"{part}.npz", seq=seq, next=np.array([target for _, target in cases]))
+
+
+def _preferdiff(folder):
+    _lines(folder / "train_data.txt", "3 1 2", "2 4")
+    _lines(folder / "valid_data.txt", "1 2 5")
+    _lines(folder / "test_data.txt", "6 1", "2 3 4")
+
+
+def _office(folder):
+    """Items, users' histories and targets from 0; there is no training file."""
+    folder.mkdir(parents=True)
+    items = {"0": {"title": "ink"}, "1": {"title": "paper"}, "3": {"title": "Stühle, 4"}}
+    (folder / "item.json").write_text(json.dumps(items, ensure_ascii=False), encoding="utf-8")
+    _lines(folder / "valid.tsv", "A1\t0 1\t3", "A2\t3\t0")
+    _lines(folder / "test.tsv", "A1\t0 1 3\t2")
+
+
+WRITERS = {
+    "amazon-beauty": _sequences,
+    "amazon-sports": _sequences,
+    "ml-1m": _sequences,
+    "ml-100k": _movielens,
+    "ml-1m-clean": _clean,
+    "zhihu": _zhihu,
+    "preferdiff-beauty": _preferdiff,
+    "office-products": _office,
+}
+"""Tiny files of every public format, as their publishers write them."""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Write a named data set's files and load them."""
+
+    def load(name):
+        WRITERS[name](tmp_path / name)
+        return datasets.load(name, root=tmp_path)
+
+    return load
+
+
+def plain(arrays):
+    return [array.tolist() for array in arrays]
+
+
+def test_every_named_format_has_a_tiny_file_here():
+    assert sorted(WRITERS) == datasets.names() == sorted(SIZES)
+
+
+@pytest.mark.parametrize("name", [name for name, write in WRITERS.items() if write is _sequences])
+def test_sequence_files(tiny, name):
+    data = tiny(name)
+    assert data.n_items == 5 and data.item_names == ("", "red hat", "blue bag", "3", "green coat, long", "5")
+    assert plain(data.train) == [[4, 2], [2, 5], [1]]  # a user with two items only trains
+    assert plain(data.valid.histories) == [[4, 2], [1]] and plain(data.valid.targets) == [[3], [2]]
+    assert plain(data.test.histories) == [[4, 2, 3], [1, 2]] and plain(data.test.targets) == [[1], [3]]
+
+
+def test_atomic_files_of_movielens(tiny):
+    data = tiny("ml-100k")
+    assert data.n_items == 4 and data.item_names == ("", "Toy Story", "2", "Four Rooms", "4")
+    assert plain(data.train) == [[1], [2, 4]] and plain(data.test.histories) == [[1, 2]]
+    assert plain(data.valid.targets) == [[2]] and plain(data.test.targets) == [[3]]
+
+
+def test_lists_of_pairs(tiny):
+    data = tiny("ml-1m-clean")
+    assert data.n_items == 5 and data.item_names is None
+    assert plain(data.train) == [[1, 2], [3, 1], [5]]
+    assert plain(data.valid.histories) == [[1, 2]] and plain(data.valid.targets) == [[3, 4]]
+    assert plain(data.test.histories) == [[1, 2], [3, 1]] and plain(data.test.targets) == [[5], [2, 4]]
+    assert data.test.seen is not None and plain(data.test.seen) == [[3, 4], []] and data.valid.seen is None
+
+
+def test_rows_of_prefixes(tiny):
+    data = tiny("zhihu")
+    assert data.n_items == 4838 and plain(data.train) == [[1, 2, 3], [8, 4838]]
+    assert plain(data.valid.histories) == [[], [4]] and plain(data.valid.targets) == [[4], [2]]
+    assert plain(data.test.histories) == [[6, 7]] and plain(data.test.targets) == [[3]]
+
+
+def test_lines_whose_last_item_is_the_target(tiny):
+    data = tiny("preferdiff-beauty")
+    assert data.n_items == 6 and plain(data.train) == [[3, 1, 2], [2, 4]]
+    assert plain(data.valid.histories) == [[1, 2]] and plain(data.valid.targets) == [[5]]
+    assert plain(data.test.histories) == [[6], [2, 3]] and plain(data.test.targets) == [[1], [4]]
+
+
+def test_titles_and_cases_without_training_rows(tiny):
+    data = tiny("office-products")
+    assert data.n_items == 4 and data.item_names == ("", "ink", "paper", "3", "Stühle, 4") and data.train == []
+    assert plain(data.valid.histories) == [[1, 2], [4]] and plain(data.valid.targets) == [[4], [1]]
+    assert plain(data.test.histories) == [[1, 2, 4]] and plain(data.test.targets) == [[3]]
+
+
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_a_damaged_or_missing_file_names_the_folder(name, tmp_path):
+    folder = tmp_path / name
+    WRITERS[name](folder)
+    for file in sorted(folder.iterdir()):
+        whole = file.read_bytes()
+        file.write_bytes(b"not\nat all\n")
+        with pytest.raises(DataError, match=f"{name} cannot be read"):
+            datasets.load(name, root=tmp_path)
+        file.unlink()
+        with pytest.raises(DataError, match=f"{name} cannot be read"):
+            datasets.load(name, root=tmp_path)
+        file.write_bytes(whole)
+    assert datasets.load(name, root=tmp_path).n_items
+
+
+def test_where_a_data_set_is_looked_for(tmp_path, monkeypatch):
+    for place, where in (("root", tmp_path / "root"), ("variable", tmp_path / "variable" / "recsys"), ("", tmp_path)):
+        _preferdiff(where / "preferdiff-beauty")
+        _lines(where / "preferdiff-beauty" / "train_data.txt", f"{len(place) + 10} 1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERSONAGEN_DATA", str(tmp_path / "variable"))
+    assert datasets.load("preferdiff-beauty", root=tmp_path / "root").n_items == 14
+    assert datasets.load("preferdiff-beauty").n_items == 18
+    monkeypatch.delenv("PERSONAGEN_DATA")
+    assert datasets.load("preferdiff-beauty").n_items == 10
 
 
 def write(path, columns):
