@@ -90,7 +90,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
         "apps.commands.subject_config:SubjectEvaluateConfig",
         "apps.commands.subject:evaluate",
     ),
-    ("demo",): ("open the page", "apps.commands.config:DemoConfig", "apps.page.looks_tab:run"),
+    ("demo",): ("open the page", "apps.commands.config:DemoConfig", "apps.page.app:run"),
     ("doctor",): (
         "say what this machine and installation can do",
         "apps.commands.config:DoctorConfig",

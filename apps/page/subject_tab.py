@@ -1,6 +1,6 @@
 """The page's tab for subjects: upload pictures, see what is wrong with them, train, then paint with what was learnt.
 
-`build_tab` draws it inside the page of `looks_tab`. A visitor sees and uses only the subjects of their own visit; all
+`build_tab` draws it inside the page of `app`. A visitor sees and uses only the subjects of their own visit; all
 is kept in the page's private folder and deleted with it.
 """
 

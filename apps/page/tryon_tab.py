@@ -1,6 +1,6 @@
 """The page's tab for try-on: a person's photo, a garment or an outfit, and a mask that can be painted.
 
-`build_tab` draws it inside the page of `looks_tab`. Uploads are read again by `load_image`, which checks their size and
+`build_tab` draws it inside the page of `app`. Uploads are read again by `load_image`, which checks their size and
 drops every tag; nothing is sent anywhere.
 """
 

@@ -41,13 +41,13 @@ def studio() -> Studio:
 @pytest.fixture(scope="session")
 def address(studio: Studio, tmp_path_factory: pytest.TempPathFactory):
     """The address of the page, opened with the settings that users get."""
-    from apps.page import looks_tab as demo
+    from apps.page import app
 
     folder = tmp_path_factory.mktemp("page")
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    page = demo.build(studio, folder)
-    _, url, _ = page.launch(**demo.launch_settings(str(folder)), server_name="127.0.0.1")
+    page = app.build(studio, folder)
+    _, url, _ = page.launch(**app.launch_settings(str(folder)), server_name="127.0.0.1")
     yield url
     page.close(verbose=False)
     if before is None:

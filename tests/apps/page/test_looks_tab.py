@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from apps.page import looks_tab as demo
+from apps.page import app, looks_tab, shared
 from personagen.styling.stylist import Look, Reason
 from recsys.errors import ConfigError
 from tests.place import ROOT
@@ -22,22 +22,22 @@ PATIENCE = 90_000  # milliseconds; the machine may be busy
 
 @pytest.mark.slow
 def test_importing_the_page_builds_nothing():
-    code = "import sys, apps.page.looks_tab; sys.exit('gradio' in sys.modules)"
+    code = "import sys, apps.page.app; sys.exit('gradio' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
 
 def test_only_the_loopback_is_open_without_a_password():
-    assert demo.check_exposure("127.0.0.1", None) is None
-    assert demo.check_exposure("::1", None) is None
-    assert demo.check_exposure("0.0.0.0", "ann:longenough") == ("ann", "longenough")
+    assert app.check_exposure("127.0.0.1", None) is None
+    assert app.check_exposure("::1", None) is None
+    assert app.check_exposure("0.0.0.0", "ann:longenough") == ("ann", "longenough")
     for host, auth in (("0.0.0.0", None), ("example.org", None), ("127.0.0.1", "ann"), ("0.0.0.0", "ann:short")):
         with pytest.raises(ConfigError, match="auth"):
-            demo.check_exposure(host, auth)
+            app.check_exposure(host, auth)
 
 
 def test_launch_is_hardened(tmp_path):
-    settings = demo.launch_settings(str(tmp_path))
+    settings = app.launch_settings(str(tmp_path))
     assert settings["share"] is False and settings["show_error"] is False and settings["mcp_server"] is False
     assert settings["allowed_paths"] == [] and settings["blocked_paths"] == [str(Path.cwd())]
     assert settings["run_history"] is False and settings["strict_cors"] is True and settings["max_file_size"] == "10mb"
@@ -46,7 +46,7 @@ def test_launch_is_hardened(tmp_path):
 def test_text_of_a_catalogue_cannot_become_markup(studio):
     reasons = (Reason("note", "<script>alert(1)</script> [x](javascript:y)"), Reason("concept", "colour red", 1.2))
     look = Look(Image.new("RGB", (4, 4)), "scene", 1, 0.5, "a <b>bold</b> *prompt*", reasons, 0, 0.1)
-    text = demo.describe(look, studio.source.catalog)
+    text = looks_tab.describe(look, studio.source.catalog)
     assert "<script" not in text and "<b>" not in text and "](" not in text and "*prompt*" not in text
     assert "taste: red (+1.2)" in text.replace("\\", "")
 
@@ -54,7 +54,7 @@ def test_text_of_a_catalogue_cannot_become_markup(studio):
 def test_the_zip_holds_the_files_byte_for_byte(tmp_path):
     file = tmp_path / "a.png"
     file.write_bytes(b"\x89PNG of ours")
-    with zipfile.ZipFile(demo.pack([file], tmp_path / "all.zip")) as archive:
+    with zipfile.ZipFile(shared.pack([file], tmp_path / "all.zip")) as archive:
         assert archive.namelist() == ["a.png"] and archive.read("a.png") == file.read_bytes()
 
 

@@ -8,8 +8,7 @@ from threading import Event
 import pytest
 from PIL import Image
 
-from apps.page import looks_tab as demo
-from apps.page import subject_tab as subject_page
+from apps.page import app, subject_tab
 from personagen.styling.studio import Studio
 from recsys.errors import ConfigError, DataError
 from tests.personagen.subject import parts as subject_parts
@@ -27,8 +26,8 @@ def place(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def visit(tmp_path) -> subject_page.Visit:
-    return subject_page.Visit(tmp_path)
+def visit(tmp_path) -> subject_tab.Visit:
+    return subject_tab.Visit(tmp_path)
 
 
 def files(place: Path) -> list[str]:
@@ -39,13 +38,13 @@ def asked(visit, place, **changes):
     given = {"name": "dog", "preset": "object", "consent": False, "steps": 2, "seed": 0} | changes
     studio, order = Studio(text2image=str(place / "sd1")), ("name", "preset", "consent", "steps", "seed")
     name, preset, consent, steps, seed = (given[key] for key in order)
-    return subject_page.settings(visit, files(place), name, preset, consent, steps, seed, studio)
+    return subject_tab.settings(visit, files(place), name, preset, consent, steps, seed, studio)
 
 
 def test_the_doctor_speaks_of_the_visitors_names_and_escapes_them(place, tmp_path):
     odd = tmp_path / "<b>odd.png"
     odd.write_bytes(b"no picture")
-    told = subject_page.verdict([*files(place), str(odd)], tmp_path / "work")
+    told = subject_tab.verdict([*files(place), str(odd)], tmp_path / "work")
     assert "3 of 4 can be used" in told and "&lt;b&gt;odd.png" in told and "<b>" not in told
 
 
@@ -55,32 +54,32 @@ def test_what_cannot_be_learnt_is_refused_with_a_remedy(visit, place):
             asked(visit, place, **changes)
     assert asked(visit, place, preset="person", consent=True).consent
     with pytest.raises(DataError, match="no pictures"):
-        subject_page.gather([], visit.folder)
+        subject_tab.gather([], visit.folder)
     with pytest.raises(DataError, match="more than"):
-        subject_page.gather(files(place) * 20, visit.folder)
+        subject_tab.gather(files(place) * 20, visit.folder)
     with pytest.raises(ConfigError, match="not numbers"):
-        subject_page.read_weights("1, x")
+        subject_tab.read_weights("1, x")
 
 
 def test_two_subjects_are_learnt_stacked_and_painted(visit, place):
     studio = Studio(text2image=str(place / "sd1"))
     for name in ("dog", "dog"):
         config = asked(visit, place, name=name)
-        shown = list(subject_page.watched(config, Event()))
+        shown = list(subject_tab.watched(config, Event()))
         assert shown[-1][1] == 1.0 and any(preview for *_, preview in shown)
-        subject_page.keep_subject(visit, config)
-        assert {path.name for path in subject_page.result_files(config)} >= {"dog.safetensors", "run.json"}
+        subject_tab.keep_subject(visit, config)
+        assert {path.name for path in subject_tab.result_files(config)} >= {"dog.safetensors", "run.json"}
     assert list(visit.subjects) == ["dog", "dog 2"]
-    pipe = subject_page.stacked(visit, ["dog", "dog 2"], [1.0, 0.5], studio, Event())
-    made = list(subject_page.painted(pipe, "a sks dog", 2, 2, 0, visit.folder))
+    pipe = subject_tab.stacked(visit, ["dog", "dog 2"], [1.0, 0.5], studio, Event())
+    made = list(subject_tab.painted(pipe, "a sks dog", 2, 2, 0, visit.folder))
     assert len(made) == 2 and all(Image.open(path).size == (16, 16) for path in made)
     with pytest.raises(ConfigError, match="choose"):
-        subject_page.stacked(visit, ["/etc"], [], studio, Event())
+        subject_tab.stacked(visit, ["/etc"], [], studio, Event())
 
 
 def test_cancel_ends_the_training(visit, place):
     config, stop, seen = asked(visit, place, steps=500), Event(), 0
-    for _ in subject_page.watched(config, stop):
+    for _ in subject_tab.watched(config, stop):
         seen += 1
         stop.set()
     assert seen == 1
@@ -92,8 +91,8 @@ def tab(browser, studio, place, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    built = demo.build(Studio(text2image=str(place / "sd1"), source=studio.source), folder)
-    _, url, _ = built.launch(**demo.launch_settings(str(folder)), server_name="127.0.0.1")
+    built = app.build(Studio(text2image=str(place / "sd1"), source=studio.source), folder)
+    _, url, _ = built.launch(**app.launch_settings(str(folder)), server_name="127.0.0.1")
     page = browser.new_context(viewport={"width": 1360, "height": 1000}).new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(url)

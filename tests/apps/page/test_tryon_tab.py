@@ -2,13 +2,13 @@
 
 import io
 import json
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from apps.page import tryon_tab as tryon_page
+from apps.page import tryon_tab
+from personagen.person.body import Body
 from recsys.errors import ConfigError, DataError
 
 from .test_looks_tab import PATIENCE
@@ -23,37 +23,40 @@ def picture(path, size, colour="white"):
 def test_a_mask_comes_back_from_the_editor_as_it_was(size):
     mask = np.zeros(size, bool)
     mask[size[0] // 4 : size[0] // 2, size[1] // 3 : 2 * size[1] // 3] = True
-    value = tryon_page.editor_value(Image.new("RGB", size[::-1], "blue"), mask)
-    assert value["background"].size == value["layers"][0].size == tryon_page.CANVAS[::-1]
-    again = tryon_page.drawn_mask(value, size=size)
+    value = tryon_tab.editor_value(Image.new("RGB", size[::-1], "blue"), mask)
+    assert value["background"].size == value["layers"][0].size == tryon_tab.CANVAS[::-1]
+    again = tryon_tab.drawn_mask(value, size=size)
     assert again.shape == size and (again ^ mask).mean() < 0.02
     value["layers"] = [Image.new("RGBA", value["background"].size)]
     for nothing in (value, None, {"layers": None}):
         with pytest.raises(DataError, match="marks nothing"):
-            tryon_page.drawn_mask(nothing, size=size)
+            tryon_tab.drawn_mask(nothing, size=size)
 
 
-def test_a_mask_that_nobody_painted_on_is_taken_as_it_was_found():
+def test_a_mask_that_nobody_painted_on_is_taken_as_it_was_found(monkeypatch):
     person, found = Image.new("RGB", (60, 90), "gray"), np.zeros((90, 60), bool)
     found[31:60, 17:40] = True
-    masker: Any = lambda photo, kind: found
-    shown = tryon_page.editor_value(person, found)
-    assert tryon_page._painted_or_found(shown, person, "upper", masker) is masker
-    painted = tryon_page.editor_value(person, np.roll(found, 8, axis=0))
-    own = tryon_page._painted_or_found(painted, person, "upper", masker)
-    assert own is not masker and abs(int(own(person, "upper").sum()) - int(found.sum())) < 60
+    body = Body(np.zeros((90, 60), np.uint8), known=lambda kind: found)
+    monkeypatch.setattr(tryon_tab, "_parser", lambda: lambda photo: body)
+    shown = tryon_tab.editor_value(person, found)
+    assert tryon_tab._painted_or_found(shown, person, "upper", 1.0) is body
+    painted = tryon_tab.editor_value(person, np.roll(found, 8, axis=0))
+    own = tryon_tab._painted_or_found(painted, person, "upper", 1.0)
+    assert own is not body and own.fixed("upper")
+    assert abs(int(own.mask("upper").sum()) - int(found.sum())) < 60
+    assert np.array_equal(own.mask("lower"), found)
 
 
 def test_garments_are_read_and_what_cannot_be_worn_is_refused(tmp_path):
     top, skirt = picture(tmp_path / "a.png", (8, 9)), picture(tmp_path / "b.png", (7, 9))
-    pieces = tryon_page.read_pieces([top, "upper", skirt, "lower", None, "upper"])
+    pieces = tryon_tab.read_pieces([top, "upper", skirt, "lower", None, "upper"])
     assert [(piece.kind, piece.image.size) for piece in pieces] == [("upper", (8, 9)), ("lower", (7, 9))]
     with pytest.raises(DataError, match="garment"):
-        tryon_page.read_pieces([None, "upper", skirt, "lower"])
+        tryon_tab.read_pieces([None, "upper", skirt, "lower"])
     with pytest.raises(ConfigError, match="outfit"):
-        tryon_page.read_pieces([top, "upper", skirt, "dress"])
+        tryon_tab.read_pieces([top, "upper", skirt, "dress"])
     with pytest.raises(DataError, match="scale it down"):
-        tryon_page.read_pieces([picture(tmp_path / "huge.png", (8000, 7000)), "upper"])
+        tryon_tab.read_pieces([picture(tmp_path / "huge.png", (8000, 7000)), "upper"])
 
 
 @pytest.fixture
@@ -81,12 +84,12 @@ def _says(page, text):
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1360, pytest.param(390, marks=pytest.mark.slow)])
 def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, monkeypatch):
-    def found(photo, kind):
+    def parser(photo):
         mask = np.zeros((photo.height, photo.width), bool)
         mask[30:60, 20:40] = True
-        return mask
+        return Body(mask.astype(np.uint8), known=lambda kind: mask)
 
-    monkeypatch.setattr(tryon_page, "masker", lambda expand: found)
+    monkeypatch.setattr(tryon_tab, "_parser", lambda: parser)
     page = tab(width)
     page.click("#wear-go")
     _says(page, "no photo of a person")

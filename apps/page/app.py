@@ -1,0 +1,137 @@
+"""`personagen demo`: one page with a tab for each job, and the server that shows it.
+
+Importing this module builds nothing: `build(studio)` makes the page, `run(settings)` opens it.
+"""
+
+import os
+import tempfile
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from personagen.styling.studio import Studio
+from recsys.errors import ConfigError, ResourceError
+
+from ..commands.config import DemoConfig
+
+FONT = ("Inter", "ui-sans-serif", "system-ui", "Segoe UI", "DejaVu Sans", "sans-serif")
+
+
+CSS = """
+.gradio-container { max-width: 1400px !important; margin: 0 auto !important; }
+#head h1 { font-size: 2.1rem; letter-spacing: -.03em; margin: .4rem 0 0; }
+#head p { color: var(--body-text-color-subdued); margin: .1rem 0 .4rem; }
+#history, #history .grid-wrap, #history .gallery-container { height: auto !important; max-height: none !important; }
+#history, #history .grid-wrap, #history .gallery-container { min-height: 0 !important; }
+#history .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+#history .grid-container { padding-top: 1.9rem; }
+#history .thumbnail-item { background: #fff; aspect-ratio: 3/4; }
+#history .caption-label { display: none; }
+.board { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(195px, 1fr)); gap: .9rem; }
+.look { border: 1px solid var(--border-color-primary); border-radius: 16px; overflow: hidden; gap: 0 !important; }
+.look { background: var(--block-background-fill); min-width: 0 !important; align-self: start; }
+.look .block { border: 0 !important; border-radius: 0 !important; box-shadow: none !important; }
+.look .image-container button:has(.image-frame), .look .image-frame { display: block; width: 100%; height: auto; }
+.look .image-frame img { display: block; width: 100%; height: auto; object-fit: contain !important; }
+.look .prose { font-size: .9rem; line-height: 1.45; padding: .2rem 1rem 1rem; }
+.look .prose h3 { margin: .5rem 0 .2rem; font-size: 1.02rem; }
+.look .prose blockquote { margin: .3rem 0; padding-left: .7rem; border-left: 3px solid var(--color-accent); }
+.look .prose blockquote p { margin: 0; font-style: italic; color: var(--body-text-color-subdued); }
+.look .prose ul { margin: .3rem 0 0; padding-left: 1.1rem; }
+.state { border: 1px solid var(--border-color-primary); border-radius: 14px; padding: .7rem 1rem; }
+.state { background: var(--block-background-fill); color: var(--body-text-color); }
+.state .rail { height: 6px; border-radius: 3px; overflow: hidden; margin-top: .5rem; }
+.state .rail { background: var(--border-color-primary); }
+.state .done { height: 100%; background: var(--color-accent); transition: width .4s; }
+@media (min-width: 900px) { #side { position: sticky; top: 1rem; align-self: flex-start; } }
+@media (max-width: 640px) { .board { grid-template-columns: 1fr; } #head h1 { font-size: 1.7rem; } }
+"""
+
+
+def run(settings: DemoConfig) -> int:
+    """Open the page and serve it until it is stopped; returns 0.
+
+    Raises: ConfigError for a host beyond this machine without --auth; ResourceError when the port is taken.
+    """
+    auth = check_exposure(settings.host, settings.auth)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    with tempfile.TemporaryDirectory(prefix="personagen-page-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        page = build(Studio(text2image=settings.text2image, tryon=settings.tryon), Path(folder))
+        try:
+            _, url, _ = page.launch(**launch_settings(folder), server_name=settings.host, auth=auth,
+                                    server_port=settings.port or None, inbrowser=settings.open)  # fmt: skip
+        except OSError as error:
+            raise ResourceError(f"port {settings.port} is not free ({error}); choose another, or --port 0") from error
+        print(f"the page is open at {url}  (Ctrl-C closes it)", flush=True)
+        try:
+            page.block_thread()
+        finally:
+            page.close(verbose=False)
+    return 0
+
+
+def check_exposure(host: str, auth: str | None) -> tuple[str, str] | None:
+    """Split NAME:PASSWORD and refuse an address that others can reach without one. Raises: ConfigError."""
+    name, colon, password = (auth or "").partition(":")
+    if auth and not (name and colon and len(password) >= 8):
+        raise ConfigError("auth is not NAME:PASSWORD with a password of 8 characters or more; give one")
+    try:
+        local = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local and not auth:
+        raise ConfigError(f"host {host!r} can be reached by others; allowed without --auth is 127.0.0.1")
+    return (name, password) if auth else None
+
+
+def launch_settings(folder: str) -> dict[str, Any]:
+    """Return the hardened settings of `launch()`: no sharing, no public interface, no file of the working directory."""
+
+    here = os.getcwd()
+    blocked = [] if Path(folder).is_relative_to(here) else [here]
+    return {
+        "share": False, "show_error": False, "max_file_size": "10mb", "allowed_paths": [], "blocked_paths": blocked,
+        "run_history": False, "mcp_server": False, "strict_cors": True, "ssr_mode": False, "enable_monitoring": False,
+        "footer_links": [], "quiet": True, "prevent_thread_lock": True, "css": CSS,
+        "theme": theme(),
+    }  # fmt: skip
+
+
+def theme() -> Any:
+    """Return quiet colours, system fonts (nothing is fetched from outside) and plain labels, for light and dark."""
+    import gradio as gr
+
+    look = gr.themes.Default(primary_hue="rose", secondary_hue="rose", neutral_hue="stone", radius_size="lg", font=FONT)
+    return look.set(
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_border_width="0",
+        block_label_text_color="*body_text_color_subdued",
+        block_label_text_color_dark="*body_text_color_subdued",
+        block_label_shadow="none",
+        block_shadow="none",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_text_color="white",
+    )
+
+
+def build(studio: Studio, folder: Path) -> Any:
+    """Build the page over `studio`; pictures are written below `folder`. Returns a gradio Blocks, not yet launched."""
+    import gradio as gr
+
+    from . import looks_tab, subject_tab, tryon_tab  # these import torch
+
+    with gr.Blocks(title="Personagen", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        gr.Markdown("# Personagen\nFrom what a person chose to pictures made for that person.", elem_id="head")
+        with gr.Tabs(elem_id="jobs"):
+            with gr.Tab("Looks", id="looks"):
+                looks_tab.build_tab(studio, folder)
+            with gr.Tab("Try on", id="tryon"):
+                tryon_tab.build_tab(studio, folder)
+            with gr.Tab("Teach a subject", id="subject"):
+                subject_tab.build_tab(studio, folder)
+    page.queue(max_size=32, default_concurrency_limit=4, api_open=False)
+    return page
