@@ -25,8 +25,9 @@ test-all: .venv/.test .venv/.browser
 
 lint: .venv/.lint
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/pyright
+	$(BIN)/pyrefly check
 
 install: .venv/.run
 

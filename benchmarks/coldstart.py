@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "countdiff": {"layers": 1, "dropout": 0.1, "id_dropout": 0.5, "max_softmax": 2000},
     "sasrec": {"layers": 1, "dropout": 0.3, "id_dropout": 0.5, "max_softmax": 2000},
 }
-PLANS = {"countdiff": STACKED[1], "sasrec": LARGE}
+PLANS: dict[str, dict[str, Any]] = {"countdiff": STACKED[1], "sasrec": LARGE}
 SHARE = 0.1
 
 

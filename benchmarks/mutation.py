@@ -111,7 +111,7 @@ def places(tree: ast.AST, level: int = 0) -> Iterator[tuple[ast.AST, bool]]:
 def change(node: ast.AST) -> bool:
     """Change a node in place; say whether there was anything to change."""
     if isinstance(node, ast.Constant) and type(node.value) in (int, float, bool):
-        node.value = changed_number(node.value)
+        node.value = changed_number(node.value)  # pyrefly: ignore[bad-argument-type]
     elif isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
         node.ops[0] = SWAPS[type(node.ops[0])]()
     elif isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in SWAPS:
@@ -149,7 +149,7 @@ def mutants_of(source: str, sample: int, seed: int) -> Iterator[tuple[Mutant, as
         node: ast.AST = list(places(tree))[at][0]
         before = ast.unparse(node)
         change(node)
-        line: int = node.lineno  # pyright: ignore[reportAttributeAccessIssue]
+        line: int = node.lineno  # pyrefly: ignore[missing-attribute]
         if before != ast.unparse(node):
             shown = lines[line - 1].strip()
             yield Mutant(line, shown, f"{before} -> {ast.unparse(node)}"), ast.fix_missing_locations(tree)

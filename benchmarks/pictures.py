@@ -324,6 +324,7 @@ def personalisation(args: argparse.Namespace) -> dict:
     """
     from probe import load, read
 
+    from personagen.styling.config import StyleConfig
     from personagen.styling.sources import Atelier
     from personagen.styling.studio import Order, Studio
 
@@ -332,10 +333,11 @@ def personalisation(args: argparse.Namespace) -> dict:
     users = source.users()[: args.n]
     tastes = [source.shopper(u).taste for u in users]
     seen: dict[str, list[list[dict[str, str]]]] = {"tryon": [], "scene": []}
+    style = StyleConfig(tryon_steps=args.steps, scene_steps=args.steps)
     for user in users:
         looks = list(
             studio.make(
-                Order(tuple(source.history(user)), user, looks=2, scenes=1, steps=args.steps), args.sheets / f"u{user}"
+                Order(tuple(source.history(user)), user, looks=2, scenes=1, style=style), args.sheets / f"u{user}"
             )
         )
         for kind in seen:

@@ -257,7 +257,7 @@ def _mean_cases(reports: list[Report]) -> dict[str, np.ndarray]:
 def _summary(reports: list[Report]) -> dict[str, Any]:
     """Mean over seeds, a 95 % interval over cases, and the spread over seeds."""
     bounds = intervals(_mean_cases(reports))
-    summary = {}
+    summary: dict[str, dict[str, Any]] = {}
     for name in reports[0].metrics:
         values = [report.metrics[name] for report in reports]
         summary[name] = {

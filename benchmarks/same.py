@@ -13,6 +13,7 @@ import csv
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -111,7 +112,7 @@ def render(folder: Path) -> tuple[Path, Path]:
     from personagen.atelier.render import render_garment, render_person
 
     garments, shopper = shoppers.catalogue(40, seed=0), shoppers.simulate(1, seed=4, items=shoppers.catalogue(40))[0]
-    outfit = [next(spec for spec in garments if spec.region == region) for region in ("upper", "lower")]
+    outfit = tuple(next(spec for spec in garments if spec.region == region) for region in ("upper", "lower"))
     top = [spec for spec in garments if spec.region == "upper"][3]
     person, garment = folder / "person.png", folder / "garment.png"
     Image.fromarray(render_person(shopper.body, outfit, "beach", size=(384, 288), seed=1).image).save(person)
@@ -127,8 +128,8 @@ def tryon(folder: Path, images: Path | None) -> None:
     if images is not None:
         with (images / "hard" / "cases.csv").open() as stream:
             for row in list(csv.DictReader(stream))[:4]:
-                files = [images / "hard" / row[key] for key in ("person", "garment")]
-                cases.append((row["person"][:2], *files, row["kind"]))
+                hard = images / "hard"
+                cases.append((row["person"][:2], hard / row["person"], hard / row["garment"], row["kind"]))
     for name, photo, cloth, kind in cases:
         command("tryon", "mask", "--person", photo, "--kind", kind, "--out", folder / "worn" / f"{name}-mask.png")
         command("tryon", "wear", "--person", photo, "--garment", cloth, "--kind", kind, "--steps", 3,
@@ -153,7 +154,7 @@ def corpus(folder: Path) -> Path:
     return folder
 
 
-def loop(settings: dict[str, object]) -> dict[str, object]:
+def loop(settings: Mapping[str, object]) -> Mapping[str, object]:
     """Spell settings of the training loop as this commit does: nested, or, before LoopConfig, among the others."""
     if any(field.name == "loop" for field in fields(PretrainConfig)):
         return {"loop": {"mixed_precision": "no", "preview_every": settings["evaluate_every"], **settings}}

@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 """Compare the speed and memory of subject training with a plain loop of the same settings, side by side in one run.
 
     python benchmarks/subject_speed.py --size embedded                                  # the embedded model

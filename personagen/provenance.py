@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from recsys.errors import DataError
@@ -144,7 +144,7 @@ def read_png(path: str | os.PathLike[str]) -> Provenance:
         with Image.open(path, formats=["PNG"]) as image:
             image.load()
             text = dict(getattr(image, "text", {}))
-    except (OSError, UnidentifiedImageError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(
             f"cannot read {path} as a PNG: {error}; give a PNG that personagen or a web UI has written"
         ) from error

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: str | Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict, *, keep: int = 2
+    folder: str | Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: dict, *, keep: int = 2
 ) -> Path:
     """Write one checkpoint safely, then remove all but the newest `keep`; return its folder.
 
@@ -144,7 +145,7 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
     optimizer.load_state_dict({"state": state, "param_groups": current["param_groups"]})
 
 
-def _check_request(folder: Path, step: int, tensors: dict, keep: int) -> None:
+def _check_request(folder: Path, step: int, tensors: Mapping, keep: int) -> None:
     if keep < 2:
         raise ConfigError(f"keep is {keep}; it must be at least 2, so that one sound checkpoint is always left.")
     if step < 0:
@@ -169,7 +170,7 @@ def _to_json(state: dict) -> str:
         ) from error
 
 
-def _write_files(work: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: str) -> None:
+def _write_files(work: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: str) -> None:
     work.mkdir()
     digests = {}
     for group, named in tensors.items():
@@ -186,7 +187,7 @@ def _write_files(work: Path, step: int, tensors: dict[str, dict[str, Tensor]], s
     _flush(work)
 
 
-def _separate(named: dict[str, Tensor]) -> dict[str, Tensor]:
+def _separate(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copy tensors that share memory (tied weights), which safetensors refuses."""
     seen: set[int] = set()
     result = {}

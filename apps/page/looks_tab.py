@@ -216,5 +216,6 @@ def _pace(done: int, total: int, seconds: float) -> str:
 def _command(order: Order, mode: str) -> str:
     if mode != "choose":
         return "# a described person has no number; choose one to see the command"
-    flags = {"user": order.user, "looks": order.looks, "scenes": order.scenes, "seed": order.seed, "steps": order.steps}
+    flags = {"user": order.user, "looks": order.looks, "scenes": order.scenes, "seed": order.seed}
+    flags["steps"] = order.style.scene_steps
     return "personagen style " + " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in flags.items())

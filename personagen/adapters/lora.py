@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """LoRA adapters: attach to a pipeline, collect, save, read, check, load, export and merge.
 
 LoRA: Hu et al., arXiv 2106.09685; rsLoRA (scale alpha / sqrt(rank)): arXiv 2312.03732; DoRA: arXiv 2402.09353.
@@ -81,7 +80,7 @@ class Adapter:
         part, _, path = module.partition(".")
         config, rank = self.configs[part], self.tensors[f"{module}.lora_A.weight"].shape[0]
         alphas = config.get("alpha_pattern") or {}
-        alpha = alphas.get(get_pattern_key(alphas.keys(), path), config["lora_alpha"])
+        alpha = alphas.get(get_pattern_key(list(alphas), path), config["lora_alpha"])
         return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
@@ -92,7 +91,7 @@ def attach(
 
     It changes nothing until trained: lora_B is zero. The same seed gives the same lora_A.
     """
-    shared = {
+    shared: dict[str, Any] = {
         "r": lora.rank,
         "lora_alpha": lora.rank if lora.alpha is None else lora.alpha,
         "lora_dropout": lora.dropout,
@@ -107,7 +106,7 @@ def attach(
             if module is None:
                 continue
             module.requires_grad_(False)
-            target = {"target_modules": layers, "use_dora": lora.use_dora} if part == "unet" else {
+            target: dict[str, Any] = {"target_modules": layers, "use_dora": lora.use_dora} if part == "unet" else {
                 "target_modules": list(TEXT)
             }  # fmt: skip
             module.add_adapter(LoraConfig(**shared, **target), adapter_name=name)

@@ -10,7 +10,7 @@ from .render import LABEL, Render
 from .trace import Camera, Figure, along, trace
 
 PROTECTED = ("hair", "face", "hands", "shoes")
-WIDEST = {
+WIDEST: dict[str, tuple[GarmentSpec, ...]] = {
     "upper": (GarmentSpec("jacket", "gray", sleeve=0.98, length=1.0, neckline="collar"),),
     "lower": (
         GarmentSpec("skirt", "gray", length=1.0, flare=1.0),

@@ -89,7 +89,9 @@ def simulate(
     out = []
     for user in range(n_users):
         rng = np.random.default_rng((seed, user))
-        taste, bought = _draw_taste(rng), []
+        taste = _draw_taste(rng)
+        previous = taste
+        bought: list[int] = []
         for _ in range(int(rng.integers(length[0], length[1] + 1)) + 1):
             odds = purchase_odds(taste, index, popularity)
             odds[bought] = 0.0

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
-# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Make a try-on pipeline from a Stable Diffusion 1.5 inpainting base and weights published or trained on top of it."""
 
 import json
@@ -113,7 +111,7 @@ def _from_single_file(file: Path, dtype: torch.dtype) -> tuple[UNet2DConditionMo
     try:
         with safe_open(file, "pt") as opened:
             shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}
-        parts = []
+        parts: list[Any] = []
         for kind, config in ((UNet2DConditionModel, _unet_config(shapes)), (AutoencoderKL, _vae_config(shapes))):
             with tempfile.TemporaryDirectory() as folder:
                 (Path(folder) / "config.json").write_text(json.dumps(config))

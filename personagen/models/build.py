@@ -1,8 +1,7 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false, reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportReturnType=false
-# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Build the embedded models' components from sizes: real diffusers and transformers classes, small."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -119,7 +118,7 @@ def train_tokenizer(captions: Iterable[str], *, size: int, length: int) -> CLIPT
             show_progress=False,
         ),
     )
-    merges = [tuple(merge) for merge in _merges(bpe)]
+    merges: Any = [tuple(merge) for merge in _merges(bpe)]
     words = sorted(alphabet) + [letter + WORD_END for letter in sorted(alphabet)]
     words += [left + right for left, right in merges]
     for word in RARE_WORDS:

@@ -159,7 +159,8 @@ def load_parser(source: str | Path = "embedded") -> Parser:
 def load_model(folder: str | Path = EMBEDDED["parser"]) -> PersonParser:
     """Load our own network from a folder of `save_parser`. Raises what reading a damaged folder raises."""
     config = json.loads((Path(folder) / "config.json").read_text())
-    model = PersonParser(ParserSizes(**{**config, "widths": tuple(config["widths"])}))
+    sizes: dict[str, Any] = {**config, "widths": tuple(config["widths"])}
+    model = PersonParser(ParserSizes(**sizes))
     weights = load_file(Path(folder) / "model.safetensors")
     model.load_state_dict({name: value.float() for name, value in weights.items()})
     layout: Any = {"memory_format": torch.channels_last}  # a fifth faster on a CPU

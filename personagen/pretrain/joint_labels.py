@@ -21,7 +21,7 @@ OF_BLAZEPOSE = (0, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
 
 def main(photos: Path, out: Path) -> None:
     """Mark every photo, then write the file."""
-    import mediapipe  # pyright: ignore[reportMissingImports]
+    import mediapipe  # pyrefly: ignore[missing-import]
 
     finder: Any = mediapipe.solutions.pose.Pose(static_image_mode=True, min_detection_confidence=0.3)
     joints = {}

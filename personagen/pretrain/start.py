@@ -1,5 +1,3 @@
-# pyright: reportReturnType=false
-# diffusers annotates unions (model | tuple) where one of them comes back
 """Start a stage: from nothing, from its newest checkpoint, or with the weights of a finished model."""
 
 from collections.abc import Iterator

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Stage "text": train tokenizer and text encoder against a small image tower, as CLIP was (arXiv 2103.00020, §2.3).
 
 Trained by the denoising error alone, the text encoder of a small model learns the words that colour most of the picture
@@ -113,7 +111,7 @@ class TextStage:
         size = config.text
         self.text_encoder = build_text_encoder(self.tokenizer, width=size.width, layers=size.layers, heads=size.heads)
         self.modules: dict[str, nn.Module] = {
-            "text_encoder": self.text_encoder.to(self.device),
+            "text_encoder": self.text_encoder.to(self.device),  # pyrefly: ignore[bad-argument-type]
             "image_tower": ImageTower(size.width).to(self.device),
             "temperature": Temperature().to(self.device),
         }

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Stage "text2image": train UNet and text encoder; write them with the autoencoder as a StableDiffusionPipeline."""
 
 from collections.abc import Iterator

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false, reportOptionalMemberAccess=false, reportOptionalSubscript=false
-# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Start an autoencoder as a linear one that stores an 8 x 8 thumbnail, so that colour need not be discovered.
 
 With the usual random start every colour direction is a small signal beside lightness, and an f8 autoencoder of this
@@ -8,6 +6,8 @@ convolution to the last: averages on the way down, copies on the way up. silu(a)
 and the constants keep the group normalisations from removing the level. Everything else starts as usual, and all of
 it is trained.
 """
+
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -39,7 +39,8 @@ def start_from_thumbnail(vae: AutoencoderKL, *, logvar: float = -6.0) -> None:
             f"block_out_channels {tuple(widths)} cannot carry a thumbnail; the first two widths must differ, and all "
             f"be at least {CARRIED}"
         )
-    for name, module in vae.named_modules():
+    layers: dict[str, Any] = dict(vae.named_modules())
+    for name, module in layers.items():
         if name.endswith("conv2"):
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
@@ -49,7 +50,7 @@ def start_from_thumbnail(vae: AutoencoderKL, *, logvar: float = -6.0) -> None:
     _decoder_ends(vae, size)
 
 
-def _carry(conv: nn.Conv2d, *, average: bool) -> None:
+def _carry(conv: Any, *, average: bool) -> None:
     """Pass the carried channels through; `average` takes the mean of the 2 x 2 pixels that a stride of two skips."""
     conv.weight[:CARRIED], conv.bias[:CARRIED] = 0.0, 0.0
     middle = conv.kernel_size[0] // 2
@@ -60,7 +61,7 @@ def _carry(conv: nn.Conv2d, *, average: bool) -> None:
             conv.weight[c, c, middle, middle] = 1.0
 
 
-def _start_stream(conv: nn.Conv2d) -> None:
+def _start_stream(conv: Any) -> None:
     """Write the first three inputs, their negatives and the constants into the carried channels."""
     conv.weight[:CARRIED], conv.bias[:CARRIED] = 0.0, 0.0
     for c in range(3):
@@ -99,7 +100,7 @@ def _decoder_ends(vae: AutoencoderKL, size: int) -> None:
     out.bias.zero_()
 
 
-def _identity(conv: nn.Conv2d) -> None:
+def _identity(conv: Any) -> None:
     eye: Tensor = torch.eye(conv.out_channels, dtype=conv.weight.dtype)
     conv.weight.copy_(eye[:, :, None, None])
     conv.bias.zero_()

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Stage 3: train the try-on UNet on (person, garment, mask) triples, the corrected variant of `TryOnPipeline`.
 
 The garment half of the sample is the clean garment latent at every step, the loss covers the person half only, and a
@@ -22,7 +20,16 @@ from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictur
 from ..devices import choose_device
 from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
 from ..models.quiet import quiet
-from ..training.latents import Encoder, cache_latents, drape_over, draped_swapped, load_encoder, paint_over, vary
+from ..training.latents import (
+    Encoder,
+    Prepare,
+    cache_latents,
+    drape_over,
+    draped_swapped,
+    load_encoder,
+    paint_over,
+    vary,
+)
 from ..training.loop import autocast
 from ..training.objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
 from ..training.preview import psnr, write_grid
@@ -49,7 +56,10 @@ def train_tryon(config: PretrainConfig) -> Iterator[Step]:
     for corpus, _ in corpora:
         base = Path(config.output_dir) / "latents" / corpus.folder.name
         copies = config.tryon.garment_variants.get(str(corpus.folder), 0)
-        jobs = [("image", "person", None), ("image", "masked", paint_over(corpus))]
+        jobs: list[tuple[str, str, Prepare | None]] = [
+            ("image", "person", None),
+            ("image", "masked", paint_over(corpus)),
+        ]
         for k in range(1, copies + 1) if copies else [0]:
             change = vary(k) if k else None
             jobs.append(("garment", f"garment-{k}", change))

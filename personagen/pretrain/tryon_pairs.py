@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Train try-on on pairs of person and garment: self-attention, a LoRA on it, or the whole UNet of a given model.
 
 Losses: "corrected" as in personagen.pretrain.tryon (Re-CatVTON, arXiv 2511.18775); "plain" noises person and garment
@@ -26,7 +24,7 @@ from ..corpora.photos import write_people_corpus
 from ..devices import choose_device
 from ..models import load_tryon
 from ..models.quiet import quiet
-from ..training.latents import Encoder, cache_latents, drape_over, draped_swapped, paint_over, vary
+from ..training.latents import Encoder, Prepare, cache_latents, drape_over, draped_swapped, paint_over, vary
 from ..training.loop import autocast, run
 from ..training.objective import add_noise, prediction_target, stratified_timesteps, weighted_error
 from ..training.preview import write_grid
@@ -62,7 +60,10 @@ def train_tryon_pairs(config: TryOnTrainConfig) -> Iterator[Step]:
     latents: list[dict[str, np.ndarray]] = []
     for number, (corpus, _) in enumerate(opened):
         base = Path(config.output_dir) / "latents" / f"{number}-{corpus.folder.name}"
-        jobs = [("person", "image", None), ("masked", "image", paint_over(corpus))]
+        jobs: list[tuple[str, str, Prepare | None]] = [
+            ("person", "image", None),
+            ("masked", "image", paint_over(corpus)),
+        ]
         copies = range(1, config.garment_variants + 1) if config.garment_variants else [0]
         for k in copies:
             change = vary(k) if k else None

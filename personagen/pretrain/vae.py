@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
-# pyright: reportOptionalMemberAccess=false
-# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Stage 1: train the autoencoder, on crops and then on full pictures.
 
 Loss: L1, fine and coarse, + gradient differences on three scales + SSIM + a small KL; no network trained elsewhere is

@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalOperand=false
 """What training asks of a base model: its noise schedule, its size, its words, and that it is sound."""
 
 from collections.abc import Iterator, Sequence
@@ -108,11 +107,12 @@ def encode_prompts(pipe: Any, prompts: Sequence[str]) -> Text:
         )
         for encoder, tokenizer in ENCODERS
     ]
-    text = Text(torch.cat([output.hidden_states[-2] for output in outputs], dim=-1), outputs[1][0])
+    context = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
+    pooled = outputs[1][0]
     if pipe.config.get("force_zeros_for_empty_prompt") and "" in prompts:
-        kept = torch.tensor([prompt != "" for prompt in prompts], device=text.context.device)
-        return Text(text.context * kept[:, None, None], text.pooled * kept[:, None])
-    return text
+        kept = torch.tensor([prompt != "" for prompt in prompts], device=context.device)
+        return Text(context * kept[:, None, None], pooled * kept[:, None])
+    return Text(context, pooled)
 
 
 def _ids(tokenizer: Any, prompts: Sequence[str], device: torch.device) -> Tensor:

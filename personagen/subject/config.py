@@ -210,7 +210,7 @@ def resolve(config: SubjectConfig) -> SubjectConfig:
     }
     config = _in_our_names(config)
     full = replace(config, **{key: value for key, value in values.items() if getattr(config, key) is None})
-    derived = {
+    derived: dict[str, Any] = {
         "prior_loss_weight": 3.0 if embedded and full.prior_target == "base" else 1.0,
         "lora_alpha": full.rank,
         "text_encoder_lr": full.learning_rate,
@@ -221,8 +221,9 @@ def resolve(config: SubjectConfig) -> SubjectConfig:
 
 def _in_our_names(config: SubjectConfig) -> SubjectConfig:
     """Move what was given under kohya's names to ours."""
-    given = {name: value for name in ALIASES if (value := getattr(config, name)) is not None}
-    return replace(config, **{ALIASES[name]: value for name, value in given.items()}, **dict.fromkeys(given))
+    given: dict[str, Any] = {name: value for name in ALIASES if (value := getattr(config, name)) is not None}
+    unset: dict[str, Any] = dict.fromkeys(given)
+    return replace(config, **{ALIASES[name]: value for name, value in given.items()}, **unset)
 
 
 def placeholder(config: SubjectConfig) -> str:

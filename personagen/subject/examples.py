@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """What need not be computed twice, pictures as latents and prompts as embeddings; and which rows a step sees."""
 
 from collections.abc import Iterator, Sequence

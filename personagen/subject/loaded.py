@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """Paint with subjects: load results of training, or adapters from elsewhere, onto a base model."""
 
 import json

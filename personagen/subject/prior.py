@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false
 """Pictures of the class for prior preservation: what is missing is painted by the base model, before it learns."""
 
 from collections.abc import Iterator

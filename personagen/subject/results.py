@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """What a finished run leaves: adapter (diffusers and kohya), embeddings or whole model, model card, run.json, proof."""
 
 import hashlib

@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """One subject from settings to results, as an iterator of steps."""
 
 from collections.abc import Iterator

@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """Pictures to look at while a subject is learnt, from the same seeds; the loss curve; and how far others drift."""
 
 from collections.abc import Iterator, Sequence

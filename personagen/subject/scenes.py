@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false
 """Set a thing into scenes: cut it out of its photos, and put it before grounds that the base model paints.
 
 A few photos show a thing before a few grounds, and the word learnt for it would mean those grounds as well. With the

@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """New words for a subject: learnt embeddings, kept apart from the model's own, saved and loaded as one small file.
 
 Textual inversion: Gal et al., arXiv 2208.01618; together with an adapter it is pivotal tuning. The file holds (n, d)

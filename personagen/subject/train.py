@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """The training of one subject: exact resume, crash-safe checkpoints, smaller chunks when memory runs out.
 
 All randomness of a step comes from (seed, step), so a checkpoint holds no generator state. A step's rows are drawn
@@ -149,13 +148,14 @@ class Learner:
     def chunk(self, rows: list[Row]) -> Chunk:
         """Stack rows of one size on the device and encode their prompts."""
         device = self.device
+        regions = [row.region for row in rows if row.region is not None]
         return Chunk(
             x0=torch.stack([row.x0 for row in rows]).to(device),
             noise=torch.stack([row.noise for row in rows]).to(device),
             t=torch.stack([row.t for row in rows]).to(device),
             text=self.encode([row.prompt for row in rows]),
             share=torch.tensor([row.share for row in rows], device=device),
-            region=None if rows[0].region is None else torch.stack([row.region for row in rows]).to(device),
+            region=torch.stack(regions).to(device) if regions else None,
             time_ids=torch.stack([row.time_ids for row in rows]).to(device),
             prior=torch.tensor([row.prior for row in rows], device=device),
         )

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Encode a corpus once: latents beside the run, made again when the autoencoder or the pictures change."""
 
 import hashlib

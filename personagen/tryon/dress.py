@@ -75,7 +75,7 @@ def dress(
     guidance_scale: float = 2.5,
     fast: FastMode | None = None,
     zoom: bool = False,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
 ) -> Image.Image:
     """Return the photo with the outfit on its person, at the photo's own size; what no mask covers is untouched.
 

@@ -46,6 +46,7 @@ def uncover(
     garments legs show stockings or skin. Everything else is ground. hidden (H, W): what need not be painted, since
     something will lie over it.
     """
+    assert body.joints is not None
     photo, parts = photo.convert("RGB"), body.parts
     wide, near = max(1, round(FRINGE * photo.height)), max(1, round(NEAR * photo.height))
     over = dilate(garment, up=wide, down=wide, side=wide)

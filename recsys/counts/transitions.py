@@ -177,7 +177,7 @@ class TransitionTable(nn.Module):
             self._degrees = self._table.degrees()
         return self._table
 
-    def _load_from_state_dict(self, state_dict, prefix, *rest):
+    def _load_from_state_dict(self, state_dict, prefix, *rest):  # pyrefly: ignore[bad-override]
         for name in ("follows", "weights"):  # their length is that of the data
             if prefix + name in state_dict:
                 setattr(self, name, torch.empty_like(state_dict[prefix + name], device=self.starts.device))

@@ -1,5 +1,7 @@
 """Every recommender by name: one paper a file, and this table of (class, configuration)."""
 
+from typing import Any
+
 from .countdiff import CountDiff, CountDiffConfig
 from .ddsr import DDSR, DDSRConfig
 from .diffrec import DiffRec, DiffRecConfig
@@ -17,7 +19,7 @@ from .preferdiff import PreferDiff, PreferDiffConfig
 from .robust import Robust, RobustConfig
 from .sasrec import SASRec, SASRecConfig
 
-MODELS = {
+MODELS: dict[str, tuple[Any, Any]] = {
     "popularity": (Popularity, PopularityConfig),
     "markov": (Markov, MarkovConfig),
     "ease": (Ease, EaseConfig),

@@ -33,7 +33,7 @@ def k_means(points: Tensor, clusters: int, *, rounds: int = 50) -> Tensor:
         cluster = assigned
         one_hot = torch.nn.functional.one_hot(cluster, clusters).double()
         centres = one_hot.T @ points / one_hot.sum(0).unsqueeze(1)
-    return assigned
+    return assigned  # pyrefly: ignore[unbound-name]
 
 
 def interaction_embeddings(sequences: Sequence[np.ndarray], n_items: int, *, d: int = 32, rounds: int = 4) -> Tensor:

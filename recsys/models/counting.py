@@ -1,5 +1,7 @@
 """What the models that count share: flat training items, and the checks on what was fitted or loaded."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,7 +32,7 @@ def check_fitted(tensor: Tensor | None, name: str) -> Tensor:
     return tensor
 
 
-def read_state(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def read_state(state: dict[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Check names and shapes of saved tensors strictly; -1 allows any length. Raises: ModelError."""
     if set(state) != set(shapes):
         raise ModelError(f"saved tensors are {sorted(state)}; this model needs exactly {sorted(shapes)}.")

@@ -91,6 +91,7 @@ class TimeMlp(nn.Module):
         sizes = [width + time_d, *hidden, width]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
         for layer in [self.time, *self.layers]:
+            assert isinstance(layer, nn.Linear)
             nn.init.xavier_normal_(layer.weight)
             nn.init.normal_(layer.bias, std=1e-3)
 

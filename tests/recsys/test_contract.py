@@ -18,7 +18,7 @@ from recsys.types import Batch, Fittable, Preparable, Recommender, Trainable
 
 N, L = 40, 8
 SMALL = {"d": 16, "max_len": L, "layers": 1, "heads": 2, "T": 12, "sample_steps": 6, "latent": 4, "hidden": [32]}
-VARIANTS = {
+VARIANTS: dict[str, tuple[str, Any]] = {
     "sasrec-gru": ("sasrec", {"encoder": "gru"}),
     "sasrec-caser": ("sasrec", {"encoder": "caser"}),
     "dreamrec-draws": ("dreamrec", {"steps": 4, "draws": 3, "eta": 1.0, "weight": 1.0}),
@@ -84,9 +84,9 @@ def model(request):
 def test_it_is_a_recommender(model):
     assert isinstance(model, Recommender) and model.n_items == N
     assert isinstance(model, Fittable) != isinstance(model, Trainable)  # it learns in one of two ways
-    assert dataclasses.is_dataclass(model.config)  # pyright: ignore[reportAttributeAccessIssue]
+    assert dataclasses.is_dataclass(model.config)  # pyrefly: ignore[missing-attribute]
     with pytest.raises(dataclasses.FrozenInstanceError):
-        model.config.n_items = 3  # pyright: ignore[reportAttributeAccessIssue]
+        model.config.n_items = 3  # pyrefly: ignore[missing-attribute]
 
 
 def test_rankings_are_sorted_and_hold_neither_padding_nor_seen_items(model):

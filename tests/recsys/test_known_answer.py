@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from recsys.models.sasrec import SASRec, SASRecConfig
 from tests.recsys.fitting import fit
 
 N, LENGTH, TRAIN, TEST = 50, 12, 400, 2000
-SMALL = {"d": 32, "max_len": LENGTH, "layers": 1, "dropout": 0.1}
+SMALL: dict[str, Any] = {"d": 32, "max_len": LENGTH, "layers": 1, "dropout": 0.1}
 
 
 @functools.cache
@@ -77,7 +78,7 @@ def test_in_noise_there_is_nothing_to_find():
 
 
 ONE_PREFIX = {"epochs": 30, "lr": 1e-2}  # of each row a step: more epochs for as many targets
-FAMILY = {
+FAMILY: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "gru4rec": ("gru4rec", {}, {"epochs": 10}),
     "preferdiff": ("preferdiff", {}, {"epochs": 10}),
     "countdiff": ("countdiff", {}, {"epochs": 5}),

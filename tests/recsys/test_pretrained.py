@@ -65,7 +65,7 @@ def test_missing_and_damaged_files_are_named(folder, name):
 
 def test_what_cannot_be_saved_is_refused(tmp_path):
     with pytest.raises(ModelError, match="Linear"):
-        pretrained.save(torch.nn.Linear(2, 2), tmp_path)  # pyright: ignore[reportArgumentType]
+        pretrained.save(torch.nn.Linear(2, 2), tmp_path)  # pyrefly: ignore[bad-argument-type]
     with pytest.raises(ModelError, match="JSON"):
         pretrained.save(SASRec(CONFIG), tmp_path, run={"model": torch.zeros(1)})
     (tmp_path / "file").write_text("")

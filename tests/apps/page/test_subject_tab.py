@@ -4,6 +4,7 @@ import os
 import zipfile
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -35,7 +36,7 @@ def files(place: Path) -> list[str]:
 
 
 def asked(visit, place, **changes):
-    given = {"name": "dog", "preset": "object", "consent": False, "steps": 2, "seed": 0} | changes
+    given: dict[str, Any] = {"name": "dog", "preset": "object", "consent": False, "steps": 2, "seed": 0} | changes
     studio, order = Studio(text2image=str(place / "sd1")), ("name", "preset", "consent", "steps", "seed")
     name, preset, consent, steps, seed = (given[key] for key in order)
     return subject_tab.settings(visit, files(place), name, preset, consent, steps, seed, studio)

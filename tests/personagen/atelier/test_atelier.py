@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,13 +102,14 @@ def test_garment_photo_is_on_white_and_coloured():
 def test_every_word_is_visible():
     """Two garments that differ in one word differ in the picture."""
     base = render_garment(SHIRT, size=SIZE).astype(int)
-    for change in (
+    changes: tuple[dict[str, Any], ...] = (
         {"colour": "teal"},
         {"pattern": "striped"},
         {"kind": "sweater", "sleeve": 0.97},
         {"neckline": "v"},
         {"length": 1.0},
-    ):
+    )
+    for change in changes:
         assert np.abs(render_garment(replace(SHIRT, **change), size=SIZE) - base).mean() > 0.3
 
 

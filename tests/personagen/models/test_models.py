@@ -1,8 +1,7 @@
-# pyright: reportAttributeAccessIssue=false
-# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """The embedded components: tokenizer, latents, noise, the widened UNet, and what the loader says."""
 
 import types
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +32,7 @@ def tokenizer():
 
 
 def small_unet(**changes):
-    sizes = {"in_channels": 4, "out_channels": 4, "block_out_channels": (16, 32), "layers_per_block": 1,
+    sizes: dict[str, Any] = {"in_channels": 4, "out_channels": 4, "block_out_channels": (16, 32), "layers_per_block": 1,
              "head_width": 16,
              "norm_num_groups": 8, "cross_attention_dim": 32, "sample_size": (8, 6)}  # fmt: skip
     return build_unet(**{**sizes, **changes})

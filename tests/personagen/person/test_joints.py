@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,5 +137,6 @@ def test_what_the_stage_needs_is_asked_for(people, tmp_path):
         ("multiple", ConfigError, "joints", 5),
     ):
         config = settings(people, tmp_path)
+        change: dict[str, Any] = {name: value}
         with pytest.raises(error, match=message):
-            list(pretrain(replace(config, parser=replace(config.parser, **{name: value}))))
+            list(pretrain(replace(config, parser=replace(config.parser, **change))))

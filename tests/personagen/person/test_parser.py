@@ -164,6 +164,7 @@ def test_any_size_is_parsed_at_its_own_size():
     for size in ((24, 32), (30, 90), (901, 1203)):
         found = parse(model, Image.new("RGB", size, "red"))
         assert found.parts.shape == size[::-1] and found.parts.max() < len(Part)
+        assert found.might is not None and found.faint is not None
         assert found.might.shape == (3, *size[::-1]) and found.might.dtype == bool
         assert found.faint.shape == size[::-1] and (found.faint | ~found.might.any(0)).all()
 
@@ -181,6 +182,7 @@ def test_parts_end_at_the_edges_of_the_photo_and_a_lost_hand_is_still_possible()
     shares[:, Part.SKIN, 15, 10], shares[:, Part.UPPER, 15, 10] = 0.3, 0.7
     found = parsed_at(shares, Image.fromarray(photo))
     assert ((found.parts == Part.UPPER) != true).mean() < 0.005
+    assert found.might is not None
     assert found.might[1, 124, 84] and not found.might[1, 200].any()
 
 

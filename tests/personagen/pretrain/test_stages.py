@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """Every stage of pretraining on a corpus of coloured squares: it runs, resumes exactly, and what it saves loads."""
 
 import dataclasses

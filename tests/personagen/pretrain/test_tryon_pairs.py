@@ -136,7 +136,7 @@ def stock(tmp_path_factory) -> dict[str, str]:
     return {"base": str(write_base(folder / "base")), "corpus": str(folder / "corpus"), "root": str(folder / "viton")}
 
 
-LOOP = {"steps": 3, "batch_size": 2, "learning_rate": 1e-3, "warmup_steps": 1, "ema_decay": 0.0,
+LOOP: dict[str, Any] = {"steps": 3, "batch_size": 2, "learning_rate": 1e-3, "warmup_steps": 1, "ema_decay": 0.0,
         "mixed_precision": "no", "device": "cpu", "evaluate_every": 3, "preview_every": 3, "checkpoint_every": 2,
         "heldout_rows": 2}  # fmt: skip
 
@@ -178,8 +178,11 @@ def test_what_is_trained_is_exported_and_changes_the_result(train, variant, stoc
     assert len(steps) == 3 and all(np.isfinite(step.losses["loss"]) for step in steps)
     assert {"heldout_mse", "swapped_garment_mse"} <= set(steps[-1].metrics)
     assert config.base is not None
-    made = {"attn1": {"attention": str(tmp_path / "attention")}, "lora": {"lora": str(tmp_path / "lora")}}[train]
-    assert not torch.equal(latents(replace(config.base, **made)), latents(config.base))
+    written: dict[str, Any] = {
+        "attn1": {"attention": str(tmp_path / "attention")},
+        "lora": {"lora": str(tmp_path / "lora")},
+    }
+    assert not torch.equal(latents(replace(config.base, **written[train])), latents(config.base))
 
 
 @pytest.mark.parametrize("precision", ["no", "fp16"])

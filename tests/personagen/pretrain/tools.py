@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from personagen.training.config import LoopConfig
 from recsys.types import Step
 
 SIZE = (32, 24)
-LOOP = {
+LOOP: dict[str, Any] = {
     "batch_size": 2,
     "warmup_steps": 1,
     "evaluate_every": 2,
@@ -56,14 +57,15 @@ def make_corpus(folder: Path, *, rows: int = 12, garments: bool = True, size: tu
 
 def tiny(stage: str, root: Path, *, corpora: dict[str, float], steps: int = 4, **changes) -> PretrainConfig:
     """Settings of one stage under `root/stage`, which takes earlier stages from there; changes may name the loop's."""
-    loop = {name: changes.pop(name) for name in list(changes) if name in LoopConfig.__dataclass_fields__}
-    settings = {
+    loop: dict[str, Any] = {**LOOP, "steps": steps}
+    loop |= {name: changes.pop(name) for name in list(changes) if name in LoopConfig.__dataclass_fields__}
+    settings: dict[str, Any] = {
         "stage": stage,
         "output_dir": str(root / stage),
         "corpora": corpora,
         "height": SIZE[0],
         "width": SIZE[1],
-        "loop": LoopConfig(**{**LOOP, "steps": steps, **loop}),
+        "loop": LoopConfig(**loop),
         "vae": VaeConfig(
             block_out_channels=(24, 32, 32),
             norm_num_groups=8,

@@ -1,7 +1,5 @@
 """Real pipelines and a real recommender at the smallest size, for tests of the seam."""
 
-# pyright: reportArgumentType=false
-
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel

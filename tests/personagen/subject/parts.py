@@ -1,10 +1,9 @@
 """Tiny real pipelines of the three families that subjects are trained on, and pictures of a subject, for tests."""
 
-# pyright: reportArgumentType=false
-
 import copy
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +60,7 @@ def vae() -> AutoencoderKL:
 
 
 def unet(*, context: int, xl: bool = False, linear: bool = False) -> UNet2DConditionModel:
-    extra = {
+    extra: dict[str, Any] = {
         "addition_embed_type": "text_time",
         "addition_time_embed_dim": 4,
         "projection_class_embeddings_input_dim": 24 + 6 * 4,

@@ -1,6 +1,7 @@
 """A folder of a subject: every file gets its decision, and nothing in it stops the scan."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +118,7 @@ def test_a_preset_fills_in_what_was_left_out():
         ({"preset": "dog"}, "preset 'dog'"),
     ],
 )
-def test_settings_that_cannot_work_are_named(settings, says):
+def test_settings_that_cannot_work_are_named(settings: dict[str, Any], says):
+    given: dict[str, Any] = {"instance_data_dir": "x", "name": "dog", **settings}
     with pytest.raises(ConfigError, match=says):
-        resolve(SubjectConfig(**{"instance_data_dir": "x", "name": "dog", **settings}))
+        resolve(SubjectConfig(**given))

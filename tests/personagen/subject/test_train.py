@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false, reportOptionalMemberAccess=false, reportOptionalSubscript=false
 """Training a subject end to end: resume bit by bit, survive kills and full disks, and prove what was saved."""
 
 import json
@@ -8,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def root(tmp_path_factory) -> Path:
 
 
 def settings(root: Path, out: Path, family: str = "sd1", **changes) -> SubjectConfig:
-    values = {
+    values: dict[str, Any] = {
         "instance_data_dir": str(root / "pictures"),
         "name": "dog",
         "output_dir": str(out),
@@ -240,10 +240,11 @@ def test_a_second_run_does_not_overwrite_the_first(root, tmp_path):
 def test_validation_paints_without_changing_the_training(root, tmp_path):
     config = settings(root, tmp_path / "seen", num_validation_images=2, validation_steps=2, use_ema=True)
     metrics = [step.metrics for step in train_subject(config) if step.step == 2]
-    assert metrics[0]["drift"] > 0
+    assert metrics[0] is not None and metrics[0]["drift"] > 0
     samples = tmp_path / "seen" / "samples"
     assert {path.name for path in samples.iterdir()} == {f"step-00000{n}{end}" for n in (2, 4) for end in ("", ".png")}
-    assert read_png(samples / "step-000004" / "1.png").parameters.settings["Seed"] == "1"
+    parameters = read_png(samples / "step-000004" / "1.png").parameters
+    assert parameters is not None and parameters.settings["Seed"] == "1"
     assert (tmp_path / "seen" / "loss.png").is_file() and (tmp_path / "seen" / "drift.png").is_file()
     train_to(settings(root, tmp_path / "unseen", use_ema=True), 4)
     same_checkpoint(tmp_path / "seen", tmp_path / "unseen")

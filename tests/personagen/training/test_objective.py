@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false
-# diffusers annotates unions (tuple | output, Tensor | None) where one of them comes back
 """The training objective against its definitions and diffusers' own formulas."""
 
 import itertools
@@ -69,7 +67,7 @@ def test_weights_are_finite_at_zero_and_infinite_snr(prediction, weighting):
 def test_unknown_kinds_and_gamma_are_refused():
     x0, noise, abar = draws()
     with pytest.raises(ConfigError, match="'noise' is unknown"):
-        prediction_target(x0, noise, abar, prediction="noise")  # pyright: ignore[reportArgumentType]
+        prediction_target(x0, noise, abar, prediction="noise")  # pyrefly: ignore[bad-argument-type]
     with pytest.raises(ConfigError, match="snr_gamma 0"):
         snr_weights(abar, prediction="epsilon", gamma=0)
 

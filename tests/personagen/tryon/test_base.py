@@ -1,4 +1,3 @@
-# pyright: reportArgumentType=false, reportCallIssue=false
 # small settings are spread over typed fields
 """Weights published for other systems: laid over a Stable Diffusion 1.5 inpainting base, strictly, from any layout."""
 

@@ -118,7 +118,7 @@ def test_nothing_of_the_old_garment_is_left(region, part):
         picture[garment] = colour
         photo = Image.fromarray(picture)
         pictures.append(np.asarray(uncover(photo, Body(parts, joints_of_standing()), garment, region=region)))
-    assert np.array_equal(*pictures)
+    assert np.array_equal(pictures[0], pictures[1])
     result = pictures[0].astype(int)
     assert np.array_equal(result[:, :20], PAINT[parts][:, :20])
     if region == "upper":

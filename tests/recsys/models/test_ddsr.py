@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from recsys.models.maskedids import MaskedIds, MaskedIdsConfig, random_masks
 from tests.recsys.fitting import batch_of, fit
 
 N, LENGTH, TRAIN, TEST = 50, 12, 400, 2000
-SMALL = {"d": 32, "max_len": LENGTH, "layers": 1, "dropout": 0.1, "m": 3, "V": 8}
+SMALL: dict[str, Any] = {"d": 32, "max_len": LENGTH, "layers": 1, "dropout": 0.1, "m": 3, "V": 8}
 FUZZY = {"d": 64, "T": 10, "noise": 0.2}
-VARIANTS = {
+VARIANTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "ddsr": (DDSR, DDSRConfig, FUZZY),
     "digits": (DDSR, DDSRConfig, {**FUZZY, "objective": "digits", "kernel": "absorbing"}),
     "masked": (MaskedIds, MaskedIdsConfig, {}),

@@ -40,7 +40,7 @@ def test_a_history_gets_the_nearest_code_and_every_code_a_gradient():
     }
     assert len(drawn) > 1
     book(x, real).square().sum().backward()
-    assert (book.vectors.grad.abs().sum(1) > 0).all()  # pyright: ignore[reportOptionalMemberAccess]
+    assert (book.vectors.grad.abs().sum(1) > 0).all()  # pyrefly: ignore[missing-attribute]
 
 
 def test_the_code_of_a_history_does_not_depend_on_the_batch():

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ CONFIG = GRU4RecConfig(30, d=16, max_len=6)
 
 
 def test_it_is_sasrec_with_a_gru():
-    models = []
+    models: list[Any] = []
     for build in (lambda: GRU4Rec(CONFIG), lambda: SASRec(CONFIG.sasrec())):
         torch.manual_seed(0)
         models.append(build().eval())

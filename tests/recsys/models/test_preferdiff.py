@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -42,6 +43,7 @@ def test_the_configuration_underneath_is_dreamrecs_with_ddim():
     assert (dreamrec.objective, dreamrec.T, dreamrec.schedule, dreamrec.eta) == ("mse", 2000, "linear", 0.0)
     assert (dreamrec.steps, dreamrec.weight, config.gamma) == (20, 2.0, 5.0)
     assert PreferDiff(dataclasses.replace(config, encoder="bidirectional", d=8)).net.config.positions == "one"
-    for changes in ({"share": 1.5}, {"gamma": -1.0}, {"sample_steps": 2001}):
+    wrong: tuple[dict[str, Any], ...] = ({"share": 1.5}, {"gamma": -1.0}, {"sample_steps": 2001})
+    for changes in wrong:
         with pytest.raises(ConfigError):
             dataclasses.replace(config, **changes)
