@@ -1,6 +1,7 @@
 """Measure the embedded models: try-on, text-to-image, real photos, and whether looks follow the user's taste.
 
-    python benchmarks/pictures.py tryon                          # held-out renders
+    python benchmarks/pictures.py tryon                          # held-out renders, by the network alone
+    python benchmarks/pictures.py main-job                       # the same as the stylist dresses them
     python benchmarks/pictures.py people --corpus FOLDER         # held-out real pairs, by personagen.corpora.photos
     python benchmarks/pictures.py street --images FOLDER         # held-out street photos, shops' garments, found masks
     python benchmarks/pictures.py text2image --probe FOLDER      # probe: benchmarks/probe.py
@@ -15,7 +16,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,17 @@ import torch
 from identity import identity_kept
 from PIL import Image
 from report import RESULTS, mean_of, write_report
+from shop import Shelf, shop_garments, two_garments
+from sittings import SIZE, Case, draw_cases, render_sitting, worn_with
 
 from personagen.atelier.agnostic import agnostic_mask
 from personagen.atelier.captions import person_caption
-from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
-from personagen.atelier.garment import GarmentSpec, random_garment
-from personagen.atelier.render import LABEL, Render, render_garment, render_person
-from personagen.corpora.photos import garment_photos, is_heldout
+from personagen.atelier.corpus import HELDOUT_SEED, random_sitting
+from personagen.atelier.render import LABEL, Render, render_garment
+from personagen.corpora.photos import is_heldout
+from personagen.corpora.renders import body_of_render
 from personagen.images import fit, load_image
 from personagen.metrics.fidelity import (
-    colour_distance,
-    garment_region,
     permutation_test,
     region_features,
     retrieval_ranks,
@@ -44,13 +44,9 @@ from personagen.metrics.fidelity import (
 from personagen.models import load_text2image, load_tryon
 from personagen.person.parser import Parser, load_parser
 from personagen.person.parts import Part, parts_from_parsing, split_skin
-from personagen.tryon.dress import Piece, dress
-from personagen.vocabulary import COLOURS, KINDS, REGION
-from personagen.warping.cutout import garment_on_white
+from personagen.tryon.dress import Piece, cut_from_photos, dress, dress_each
+from personagen.vocabulary import REGION
 from recsys.errors import DataError
-
-SIZE = (192, 144)
-Case = tuple[Sitting, GarmentSpec, list[GarmentSpec]]
 
 
 def _tensor(picture: np.ndarray) -> torch.Tensor:
@@ -67,34 +63,8 @@ def _sheet(columns: list[list[np.ndarray]], path: Path) -> None:
     Image.fromarray(np.concatenate([np.concatenate(c, 0) for c in columns], 1)).save(path)
 
 
-def _worn(sitting: Sitting, garment: GarmentSpec) -> tuple[GarmentSpec, ...]:
-    """The sitting's outfit with ``garment`` in place of what covers its region."""
-    return tuple(g for g in sitting.outfit if g.region != garment.region) + (garment,)
-
-
-def _render(sitting: Sitting, outfit: tuple[GarmentSpec, ...]) -> Render:
-    return render_person(sitting.body, outfit, sitting.scene, size=SIZE, camera=sitting.camera, seed=sitting.seed)
-
-
-def _cases(n: int) -> list[Case]:
-    """Held-out sittings, the garment to put on, and nineteen others of its region (the first is worn before)."""
-    cases: list[Case] = []
-    for seed in range(HELDOUT_SEED + 50_000, HELDOUT_SEED + 50_000 + n):
-        sitting, rng = random_sitting(seed), np.random.default_rng(seed)
-        garment = sitting.outfit[int(rng.integers(len(sitting.outfit)))]
-        kinds = [k for k in KINDS if REGION[k] == garment.region]
-        others = []
-        for _ in range(19):
-            other = random_garment(rng, str(rng.choice(kinds)))
-            if (other.kind, other.colour, other.pattern) == (garment.kind, garment.colour, garment.pattern):
-                other = replace(other, colour=str(rng.choice([c for c in COLOURS if c != garment.colour])))
-            others.append(other)
-        cases.append((sitting, garment, others))
-    return cases
-
-
 def _dress(pipe, person: np.ndarray, photos: list[np.ndarray], mask: np.ndarray, seed: int, args) -> np.ndarray:
-    """The person in each garment: (N, H, W, 3) uint8."""
+    """The person in each garment, as the network alone paints it: (N, H, W, 3) uint8."""
     out = pipe(
         Image.fromarray(person),
         [Image.fromarray(p) for p in photos],
@@ -107,19 +77,51 @@ def _dress(pipe, person: np.ndarray, photos: list[np.ndarray], mask: np.ndarray,
     return _uint8(np.stack(list(out.images)))
 
 
+def _by_the_network(pipe, case: Case, before: Render, photos: list[np.ndarray], seed: int, args) -> np.ndarray:
+    mask = agnostic_mask(before, case[1].region, body=case[0].body, camera=case[0].camera)
+    return _dress(pipe, before.image, photos, mask, seed, args)
+
+
+def _as_the_main_job(pipe, case: Case, before: Render, photos: list[np.ndarray], seed: int, args) -> np.ndarray:
+    """The person in each garment, as the stylist dresses them, with the exact body: (N, H, W, 3) uint8."""
+    sitting, garment, others = case
+    pieces = [Piece(Image.fromarray(p), g.kind) for p, g in zip(photos, (garment, others[1]), strict=True)]
+    pieces, _ = cut_from_photos(pieces, pipe, parser=load_parser())
+    done = dress_each(
+        pipe,
+        Image.fromarray(before.image),
+        body_of_render(before, sitting.body, sitting.camera),
+        pieces,
+        num_inference_steps=args.steps,
+        guidance_scale=args.guidance,
+        generators=[torch.Generator().manual_seed(seed) for _ in pieces],
+    )
+    return np.stack([np.asarray(one) for one in done])
+
+
 def tryon(args: argparse.Namespace) -> dict:
-    """Dress held-out persons in held-out garments, and compare with the true render."""
+    """Dress held-out people in held-out garments by the network alone, and compare with the true render."""
+    return _tryon(args, _by_the_network)
+
+
+def main_job(args: argparse.Namespace) -> dict:
+    """The same as the main job does it: the old garment off, the new one laid along the exact joints, light on it."""
+    return _tryon(args, _as_the_main_job)
+
+
+def _tryon(args: argparse.Namespace, dressed: Callable[..., np.ndarray]) -> dict:
     pipe, columns = load_tryon(args.model), []
     pipe.set_progress_bar_config(disable=True)
     found: dict[str, list[float]] = {k: [] for k in ("top1", "ssim", "same", "given", "swapped", "seconds")}
-    for at, (sitting, garment, others) in enumerate(_cases(args.n)):
-        before, truth = (_render(sitting, _worn(sitting, g)) for g in (others[0], garment))
+    for at, case in enumerate(draw_cases(args.n)):
+        sitting, garment, others = case
+        before, truth = (render_sitting(sitting, worn_with(sitting, g)) for g in (others[0], garment))
         mask = agnostic_mask(before, garment.region, body=sitting.body, camera=sitting.camera)
         photo, swap = render_garment(garment, size=SIZE), render_garment(others[1], size=SIZE)
         start = time.process_time()
-        result, swapped = _dress(pipe, before.image, [photo, swap], mask, at, args)
+        result, swapped = dressed(pipe, case, before, [photo, swap], at, args)
         found["seconds"].append((time.process_time() - start) / 2)
-        shelf = [truth.image] + [_render(sitting, _worn(sitting, o)).image for o in others]
+        shelf = [truth.image] + [render_sitting(sitting, worn_with(sitting, o)).image for o in others]
         features = np.stack([region_features(s, mask) for s in shelf])[None]
         found["top1"].append(
             float(retrieval_ranks(region_features(result, mask)[None], features, np.array([0]))[0] == 1)
@@ -135,7 +137,7 @@ def tryon(args: argparse.Namespace) -> dict:
         if at < 12:
             hole = np.where(mask[..., None], 128, before.image).astype(np.uint8)
             columns.append([before.image, hole, photo, result, truth.image, swap, swapped])
-    _sheet(columns, args.sheets / "tryon.png")
+    _sheet(columns, args.sheets / f"tryon-{dressed.__name__.strip('_')}.png")
     return {"retrieval_top1_of_20": mean_of(found["top1"]), "ssim_in_mask_box": mean_of(found["ssim"]),
             "outside_unchanged": mean_of(found["same"]), "colours_nearer_to_given": mean_of(found["given"]),
             "swapped_colours_nearer_to_the_other": mean_of(found["swapped"]),
@@ -178,8 +180,6 @@ def people(args: argparse.Namespace) -> dict:
     return {"given_nearer_than_swapped": mean_of(own), "swapped_in_nearer_than_own": mean_of(other)}
 
 
-Shelf = dict[str, list[tuple[str, str, Path]]]
-"""Garment photos by region: label, kind and file."""
 Seen = tuple[dict[str, float], tuple[Any, ...]]
 """Figures of one photo, and its pictures."""
 SHORT_SLEEVES = {"T-Shirt", "Polo", "Top"}
@@ -193,7 +193,7 @@ def street(args: argparse.Namespace) -> dict:
     Colours and swap test as for `people`. Long to short: of persons in long sleeves who are given a short-sleeved top,
     how many show their arms afterwards, as the parser reads the result.
     """
-    pipe, parse, shelf = load_tryon(args.model), load_parser(), _shop_garments(args.images)
+    pipe, parse, shelf = load_tryon(args.model), load_parser(), shop_garments(args.images)
     pipe.set_progress_bar_config(disable=True)
     files = [f for f in sorted((args.images / "people" / "photos").glob("*.jpg")) if is_heldout(f"people/{f.stem}")]
     chosen = np.random.default_rng(0).permutation(np.array(files))[: args.n]
@@ -219,7 +219,7 @@ def _street_case(args: argparse.Namespace, pipe: Any, parse: Parser, shelf: Shel
     rng, photo = np.random.default_rng(at), load_image(file)
     body = parse(photo)
     region = ("upper", "upper", "upper", "lower", "dress")[at % 5]
-    (label, kind, garment), (_, other, swap), uncut = _two_garments(shelf[region], rng, parse)
+    (label, kind, garment), (_, other, swap), uncut = two_garments(shelf[region], rng, parse)
     try:
         mask = body.mask(region)
     except DataError:
@@ -254,35 +254,6 @@ def _column(pictures: tuple[Any, ...]) -> list[np.ndarray]:
     return [np.asarray(fit(one, size=(288, 216))[0]) for one in shown]
 
 
-def _shop_garments(images: Path) -> Shelf:
-    """Held-out garment photos of adults by the region they cover: their label, kind and file."""
-    shelf: Shelf = {"upper": [], "lower": [], "dress": []}
-    for file, kind, entry in garment_photos(images):
-        if is_heldout(f"sender/{entry['sender_id']}"):
-            shelf[REGION[kind]].append((entry["label"], kind, file))
-    return shelf
-
-
-Worn = tuple[str, str, np.ndarray]
-
-
-def _two_garments(
-    shelf: list[tuple[str, str, Path]], rng: np.random.Generator, parse: Parser
-) -> tuple[Worn, Worn, int]:
-    """Draw two of unlike colours: label, kind and picture on white (H, W, 3) of each; and how many could not be cut
-    out, which the command would say, and were drawn again."""
-    uncut, garments = 0, []
-    while len(garments) < 2:
-        label, kind, file = shelf[int(rng.integers(len(shelf)))]
-        picture, done = garment_on_white(load_image(file), size=(768, 576), parser=parse, kind=kind)
-        uncut += not done
-        garment = np.asarray(picture)
-        colours = garment[garment_region(garment)]
-        if done and all(colour_distance(colours, other[garment_region(other)]) > 10 for *_, other in garments):
-            garments.append((label, kind, garment))
-    return garments[0], garments[1], uncut
-
-
 def _arms(parts: np.ndarray) -> float:
     """Bare arms as a share of the clothes above the waist."""
     clothes = np.isin(parts, (Part.UPPER, Part.OUTER, Part.DRESS)).sum()
@@ -304,7 +275,7 @@ def text2image(args: argparse.Namespace) -> dict:
                    width=SIZE[1], generator=noise)  # fmt: skip
         seconds.append((time.process_time() - start) / len(part))
         pictures += list(_uint8(out.images))
-    probe, truth = load(args.probe, SIZE), np.stack([_render(s, s.outfit).image for s in sittings])
+    probe, truth = load(args.probe, SIZE), np.stack([render_sitting(s, s.outfit).image for s in sittings])
     score, ceiling = agreement(read(probe, np.stack(pictures)), captions), agreement(read(probe, truth), captions)
     shown = min(12, args.n // 2)
     _sheet(
@@ -372,8 +343,13 @@ def _agreement(pictures: list[dict[str, str]], taste: dict[str, dict[str, float]
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict]] = {
-    "tryon": tryon, "people": people, "street": street, "text2image": text2image, "personalisation": personalisation,
-}  # fmt: skip
+    "tryon": tryon,
+    "main-job": main_job,
+    "people": people,
+    "street": street,
+    "text2image": text2image,
+    "personalisation": personalisation,
+}
 
 
 def main() -> None:
