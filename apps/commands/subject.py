@@ -153,12 +153,13 @@ def evaluate(settings: SubjectEvaluateConfig) -> int:
     check_range(count=(settings.count, 1, 64), steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30))
     from personagen.files import write_text
     from personagen.subject.evaluate import recognised
-    from personagen.subject.loaded import load_subjects, read_run
+    from personagen.subject.loaded import load_subjects
+    from personagen.subject.record import read_run
     from personagen.subject.samples import drift
 
     run = read_run(settings.subject)
-    prompts = settings.prompts or [run.get("instance_prompt") or ""]
-    if not all(prompts):
+    prompts = settings.prompts or ([str(run.config.instance_prompt)] if run is not None else [])
+    if not prompts or not all(prompts):
         raise ConfigError("prompts is empty and the subject has no run.json; name at least one prompt")
     pipe = load_subjects([settings.subject])
     made = [_paint(pipe, settings, prompt, settings.seed + i) for prompt in prompts for i in range(settings.count)]

@@ -1,7 +1,6 @@
 """What a finished run leaves: adapter (diffusers and kohya), embeddings or whole model, model card, run.json, proof."""
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from ..provenance import versions
 from .base import ENCODERS, use_schedule
 from .config import SubjectConfig, token_names
 from .data import Picture
+from .record import SubjectRun, write_run
 from .samples import at_rest, paint
 from .tokens import FILE as TOKENS_FILE
 from .tokens import load_tokens
@@ -48,7 +48,7 @@ def publish(learner: Learner, pictures: Sequence[Picture], *, size: tuple[int, i
             learner.tokens.save(folder / TOKENS_FILE)
         metrics = prove(learner, size=size)
     write_text(folder / "README.md", model_card(learner, metrics))
-    write_text(folder / "run.json", json.dumps(_record(learner, pictures, metrics), indent=1) + "\n")
+    write_run(_record(learner, pictures, metrics), folder)
     return metrics
 
 
@@ -164,16 +164,16 @@ def model_card(learner: Learner, metrics: dict[str, float]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _record(learner: Learner, pictures: Sequence[Picture], metrics: dict[str, float]) -> dict[str, Any]:
+def _record(learner: Learner, pictures: Sequence[Picture], metrics: dict[str, float]) -> SubjectRun:
     fingerprint = hashlib.sha256("".join(sorted(picture.sha256 for picture in pictures)).encode()).hexdigest()
-    return {
-        "config": asdict(learner.config),
-        "versions": versions(),
-        "torch_device": torch.cuda.get_device_name() if learner.device.type == "cuda" else "cpu",
-        "pictures": len(pictures),
-        "data_sha256": fingerprint,
-        "steps": learner.step,
-        "final_loss": learner.losses[-1] if learner.losses else None,
-        "drift": learner.drift,
-        "metrics": metrics,
-    }
+    return SubjectRun(
+        config=learner.config,
+        versions=versions(),
+        torch_device=torch.cuda.get_device_name() if learner.device.type == "cuda" else "cpu",
+        pictures=len(pictures),
+        data_sha256=fingerprint,
+        steps=learner.step,
+        final_loss=learner.losses[-1] if learner.losses else None,
+        drift=learner.drift,
+        metrics=metrics,
+    )

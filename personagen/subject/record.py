@@ -1,0 +1,70 @@
+"""The run.json of a result folder: how a subject was learnt. Written and read nowhere else."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from recsys.errors import ModelError
+
+from ..files import write_text
+from .config import SubjectConfig
+
+FILE = "run.json"
+RETIRED = ("report_to",)
+"""Settings that older runs name and that decide nothing any more."""
+
+
+@dataclass(frozen=True)
+class SubjectRun:
+    """A finished run: its settings, what it ran on and learnt from, and what was measured at the end."""
+
+    config: SubjectConfig
+    """Resolved: with all that the preset decided."""
+    versions: dict[str, str] = field(default_factory=dict)
+    torch_device: str = ""
+    pictures: int = 0
+    data_sha256: str = ""
+    """Of the hashes of all pictures, in order of these."""
+    steps: int = 0
+    final_loss: float | None = None
+    drift: list[tuple[int, float]] = field(default_factory=list)
+    """Steps, and how far the answers to other prompts had moved then."""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def write_run(run: SubjectRun, folder: Path) -> Path:
+    """Write run.json, whole or not at all.
+
+    Raises:
+        ResourceError: the disk refuses.
+    """
+    return write_text(folder / FILE, json.dumps(asdict(run), indent=1) + "\n")
+
+
+def read_run(folder: str | Path) -> SubjectRun | None:
+    """Read a result folder's run.json; None for files and folders from elsewhere.
+
+    What an older run did not record is left at its default.
+
+    Raises:
+        ModelError: it is damaged, or names what this version does not know.
+    """
+    file = Path(folder) / FILE
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        config = {name: value for name, value in content.pop("config").items() if name not in RETIRED}
+        _refuse_unknown(content, SubjectRun)
+        _refuse_unknown(config, SubjectConfig)
+        return SubjectRun(SubjectConfig(**config), **content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{file} is damaged or of another version ({error}); train the subject again") from error
+
+
+def _refuse_unknown(content: Mapping[str, Any], kind: type) -> None:
+    unknown = sorted(set(content) - {known.name for known in fields(kind)})
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(unknown)}")
