@@ -26,6 +26,7 @@ import torch
 from report import DATA, RESULTS, cpu, git, write_json
 from rows import ROWS, Row, row_of
 
+from personagen.files import write_whole
 from recsys.counts.texts import text_features, text_neighbours
 from recsys.data import datasets
 from recsys.data.splits import Split, pad
@@ -303,9 +304,11 @@ def _about(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def write_cases(path: Path, cases: dict[str, np.ndarray]) -> None:
-    part = path.with_name("part.npz")
-    np.savez(part, allow_pickle=False, **cases)
-    os.replace(part, path)
+    def write(part: Path) -> None:
+        with open(part, "wb") as stream:
+            np.savez(stream, allow_pickle=False, **cases)
+
+    write_whole(path, write)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What every result says of itself, and how it reaches the disk."""
 
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from personagen.files import write_text
+
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 DATA = os.environ.get("PERSONAGEN_DATA") or str(HERE.parents[1] / "shared" / "data")
@@ -20,10 +21,7 @@ DATA = os.environ.get("PERSONAGEN_DATA") or str(HERE.parents[1] / "shared" / "da
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_report(path: Path, result: dict[str, Any]) -> str:

@@ -2,9 +2,11 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -15,7 +17,11 @@ LONGEST_NAME = 200
 
 
 def check_place(path: Path) -> Path:
-    """Refuse a place where a file, or a folder, surely cannot be written, before any work is done. ResourceError."""
+    """Refuse a place where a file, or a folder, surely cannot be written, before any work is done.
+
+    Raises:
+        ResourceError: it cannot; the message says why.
+    """
     known = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
     reason = None
     if any(len(part.encode()) > LONGEST_NAME for part in path.parts):
@@ -32,14 +38,15 @@ def check_place(path: Path) -> Path:
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Call `write` with a temporary path, then move the result to `path`; an older file stays until that moment.
 
-    Raises ResourceError when the disk refuses; nothing is left behind then.
+    Raises:
+        ResourceError: the disk refuses; nothing is left behind then.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".tmp", dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error}; free disk space or choose another folder.") from error
+        raise _refused(path, error) from error
     temporary = Path(name)
     try:
         write(temporary)
@@ -49,16 +56,54 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
         os.replace(temporary, path)
     except Exception as error:
         if getattr(error, "errno", None) is not None or type(error).__name__ == "SafetensorError":
-            raise ResourceError(f"cannot write {path}: {error}; free disk space or choose another folder.") from error
+            raise _refused(path, error) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
     return path
 
 
+def _refused(path: Path, error: Exception) -> ResourceError:
+    return ResourceError(f"cannot write {path}: {error}; free disk space or choose another folder")
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write a text file in UTF-8, whole or not at all."""
     return write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_array(path: Path, array: np.ndarray) -> Path:
+    """Write an array of any shape and type as .npy, whole or not at all."""
+
+    def write(part: Path) -> None:
+        with open(part, "wb") as stream:  # a name would be given the suffix .npy
+            np.save(stream, array)
+
+    return write_whole(path, write)
+
+
+@contextmanager
+def new_array(path: Path, *, shape: tuple[int, ...], dtype: type) -> Iterator[np.ndarray]:
+    """Give an array on disk to fill inside, too large for memory; it is moved to `path` at the end, if all went well.
+
+    Raises:
+        ResourceError: the disk refuses.
+    """
+    part = path.with_name(f".{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape)
+    except OSError as error:
+        raise _refused(path, error) from error
+    try:
+        yield array
+        try:
+            array.flush()
+            os.replace(part, path)
+        except OSError as error:
+            raise _refused(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> Path:

@@ -6,8 +6,8 @@ perhaps `agnostic-mask`. DressCode (Morelli et al., ECCV 2022): `upper_body`, `l
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from PIL import Image
 
 from recsys.errors import ConfigError, DataError
 
+from ..files import new_array, write_text
 from ..images import PALEST, fit, load_image
 from ..person.masks import agnostic_mask, layers_from_parts, mask_from_file
 from ..person.parts import Part
@@ -171,24 +172,20 @@ def write_pairs_corpus(pairs: Sequence[WornPair], out: str | Path, *, size: tupl
     A fixed fifth, by a hash of the person's name, is held out. Written row by row, the table last. Raises DataError.
     """
     folder, shapes = Path(out), {"image": (*size, 3), "garment": (*size, 3), "mask": size}
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "meta.jsonl").unlink(missing_ok=True)
-    arrays = {
-        name: np.lib.format.open_memmap(folder / f".{name}.npy", mode="w+", dtype=np.uint8, shape=(len(pairs), *shape))
-        for name, shape in shapes.items()
-    }
     rows = []
-    for i, pair in enumerate(pairs):
-        person, garment, mask = load_pair(pair)
-        arrays["image"][i] = np.asarray(fit(person, size=size, fill="edge")[0])
-        arrays["garment"][i] = np.asarray(fit(garment, size=size)[0])
-        grey = Image.fromarray(mask).convert("L")
-        arrays["mask"][i] = np.asarray(fit(grey, size=size, fill=0, resample=Image.Resampling.NEAREST)[0]) > 127
-        held = is_heldout(pair.person.name)
-        rows.append({"kind": pair.kind, "source": pair.key, "split": "heldout" if held else "train"})
-        yield (i + 1) / len(pairs)
-    for name, array in arrays.items():
-        array.flush()
-        os.replace(folder / f".{name}.npy", folder / f"{name}.npy")
-    (folder / ".meta.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    os.replace(folder / ".meta.jsonl", folder / "meta.jsonl")
+    with ExitStack() as stack:
+        arrays = {
+            name: stack.enter_context(new_array(folder / f"{name}.npy", shape=(len(pairs), *shape), dtype=np.uint8))
+            for name, shape in shapes.items()
+        }
+        for i, pair in enumerate(pairs):
+            person, garment, mask = load_pair(pair)
+            arrays["image"][i] = np.asarray(fit(person, size=size, fill="edge")[0])
+            arrays["garment"][i] = np.asarray(fit(garment, size=size)[0])
+            grey = Image.fromarray(mask).convert("L")
+            arrays["mask"][i] = np.asarray(fit(grey, size=size, fill=0, resample=Image.Resampling.NEAREST)[0]) > 127
+            held = is_heldout(pair.person.name)
+            rows.append({"kind": pair.kind, "source": pair.key, "split": "heldout" if held else "train"})
+            yield (i + 1) / len(pairs)
+    write_text(folder / "meta.jsonl", "".join(json.dumps(row) + "\n" for row in rows))

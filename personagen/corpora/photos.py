@@ -19,6 +19,7 @@ from PIL import Image, ImageFilter
 from recsys.errors import DataError
 
 from ..colours import measure_colour, to_lab
+from ..files import write_array, write_text
 from ..images import components, dilate, fit, frame, load_image
 from ..person.masks import agnostic_mask, layers_from_parts
 from ..person.parts import Part, parts_from_parsing, split_skin
@@ -266,10 +267,7 @@ def write_garments_corpus(
 def _write(out: str | Path, rows: list[dict[str, str]], **arrays: list[np.ndarray]) -> None:
     """Write the arrays first and the table last, each by renaming, so that a folder with a table is complete."""
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "meta.jsonl").unlink(missing_ok=True)
     for name, pictures in arrays.items():
-        np.save(folder / f".{name}.npy", np.stack(pictures))
-        (folder / f".{name}.npy").replace(folder / f"{name}.npy")
-    (folder / ".meta.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / ".meta.jsonl").replace(folder / "meta.jsonl")
+        write_array(folder / f"{name}.npy", np.stack(pictures))
+    write_text(folder / "meta.jsonl", "".join(json.dumps(row) + "\n" for row in rows))

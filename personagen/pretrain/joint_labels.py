@@ -8,7 +8,6 @@ shares of the photo, and how visible BlazePose thinks it is. Photos without a pe
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,7 @@ def main(photos: Path, out: Path) -> None:
         if found is not None:
             marks = [found.landmark[i] for i in OF_BLAZEPOSE]
             joints[file.stem] = [[round(m.x, 4), round(m.y, 4), round(m.visibility, 3)] for m in marks]
-    part = out.with_suffix(".part")
-    part.write_text(json.dumps(joints) + "\n")
-    os.replace(part, out)
+    out.write_text(json.dumps(joints) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ Photos: Clothing Co-Parsing (Yang et al., CVPR 2014) and the clothing dataset of
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from recsys.errors import DataError
 from recsys.types import Step
 
 from ..corpora.photos import garment_photos, is_heldout
+from ..files import write_array, write_text
 from ..images import fit, load_image
 from ..person.parts import Part, parts_from_parsing
 from ..vocabulary import REGION
@@ -104,11 +104,9 @@ def _write(folder: Path, name: str, source: tuple[int, Iterator[Labelled]], size
             held.append(out)
         if (i + 1) % 50 == 0 or i + 1 == count:
             yield Step(0, 0.0, {}, {"cached": (i + 1) / count}, 0.0)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}-heldout.json").write_text(json.dumps(held))
+    write_text(folder / f"{name}-heldout.json", json.dumps(held))
     for what, arrays in (("photos", photos), ("parts", parts)):
-        np.save(folder / f".{name}-{what}.npy", np.stack(arrays))
-        os.replace(folder / f".{name}-{what}.npy", folder / f"{name}-{what}.npy")
+        write_array(folder / f"{name}-{what}.npy", np.stack(arrays))
 
 
 def change(x: Tensor, target: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

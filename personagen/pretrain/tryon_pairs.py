@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from recsys.errors import ConfigError
@@ -22,6 +21,7 @@ from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictur
 from ..corpora.pairs import read_pairs, write_pairs_corpus
 from ..corpora.photos import write_people_corpus
 from ..devices import choose_device
+from ..files import write_tensors
 from ..models import load_tryon
 from ..models.quiet import quiet
 from ..training.latents import Encoder, Prepare, cache_latents, drape_over, draped_swapped, paint_over, vary
@@ -257,12 +257,7 @@ class PairsStage:
                 self.unet.save_lora_adapter(folder / "lora")
             return folder / "lora"
         if self.config.train == "attn1" and self.config.base is not None:
-            out = folder / "attention"
-            out.mkdir(parents=True, exist_ok=True)
-            save_file({name: value.cpu() for name, value in attention_tensors(self.unet).items()}, out / "part")
-            (out / "part").chmod(0o644)
-            (out / "part").replace(out / "model.safetensors")
-            return out
+            return write_tensors(folder / "attention" / "model.safetensors", attention_tensors(self.unet)).parent
         with quiet():
             self.pipe.save_pretrained(folder / "tryon", safe_serialization=True)
         return folder / "tryon"

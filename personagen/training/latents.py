@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from recsys.errors import ModelError, ResourceError
+from recsys.errors import ModelError
 
 from ..corpora.corpus import Corpus, pictures
+from ..files import new_array, write_text
 from ..warping.drape import drape
 from .thin_plate import bend_grid
 
@@ -65,41 +65,37 @@ def cache_latents(
 ) -> Iterator[float]:
     """Encode every picture of an array ("image", "garment") into `path`, float16 (N, C, h, w); yield the share done.
 
-    Nothing is done when `path` is there and fits the autoencoder and the pictures. Raises ResourceError when the disk
-    is full.
+    Nothing is done when `path` is there and fits the autoencoder and the pictures.
+
+    Raises:
+        ResourceError: the disk is full.
     """
-    source = corpus.arrays[name]
+    source, stamp, sidecar = corpus.arrays[name], _stamp(encoder, corpus, name), path.with_suffix(".json")
+    if path.is_file() and sidecar.is_file() and json.loads(sidecar.read_text()) == stamp:
+        return
+
+    def encode(start: int) -> np.ndarray:
+        rows = list(range(start, min(start + batch_size, len(source))))
+        x = pictures([source[row] for row in rows])
+        return encoder.encode(prepare(x, rows) if prepare else x).cpu().numpy()
+
+    first = encode(0)
+    with new_array(path, shape=(len(source), *first.shape[1:]), dtype=np.float16) as target:
+        for start in range(0, len(source), batch_size):
+            target[start : start + batch_size] = encode(start) if start else first
+            yield min(start + batch_size, len(source)) / len(source)
+    write_text(sidecar, json.dumps(stamp))
+
+
+def _stamp(encoder: Encoder, corpus: Corpus, name: str) -> dict[str, str | int]:
+    """Say of what latents were made: they are made again where this differs."""
     file = (corpus.folder / f"{name}.npy").stat()
-    stamp = {
+    return {
         "vae": encoder.fingerprint,
         "source": str(corpus.folder / name),
         "bytes": file.st_size,
         "changed": file.st_mtime_ns,
     }
-    sidecar = path.with_suffix(".json")
-    if path.is_file() and sidecar.is_file() and json.loads(sidecar.read_text()) == stamp:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, target = path.with_suffix(".tmp.npy"), None
-    try:
-        for start in range(0, len(source), batch_size):
-            rows = list(range(start, min(start + batch_size, len(source))))
-            x = pictures([source[row] for row in rows])
-            z = encoder.encode(prepare(x, rows) if prepare else x).cpu().numpy()
-            if target is None:
-                target = np.lib.format.open_memmap(
-                    temporary, mode="w+", dtype=np.float16, shape=(len(source), *z.shape[1:])
-                )
-            target[rows[0] : rows[-1] + 1] = z
-            yield (rows[-1] + 1) / len(source)
-        if target is not None:
-            target.flush()
-        os.replace(temporary, path)
-        sidecar.write_text(json.dumps(stamp))
-    except OSError as error:
-        raise ResourceError(
-            f"Latents cannot be written to {path} ({error}); free disk space, then run again."
-        ) from error
 
 
 def paint_over(corpus: Corpus) -> Prepare:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..files import write_whole
 from ..images import to_uint8
 
 
@@ -17,9 +18,8 @@ def write_grid(rows: list[Tensor], path: Path, *, gap: int = 4) -> None:
     ]
     width = max(line.shape[2] for line in lines)
     sheet = torch.cat([F.pad(line, (0, width - line.shape[2], 0, 0), value=1.0) for line in lines], dim=1)
-    temporary = path.with_suffix(".tmp")
-    Image.fromarray(to_uint8(sheet[None] / 2 + 0.5)[0]).save(temporary, format="PNG")
-    temporary.replace(path)
+    picture = Image.fromarray(to_uint8(sheet[None] / 2 + 0.5)[0])
+    write_whole(path, lambda part: picture.save(part, format="PNG"))
 
 
 def ssim(a: Tensor, b: Tensor, *, window: int = 7) -> Tensor:
