@@ -40,6 +40,30 @@ class Parameters:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
+def sampling_settings(
+    *,
+    steps: int,
+    seed: int,
+    sampler: str = "",
+    guidance: float | None = None,
+    size: tuple[int, int] | None = None,
+    model: str = "",
+) -> dict[str, str]:
+    """Return how a picture was sampled under A1111's names, in its order; what is not given is left out.
+
+    size: (H, W) in pixels. model: its name or folder, of which the last part is written.
+    """
+    found = {
+        "Steps": str(steps),
+        "Sampler": sampler,
+        "CFG scale": "" if guidance is None else f"{guidance:g}",
+        "Seed": str(seed),
+        "Size": "" if size is None else f"{size[1]}x{size[0]}",
+        "Model": Path(model).name,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
 @dataclass(frozen=True)
 class Provenance:
     """The two chunks of one PNG; None where the picture carries none."""

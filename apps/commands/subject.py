@@ -65,7 +65,7 @@ def generate(settings: GenerateConfig) -> int:
         guidance=(settings.guidance, 1, 30),
         seed=(settings.seed, 0, 2**62),
     )
-    from personagen.provenance import Parameters, versions, write_png
+    from personagen.provenance import Parameters, sampling_settings, versions, write_png
     from personagen.subject.loaded import load_subjects
 
     pipe = load_subjects(settings.subjects, weights=settings.weights, base=settings.base)
@@ -74,11 +74,11 @@ def generate(settings: GenerateConfig) -> int:
     for i in bar(range(settings.count), total=settings.count, label="painting", unit="picture"):
         seed = settings.seed + i
         image = _paint(pipe, settings, settings.prompt, seed)
-        told = {"Steps": str(settings.steps), "CFG scale": f"{settings.guidance:g}", "Seed": str(seed),
-                "Size": f"{image.width}x{image.height}"}  # fmt: skip
+        size = (image.height, image.width)
+        sampled = sampling_settings(steps=settings.steps, guidance=settings.guidance, seed=seed, size=size)
         names = [Path(subject).name for subject in settings.subjects]
         record = {"kind": "subject", "subjects": names, "weights": settings.weights, "versions": versions()}
-        parameters = Parameters(settings.prompt, settings.negative_prompt, told)
+        parameters = Parameters(settings.prompt, settings.negative_prompt, sampled)
         write_png(image, out / f"{seed:05d}.png", parameters=parameters, record=record)
     print(f"{settings.count} pictures are in {out}/")
     return 0

@@ -12,7 +12,7 @@ from personagen.models import load_tryon
 from personagen.person.masks import mask_from_file
 from personagen.person.parser import load_parser
 from personagen.person.parts import region_of
-from personagen.provenance import Parameters, versions, write_png
+from personagen.provenance import Parameters, sampling_settings, versions, write_png
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
 from personagen.tryon.fast import FastMode
 from recsys.errors import ConfigError, check_range
@@ -90,8 +90,13 @@ def _pipeline(settings: WearConfig) -> Any:
 
 def _write(settings: WearConfig, image: Image.Image, out: Path, garments: list[str]) -> None:
     model = settings.model if settings.base is None else settings.base.base
-    told = {"Steps": str(settings.steps), "CFG scale": f"{settings.guidance:g}", "Seed": str(settings.seed),
-            "Size": f"{image.width}x{image.height}", "Model": Path(model).name}  # fmt: skip
+    sampled = sampling_settings(
+        steps=settings.steps,
+        guidance=settings.guidance,
+        seed=settings.seed,
+        size=(image.height, image.width),
+        model=model,
+    )
     worn = {"garment": garments[0]} if len(garments) == 1 else {"outfit": garments}
     record = {"kind": "tryon", **worn, "seed": settings.seed, "versions": versions()}
-    write_png(image, out, parameters=Parameters("a person wearing a garment", settings=told), record=record)
+    write_png(image, out, parameters=Parameters("a person wearing a garment", settings=sampled), record=record)

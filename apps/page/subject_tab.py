@@ -325,7 +325,7 @@ def painted(pipe: Watched, prompt: str, count: int, steps: int, seed: int, folde
     """Paint pictures of a prompt, write each, and yield its path. Raises: ConfigError on an empty prompt, Halted."""
     import torch
 
-    from personagen.provenance import Parameters, versions, write_png
+    from personagen.provenance import Parameters, sampling_settings, versions, write_png
 
     if not prompt.strip():
         raise ConfigError("the prompt is empty; say what to paint, with the subject's word in it")
@@ -333,5 +333,6 @@ def painted(pipe: Watched, prompt: str, count: int, steps: int, seed: int, folde
     for number in range(count):
         generator = torch.Generator().manual_seed(seed + number)
         image = pipe(prompt, num_inference_steps=steps, guidance_scale=3.0, generator=generator).images[0]
-        told = Parameters(prompt, settings={"Steps": str(steps), "CFG scale": "3", "Seed": str(seed + number)})
-        yield write_png(image, out / f"{number}.png", parameters=told, record={"versions": versions()})
+        sampled = sampling_settings(steps=steps, guidance=3.0, seed=seed + number)
+        parameters = Parameters(prompt, settings=sampled)
+        yield write_png(image, out / f"{number}.png", parameters=parameters, record={"versions": versions()})

@@ -20,7 +20,7 @@ from personagen.images import PALEST, fit, load_image, place, unfit
 from personagen.person.body import Body
 from personagen.person.masks import check_mask
 from personagen.person.parser import load_parser
-from personagen.provenance import Parameters, versions, write_png
+from personagen.provenance import Parameters, sampling_settings, versions, write_png
 from personagen.styling.studio import Halted, Studio, Watched
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
 from recsys.errors import DataError, check_range
@@ -200,12 +200,11 @@ def _dress(
         pipeline, person, body, pieces, mask_expand=expand, num_inference_steps=steps, guidance_scale=guidance,
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
-    told = {"Steps": str(steps), "CFG scale": f"{guidance:g}", "Seed": str(seed),
-            "Size": f"{image.width}x{image.height}"}  # fmt: skip
+    sampled = sampling_settings(steps=steps, guidance=guidance, seed=seed, size=(image.height, image.width))
     record = {"kind": "tryon", "outfit": [piece.kind for piece in pieces], "seed": seed, "versions": versions()}
     before = write_png(person, job.folder / "before.png")
     after = write_png(image, job.folder / "after.png", record=record,
-                      parameters=Parameters("a person wearing a garment", settings=told))  # fmt: skip
+                      parameters=Parameters("a person wearing a garment", settings=sampled))  # fmt: skip
     return str(before), str(after), whole
 
 

@@ -18,6 +18,7 @@ from recsys.types import Step
 
 from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
+from ..metrics.fidelity import psnr
 from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
 from ..models.quiet import quiet
 from ..training.latents import (
@@ -32,7 +33,7 @@ from ..training.latents import (
 )
 from ..training.loop import autocast
 from ..training.objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
-from ..training.preview import psnr, write_grid
+from ..training.preview import write_grid
 from ..tryon.attention import set_cross_attention
 from ..tryon.pipeline import TryOnPipeline, unet_input
 from .config import PretrainConfig
@@ -170,7 +171,7 @@ class TryOnStage:
             "inside_mse": own["inside_mse"],
             "swapped_garment_mse": other["inside_mse"],
             "masked_l1": l1,
-            "repainted_psnr": psnr(worn, truth).mean().item(),
+            "repainted_psnr": psnr(worn / 2, truth / 2).mean().item(),
         }
 
     def _heldout_error(self, *, swapped: bool) -> dict[str, float]:

@@ -18,10 +18,11 @@ from recsys.types import Step
 
 from ..corpora.corpus import Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
+from ..metrics.fidelity import psnr
 from ..models.build import build_vae, decoder_sensitivity, latent_scale, transform_latents
 from ..training.latents import load_encoder
 from ..training.loop import autocast
-from ..training.preview import psnr, ssim, write_grid
+from ..training.preview import write_grid
 from .config import PretrainConfig
 from .save import forget_paths, half_copy
 from .start import run_stage
@@ -86,7 +87,7 @@ class VaeStage:
             "l1": (y - x).abs().mean(),
             "coarse": (F.avg_pool2d(y, 8) - F.avg_pool2d(x, 8)).abs().mean(),
             "gradient": gradient_difference(y, x),
-            "ssim": 1 - ssim(y, x).mean(),
+            "ssim": 1 - ssim_map(y, x).mean(),
             "kl": 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(),
         }
         total = parts["l1"] + settings.coarse_weight * parts["coarse"] + settings.gradient_weight * parts["gradient"]
@@ -113,11 +114,11 @@ class VaeStage:
     def evaluate(self) -> dict[str, float]:
         """Reconstruct held-out pictures: mean PSNR in dB and SSIM of both, and the latents' mean deviation."""
         results = [(x, *self._reconstruct(x)) for x in self._heldout_batches()]
-        truth, made = torch.cat([x for x, _, _ in results]), torch.cat([y for _, y, _ in results])
+        truth, found = torch.cat([x for x, _, _ in results]), torch.cat([y for _, y, _ in results])
         latents = torch.cat([z for _, _, z in results])
         return {
-            "psnr": psnr(made, truth).mean().item(),
-            "ssim": ssim(made, truth).mean().item(),
+            "psnr": psnr(found / 2, truth / 2).mean().item(),
+            "ssim": ssim_map(found, truth).mean().item(),
             "latent_std": latents.std(dim=(0, 2, 3)).mean().item(),
         }
 
@@ -164,6 +165,21 @@ class VaeStage:
         with autocast(self.device, self.config.loop):
             z = self.vae.encode(x).latent_dist.mean
             return self.vae.decode(z).sample.float().clamp(-1, 1), z.float()
+
+
+def ssim_map(a: Tensor, b: Tensor, *, window: int = 7) -> Tensor:
+    """Return the structural similarity (Wang et al. 2004) of pictures in [-1, 1] as a map, for the loss.
+
+    a, b (B, C, H, W); returns (B, C, H - window + 1, W - window + 1). It is defined on [0, 1], where means are
+    positive, and is taken there. Uniform window, float32: the weights are trained with this one; what is reported of
+    try-on is `metrics.fidelity.ssim`, with a Gaussian window in float64.
+    """
+    pool = lambda x: F.avg_pool2d(x, window, stride=1)
+    a, b = a / 2 + 0.5, b / 2 + 0.5
+    mu_a, mu_b = pool(a), pool(b)
+    var_a, var_b, cov = pool(a * a) - mu_a**2, pool(b * b) - mu_b**2, pool(a * b) - mu_a * mu_b
+    c1, c2 = 0.01**2, 0.03**2
+    return (2 * mu_a * mu_b + c1) * (2 * cov + c2) / ((mu_a**2 + mu_b**2 + c1) * (var_a + var_b + c2))
 
 
 def gradient_difference(a: Tensor, b: Tensor, *, scales: int = 3) -> Tensor:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -21,6 +20,7 @@ from recsys.types import Generative, Ranking, Recommender
 
 from ..person.body import Body
 from ..person.parser import Parser
+from ..provenance import sampling_settings
 from ..tryon.dress import Piece, cut_from_photos, dress_each
 from ..vocabulary import REGION
 from .catalog import Attributes, Catalog, attribute_matrix, garment_phrase
@@ -340,10 +340,9 @@ def _wearable(body: Body, kind: str) -> bool:
 def _settings(pipeline, image: Image.Image, seed: int, steps: int, guidance: float) -> dict[str, str]:
     """Return what was set, in A1111's names and order; the model by its folder's name only."""
     sampler = type(pipeline.scheduler).__name__.removesuffix("Scheduler")
-    size = f"{image.width}x{image.height}"
-    found = {"Steps": str(steps), "Sampler": sampler, "CFG scale": f"{guidance:g}", "Seed": str(seed), "Size": size}
-    name = Path(str(getattr(pipeline, "name_or_path", "") or "")).name
-    return {**found, "Model": name} if name else found
+    model = str(getattr(pipeline, "name_or_path", "") or "")
+    size = (image.height, image.width)
+    return sampling_settings(steps=steps, sampler=sampler, guidance=guidance, seed=seed, size=size, model=model)
 
 
 def _user_key(history: Sequence[int]) -> str:

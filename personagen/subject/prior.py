@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..files import write_whole
-from ..provenance import Parameters, write_png
+from ..provenance import Parameters, sampling_settings, write_png
 from .config import SubjectConfig
 from .data import PICTURES, bucket_size
 from .examples import multiple_of
@@ -29,19 +29,20 @@ def paint_class(pipe: Any, config: SubjectConfig, *, size: tuple[int, int]) -> I
     for start in range(0, len(missing), batch):
         part = missing[start : start + batch]
         places = [ours.index(path) for path in part]
-        seeds, said = [config.seed * 100_003 + at for at in places], [prompts[at % len(prompts)] for at in places]
-        made = pipe(
-            said,
+        seeds = [config.seed * 100_003 + at for at in places]
+        texts = [prompts[at % len(prompts)] for at in places]
+        images = pipe(
+            texts,
             height=size[0],
             width=size[1],
             num_inference_steps=config.validation_inference_steps,
             guidance_scale=config.guidance_scale,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         ).images
-        for path, image, seed, prompt in zip(part, made, seeds, said):
+        for path, image, seed, prompt in zip(part, images, seeds, texts):
             if prompt != config.class_prompt:
                 write_whole(path.with_suffix(".txt"), lambda file, text=prompt: file.write_text(text + "\n"))
-            settings = {"Steps": str(config.validation_inference_steps), "Seed": str(seed)}
+            settings = sampling_settings(steps=config.validation_inference_steps, seed=seed)
             write_png(image, path, parameters=Parameters(prompt, settings=settings))
         yield min(1.0, (start + batch) / len(missing))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..files import write_whole
 from ..images import to_tensor
-from ..provenance import Parameters, versions, write_png
+from ..provenance import Parameters, sampling_settings, versions, write_png
 from ..training.preview import write_grid
 from .base import encode_prompts, native_size, predict, scale_factor, without_adapter
 from .config import SubjectConfig
@@ -44,10 +44,10 @@ def paint(
 ) -> np.ndarray:
     """Paint one picture a seed; return (N, H, W, 3) in [0, 1]. A picture does not depend on the others."""
     half = DTYPES[config.mixed_precision]
-    made = []
+    pictures = []
     for seed in seeds:
         with torch.autocast(pipe.device.type, dtype=half, enabled=pipe.unet.dtype != torch.float32):
-            made.append(
+            pictures.append(
                 pipe(
                     prompt,
                     height=size[0],
@@ -58,7 +58,7 @@ def paint(
                     output_type="np",
                 ).images[0]
             )
-    return np.stack(made)
+    return np.stack(pictures)
 
 
 def validate(learner: Learner, *, size: tuple[int, int]) -> dict[str, float]:
@@ -95,12 +95,12 @@ def _both(learner: Learner, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarr
 def _write_samples(pictures: np.ndarray, folder: Path, config: SubjectConfig, step: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, picture in enumerate(_bytes(pictures)):
-        settings = {
-            "Steps": str(config.validation_inference_steps),
-            "CFG scale": f"{config.guidance_scale:g}",
-            "Seed": str(config.seed + i),
-            "Size": f"{picture.shape[1]}x{picture.shape[0]}",
-        }
+        settings = sampling_settings(
+            steps=config.validation_inference_steps,
+            guidance=config.guidance_scale,
+            seed=config.seed + i,
+            size=(picture.shape[0], picture.shape[1]),
+        )
         record = {"kind": "subject", "step": step, "versions": versions()}
         parameters = Parameters(str(config.validation_prompt), settings=settings)
         write_png(Image.fromarray(picture), folder / f"{i}.png", parameters=parameters, record=record)

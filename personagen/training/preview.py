@@ -1,4 +1,4 @@
-"""Contact sheets of pictures, and similarity of pictures: what one looks at while a model trains."""
+"""Contact sheets of pictures: what one looks at while a model trains."""
 
 from pathlib import Path
 
@@ -20,22 +20,3 @@ def write_grid(rows: list[Tensor], path: Path, *, gap: int = 4) -> None:
     sheet = torch.cat([F.pad(line, (0, width - line.shape[2], 0, 0), value=1.0) for line in lines], dim=1)
     picture = Image.fromarray(to_uint8(sheet[None] / 2 + 0.5)[0])
     write_whole(path, lambda part: picture.save(part, format="PNG"))
-
-
-def ssim(a: Tensor, b: Tensor, *, window: int = 7) -> Tensor:
-    """Return the structural similarity (Wang et al. 2004, uniform window) of pictures in [-1, 1], as a map.
-
-    a, b (B, C, H, W); returns (B, C, H - window + 1, W - window + 1). The measure is defined on [0, 1], where means are
-    positive, and is taken there.
-    """
-    pool = lambda x: F.avg_pool2d(x, window, stride=1)
-    a, b = a / 2 + 0.5, b / 2 + 0.5
-    mu_a, mu_b = pool(a), pool(b)
-    var_a, var_b, cov = pool(a * a) - mu_a**2, pool(b * b) - mu_b**2, pool(a * b) - mu_a * mu_b
-    c1, c2 = 0.01**2, 0.03**2
-    return (2 * mu_a * mu_b + c1) * (2 * cov + c2) / ((mu_a**2 + mu_b**2 + c1) * (var_a + var_b + c2))
-
-
-def psnr(a: Tensor, b: Tensor, *, data_range: float = 2.0) -> Tensor:
-    """Return the peak signal-to-noise ratio in dB of each picture: (B,)."""
-    return 10 * torch.log10(data_range**2 / (a - b).square().flatten(1).mean(1).clamp(min=1e-10))
