@@ -1,6 +1,7 @@
 """What every result says of itself, and how it reaches the disk."""
 
 import json
+import os
 import platform
 import subprocess
 import sys
