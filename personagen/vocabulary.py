@@ -87,3 +87,8 @@ KIND_OF_LABEL: Mapping[str, str] = MappingProxyType(
     {label: kind for kind, labels in SHOP_LABELS.items() for label in labels.split()}
 )
 """Shops' labels, in lower case, to the kinds of the captions; a label that is not here is its own kind."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many: ``1 picture``, ``2 pictures``, ``1,000 pairs``; nouns that take an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

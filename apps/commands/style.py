@@ -5,6 +5,7 @@ from dataclasses import replace
 from personagen.styling.config import StyleConfig as Finer
 from personagen.styling.sources import Folder
 from personagen.styling.studio import Order, Studio
+from personagen.vocabulary import counted
 from recsys.errors import ConfigError
 
 from ..progress import bar, note
@@ -38,14 +39,14 @@ def run(settings: StyleConfig) -> int:
     )
     if settings.looks and (text := studio.source.sitter(user).note):
         note(text)
-    made = 0
+    done = 0
     with Patience() as patience:
         looks = studio.make(order, settings.out, stop=lambda: patience.asked)
         for one in bar(looks, total=order.looks + order.scenes, label=f"user {user}", unit="picture"):
-            made += 1
+            done += 1
             note(f"{one.look.kind}: {one.look.prompt}")
-    patience.end(f"{made} finished pictures are in {settings.out}" if made else "no picture was finished")
-    print(f"{made} pictures, looks.json and sheet.png are in {settings.out}/")
+    patience.end(f"{counted(done, 'finished picture')} in {settings.out}" if done else "no picture was finished")
+    print(f"wrote {counted(done, 'picture')}, looks.json and sheet.png to {settings.out}/")
     return 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from personagen.subject import SubjectConfig, resolve, train_subject
+from personagen.vocabulary import counted
 from recsys.errors import ConfigError, DataError, check_range
 
 from ..progress import bar, first_process, note
@@ -80,7 +81,7 @@ def generate(settings: GenerateConfig) -> int:
         record = {"kind": "subject", "subjects": names, "weights": settings.weights, "versions": versions()}
         parameters = Parameters(settings.prompt, settings.negative_prompt, sampled)
         write_png(image, out / f"{seed:05d}.png", parameters=parameters, record=record)
-    print(f"{settings.count} pictures are in {out}/")
+    print(f"wrote {counted(settings.count, 'picture')} to {out}/")
     return 0
 
 
@@ -162,11 +163,11 @@ def evaluate(settings: SubjectEvaluateConfig) -> int:
     if not prompts or not all(prompts):
         raise ConfigError("prompts is empty and the subject has no run.json; name at least one prompt")
     pipe = load_subjects([settings.subject])
-    made = [_paint(pipe, settings, prompt, settings.seed + i) for prompt in prompts for i in range(settings.count)]
-    figures: dict[str, Any] = recognised(made, settings.pictures, settings.others)
+    pictures = [_paint(pipe, settings, prompt, settings.seed + i) for prompt in prompts for i in range(settings.count)]
+    figures: dict[str, Any] = recognised(pictures, settings.pictures, settings.others)
     if pipe.get_list_adapters():
         figures["drift"] = drift(pipe)
-    text = json.dumps({"prompts": prompts, "pictures": len(made), **figures}, indent=1)
+    text = json.dumps({"prompts": prompts, "pictures": len(pictures), **figures}, indent=1)
     if settings.out:
         write_text(Path(settings.out), text + "\n")
     print(text)

@@ -16,6 +16,7 @@ from personagen.pretrain.pairs_config import TryOnTrainConfig
 from personagen.pretrain.tryon_pairs import train_tryon_pairs
 from personagen.provenance import versions
 from personagen.tryon.config import TryOnEvaluateConfig
+from personagen.vocabulary import counted
 from recsys.errors import ConfigError, check_range
 
 from ..progress import bar, first_process
@@ -88,14 +89,14 @@ def _write(settings: TryOnEvaluateConfig, cases: list[Case], distances: dict[str
     table.writerow(["pair", *names])
     table.writerows([case.key, *(case.figures.get(name, "") for name in names)] for case in cases)
     write_whole(out / "cases.csv", lambda part: part.write_text(rows.getvalue(), encoding="utf-8", newline=""))
-    told = {"layout": settings.layout, "paired": settings.paired, "steps": settings.steps, "seed": settings.seed,
+    used = {"layout": settings.layout, "paired": settings.paired, "steps": settings.steps, "seed": settings.seed,
             "guidance": settings.guidance, "repaint": settings.repaint, "model": Path(settings.model).name,
             "lpips_weights": None if settings.lpips is None else Path(settings.lpips).name}  # fmt: skip
-    written = json.dumps({**told, "figures": summary, **distances, "versions": versions()}, indent=1)
+    written = json.dumps({**used, "figures": summary, **distances, "versions": versions()}, indent=1)
     write_text(out / "figures.json", written + "\n")
     for name, value in summary.items():
         low, high = value["interval"]
-        print(f"{name:14} {value['mean']:8.4f}  ({low:.4f} to {high:.4f}, {value['n']} pairs)")
+        print(f"{name:14} {value['mean']:8.4f}  ({low:.4f} to {high:.4f}, {counted(value['n'], 'pair')})")
     for name, value in distances.items():
-        print(f"{name:14} {value:8.4f}  (results against photos, {len(cases)} pairs)")
+        print(f"{name:14} {value:8.4f}  (results against photos, {counted(len(cases), 'pair')})")
     print(f"wrote {out}/figures.json, cases.csv" + (" and sheet.png" if by in summary else ""))

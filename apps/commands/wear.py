@@ -65,7 +65,9 @@ def run(settings: WearConfig) -> int:
 
 def left_whole(garment: str) -> str:
     """Say that a garment's photo is taken as it is."""
-    return f"note: {garment} cannot be told from its ground and is taken whole; a photo on one plain colour is better"
+    return (
+        f"note: {garment} cannot be told from its background and is taken whole; a photo on one plain colour is better"
+    )
 
 
 def _garments(settings: WearConfig) -> dict[str, str]:

@@ -89,8 +89,8 @@ def check_exposure(host: str, auth: str | None) -> tuple[str, str] | None:
 def launch_settings(folder: str) -> dict[str, Any]:
     """Return the hardened settings of `launch()`: no sharing, no public interface, no file of the working directory."""
 
-    here = os.getcwd()
-    blocked = [] if Path(folder).is_relative_to(here) else [here]
+    working = os.getcwd()
+    blocked = [] if Path(folder).is_relative_to(working) else [working]
     return {
         "share": False, "show_error": False, "max_file_size": "10mb", "allowed_paths": [], "blocked_paths": blocked,
         "run_history": False, "mcp_server": False, "strict_cors": True, "ssr_mode": False, "enable_monitoring": False,

@@ -16,6 +16,7 @@ from personagen.styling.catalog import Catalog, garment_phrase
 from personagen.styling.config import StyleConfig
 from personagen.styling.studio import Order, Studio
 from personagen.styling.stylist import Look
+from personagen.vocabulary import counted
 from recsys.errors import DataError
 
 from .shared import HEAVY, Job, buttons, excuse, pack, status, stop_handler
@@ -42,16 +43,18 @@ def build_tab(studio: Studio, folder: Path) -> None:
 
 def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
     words = studio.words()
-    made: dict[str, Any] = {}
+    widgets: dict[str, Any] = {}
     with gr.Tabs():
-        with gr.Tab("Choose a person", id="choose") as made["choose"]:
-            made["user"] = gr.Dropdown(studio.people(), value="0", label="Person", elem_id="user", filterable=True)
-        with gr.Tab("Describe one", id="describe") as made["describe"]:
-            made["kinds"] = gr.Dropdown(words["kind"], label="Wears", multiselect=True, max_choices=4, elem_id="kinds")
-            made["colours"] = gr.Dropdown(words["colour"], label="Colours", multiselect=True, max_choices=4)
-            made["pattern"] = gr.Dropdown(["any", *words["pattern"]], value="any", label="Pattern")
-            made["scene"] = gr.Dropdown(["any", *words["scene"]], value="any", label="Place")
-    made["history"] = gr.Gallery(
+        with gr.Tab("Choose a person", id="choose") as widgets["choose"]:
+            widgets["user"] = gr.Dropdown(studio.people(), value="0", label="Person", elem_id="user", filterable=True)
+        with gr.Tab("Describe one", id="describe") as widgets["describe"]:
+            widgets["kinds"] = gr.Dropdown(
+                words["kind"], label="Wears", multiselect=True, max_choices=4, elem_id="kinds"
+            )
+            widgets["colours"] = gr.Dropdown(words["colour"], label="Colours", multiselect=True, max_choices=4)
+            widgets["pattern"] = gr.Dropdown(["any", *words["pattern"]], value="any", label="Pattern")
+            widgets["scene"] = gr.Dropdown(["any", *words["scene"]], value="any", label="Place")
+    widgets["history"] = gr.Gallery(
         studio.history_pictures(studio.history("0"), folder),
         label="Chosen before, latest last",
         columns=4,
@@ -62,17 +65,17 @@ def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
         buttons=["fullscreen"],
         elem_id="history",
     )
-    made["looks"] = gr.Slider(1, MAX_LOOKS, value=4, step=1, label="Looks to try on", elem_id="looks")
-    made["scenes"] = gr.Slider(0, MAX_SCENES, value=2, step=1, label="Scenes to paint", elem_id="scenes")
+    widgets["looks"] = gr.Slider(1, MAX_LOOKS, value=4, step=1, label="Looks to try on", elem_id="looks")
+    widgets["scenes"] = gr.Slider(0, MAX_SCENES, value=2, step=1, label="Scenes to paint", elem_id="scenes")
     with gr.Accordion("Settings", open=False):
         with gr.Row():
-            made["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
-            made["dice"] = gr.Button("New seed", size="sm", elem_id="dice")
-        made["steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps of each scene", elem_id="steps")
+            widgets["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
+            widgets["dice"] = gr.Button("New seed", size="sm", elem_id="dice")
+        widgets["steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps of each scene", elem_id="steps")
     with gr.Row():
-        made["go"] = gr.Button("Make looks", variant="primary", elem_id="go")
-        made["stop"] = gr.Button("Cancel", interactive=False, elem_id="stop")
-    return made
+        widgets["go"] = gr.Button("Make looks", variant="primary", elem_id="go")
+        widgets["stop"] = gr.Button("Cancel", interactive=False, elem_id="stop")
+    return widgets
 
 
 def _board(gr: Any) -> list[tuple[Any, Any, Any]]:
@@ -90,31 +93,31 @@ def _board(gr: Any) -> list[tuple[Any, Any, Any]]:
     return slots
 
 
-def _wire(studio: Studio, folder: Path, made: dict[str, Any], shown: dict[str, Any]) -> None:
+def _wire(studio: Studio, folder: Path, widgets: dict[str, Any], shown: dict[str, Any]) -> None:
     import gradio as gr
 
     jobs: dict[str, Job] = {}
     mode = gr.State("choose")
-    described = [made[name] for name in ("kinds", "colours", "pattern", "scene")]
-    person = [mode, made["user"], *described]
+    described = [widgets[name] for name in ("kinds", "colours", "pattern", "scene")]
+    person = [mode, widgets["user"], *described]
     quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    for event in (made["user"].change, *(item.change for item in described), mode.change):
-        event(_history_handler(studio, folder), person, made["history"], **quick)
-    for tab, name in ((made["choose"], "choose"), (made["describe"], "describe")):
+    for event in (widgets["user"].change, *(item.change for item in described), mode.change):
+        event(_history_handler(studio, folder), person, widgets["history"], **quick)
+    for tab, name in ((widgets["choose"], "choose"), (widgets["describe"], "describe")):
         tab.select(lambda name=name: name, None, mode, **quick)
-    made["dice"].click(lambda: secrets.randbelow(2**31), None, made["seed"], **quick)
-    bar = [shown["state"], shown["download"], made["go"], made["stop"]]
+    widgets["dice"].click(lambda: secrets.randbelow(2**31), None, widgets["seed"], **quick)
+    bar = [shown["state"], shown["download"], widgets["go"], widgets["stop"]]
     parts = [part for slot in shown["slots"] for part in slot]
-    begun = made["go"].click(_begin_handler(folder, jobs), None, [*bar, *parts], queue=False, **quick)
+    begun = widgets["go"].click(_begin_handler(folder, jobs), None, [*bar, *parts], queue=False, **quick)
     begun.then(
         _make_handler(studio, jobs),
-        [*person, made["looks"], made["scenes"], made["seed"], made["steps"]],
+        [*person, widgets["looks"], widgets["scenes"], widgets["seed"], widgets["steps"]],
         [*bar, shown["command"], *parts],
         concurrency_id=HEAVY,
         concurrency_limit=1,
         **quick,
     )
-    made["stop"].click(stop_handler(jobs), None, [shown["state"], made["stop"]], queue=False, **quick)
+    widgets["stop"].click(stop_handler(jobs), None, [shown["state"], widgets["stop"]], queue=False, **quick)
 
 
 def _history_handler(studio: Studio, folder: Path) -> Callable[..., Any]:
@@ -161,7 +164,7 @@ def _make_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
             yield [*keep[:4], _command(order, mode), *keep[5:]]
             for text, part, update in _pictures(gr, studio, order, job):
                 yield [status(text, part), gr.skip(), *buttons(gr, busy=True), gr.skip(), *update]
-            text = f"{order.looks + order.scenes} pictures in {time.monotonic() - start:.0f} s."
+            text = f"{counted(order.looks + order.scenes, 'picture')} in {time.monotonic() - start:.0f} s."
             text = "Stopped; what was finished stays." if job.stop.is_set() else text
             archive = pack(sorted((job.folder / "looks").iterdir()), job.folder / "looks.zip")
             yield [status(text, 1.0), gr.update(value=str(archive), visible=True), *idle, *keep[4:]]
@@ -191,15 +194,15 @@ def _pictures(gr: Any, studio: Studio, order: Order, job: Job) -> Iterator[tuple
 def describe(look: Look, catalog: Catalog) -> str:
     """Write what stands under a picture, as Markdown: the garment, the prompt, and why it was chosen."""
     title = garment_phrase(catalog.words(look.item))
-    said = [f"### {_safe(title[0].upper() + title[1:])}", f"> {_safe(look.prompt)}", ""]
+    lines = [f"### {_safe(title[0].upper() + title[1:])}", f"> {_safe(look.prompt)}", ""]
     for reason in look.reasons:
         if reason.source == "past":
-            said.append(f"- like {_safe(reason.text)} in the history ({reason.score:.2f})")
+            lines.append(f"- like {_safe(reason.text)} in the history ({reason.score:.2f})")
         elif reason.source == "concept":
-            said.append(f"- taste: {_safe(reason.text.partition(' ')[2])} ({reason.score:+.1f})")
+            lines.append(f"- taste: {_safe(reason.text.partition(' ')[2])} ({reason.score:+.1f})")
         else:
-            said.append(f"- {_safe(reason.text)}")
-    return "\n".join(said)
+            lines.append(f"- {_safe(reason.text)}")
+    return "\n".join(lines)
 
 
 def _safe(text: str) -> str:

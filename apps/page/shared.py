@@ -42,9 +42,9 @@ def side_by_side(gr: Any, left: Callable[[Any], dict[str, Any]], right: Callable
     """Draw the controls on the left and the results on the right; return the components of both by name."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
-            made = left(gr)
+            widgets = left(gr)
         with gr.Column(scale=3, min_width=320):
-            return made | right(gr)
+            return widgets | right(gr)
 
 
 def buttons(gr: Any, *, busy: bool) -> list[Any]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from personagen.styling.studio import Halted, Studio, Watched
 from personagen.subject import SubjectConfig, resolve, train_subject
+from personagen.vocabulary import counted
 from recsys.errors import ConfigError, DataError, check_range
 
 from .shared import HEAVY, buttons, excuse, pack, side_by_side, status, stop_handler
@@ -58,71 +59,73 @@ def build_tab(studio: Studio, folder: Path) -> None:
 
 
 def _controls(gr: Any) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    widgets: dict[str, Any] = {}
     gr.Markdown(HINT)
-    made["files"] = gr.File(
+    widgets["files"] = gr.File(
         label="Pictures", file_count="multiple", file_types=[".jpg", ".jpeg", ".png", ".webp"], elem_id="subject-files"
     )
-    made["verdict"] = gr.HTML("", elem_id="subject-verdict")
+    widgets["verdict"] = gr.HTML("", elem_id="subject-verdict")
     with gr.Row():
-        made["name"] = gr.Textbox(label="What it is", placeholder="backpack", max_length=40, elem_id="subject-name")
-        made["preset"] = gr.Dropdown(PRESETS, value="object", label="It is", elem_id="subject-preset")
-    made["consent"] = gr.Checkbox(
+        widgets["name"] = gr.Textbox(label="What it is", placeholder="backpack", max_length=40, elem_id="subject-name")
+        widgets["preset"] = gr.Dropdown(PRESETS, value="object", label="It is", elem_id="subject-preset")
+    widgets["consent"] = gr.Checkbox(
         False, label="This person agreed to be learnt, and to have pictures made of them", visible=False,
         elem_id="subject-consent",
     )  # fmt: skip
     with gr.Accordion("Settings of the training", open=False):
-        made["steps"] = gr.Slider(0, 2000, value=0, step=10, label="Steps (0: as preset)", elem_id="subject-steps")
-        made["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+        widgets["steps"] = gr.Slider(0, 2000, value=0, step=10, label="Steps (0: as preset)", elem_id="subject-steps")
+        widgets["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
     with gr.Row():
-        made["train"] = gr.Button("Learn", variant="primary", elem_id="subject-train")
-        made["stop"] = gr.Button("Cancel", interactive=False, elem_id="subject-stop")
-    return made
+        widgets["train"] = gr.Button("Learn", variant="primary", elem_id="subject-train")
+        widgets["stop"] = gr.Button("Cancel", interactive=False, elem_id="subject-stop")
+    return widgets
 
 
 def _board(gr: Any) -> dict[str, Any]:
     still = {"format": "png", "type": "filepath", "interactive": False, "buttons": ["fullscreen"]}
-    made: dict[str, Any] = {
+    widgets: dict[str, Any] = {
         "state": gr.HTML(status("Give pictures, say what they show, then press Learn.", 0.0), elem_id="subject-state")
     }
     with gr.Row():
-        made["loss"] = gr.Image(**still, label="Loss", visible=False, elem_id="subject-loss")
-        made["preview"] = gr.Image(
+        widgets["loss"] = gr.Image(**still, label="Loss", visible=False, elem_id="subject-loss")
+        widgets["preview"] = gr.Image(
             **still, label="Without the subject above, with it below", visible=False, elem_id="subject-preview"
         )
-    with gr.Column(visible=False, elem_id="subject-use") as made["use"]:
-        made["chosen"] = gr.Dropdown([], label="Subjects", multiselect=True, elem_id="subject-chosen")
-        made["weights"] = gr.Textbox("1", label="Their weights, in order", max_length=80, elem_id="subject-weights")
-        made["prompt"] = gr.Textbox(label="Prompt", max_length=300, elem_id="subject-prompt")
+    with gr.Column(visible=False, elem_id="subject-use") as widgets["use"]:
+        widgets["chosen"] = gr.Dropdown([], label="Subjects", multiselect=True, elem_id="subject-chosen")
+        widgets["weights"] = gr.Textbox("1", label="Their weights, in order", max_length=80, elem_id="subject-weights")
+        widgets["prompt"] = gr.Textbox(label="Prompt", max_length=300, elem_id="subject-prompt")
         with gr.Row():
-            made["count"] = gr.Slider(1, MAX_IMAGES, value=2, step=1, label="Pictures", elem_id="subject-count")
-            made["paint_steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps", elem_id="subject-paint-steps")
+            widgets["count"] = gr.Slider(1, MAX_IMAGES, value=2, step=1, label="Pictures", elem_id="subject-count")
+            widgets["paint_steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps", elem_id="subject-paint-steps")
         with gr.Row():
-            made["paint"] = gr.Button("Paint", variant="primary", elem_id="subject-paint")
-            made["download"] = gr.DownloadButton("Download the subject (.zip)", elem_id="subject-download")
-        made["gallery"] = gr.Gallery(
+            widgets["paint"] = gr.Button("Paint", variant="primary", elem_id="subject-paint")
+            widgets["download"] = gr.DownloadButton("Download the subject (.zip)", elem_id="subject-download")
+        widgets["gallery"] = gr.Gallery(
             label="Painted", format="png", columns=4, height="auto", object_fit="contain", interactive=False,
             elem_id="subject-gallery",
         )  # fmt: skip
-    return made
+    return widgets
 
 
-def _wire(gr: Any, studio: Studio, visits: Visits, made: dict[str, Any]) -> None:
+def _wire(gr: Any, studio: Studio, visits: Visits, widgets: dict[str, Any]) -> None:
     quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     heavy: dict[str, Any] = {**quick, "concurrency_id": HEAVY, "concurrency_limit": 1}
-    bar = [made["state"], made["train"], made["stop"]]
-    made["files"].change(_look(visits), made["files"], made["verdict"], **quick)
-    made["preset"].change(lambda kind: gr.update(visible=kind == "person"), made["preset"], made["consent"], **quick)
-    given = [made[name] for name in ("files", "name", "preset", "consent", "steps", "seed")]
-    begun = made["train"].click(_begin(visits), None, bar, queue=False, **quick)
+    bar = [widgets["state"], widgets["train"], widgets["stop"]]
+    widgets["files"].change(_look(visits), widgets["files"], widgets["verdict"], **quick)
+    widgets["preset"].change(
+        lambda kind: gr.update(visible=kind == "person"), widgets["preset"], widgets["consent"], **quick
+    )
+    given = [widgets[name] for name in ("files", "name", "preset", "consent", "steps", "seed")]
+    begun = widgets["train"].click(_begin(visits), None, bar, queue=False, **quick)
     begun.then(
         _learn(studio, visits), given,
-        [*bar, *(made[name] for name in ("loss", "preview", "use", "chosen", "prompt", "download"))], **heavy,
+        [*bar, *(widgets[name] for name in ("loss", "preview", "use", "chosen", "prompt", "download"))], **heavy,
     )  # fmt: skip
-    asked = [made[name] for name in ("chosen", "weights", "prompt", "count", "paint_steps", "seed")]
-    begun = made["paint"].click(_begin(visits), None, bar, queue=False, **quick)
-    begun.then(_paint(studio, visits), asked, [*bar, made["gallery"]], **heavy)
-    made["stop"].click(stop_handler(visits), None, [made["state"], made["stop"]], queue=False, **quick)
+    asked = [widgets[name] for name in ("chosen", "weights", "prompt", "count", "paint_steps", "seed")]
+    begun = widgets["paint"].click(_begin(visits), None, bar, queue=False, **quick)
+    begun.then(_paint(studio, visits), asked, [*bar, widgets["gallery"]], **heavy)
+    widgets["stop"].click(stop_handler(visits), None, [widgets["state"], widgets["stop"]], queue=False, **quick)
 
 
 def _begin(visits: Visits) -> Callable[..., list[Any]]:
@@ -281,15 +284,15 @@ def _paint(studio: Studio, visits: Visits) -> Callable[..., Iterator[list[Any]]]
     def paint(
         chosen: list[str], weights: str, prompt: str, count: int, steps: int, seed: int, request: gr.Request
     ) -> Iterator[list[Any]]:
-        visit, idle, made = visits[str(request.session_hash)], buttons(gr, busy=False), []
+        visit, idle, pictures = visits[str(request.session_hash)], buttons(gr, busy=False), []
         try:
             check_range(count=(int(count), 1, MAX_IMAGES), steps=(int(steps), 1, 1000))
             pipe = stacked(visit, chosen, read_weights(weights), studio, visit.stop)
             for path in painted(pipe, prompt, int(count), int(steps), int(seed or 0), visit.folder):
-                made.append(str(path))
-                yield [status(f"Picture {len(made)} of {int(count)}", len(made) / int(count)),
-                       *buttons(gr, busy=True), list(made)]  # fmt: skip
-            yield [status(f"{len(made)} pictures.", 1.0), *idle, gr.skip()]
+                pictures.append(str(path))
+                yield [status(f"Picture {len(pictures)} of {int(count)}", len(pictures) / int(count)),
+                       *buttons(gr, busy=True), list(pictures)]  # fmt: skip
+            yield [status(f"{counted(len(pictures), 'picture')}.", 1.0), *idle, gr.skip()]
         except Halted:
             yield [status("Stopped; what was finished stays.", 0.0), *idle, gr.skip()]
         except (ValueError, RuntimeError) as error:

@@ -49,27 +49,27 @@ def build_tab(studio: Studio, folder: Path) -> None:
 def _controls(gr: Any) -> dict[str, Any]:
     photo = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"], "buttons": [], "height": 240,
              "show_label": False, "min_width": 140}  # fmt: skip
-    made: dict[str, Any] = {}
+    widgets: dict[str, Any] = {}
     gr.Markdown(HINT, elem_id="wear-hint")
     with gr.Row():
-        made["person"] = gr.Image(**photo, placeholder="A person, standing, whole", elem_id="wear-person")
-        made["garment"] = gr.Image(**photo, placeholder="A garment, on a plain ground", elem_id="wear-garment")
-    made["kind"] = gr.Dropdown(KINDS, value="upper", label="What the garment is", elem_id="wear-kind")
+        widgets["person"] = gr.Image(**photo, placeholder="A person, standing, whole", elem_id="wear-person")
+        widgets["garment"] = gr.Image(**photo, placeholder="A garment, on a plain ground", elem_id="wear-garment")
+    widgets["kind"] = gr.Dropdown(KINDS, value="upper", label="What the garment is", elem_id="wear-kind")
     with gr.Accordion("More garments of the outfit", open=False):
         for at in range(MORE):
             with gr.Row():
-                made[f"garment-{at}"] = gr.Image(**photo, placeholder=f"Garment {at + 2}")
-                made[f"kind-{at}"] = gr.Dropdown(KINDS, value=KINDS[1 - at][1], label="What it is", min_width=140)
+                widgets[f"garment-{at}"] = gr.Image(**photo, placeholder=f"Garment {at + 2}")
+                widgets[f"kind-{at}"] = gr.Dropdown(KINDS, value=KINDS[1 - at][1], label="What it is", min_width=140)
     with gr.Accordion("Settings", open=False):
-        made["steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps", elem_id="wear-steps")
-        made["guidance"] = gr.Slider(1, 5, value=1.5, step=0.1, label="Guidance")
-        made["expand"] = gr.Slider(0, 4, value=1, step=0.1, label="Mask beyond the old garment")
-        made["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="wear-seed")
-        made["cut"] = gr.Checkbox(True, label="Cut the garment out of its photo")
+        widgets["steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps", elem_id="wear-steps")
+        widgets["guidance"] = gr.Slider(1, 5, value=1.5, step=0.1, label="Guidance")
+        widgets["expand"] = gr.Slider(0, 4, value=1, step=0.1, label="Mask beyond the old garment")
+        widgets["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="wear-seed")
+        widgets["cut"] = gr.Checkbox(True, label="Cut the garment out of its photo")
     with gr.Row():
-        made["go"] = gr.Button("Try on", variant="primary", elem_id="wear-go")
-        made["stop"] = gr.Button("Cancel", interactive=False, elem_id="wear-stop")
-    return made
+        widgets["go"] = gr.Button("Try on", variant="primary", elem_id="wear-go")
+        widgets["stop"] = gr.Button("Cancel", interactive=False, elem_id="wear-stop")
+    return widgets
 
 
 def _board(gr: Any) -> dict[str, Any]:
@@ -89,23 +89,28 @@ def _board(gr: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _wire(gr: Any, studio: Studio, folder: Path, made: dict[str, Any]) -> None:
+def _wire(gr: Any, studio: Studio, folder: Path, widgets: dict[str, Any]) -> None:
     jobs: dict[str, Job] = {}
     quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    bar = [made["state"], made["go"], made["stop"]]
-    for event in (made["person"].change, made["kind"].change, made["expand"].release):
-        event(_find_handler(gr), [made["person"], made["kind"], made["expand"]], [made["state"], made["editor"]],
-              concurrency_id=HEAVY, **quick)  # fmt: skip
-    garments = [made["garment"], made["kind"]]
+    bar = [widgets["state"], widgets["go"], widgets["stop"]]
+    for event in (widgets["person"].change, widgets["kind"].change, widgets["expand"].release):
+        event(
+            _find_handler(gr),
+            [widgets["person"], widgets["kind"], widgets["expand"]],
+            [widgets["state"], widgets["editor"]],
+            concurrency_id=HEAVY,
+            **quick,
+        )
+    garments = [widgets["garment"], widgets["kind"]]
     for at in range(MORE):
-        garments += [made[f"garment-{at}"], made[f"kind-{at}"]]
-    settings = [made[name] for name in ("steps", "guidance", "expand", "seed", "cut")]
-    begun = made["go"].click(_begin_handler(folder, jobs), None, bar, queue=False, **quick)
+        garments += [widgets[f"garment-{at}"], widgets[f"kind-{at}"]]
+    settings = [widgets[name] for name in ("steps", "guidance", "expand", "seed", "cut")]
+    begun = widgets["go"].click(_begin_handler(folder, jobs), None, bar, queue=False, **quick)
     begun.then(
-        _wear_handler(studio, jobs), [made["person"], made["editor"], *settings, *garments],
-        [*bar, made["slider"]], concurrency_id=HEAVY, concurrency_limit=1, **quick,
+        _wear_handler(studio, jobs), [widgets["person"], widgets["editor"], *settings, *garments],
+        [*bar, widgets["slider"]], concurrency_id=HEAVY, concurrency_limit=1, **quick,
     )  # fmt: skip
-    made["stop"].click(stop_handler(jobs, part=0.1), None, [made["state"], made["stop"]], queue=False, **quick)
+    widgets["stop"].click(stop_handler(jobs, part=0.1), None, [widgets["state"], widgets["stop"]], queue=False, **quick)
 
 
 def _begin_handler(folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any]]:
@@ -158,7 +163,7 @@ def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
             *pair, whole = _dress(studio, image, pieces, body, job, settings)
             text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
             if whole:
-                text += f" The {' and the '.join(whole)} cannot be told from the ground: a plainer photo is better."
+                text += f" The {' and the '.join(whole)} cannot be told from the background: a plainer photo is better."
             yield [status(text, 1.0), *idle, gr.update(value=tuple(pair), visible=True)]
         except Halted:
             yield [status("Stopped.", 0.0), *idle, gr.skip()]

@@ -27,8 +27,8 @@ def by_own_colours(shares: Tensor, picture: Tensor, *, power: float = POWER) -> 
     smooth = _smooth(counts.view(len(flat), 1, *BINS)).flatten(1)
     common = (smooth + 1e-4) / (smooth.sum(1, keepdim=True) + PRIOR) + 1e-7
     weight = (common / common.max(0, keepdim=True).values) ** power
-    told = shares * weight.index_select(1, cells).view_as(shares)
-    return told / told.sum(1, keepdim=True)
+    weighted = shares * weight.index_select(1, cells).view_as(shares)
+    return weighted / weighted.sum(1, keepdim=True)
 
 
 def _cells(picture: Tensor) -> Tensor:

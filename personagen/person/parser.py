@@ -112,9 +112,9 @@ def _likeliest(shares: Tensor, size: tuple[int, int]) -> Tensor:
     found = torch.zeros(size, dtype=torch.uint8, device=shares.device)
     most = torch.zeros(size, device=shares.device)
     for part in shares.max(0).indices.flatten().bincount().nonzero().flatten().tolist():
-        here = _enlarged(shares[part], size)
-        found[here > most] = part
-        most = torch.maximum(most, here)
+        share = _enlarged(shares[part], size)
+        found[share > most] = part
+        most = torch.maximum(most, share)
     return found
 
 

@@ -1,1 +1,1 @@
-"""The seam: from a user's history to pictures made for that user."""
+"""From a user's history to pictures made for that user."""

@@ -37,7 +37,7 @@ class Garment:
 
 
 class Catalog(Protocol):
-    """What the seam needs of a catalogue; `words` is cheap and opens no picture where that can be avoided."""
+    """What the stylist needs of a catalogue; `words` is cheap and opens no picture where that can be avoided."""
 
     names: tuple[str, ...]
 
@@ -59,9 +59,9 @@ class Attributes:
 def garment_phrase(words: Mapping[str, str]) -> str:
     """Say a garment with its article, as captions do: `a red striped t-shirt`, `blue trousers`, `black shoes`."""
     kind = words.get("kind", "garment")
-    said = noun_phrase(kind, words.get("colour", ""), words.get("pattern", "plain"))
+    phrase = noun_phrase(kind, words.get("colour", ""), words.get("pattern", "plain"))
     plural = kind.endswith("s") and not kind.endswith("ss")
-    return said.removeprefix("a ").removeprefix("an ") if plural else said
+    return phrase.removeprefix("a ").removeprefix("an ") if plural else phrase
 
 
 def attribute_matrix(catalog: Catalog, *, slots: Sequence[str] = SLOTS) -> Attributes:

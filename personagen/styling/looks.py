@@ -14,6 +14,7 @@ from PIL import Image
 from recsys.errors import ConfigError, DataError
 
 from ..provenance import Parameters, versions, write_png
+from ..vocabulary import counted
 from .catalog import Catalog
 from .sheet import draw_sheet
 from .stylist import Look
@@ -132,7 +133,13 @@ def _write_sheet(
 ) -> None:
     past = [int(item) for item in history if item]
     tried = sum(one.look.kind == "tryon" for one in done)
-    note = f"{len(past)} items chosen before · {tried} looks tried on · {len(done) - tried} scenes"
+    note = " · ".join(
+        (
+            f"{counted(len(past), 'item')} chosen before",
+            f"{counted(tried, 'look')} tried on",
+            counted(len(done) - tried, "scene"),
+        )
+    )
     page = draw_sheet([one.look for one in done], history=past, catalog=catalog, title=title, note=note, person=person)
     write_png(page, folder / SHEET)
 

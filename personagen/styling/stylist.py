@@ -1,4 +1,4 @@
-"""The seam: from a user's history to pictures made for that user.
+"""From a user's history to pictures made for that user.
 
 `Stylist` asks a recommender what comes next, chooses items that differ enough, puts the generated taste into words, and
 yields looks: the chosen garments tried on by the person of a photo, then scenes painted from prompts that it writes.
@@ -22,7 +22,7 @@ from ..person.body import Body
 from ..person.parser import Parser
 from ..provenance import sampling_settings
 from ..tryon.dress import Piece, cut_from_photos, dress_each
-from ..vocabulary import REGION
+from ..vocabulary import REGION, counted
 from .catalog import Attributes, Catalog, attribute_matrix, garment_phrase
 from .config import StyleConfig
 from .prompts import (
@@ -351,12 +351,14 @@ def _user_key(history: Sequence[int]) -> str:
 
 def _with_notes(wear: list[Chosen], items: list[int], able: list[int], catalog: Catalog) -> list[Chosen]:
     """Say with each look which better-ranked items were passed over, as the picture has no mask for their kind."""
-    told: set[int] = set()
+    noted_places: set[int] = set()
     noted = []
     for chosen in wear:
-        before = [at for at in range(items.index(chosen.item)) if at not in able and at not in told]
-        told |= set(before)
+        before = [at for at in range(items.index(chosen.item)) if at not in able and at not in noted_places]
+        noted_places |= set(before)
         kinds = sorted({catalog.words(items[at])["kind"] for at in before})
-        text = f"{len(before)} better-ranked items passed over: this picture has no mask for {', '.join(kinds)}"
+        text = (
+            f"{counted(len(before), 'better-ranked item')} passed over: this picture has no mask for {', '.join(kinds)}"
+        )
         noted.append(replace(chosen, reasons=(*chosen.reasons, Reason("note", text))) if before else chosen)
     return noted

@@ -18,6 +18,7 @@ from ..files import write_text
 from ..models import load_text2image
 from ..models.quiet import quiet
 from ..provenance import versions
+from ..vocabulary import counted
 from .base import ENCODERS, use_schedule
 from .config import SubjectConfig, token_names
 from .data import Picture
@@ -148,8 +149,8 @@ def model_card(learner: Learner, metrics: dict[str, float]) -> str:
     lines = [
         f"# {config.name}",
         "",
-        f"Say `{config.instance_prompt}`. Learnt on `{shown}` from {len(learner.instance)} pictures in "
-        f"{learner.step} steps.",
+        f"Say `{config.instance_prompt}`. Learnt on `{shown}` from {counted(len(learner.instance), 'picture')} in "
+        f"{counted(learner.step, 'step')}.",
         "",
     ]
     if (learner.folder / samples).is_file():

@@ -60,11 +60,11 @@ def plan_steps(count: int, fast: FastMode | None, *, guided: bool) -> list[Plann
     plan, age, rows, since = [], fast.refresh, False, fast.guide_every
     for i in range(count):
         within = guided and fast.guide_from <= i / count < fast.guide_to
-        here = within and since >= fast.guide_every
-        since = 1 if here else since + 1
-        reuse = age < fast.refresh and (rows or not here)
-        plan.append(PlannedStep(here, reuse, led=within and not here))
-        age, rows = (age + 1, rows) if reuse else (1, here)
+        guided = within and since >= fast.guide_every
+        since = 1 if guided else since + 1
+        reuse = age < fast.refresh and (rows or not guided)
+        plan.append(PlannedStep(guided, reuse, led=within and not guided))
+        age, rows = (age + 1, rows) if reuse else (1, guided)
     return plan
 
 

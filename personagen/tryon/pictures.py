@@ -42,7 +42,7 @@ def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False,
     count = max(len(photos), len(garments), len(masks))
     if any(len(several) not in (1, count) for several in (photos, garments, masks)):
         raise DataError(
-            f"{len(photos)} persons, {len(garments)} garments, {len(masks)} masks do not pair up; give 1 or {count}."
+            f"{len(photos)} photos, {len(garments)} garments, {len(masks)} masks do not pair up; give 1 or {count}."
         )
     photos, masks = photos * (count // len(photos)), masks * (count // len(masks))
     garments = garments * (count // len(garments))
@@ -92,15 +92,15 @@ def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image
         result = unfit(Image.fromarray(light), inputs.places[i], resample=Image.Resampling.BICUBIC)
     mask = inputs.masks[i]
     kernel = max(3, (bottom - top) // 50) // 2 * 2 + 1
-    first, last, here, there = mask_box(mask)
+    first, last, left_edge, right_edge = mask_box(mask)
     for start in range(first, last, STRIP):
         stop = min(start + STRIP, last)
-        box = (here, start, there, stop)
+        box = (left_edge, start, right_edge, stop)
         marked, old = _with_border(mask, box, kernel // 2), to_tensor(canvas.crop(box))
-        part = result.crop((here - left, start - top, there - left, stop - top))
+        part = result.crop((left_edge - left, start - top, right_edge - left, stop - top))
         new = to_tensor(part) if guess is None else shaded(guess.crop(box), part)
         canvas.paste(to_pil(repaint_pictures(old, new, marked, kernel=kernel))[0], box[:2])
-    whole = (here, first, there, last)
+    whole = (left_edge, first, right_edge, last)
     if ImageChops.difference(canvas.crop(whole), inputs.photos[i].crop(whole)).getbbox() is None:
         raise DataError(f"The mask changes nothing: its edge is soft over {kernel} pixels; paint wider strokes.")
     return canvas

@@ -379,7 +379,7 @@ class TryOnPipeline(DiffusionPipeline):
 
 
 def _shown(inputs: Prepared) -> Tensor:
-    """The persons with the guess, or the garment roughly laid, inside the mask: (B, 3, h, w) in [-1, 1]."""
+    """The photos with the guess, or the garment roughly laid, inside the mask: (B, 3, h, w) in [-1, 1]."""
     if inputs.guess is None:
         return drape(inputs.person * 2 - 1, inputs.mask, inputs.garment * 2 - 1)
     return torch.where(inputs.mask >= 0.5, inputs.guess, inputs.person) * 2 - 1

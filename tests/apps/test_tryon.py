@@ -87,7 +87,7 @@ def test_a_garment_that_cannot_be_cut_out_is_named(models, shop, tmp_path, capsy
     Image.new("RGB", (60, 80), "gray").save(shop["top"])
     assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"], "--cut_out", "true", "--parser",
                 models["parser"]) == 0  # fmt: skip
-    assert f"note: {shop['top']} cannot be told from its ground" in capsys.readouterr().err
+    assert f"note: {shop['top']} cannot be told from its background" in capsys.readouterr().err
 
 
 def test_an_outfit_takes_found_masks(models, shop, tmp_path):
