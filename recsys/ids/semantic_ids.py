@@ -19,44 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..clusters import drawn_centres, k_means, squared_distances
 from ..errors import ConfigError, DataError
-
-
-def k_means(points: Tensor, k: int, *, generator: torch.Generator, rounds: int = 25) -> Tensor:
-    """Find at most k centres (k', f) of points (N, f): k-means++ (Arthur & Vassilvitskii 2007), then Lloyd's rounds.
-
-    A centre that runs empty moves to the point farthest from its own. k' < k only where fewer points differ.
-    """
-    centres = points[torch.randint(len(points), (1,), generator=generator)]
-    nearest = squared_distances(points, centres)[:, 0]
-    while len(centres) < k and float(nearest.max()) > 1e-9:
-        new = points[torch.multinomial(nearest, 1, generator=generator)]
-        centres = torch.cat([centres, new])
-        nearest = torch.minimum(nearest, squared_distances(points, new)[:, 0])
-    for _ in range(rounds):
-        nearest, label = squared_distances(points, centres).min(1)
-        size = torch.bincount(label, minlength=len(centres))
-        total = torch.zeros_like(centres).index_add_(0, label, points)
-        empty = (size == 0).nonzero()[:, 0]
-        moved = total / size.clamp(min=1).unsqueeze(1)
-        moved[empty] = points[nearest.topk(len(empty)).indices]
-        if torch.equal(moved, centres):
-            break
-        centres = moved
-    return centres
-
-
-def squared_distances(points: Tensor, centres: Tensor) -> Tensor:
-    """|x - c|² for points (N, f) and centres (k, f): (N, k), never negative."""
-    cross = points @ centres.T
-    return (points.square().sum(1, keepdim=True) - 2 * cross + centres.square().sum(1)).clamp(min=0)
 
 
 def residual_codes(vectors: Tensor, *, m: int, V: int, generator: torch.Generator) -> Tensor:
     """Quantise vectors (n+1, f) coarse to fine: each digit names the centre nearest to what is left. (n+1, m)."""
     rest, costs = _checked(vectors, m, V), []
     for _ in range(m):
-        centres = k_means(rest, V, generator=generator)
+        centres = k_means(rest, drawn_centres(rest, V, generator=generator))
         cost = squared_distances(rest, centres)
         rest = rest - centres[cost.argmin(1)]
         costs.append(_wide(cost, V))
@@ -69,7 +40,8 @@ def product_codes(vectors: Tensor, *, m: int, V: int, generator: torch.Generator
     Each part holds the same product of variances, so that no digit knows much more than another (OPQ).
     """
     parts = balanced_rotation(_checked(vectors, m, V), m).chunk(m, dim=1)
-    costs = [_wide(squared_distances(part, k_means(part, V, generator=generator)), V) for part in parts]
+    centres = [k_means(part, drawn_centres(part, V, generator=generator)) for part in parts]
+    costs = [_wide(squared_distances(part, found), V) for part, found in zip(parts, centres, strict=True)]
     return unique_codes(torch.stack(costs, dim=1))
 
 

@@ -3,6 +3,9 @@
 Wang et al., Diffusion Recommender Model (SIGIR 2023, arXiv 2304.04971).
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +14,7 @@ from ..diffusion.schedule import Schedule
 from ..errors import ConfigError
 from ..networks.denoiser import time_embedding
 from ..types import PAD, Batch, Denoise
+from .counting import flatten
 
 KEPT = 10  # losses remembered for each noise step
 UNIFORM = 1e-3  # share of noise steps drawn uniformly, so that none is forgotten
@@ -166,3 +170,24 @@ def likelihood_loss(logits: Tensor, wanted: Tensor, counts: Tensor) -> Tensor:
     """
     log_p = logits.masked_fill(counts == 0, -1e9).log_softmax(1)
     return -(wanted * log_p).sum(1) / wanted.sum(1).clamp(min=1e-6)
+
+
+def interaction_embeddings(sequences: Sequence[np.ndarray], n_items: int, *, d: int = 32, rounds: int = 4) -> Tensor:
+    """Embed items (n+1, d) by the truncated SVD of users x items, each entry divided by the root of both degrees.
+
+    Randomised subspace iteration (Halko et al. 2011) from fixed numbers; row 0 and items that nobody took are zero.
+    Raises: DataError for no sequences or ids outside 1..n_items.
+    """
+    items, users = flatten(list(sequences), n_items)
+    size = (len(sequences), n_items + 1)
+    codes = torch.unique(users * (n_items + 1) + items)  # each pair once
+    taken = torch.stack([codes // (n_items + 1), codes % (n_items + 1)])
+    degrees = [torch.bincount(index, minlength=length).float().rsqrt() for index, length in zip(taken, size)]
+    x = torch.sparse_coo_tensor(taken, degrees[0][taken[0]] * degrees[1][taken[1]], size, check_invariants=False)
+    basis = torch.randn(n_items + 1, min(d, n_items), generator=torch.Generator().manual_seed(0))
+    for _ in range(rounds):
+        basis = torch.linalg.qr(x.T @ (x @ basis)).Q
+    _, values, right = torch.linalg.svd(x @ basis, full_matrices=False)
+    embedding = basis @ right.T * values
+    embedding[PAD] = 0  # rounding leaves a trace
+    return embedding

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..clusters import groups
 from ..diffusion.gaussian import q_sample
 from ..diffusion.noise import user_normal, user_seeds
 from ..diffusion.schedule import linear_variance
@@ -29,13 +30,13 @@ from ..errors import ConfigError, ModelError, check_range
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..types import PAD, Batch, Ranking
-from .clusters import interaction_embeddings, k_means
 from .interactions import (
     ImportanceSteps,
     TimeMlp,
     check_predict,
     complete,
     drop,
+    interaction_embeddings,
     likelihood_loss,
     recency,
     sizes,
@@ -118,7 +119,7 @@ class LDiffRec(nn.Module):
         """Cluster the items by k-means on features (n+1, f), row 0 padding. Raises: ConfigError, DataError."""
         if features.ndim != 2 or len(features) != self.n_items + 1:
             raise ConfigError(f"features have shape {tuple(features.shape)}; allowed is ({self.n_items + 1}, f)")
-        self.cluster.copy_(k_means(features[1:], self.config.clusters))
+        self.cluster.copy_(groups(features[1:], self.config.clusters))
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Score the recovery of the rows of Batch (B, L), each a user's whole sequence; parts and their sum "loss"."""

@@ -26,14 +26,6 @@ def _unique(codes):
     return len(torch.unique(codes[1:], dim=0)) == len(codes) - 1
 
 
-def test_k_means_finds_blobs_that_lie_apart_and_lowers_the_distance():
-    centres = torch.tensor([[0.0, 0], [10, 0], [0, 10]])
-    points = centres.repeat(20, 1) + 0.1 * torch.randn(60, 2, generator=_generator())
-    found = ids.k_means(points, 3, generator=_generator())
-    assert float(ids.squared_distances(centres, found).amin(1).max()) < 0.1
-    assert len(ids.k_means(torch.ones(5, 2), 3, generator=_generator())) == 1
-
-
 @pytest.mark.parametrize("name", sorted(ids.QUANTISERS))
 def test_codes_are_unique_deterministic_and_in_range(name):
     vectors = _vectors()

@@ -10,8 +10,7 @@ from recsys.data.splits import Split, pad
 from recsys.data.synthetic import markov_chain, tastes
 from recsys.diffusion.gaussian import posterior_mean
 from recsys.diffusion.schedule import linear_variance
-from recsys.errors import ConfigError, DataError, ModelError
-from recsys.models.clusters import interaction_embeddings, k_means
+from recsys.errors import ConfigError, ModelError
 from recsys.models.diffrec import DiffRec, DiffRecConfig
 from recsys.models.interactions import (
     KEPT,
@@ -19,6 +18,7 @@ from recsys.models.interactions import (
     complete,
     cut,
     drop,
+    interaction_embeddings,
     likelihood_loss,
     recency,
     snr_weights,
@@ -209,32 +209,6 @@ def test_looking_at_the_loss_does_not_change_the_step_history():
     model = DiffRec(DiffRecConfig(6, hidden=(4,), T=2)).eval()
     model.loss(_batch(arrays([1, 2, 3])), generator=torch.Generator().manual_seed(0))
     assert int(model.importance.count.sum()) == 0
-
-
-# --- clusters ---
-
-
-def test_k_means_finds_separate_groups_and_leaves_no_cluster_empty():
-    generator = torch.Generator().manual_seed(0)
-    group = torch.arange(60) % 3
-    points = torch.eye(3)[group] * 5 + torch.randn(60, 3, generator=generator) * 0.3
-    found = k_means(points, 3)
-    assert len({(a, b) for a, b in zip(found.tolist(), group.tolist(), strict=True)}) == 3
-    assert torch.equal(found, k_means(points, 3))
-    assert sorted(k_means(torch.zeros(4, 2), 4).tolist()) == [0, 1, 2, 3]
-    assert k_means(points, 1).tolist() == [0] * 60
-    for clusters in (0, 61):
-        with pytest.raises(ConfigError, match=f"clusters = {clusters}.*1 to 60"):
-            k_means(points, clusters)
-    with pytest.raises(DataError, match="NaN"):
-        k_means(torch.full((3, 2), torch.nan), 2)
-
-
-def test_k_means_is_a_local_minimum():
-    points = torch.randn(40, 2, generator=torch.Generator().manual_seed(3)).double()
-    found = k_means(points, 4)
-    centres = torch.stack([points[found == number].mean(0) for number in range(4)])
-    assert torch.equal(torch.cdist(points, centres).argmin(1), found)
 
 
 def test_interaction_embeddings_are_the_truncated_svd():
