@@ -37,7 +37,9 @@ def load_image(
     source: a path or the bytes of a file. The size is checked before a pixel is decoded, the whole picture is decoded
     (a truncated file is found here, not later), EXIF rotation is applied, transparency is laid on white.
     palest: of what a picture with transparency shows, so that a white garment can be told from the white (`PALEST`).
-    Raises DataError that names the file when it is missing, too large, damaged, animated or of another format.
+
+    Raises:
+        DataError: the file, which it names, is missing, too large, damaged, animated or of another format.
     """
     name, data = _read(source, max_bytes=max_bytes)
     return as_rgb(_open(name, data, max_pixels=max_pixels), palest=palest)
@@ -119,7 +121,10 @@ def to_tensor(images: Image.Image | np.ndarray | Tensor | Sequence[Image.Image |
     """Turn pictures of one size into a float32 tensor (B, 3, H, W) in [0, 1].
 
     Takes a PIL image, a uint8 array (H, W, 3) or (B, H, W, 3), a sequence of these, or a float tensor (3, H, W) or
-    (B, 3, H, W) in [0, 1], which is checked and passed on. Raises DataError on another shape, range or mixed sizes.
+    (B, 3, H, W) in [0, 1], which is checked and passed on.
+
+    Raises:
+        DataError: another shape, range or mixed sizes.
     """
     if isinstance(images, Tensor):
         batch = images.unsqueeze(0) if images.ndim == 3 else images
@@ -150,9 +155,12 @@ def _array(image: Image.Image | np.ndarray) -> np.ndarray:
 
 
 def picture_list(pictures: Image.Image | np.ndarray | Tensor | Sequence) -> list[Image.Image]:
-    """Read what a pipeline takes as pictures into RGB images: PIL, uint8 arrays, float tensors, or a list of these.
+    """Read what a pipeline takes as pictures into RGB images.
 
-    Raises DataError on anything else and on an empty list.
+    pictures: PIL, uint8 arrays (H, W, 3), float tensors (B, 3, H, W) in [0, 1], or a list of these.
+
+    Raises:
+        DataError: anything else, or an empty list.
     """
     several = pictures if isinstance(pictures, (list, tuple)) else [pictures]
     images: list[Image.Image] = []
@@ -305,7 +313,8 @@ def pieces(mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 def mask_box(mask: np.ndarray, *, at_least: int = 1) -> tuple[int, int, int, int]:
     """Bounding box (top, bottom, left, right), ends excluded, of a bool mask (H, W), at least `at_least` a side.
 
-    Raises DataError when nothing is marked or the picture is smaller than `at_least`.
+    Raises:
+        DataError: nothing is marked or the picture is smaller than `at_least`.
     """
     if not mask.any() or min(mask.shape) < at_least:
         raise DataError(f"A mask of {mask.shape} with {int(mask.sum())} marked pixels has no box of {at_least} a side.")

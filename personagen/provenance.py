@@ -163,7 +163,11 @@ def write_png(
 
 
 def read_png(path: str | os.PathLike[str]) -> Provenance:
-    """Return what a PNG says about itself. Raises `DataError` when it is missing, damaged, or its JSON is broken."""
+    """Return what a PNG says about itself.
+
+    Raises:
+        DataError: the file is missing, damaged, or its JSON is broken.
+    """
     try:
         with Image.open(path, formats=["PNG"]) as image:
             image.load()

@@ -23,7 +23,7 @@ PARTS = {"lora_down.weight": "lora_A.weight", "lora_up.weight": "lora_B.weight",
 
 
 def is_kohya(tensors: dict[str, Tensor]) -> bool:
-    """Tell whether the names are kohya's."""
+    """Tell whether the names are kohya's; tensors: named, lora_down (r, in), lora_up (out, r), alpha ()."""
     return bool(tensors) and all(name.startswith(tuple(PREFIXES)) for name in tensors)
 
 
@@ -59,7 +59,10 @@ def kohya_stem(module: str, *, two_encoders: bool) -> str:
 def from_kohya(tensors: dict[str, Tensor], pipe: Any) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Rename kohya's tensors to peft's, for the modules of `pipe`; return them and each module's alpha, where given.
 
-    Raises ModelError on a layer that the base model does not have.
+    tensors: named, lora_down (r, in) and lora_up (out, r), which keep their shapes, and alpha ().
+
+    Raises:
+        ModelError: a layer that the base model does not have.
     """
     known = known_stems(pipe)
     renamed, alphas = {}, {}

@@ -116,7 +116,11 @@ def attach(
 
 
 def collect(pipe: Any, *, name: str = "default") -> Adapter:
-    """Copy the adapter `name` out of a pipeline. Raises ModelError where there is none."""
+    """Copy the adapter `name` out of a pipeline.
+
+    Raises:
+        ModelError: the pipeline has no adapter of that name.
+    """
     tensors, configs = {}, {}
     for part in PARTS:
         config = (getattr(getattr(pipe, part, None), "peft_config", None) or {}).get(name)
@@ -133,7 +137,10 @@ def collect(pipe: Any, *, name: str = "default") -> Adapter:
 def save_adapter(adapter: Adapter, path: str | Path) -> Path:
     """Write the file that diffusers loads, with its settings as metadata; a folder gets the usual file name.
 
-    Text-encoder modules are written with `text_model.`, as older tools expect. Raises ResourceError.
+    Text-encoder modules are written with `text_model.`, as older tools expect.
+
+    Raises:
+        ResourceError: the disk refuses.
     """
     path = Path(path)
     path = path if path.suffix == ".safetensors" else path / FILE
@@ -143,7 +150,11 @@ def save_adapter(adapter: Adapter, path: str | Path) -> Path:
 
 
 def save_kohya(adapter: Adapter, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write the file that the web UIs load. rsLoRA's scale goes into alpha. Raises ResourceError."""
+    """Write the file that the web UIs load. rsLoRA's scale goes into alpha.
+
+    Raises:
+        ResourceError: the disk refuses.
+    """
     alphas = {
         module: adapter.scale(module) * adapter.tensors[f"{module}.lora_A.weight"].shape[0]
         for module in adapter.modules()
@@ -154,8 +165,10 @@ def save_kohya(adapter: Adapter, path: str | Path, *, metadata: Mapping[str, str
 def read_adapter(path: str | Path, pipe: Any = None, *, max_bytes: int = MAX_BYTES) -> Adapter:
     """Read and check an adapter file of diffusers or kohya; `pipe`, the base model, is needed for kohya's names.
 
-    path: the file, or a folder with `pytorch_lora_weights.safetensors`. Raises ModelError on whatever is wrong with it,
-    before anything is changed in `pipe`.
+    path: the file, or a folder with `pytorch_lora_weights.safetensors`.
+
+    Raises:
+        ModelError: the file is missing, damaged or does not fit; nothing is changed in `pipe` then.
     """
     path = Path(path)
     file = path / FILE if path.is_dir() else path
@@ -178,7 +191,11 @@ def read_adapter(path: str | Path, pipe: Any = None, *, max_bytes: int = MAX_BYT
 
 
 def check_tensors(tensors: Mapping[str, Tensor], *, name: str = "the adapter") -> None:
-    """Raise ModelError unless the tensors are a sound LoRA: known names, complete pairs, one rank each, all finite."""
+    """Check that tensors, lora_A (r, in) and lora_B (out, r) by name, are a sound LoRA.
+
+    Raises:
+        ModelError: a name is unknown, a pair incomplete, ranks differ in a pair, or a value is not finite.
+    """
     if not tensors:
         raise ModelError(f"{name} holds no tensors; save the adapter again.")
     for key, value in tensors.items():
@@ -198,7 +215,11 @@ def check_tensors(tensors: Mapping[str, Tensor], *, name: str = "the adapter") -
 
 
 def fit_adapter(adapter: Adapter, pipe: Any, *, name: str = "the adapter") -> Adapter:
-    """Spell the modules as `pipe` does and check that they fit its layers. Raises ModelError for another base model."""
+    """Spell the modules as `pipe` does and check that they fit its layers.
+
+    Raises:
+        ModelError: the adapter belongs to another base model.
+    """
     layers = {
         f"{part}.{path}".replace(".base_layer", ""): layer.weight.shape
         for part in PARTS
@@ -223,7 +244,9 @@ def fit_adapter(adapter: Adapter, pipe: Any, *, name: str = "the adapter") -> Ad
 def load_adapter(pipe: Any, source: Adapter | str | Path, *, name: str = "default") -> None:
     """Check an adapter and load it into a pipeline under `name`; with several, call `use_adapters` afterwards.
 
-    Raises ModelError before anything is changed in the pipeline; ConfigError when the name is taken.
+    Raises:
+        ModelError: the adapter does not fit the base model; nothing is changed in the pipeline then.
+        ConfigError: the name is taken.
     """
     if name in {taken for names in pipe.get_list_adapters().values() for taken in names}:
         raise ConfigError(f"An adapter named {name!r} is loaded already; choose another name.")
@@ -248,7 +271,9 @@ def merge_adapters(adapters: Sequence[Adapter], weights: Sequence[float]) -> Ada
     """Put several adapters into one that changes each layer by the weighted sum of their changes, exactly.
 
     Ranks add up: lora_A are stacked, lora_B set side by side with weight and scale multiplied in.
-    Raises ConfigError on DoRA, whose changes do not add up, and on unequal numbers of adapters and weights.
+
+    Raises:
+        ConfigError: DoRA, whose changes do not add up, or unequal numbers of adapters and weights.
     """
     if not adapters or len(adapters) != len(weights):
         raise ConfigError(

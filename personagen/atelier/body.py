@@ -128,7 +128,7 @@ class Parts:
 
 
 def torso_distance(body: Body, p: Points) -> np.ndarray:
-    """Shoulders, chest, waist and hips as four squashed bars blended into one trunk."""
+    """Return distances (N,) to the trunk: shoulders, chest, waist and hips as four squashed bars, blended."""
     h = body.height
     d = bar(p, 0.505 * h, body.hip - 0.098, 0.098, 1.12, -0.008)
     d = smooth_min(d, bar(p, 0.615 * h, body.waist - 0.080, 0.080, 1.08), 0.13)
@@ -142,7 +142,7 @@ def torso_distance(body: Body, p: Points) -> np.ndarray:
 
 
 def hair_distance(body: Body, p: Points) -> np.ndarray:
-    """The hair as a cap behind and above the face, with locks by style."""
+    """Return distances (N,) to the hair: a cap behind and above the face, with locks by style."""
     h = body.height
     y = 0.934 * h
     cap = ellipsoid(p, (0.0, y + 0.012, -0.012), (0.092, 0.122, 0.110))
@@ -163,7 +163,7 @@ def hair_distance(body: Body, p: Points) -> np.ndarray:
 
 
 def head_distance(body: Body, p: Points) -> np.ndarray:
-    """Skull, jaw, nose and ears blended into one head."""
+    """Return distances (N,) to the head: skull, jaw, nose and ears, blended."""
     h = body.height
     head = ellipsoid(p, (0.0, 0.934 * h, 0.004), (0.078, 0.108, 0.092))
     jaw = ellipsoid(p, (0.0, 0.905 * h, 0.024), (0.058, 0.064, 0.064))

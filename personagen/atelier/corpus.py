@@ -78,7 +78,10 @@ def write_corpus(
     """Render rows into ``out`` (image.npy, garment.npy, mask.npy, meta.jsonl), going on where it was cut off.
 
     The held-out rows come first, from sittings ``HELDOUT_SEED``, + 1, …; then the training rows, from ``seed``, + 1, …
-    Yields the number of rows done after each sitting. Raises DataError when ``out`` holds a corpus of another size.
+    Yields the number of rows done after each sitting.
+
+    Raises:
+        DataError: ``out`` holds a corpus of another size.
     """
     out.mkdir(parents=True, exist_ok=True)
     meta, total = out / "meta.jsonl", rows_heldout + rows_train

@@ -158,7 +158,7 @@ def _cut_neck(spec: GarmentSpec, skel: Skeleton, p: Points, d: np.ndarray) -> np
 
 
 def upper_distance(spec: GarmentSpec, skel: Skeleton, parts: Parts, p: Points) -> np.ndarray:
-    """Distance to a t-shirt, shirt, sweater or jacket: the trunk and arms, offset, cut at neck, hem and cuff."""
+    """Return distances (N,) to a top or jacket: the trunk and arms, offset, cut at neck, hem and cuff."""
     h, ease = skel.body.height, EASE[spec.kind]
     y0 = hem(spec, h)
     loose = ease + 0.012 * np.clip((0.70 * h - p.y) * 5.0, 0.0, 1.0)
@@ -173,7 +173,7 @@ def upper_distance(spec: GarmentSpec, skel: Skeleton, parts: Parts, p: Points) -
 
 
 def cone_distance(spec: GarmentSpec, skel: Skeleton, p: Points, top: float) -> np.ndarray:
-    """Distance to a flared, pleated cone from the waist at ``top`` down to the hem."""
+    """Return distances (N,) to a flared, pleated cone from the waist at ``top``, in metres, down to the hem."""
     body, h = skel.body, skel.body.height
     y0 = hem(spec, h)
     down = np.clip((top - p.y) / (top - 0.2 * h), 0.0, 1.2)
@@ -190,7 +190,7 @@ def cone_distance(spec: GarmentSpec, skel: Skeleton, p: Points, top: float) -> n
 
 
 def dress_distance(spec: GarmentSpec, skel: Skeleton, parts: Parts, p: Points) -> np.ndarray:
-    """A fitted bodice, with or without sleeves, blended into a flared skirt."""
+    """Return distances (N,) to a dress: a fitted bodice, with or without sleeves, blended into a flared skirt."""
     h, ease = skel.body.height, EASE["dress"]
     bodice = np.maximum(parts.torso - ease, 0.56 * h - p.y)
     if spec.sleeve <= 0.0:
@@ -203,7 +203,7 @@ def dress_distance(spec: GarmentSpec, skel: Skeleton, parts: Parts, p: Points) -
 
 
 def leg_distance(spec: GarmentSpec, skel: Skeleton, parts: Parts, p: Points) -> np.ndarray:
-    """Trousers or shorts: hips and legs, offset, wider towards the hem, cut at waist and hem."""
+    """Return distances (N,) to trousers or shorts: hips and legs, offset, wider at the hem, cut at waist and hem."""
     h, ease = skel.body.height, EASE[spec.kind]
     y0, top = hem(spec, h), waist(h)
     loose = ease + (0.010 + 0.020 * spec.flare) * np.clip((0.45 * h - p.y) / (0.40 * h), 0.0, 1.0)

@@ -130,7 +130,7 @@ def shade(
 
 
 def tone(linear_rgb: np.ndarray) -> np.ndarray:
-    """Linear light to sRGB uint8 with a soft shoulder."""
+    """Convert linear light (..., 3) to sRGB uint8 (..., 3), with a soft shoulder."""
     x = np.maximum(linear_rgb, 0.0)
     x = np.where(x < 0.7, x, 0.7 + 0.3 * (1.0 - np.exp(-(x - 0.7) / 0.3)))
     return (np.clip(x, 0.0, 1.0) ** (1 / 2.2) * 255.0 + 0.5).astype(np.uint8)

@@ -47,7 +47,7 @@ class Noise:
         return low * (1 - fv) + high * fv
 
     def octaves(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Three octaves of the noise."""
+        """Add three octaves of the noise at places u, v (N,): (N,) in [0, 1]."""
         return (self(u, v) + 0.5 * self(2.1 * u + 7, 2.1 * v) + 0.25 * self(4.3 * u, 4.3 * v + 3)) / 1.75
 
 

@@ -110,6 +110,7 @@ def project(points: np.ndarray, camera: Camera, height: int, width: int) -> np.n
 
 
 def along(origin: np.ndarray, d: np.ndarray, t: np.ndarray) -> Points:
+    """Return the points at depths ``t`` (N,) of rays from ``origin`` (3,) in directions ``d`` (N, 3)."""
     return Points(origin[0] + t * d[:, 0], origin[1] + t * d[:, 1], origin[2] + t * d[:, 2])
 
 

@@ -28,7 +28,8 @@ class Corpus:
 def open_corpus(folder: str | Path, *, size: tuple[int, int]) -> Corpus:
     """Open a corpus without reading its pictures into memory. size: (H, W) every picture must have.
 
-    Raises DataError when a file is missing or damaged, lengths differ or pictures have another size.
+    Raises:
+        DataError: a file is missing or damaged, lengths differ or pictures have another size.
     """
     folder = Path(folder)
     if not (folder / "meta.jsonl").is_file():
@@ -62,7 +63,11 @@ def open_corpus(folder: str | Path, *, size: tuple[int, int]) -> Corpus:
 def open_corpora(
     corpora: dict[str, float], *, size: tuple[int, int], needs: tuple[str, ...] = ("image",)
 ) -> list[tuple[Corpus, float]]:
-    """Open the corpora of weight > 0 that hold every array in `needs`. Raises DataError when none does."""
+    """Open the corpora of weight > 0 that hold every array in `needs`.
+
+    Raises:
+        DataError: no corpus holds them all.
+    """
     opened = [(open_corpus(folder, size=size), weight) for folder, weight in corpora.items() if weight > 0]
     fitting = [(corpus, weight) for corpus, weight in opened if all(name in corpus.arrays for name in needs)]
     if not fitting:

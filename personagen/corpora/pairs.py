@@ -69,7 +69,10 @@ def read_pairs(
     split: "train" or "test". paired: whether a person comes with the garment worn; unpaired test lists come with
     another. ids: a file of lines `person garment` to take instead of the data set's own list, so that a measurement can
     be repeated on exactly these (DressCode: `category/person garment`).
-    Raises ConfigError for an unknown layout or split, DataError when a list or a picture that it names is missing.
+
+    Raises:
+        ConfigError: an unknown layout or split.
+        DataError: a list or a picture that it names is missing.
     """
     if layout not in LAYOUTS or split not in SPLITS:
         raise ConfigError(f"layout {layout!r} must be one of {LAYOUTS}, and split {split!r} one of {SPLITS}.")
@@ -139,7 +142,8 @@ def _dresscode_lines(root: Path, split: str, paired: bool, ids: Path | None) -> 
 def load_pair(pair: WornPair) -> tuple[Image.Image, Image.Image, np.ndarray]:
     """Read one pair: person, garment, and the mask (H, W), the data set's own or made from its parsing.
 
-    Raises DataError when a picture is damaged or nothing is to be repainted.
+    Raises:
+        DataError: a picture is damaged or nothing is to be repainted.
     """
     person, garment = load_image(pair.person), load_image(pair.garment, palest=PALEST)
     if pair.mask is not None:
@@ -169,7 +173,10 @@ def _labels(file: Path, size: tuple[int, int]) -> np.ndarray:
 def write_pairs_corpus(pairs: Sequence[WornPair], out: str | Path, *, size: tuple[int, int]) -> Iterator[float]:
     """Write pairs as a corpus for training, in the form of `personagen.corpora.photos`; yield the share done.
 
-    A fixed fifth, by a hash of the person's name, is held out. Written row by row, the table last. Raises DataError.
+    A fixed fifth, by a hash of the person's name, is held out. Written row by row, the table last.
+
+    Raises:
+        DataError: a picture is damaged.
     """
     folder, shapes = Path(out), {"image": (*size, 3), "garment": (*size, 3), "mask": size}
     (folder / "meta.jsonl").unlink(missing_ok=True)

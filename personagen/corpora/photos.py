@@ -62,7 +62,10 @@ def write_people_corpus(
 
     images_root: the folder that holds `people/photos`, `people/parsing` and `people/labels.json`. size: (H, W).
     limit: stop after so many photos. zoom: show the mask's surroundings, as `TryOnPipeline` does with zoom, instead of
-    the whole photo. Raises DataError when the photos are not there.
+    the whole photo.
+
+    Raises:
+        DataError: the photos are not there.
     """
     people = Path(images_root) / "people"
     if not (people / "labels.json").is_file():
@@ -95,7 +98,10 @@ def photo_pairs(
 ) -> Iterator[Pair]:
     """Yield the try-on pairs of one photo: upper body, dress, lower body, where a garment is whole enough.
 
-    Nothing where the head is not marked, since its face could not be hidden. Raises DataError when the sizes differ.
+    Nothing where the head is not marked, since its face could not be hidden.
+
+    Raises:
+        DataError: the sizes differ.
     """
     image, values = load_image(photo), np.asarray(Image.open(parsing))
     if values.shape != (image.height, image.width):
@@ -236,7 +242,9 @@ def write_garments_corpus(
 
     images_root: the folder that holds `garments/garments.csv` and `garments/images`. size: (H, W). limit: so many rows
     of it.
-    Raises DataError when the table is not there.
+
+    Raises:
+        DataError: the table is not there.
     """
     rows, pictures = [], []
     for file, kind, entry in garment_photos(images_root, limit=limit):

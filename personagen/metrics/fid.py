@@ -27,7 +27,9 @@ def load_features(folder: str | Path, *, mean: Sequence[float] = MEAN, std: Sequ
     """Load an image backbone in transformers' layout (ViT, DINOv2, ConvNeXt, CLIP's image half) from a local folder.
 
     mean, std: how its pictures are normalised. Features are its pooled output, or else the mean of its tokens.
-    Raises ModelError when it is missing, damaged, or reads no pictures.
+
+    Raises:
+        ModelError: the model is missing, damaged, or reads no pictures.
     """
     from transformers import AutoModel
 
@@ -56,7 +58,8 @@ def load_features(folder: str | Path, *, mean: Sequence[float] = MEAN, std: Sequ
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """FID of features a (N, D) and b (M, D): |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)).
 
-    Raises DataError with fewer than two pictures on a side; below some thousand it is biased upwards.
+    Raises:
+        DataError: fewer than two pictures on a side; below some thousand it is biased upwards.
     """
     a, b = _checked(a, b)
     moved = (a.mean(0) - b.mean(0)).square().sum()
@@ -68,7 +71,8 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 def kernel_distance(a: Tensor, b: Tensor) -> float:
     """KID of features a (N, D) and b (M, D): the unbiased squared MMD of the kernel (x y / D + 1)^3; may be below 0.
 
-    Raises DataError with fewer than two pictures on a side.
+    Raises:
+        DataError: fewer than two pictures on a side.
     """
     a, b = _checked(a, b)
     kernel = lambda x, y: (x @ y.T / a.shape[1] + 1) ** 3

@@ -20,7 +20,8 @@ from ..images import dilate, mask_box
 def l1(a: Tensor, b: Tensor, *, mask: Tensor | None = None) -> Tensor:
     """Mean absolute difference (B,) of pictures a, b (B, 3, H, W); with mask (B, 1, H, W) 0/1 only where it is 1.
 
-    Raises DataError on unequal shapes or a mask that marks nothing.
+    Raises:
+        DataError: unequal shapes or a mask that marks nothing.
     """
     return _mean_power(a, b, mask, power=1)
 
@@ -47,8 +48,10 @@ def _mean_power(a: Tensor, b: Tensor, mask: Tensor | None, *, power: int) -> Ten
 def ssim(a: Tensor, b: Tensor, *, window: int = 11, sigma: float = 1.5) -> Tensor:
     """Structural similarity (B,) of pictures (B, C, H, W) in [0, 1], mean over channels and whole windows.
 
-    Wang et al., IEEE TIP 2004, eq. 13: Gaussian window, K1 = .01, K2 = .03, no padding. Raises DataError on pictures
-    smaller than the window or of unequal shapes.
+    Wang et al., IEEE TIP 2004, eq. 13: Gaussian window, K1 = .01, K2 = .03, no padding.
+
+    Raises:
+        DataError: pictures smaller than the window or of unequal shapes.
     """
     if a.shape != b.shape or a.ndim != 4 or min(a.shape[2:]) < window:
         raise DataError(f"Pictures {tuple(a.shape)}, {tuple(b.shape)} must have one shape, at least {window} a side.")
@@ -101,7 +104,10 @@ def colour_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Distance between the colours of two sets of pixels (n, 3), (m, 3) uint8 in CIE Lab units (2 is just noticeable).
 
     The mean over L, a and b of the 1-Wasserstein distance between their distributions: it sees stripes and prints, not
-    their places. Raises DataError on an empty set.
+    their places.
+
+    Raises:
+        DataError: an empty set.
     """
     if len(a) == 0 or len(b) == 0:
         raise DataError(f"Sets of {len(a)} and {len(b)} pixels cannot be compared; both must hold pixels.")
@@ -142,7 +148,9 @@ def retrieval_ranks(queries: np.ndarray, gallery: np.ndarray, target: np.ndarray
     """Rank (N,), from 1, of the right answer among G candidates by Euclidean distance; a tie counts against it.
 
     queries (N, f); gallery (N, G, f), or (G, f) for all; target (N,) index into G. Top-1 is `(ranks == 1).mean()`.
-    Raises DataError on an index outside 0..G-1 or shapes that do not fit.
+
+    Raises:
+        DataError: an index outside 0..G-1 or shapes that do not fit.
     """
     shelves = np.broadcast_to(gallery, (len(queries), *gallery.shape[-2:])) if gallery.ndim == 2 else gallery
     if shelves.shape[0] != len(queries) or shelves.shape[2] != queries.shape[1] or target.shape != (len(queries),):
@@ -171,7 +179,10 @@ def permutation_test(
 
     agreement (U, U): how well the looks of user i (row) agree with the taste of user j (column). The statistic is the
     mean of the diagonal; the null shuffles the columns. p = (1 + number at least as large) / (1 + permutations).
-    Raises DataError when the matrix is not square or U < 2, ConfigError when permutations < 1.
+
+    Raises:
+        DataError: the matrix is not square or U < 2.
+        ConfigError: permutations < 1.
     """
     if agreement.ndim != 2 or agreement.shape[0] != agreement.shape[1] or len(agreement) < 2:
         raise DataError(f"An agreement matrix {agreement.shape} must be square, with at least two users.")
@@ -191,7 +202,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile interval (low, high) of the mean of values (N,) by resampling.
 
-    Raises DataError on no values and ConfigError on a level outside (0, 1).
+    Raises:
+        DataError: no values.
+        ConfigError: a level outside (0, 1).
     """
     if values.ndim != 1 or len(values) == 0:
         raise DataError(f"Values of shape {values.shape} have no mean to bound; give (N,) with N >= 1.")

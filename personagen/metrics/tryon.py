@@ -51,7 +51,9 @@ def evaluate_tryon(
     lpips: from `load_lpips`; then paired figures have it too.
     figures: ssim, l1_inside, l1_outside, psnr_inside, psnr_outside (paired), identity (share of pixels outside the mask
     that are exactly the photo's), and, with two pairs or more, swap (1: the colours follow the garment) and its margin.
-    Raises DataError when there is no pair.
+
+    Raises:
+        DataError: there is no pair.
     """
     if not pairs:
         raise DataError("There is no pair to measure on; give a list with at least one.")
@@ -107,7 +109,7 @@ def _swap(results: list[Image.Image], garments: list[Image.Image], mask: np.ndar
 
 
 def middle(mask: np.ndarray) -> np.ndarray:
-    """Keep the middle `CENTRE` of a mask's box in height, and half of it in width."""
+    """Keep the middle `CENTRE` of a mask's box in height, and half of it in width: bool (H, W) from bool (H, W)."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     tall, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
     up, side = round(tall * (1 - CENTRE) / 2), round(wide * 0.25)

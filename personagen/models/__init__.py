@@ -30,7 +30,9 @@ def load_text2image(
     diffusers' layout with the configurations and tokenizers of its family, which the file itself does not hold.
     dtype: of the weights in memory, float32 when left out (half precision is slow on a CPU). allow_download: take a
     name such as "owner/model" from the hub when no folder of that name is there; without it nothing outside is asked.
-    Raises ModelError that names the folder and the missing files.
+
+    Raises:
+        ModelError: files are missing or damaged; it names them and their folder.
     """
     import torch
 
@@ -87,7 +89,10 @@ def load_tryon(
     """Load a try-on pipeline: the embedded one, or a folder that `save_pretrained` or the tryon stage wrote.
 
     A folder without an autoencoder of its own (`vae`) gets the embedded text-to-image model's, or, where a folder
-    `embedded` lies beside it or beside its parent's `text2image`, that one's. Raises ModelError as `load_text2image`.
+    `embedded` lies beside it or beside its parent's `text2image`, that one's.
+
+    Raises:
+        ModelError: files are missing or damaged; it names them and their folder.
     """
     import torch
 

@@ -26,7 +26,8 @@ def load_tryon_base(
 ) -> TryOnPipeline:
     """Put a try-on pipeline together from `config`; float32 unless dtype says otherwise.
 
-    Raises ModelError that names the part which is missing, damaged or does not fit.
+    Raises:
+        ModelError: a part is missing, damaged or does not fit; it names the part.
     """
     dtype, file = dtype or torch.float32, Path(config.base)
     with quiet():
@@ -58,7 +59,10 @@ def load_tryon_base(
 def load_unet_lora(unet: UNet2DConditionModel, source: str | Path) -> None:
     """Lay a LoRA, as `UNet2DConditionModel.save_lora_adapter` writes it, over a UNet.
 
-    source: a .safetensors file, or a folder with pytorch_lora_weights.safetensors. Raises ModelError otherwise.
+    source: a .safetensors file, or a folder with pytorch_lora_weights.safetensors.
+
+    Raises:
+        ModelError: the file is anything else, or does not fit.
     """
     from safetensors.torch import load_file
 

@@ -28,7 +28,10 @@ def build_vae(
     """Build an autoencoder without attention, so that crops and full pictures of any size are treated alike.
 
     n widths give latents of 1/2^(n-1) the size. Both 1x1 convolutions around the latents are there: `transform_latents`
-    writes into them. Raises ConfigError when a width is no multiple of norm_num_groups.
+    writes into them.
+
+    Raises:
+        ConfigError: a width is no multiple of norm_num_groups.
     """
     _check_groups(block_out_channels, norm_num_groups)
     levels = len(block_out_channels)
@@ -99,8 +102,10 @@ def train_tokenizer(captions: Iterable[str], *, size: int, length: int) -> CLIPT
     """Train a byte-level BPE on captions and return it as a CLIPTokenizer of at most `size` tokens, `length` a prompt.
 
     Beside the words of the captions it knows sks, TOK, <s0> and <s1> as single tokens, for subjects to come. Start
-    and end are the last two ids; the end also pads. Raises ConfigError when size is too small for the bytes and
-    these.
+    and end are the last two ids; the end also pads.
+
+    Raises:
+        ConfigError: size is too small for the bytes and these.
     """
     if size < 600 or length < 8:
         raise ConfigError(f"A tokenizer of {size} tokens and prompts of {length} is too small; use at least 600 and 8.")
@@ -142,7 +147,11 @@ def _merges(bpe: Tokenizer) -> list:
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer, *, width: int, layers: int, heads: int) -> CLIPTextModel:
-    """Build CLIP's text transformer over `tokenizer`. Raises ConfigError when width is no multiple of heads."""
+    """Build CLIP's text transformer over `tokenizer`.
+
+    Raises:
+        ConfigError: width is no multiple of heads.
+    """
     if width % heads:
         raise ConfigError(f"text_width {width} must be a multiple of text_heads {heads}.")
     return CLIPTextModel(
@@ -174,7 +183,10 @@ def build_unet(
 ) -> UNet2DConditionModel:
     """Build a UNet with attention (self and cross) on every level but the first, heads of `head_width` channels.
 
-    sample_size: (h, w) of the latents. Raises ConfigError when a width is no multiple of norm_num_groups or head_width.
+    sample_size: (h, w) of the latents.
+
+    Raises:
+        ConfigError: a width is no multiple of norm_num_groups or head_width.
     """
     _check_groups(block_out_channels, norm_num_groups)
     _check_groups(block_out_channels[1:], head_width)

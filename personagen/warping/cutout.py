@@ -16,11 +16,22 @@ from ..person.parts import Part
 from .garment_shape import cut_of
 
 SIDE = 160
+"""Longest side in pixels at which colours are compared."""
+LIGHTNESS = 0.6
+"""Weight of lightness beside the colour axes of Lab: light changes with folds and shade, colour does not."""
+EDGE = 0.92
+"""Places beyond this share of the way from the middle to the border count as background at first."""
+CENTRED, PRIOR = 0.75, 6.0
+"""Share of that way at which garment and background are equally likely before any colour is seen, and the weight of
+this guess in Lab units a full way."""
 ROUNDS = 6
+"""Rounds of fitting colours and places in turn."""
 UNLIKE = 8.0
-"""Distance in Lab from every colour of the ground beyond which a pixel may tell what the garment looks like."""
+"""Distance in Lab from every colour of the background beyond which a pixel may tell what the garment looks like."""
 AREA = (0.05, 0.9)
+"""Least and largest share of the picture that a garment may cover; outside it something else was found."""
 WORN = (Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER, Part.LEGWEAR)
+"""Parts that are clothes."""
 SHAPED = 0.78
 """Least overlap with the template of a garment of its kind, where one is known."""
 BORDER = 0.3
@@ -33,7 +44,7 @@ def garment_mask(photo: Image.Image) -> np.ndarray | None:
     Trusted is an area of 5-90 % that keeps off most of the picture's border and is mostly in one piece.
     """
     small, where = fit(photo.convert("RGB"), size=(SIDE, SIDE), fill="edge")
-    lab = to_lab(np.asarray(small)) * np.array([0.6, 1.0, 1.0])  # light changes with folds and shade
+    lab = to_lab(np.asarray(small)) * np.array([LIGHTNESS, 1.0, 1.0])
     inner = (slice(where.top, where.top + where.height), slice(where.left, where.left + where.width))
     inside = _separate(lab[inner])
     if inside is None or not _trusted(inside):
@@ -46,8 +57,8 @@ def garment_on_white(
 ) -> tuple[Image.Image, bool]:
     """Return the garment on white, fitted to `size` (H, W), and whether it was cut out; otherwise the photo, padded.
 
-    parser: asked where colours and a white ground do not tell the garment. kind: the garment's, or a region; of what
-    the three say, that is taken which has the shape of such a garment (`shaped_mask`).
+    parser: asked where colours and a white background do not tell the garment. kind: the garment's, or a region; of
+    what the three say, that is taken which has the shape of such a garment (`shaped_mask`).
     """
     if parser is not None and kind is not None:
         mask = shaped_mask(photo, parser, kind)
@@ -62,8 +73,10 @@ def garment_on_white(
 
 
 def shaped_mask(photo: Image.Image, parser: Parser, kind: str) -> np.ndarray | None:
-    """Find the garment by parser, colours or a white ground, whichever is shaped most like one; what lies on white is
-    taken even where none is, other garments are not: None."""
+    """Find the garment by parser, colours or a white background, whichever is shaped most like one: bool (H, W).
+
+    What lies on white is taken even where none is shaped like a garment of its kind; other garments are not: None.
+    """
     white = on_white_mask(photo)  # with its shadow, where it has one
     found = [mask for mask in (parsed_mask(photo, parser), garment_mask(photo), white) if mask is not None]
     best = max(((cut_of(mask, kind).overlap, -i) for i, mask in enumerate(found)), default=(0.0, 0))
@@ -97,11 +110,11 @@ def _enlarged(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _separate(lab: np.ndarray) -> np.ndarray | None:
-    """Tell garment from ground in Lab (h, w, 3): bool (h, w), or None where one of them vanishes."""
+    """Tell garment from background in Lab (h, w, 3): bool (h, w), or None where one of them vanishes."""
     height, width = lab.shape[:2]
     y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
-    prior = 6 * (0.75 - np.maximum(np.abs(y), np.abs(x)))  # in Lab units: the middle is garment, the border ground
-    edge = np.maximum(np.abs(y), np.abs(x)) > 0.92
+    prior = PRIOR * (CENTRED - np.maximum(np.abs(y), np.abs(x)))  # the middle is garment, the border background
+    edge = np.maximum(np.abs(y), np.abs(x)) > EDGE
     inside = ~edge
     for _ in range(ROUNDS):
         far = colour_gap(lab, palette(lab[~inside | edge]))

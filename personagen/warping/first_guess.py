@@ -29,7 +29,9 @@ def first_guess(
     garment: on white; kind: a kind of the vocabulary or a region; mask (H, W): what may be repainted; body: of the
     photo, with joints; kept (H, W): what was put on before and is not taken off; further (H, W): where the
     mask may grow to. Outside the mask the photo stays, inside it ground, bare skin and other garments do too.
-    Raises DataError where the picture shows no cloth.
+
+    Raises:
+        DataError: the picture shows no cloth.
     """
     if body.joints is None:
         raise DataError("the parser found no joints in this photo; a garment cannot be laid along them")

@@ -76,7 +76,10 @@ DOUBT = 0.06
 def cut_of(cloth: np.ndarray, kind: str) -> Cut:
     """Fit the strips of a garment of a kind, or of a region (`masks.region_of`), to its silhouette, bool (H, W).
 
-    The same silhouette gives the same cut. Raises DataError where there is none.
+    The same silhouette gives the same cut.
+
+    Raises:
+        DataError: the silhouette is empty.
     """
     rows, columns = np.flatnonzero(cloth.any(1)), np.flatnonzero(cloth.any(0))
     if rows.size < 2 or columns.size < 2:

@@ -68,8 +68,10 @@ class Part:
 def lay(garment: Image.Image, kind: str, joints: np.ndarray, size: tuple[int, int]) -> Image.Image:
     """Lay a garment on white over a photo of `size` (H, W): RGBA of that size, transparent where it does not reach.
 
-    kind: a kind of the vocabulary or a region. joints (13, 3): `Joint`s in pixels of the photo. Raises DataError where
-    the picture shows no cloth.
+    kind: a kind of the vocabulary or a region. joints (13, 3): `Joint`s in pixels of the photo.
+
+    Raises:
+        DataError: the picture shows no cloth.
     """
     picture = to_tensor(garment.convert("RGB"))[0]
     cloth = _filled(cloth_of(picture * 2 - 1)[0].numpy())

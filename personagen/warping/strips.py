@@ -23,7 +23,7 @@ class Strip:
         return float(np.hypot(*np.diff(self.points, axis=0).T).sum())
 
     def cut(self, length: float) -> "Strip":
-        """The first `length` pixels of it, or more of it in the direction of its end."""
+        """Return the first `length` pixels of it, or more of it in the direction of its end."""
         steps = np.hypot(*np.diff(self.points, axis=0).T)
         done = np.concatenate([[0], np.cumsum(steps)])
         last = min(int(np.searchsorted(done, length, side="left")), len(steps))
@@ -34,8 +34,10 @@ class Strip:
         return Strip(np.vstack([self.points[:last], end]), np.append(self.half[:last], half))
 
     def coordinates(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """u and v of places; beyond the ends u goes on below 0 and above 1, and v is right of the line's direction
-        (seen on a picture) where it is negative."""
+        """Return u and v, of the places' shape, of places x, y (h, w) in pixels.
+
+        Beyond the ends u goes on below 0 and above 1. v is negative right of the line's direction, seen on a picture.
+        """
         steps = np.diff(self.points, axis=0)
         lengths = np.maximum(np.hypot(*steps.T), 1e-6)
         total, before = lengths.sum(), 0.0
@@ -56,18 +58,20 @@ class Strip:
         return u, v
 
     def off_middle(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """How far places are from the line, as a share of half the width there; the strip is round at its start and
-        cut off at its end, beyond which the distance is infinite."""
+        """Return how far places (h, w) are from the line, as a share of half the width there: (h, w).
+
+        The strip is round at its start and cut off at its end, beyond which the distance is infinite.
+        """
         u, v = self.coordinates(x, y)
         start = np.hypot(x - self.points[0, 0], y - self.points[0, 1]) / self.half[0]
         return np.where(u < 0, start, np.where(u < 1.03, np.abs(v), np.inf))
 
     def half_at(self, u: np.ndarray) -> np.ndarray:
-        """Half the width at u of a straight strip (two points)."""
+        """Return half the width, in pixels, at u (h, w) of a straight strip of two points: (h, w)."""
         return self.half[0] + u.clip(0, 1) * (self.half[1] - self.half[0])
 
     def at(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Column and row of the places (u, v) of a straight strip (two points)."""
+        """Return columns and rows (h, w) of the places u, v (h, w) of a straight strip of two points."""
         (x0, y0), (x1, y1) = self.points
         length = max(float(np.hypot(x1 - x0, y1 - y0)), 1e-6)
         dx, dy = (x1 - x0) / length, (y1 - y0) / length
