@@ -38,8 +38,12 @@ def pretrain(config: PretrainConfig) -> "Iterator[Step]":
     or `output_dir/parser`; pictures to look at to `output_dir/previews`. A run that is stopped and called again with
     the same settings ends with the same weights, bit by bit. While latents or photos are cached, before the first step,
     a Step 0 with metrics {"cached": share} is yielded.
-    Raises ConfigError on settings, DataError on corpora, ModelError on unusable weights, ResourceError when losses stay
-    non-finite.
+
+    Raises:
+        ConfigError: settings cannot work.
+        DataError: a corpus is missing or damaged.
+        ModelError: weights are missing or do not fit.
+        ResourceError: steps stay non-finite, or the disk is full.
     """
     check_config(config)
     if config.stage == "corpus":

@@ -43,8 +43,8 @@ def train_parser(config: PretrainConfig) -> Iterator[Step]:
 
 def parser_sizes(config: PretrainConfig) -> ParserSizes:
     """Return the sizes of the network that `config` describes."""
-    made = config.parser
-    return ParserSizes(made.blocks, made.widths, made.groups, config.height, config.width, made.joints)
+    size = config.parser
+    return ParserSizes(size.blocks, size.widths, size.groups, config.height, config.width, size.joints)
 
 
 def split_rows(held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

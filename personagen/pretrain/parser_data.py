@@ -44,7 +44,10 @@ class Photos:
 def gather(images_root: Path, folder: Path, *, size: tuple[int, int], garments: bool) -> Iterator[Step]:
     """Write `people` and, where they are wanted, `garments` of `images_root` into `folder`, unless they are there.
 
-    Yields Steps 0 with the share that is done. Raises DataError when there are no such photos.
+    Yields Steps 0 with the share that is done.
+
+    Raises:
+        DataError: there are no such photos.
     """
     for name, wanted in (("people", True), ("garments", garments)):
         if wanted and not (folder / f"{name}-parts.npy").is_file():
@@ -52,7 +55,11 @@ def gather(images_root: Path, folder: Path, *, size: tuple[int, int], garments: 
 
 
 def read(folder: Path, name: str, *, size: tuple[int, int]) -> Photos:
-    """Open what `gather` wrote. Raises DataError when it is of another size."""
+    """Open what `gather` wrote.
+
+    Raises:
+        DataError: it is of another size.
+    """
     photos, parts = (np.load(folder / f"{name}-{what}.npy", mmap_mode="r") for what in ("photos", "parts"))
     if photos.shape[1:3] != size or len(photos) != len(parts):
         raise DataError(

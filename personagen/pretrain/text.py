@@ -169,7 +169,11 @@ class TextStage:
 
 
 def load_text(folder: str | Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
-    """Load what `export` wrote, in float32. Raises ModelError when it is not there."""
+    """Load what `export` wrote, in float32.
+
+    Raises:
+        ModelError: it is not there.
+    """
     for needed in ("text_encoder/model.safetensors", "tokenizer/tokenizer.json"):
         if not (Path(folder) / needed).is_file():
             raise ModelError(

@@ -128,7 +128,7 @@ class Text2ImageStage:
         pipe.set_progress_bar_config(disable=True)
         generator = torch.Generator().manual_seed(1)
         with autocast(self.device, self.config.loop):
-            made = pipe(
+            painted = pipe(
                 prompts,
                 height=self.config.height,
                 width=self.config.width,
@@ -138,7 +138,7 @@ class Text2ImageStage:
                 output_type="pt",
             ).images
         truth = pictures([self.corpora[i][0].arrays["image"][row] for i, row in self.heldout[: len(prompts)]])
-        write_grid([made.float().cpu() * 2 - 1, truth], path)
+        write_grid([painted.float().cpu() * 2 - 1, truth], path)
 
     def export(self, folder: Path) -> Path:
         """Save a StableDiffusionPipeline in float16, with the tokenizer files that older tools read."""

@@ -23,8 +23,11 @@ CARRIED = 8  # channels 0-2: RGB, 3-5: -RGB, 6: +LEVEL, 7: -LEVEL
 def start_from_thumbnail(vae: AutoencoderKL, *, logvar: float = -6.0) -> None:
     """Set the weights of `vae` so that it reconstructs the mean colour of each latent cell; the other latents are free.
 
-    logvar: of the latents at first. Raises ConfigError where a group of the last normalisation holds fewer than three
-    channels or there are fewer than six groups, or the first two widths are equal.
+    logvar: of the latents at first.
+
+    Raises:
+        ConfigError: a group of the last normalisation holds fewer than three channels, or there are fewer than six
+            groups, or the first two widths are equal.
     """
     last = vae.decoder.conv_norm_out
     size = last.num_channels // last.num_groups

@@ -41,7 +41,13 @@ def train_tryon_pairs(config: TryOnTrainConfig) -> Iterator[Step]:
 
     The result lies in `output_dir`: `attention/model.safetensors` in the published layout, `lora/`, or `tryon/`, a
     whole pipeline (also where no base is given). Step 0 with {"cached": share} comes while corpus and latents are
-    written. Raises ConfigError, DataError for the pairs, ModelError for the weights, ResourceError.
+    written.
+
+    Raises:
+        ConfigError: settings cannot work.
+        DataError: pairs or corpora are missing or damaged.
+        ModelError: weights are missing or do not fit.
+        ResourceError: steps stay non-finite, or the disk is full.
     """
     processes = Processes()
     if config.loop.batch_size < processes.count:

@@ -19,8 +19,12 @@ def train_subject(config: SubjectConfig) -> "Iterator[Step]":
     pixel difference between what was trained and what the saved files paint in a fresh pipeline.
     In `output_dir`: `pytorch_lora_weights.safetensors` (any diffusers pipeline), NAME.safetensors (web UIs),
     `learned_embeds.safetensors`, `model/`, README.md, run.json, samples/, loss.png, checkpoints/.
-    Raises ConfigError on settings, DataError on pictures, ModelError on the base model, ResourceError on memory, disk
-    or gradients that stay non-finite.
+
+    Raises:
+        ConfigError: settings cannot work, or the folder holds a run that is not asked to go on.
+        DataError: no picture can be used.
+        ModelError: the base model cannot be used.
+        ResourceError: memory or disk ran out, or steps stay non-finite.
     """
     from .run import run
 

@@ -43,7 +43,8 @@ class Noise:
 def noise_schedule(pipe: Any, *, zero_snr: bool | None = None) -> Noise:
     """Read the schedule a model was trained with; zero_snr: rescale it to zero terminal SNR, or as the model says.
 
-    Raises ConfigError for zero terminal SNR with noise prediction, which has nothing to learn from there.
+    Raises:
+        ConfigError: zero terminal SNR is asked of a model that predicts the noise, which says nothing there.
     """
     given = {} if zero_snr is None else {"rescale_betas_zero_snr": zero_snr}
     scheduler = DDPMScheduler.from_config(pipe.scheduler.config, **given)

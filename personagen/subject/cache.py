@@ -28,7 +28,11 @@ class Cache:
             return None
 
     def put(self, key: str, tensors: dict[str, Tensor]) -> None:
-        """Keep tensors under a key, whole or not at all. Raises ResourceError."""
+        """Keep tensors under a key, whole or not at all.
+
+        Raises:
+            ResourceError: the disk refuses.
+        """
         write_tensors(self._path(key), tensors)
 
     def _path(self, key: str) -> Path:

@@ -189,7 +189,8 @@ class SubjectConfig:
 def resolve(config: SubjectConfig) -> SubjectConfig:
     """Fill in what the preset decides, and the prompts. What was given stays.
 
-    Raises ConfigError for a person who has not agreed.
+    Raises:
+        ConfigError: the subject is a person who has not agreed.
     """
     if config.preset == "person" and not config.consent:
         raise ConfigError("preset person needs consent: true, by which you confirm that the person agreed to this.")

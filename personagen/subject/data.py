@@ -48,8 +48,10 @@ def scan(folder: str | Path, *, resolution: int | None = None) -> tuple[list[Pic
     """Read every file of a folder, and say of each what was decided; a stray file never stops it.
 
     resolution: side in pixels of the training pictures, which tells what is too small, where it is known. Sub-folders
-    are named, not entered; links that lead out of the folder are not followed. Raises DataError when the folder is not
-    there.
+    are named, not entered; links that lead out of the folder are not followed.
+
+    Raises:
+        DataError: the folder is not there.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -71,7 +73,11 @@ def scan(folder: str | Path, *, resolution: int | None = None) -> tuple[list[Pic
 
 
 def usable(folder: str | Path, *, resolution: int | None = None) -> tuple[list[Picture], list[Finding]]:
-    """Scan a folder as `scan` does. Raises DataError, saying what was wrong with the files, when none can be used."""
+    """Scan a folder as `scan` does.
+
+    Raises:
+        DataError: none can be used; it says what is wrong with each.
+    """
     pictures, findings = scan(folder, resolution=resolution)
     if not pictures:
         reasons = "; ".join(f"{f.file}: {f.decision}" for f in findings[:5]) or "it is empty"

@@ -46,21 +46,25 @@ def _near(values: np.ndarray, cells: np.ndarray, width: float) -> np.ndarray:
     return near / near.sum(1, keepdims=True).clip(1e-12)
 
 
-def likeness(made: Sequence[Image.Image], folder: str | Path) -> np.ndarray:
-    """Return for each picture (N,) its mean cosine with the pictures of a folder. Raises DataError on an empty one."""
+def likeness(pictures: Sequence[Image.Image], folder: str | Path) -> np.ndarray:
+    """Return for each picture (N,) its mean cosine with the pictures of a folder.
+
+    Raises:
+        DataError: the folder holds none that can be used.
+    """
     found, _ = scan(folder)
     if not found:
         raise DataError(f"No picture in {folder} can be used; give a folder with pictures of one subject.")
     gallery = np.stack([features(load_image(picture.path)) for picture in found])
-    return np.stack([features(image) for image in made]) @ gallery.mean(0)
+    return np.stack([features(image) for image in pictures]) @ gallery.mean(0)
 
 
-def recognised(made: Sequence[Image.Image], own: str | Path, others: Sequence[str | Path]) -> dict[str, Any]:
+def recognised(pictures: Sequence[Image.Image], own: str | Path, others: Sequence[str | Path]) -> dict[str, Any]:
     """Measure likeness to the subject's pictures and, among others, the share of pictures nearest to the subject."""
-    mine = likeness(made, own)
+    mine = likeness(pictures, own)
     figures: dict[str, Any] = {"likeness": float(mine.mean())}
     if others:
-        rivals = np.stack([likeness(made, folder) for folder in others])
+        rivals = np.stack([likeness(pictures, folder) for folder in others])
         figures |= {
             "recognised": float((mine > rivals.max(0)).mean()),
             "among": len(others) + 1,

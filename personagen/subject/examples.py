@@ -56,7 +56,11 @@ def encode_pictures(
     pipe: Any, pictures: Sequence[Picture], config: SubjectConfig, *, resolution: int, caption: str, flip: bool,
     identity_weight: float = 1.0,
 ) -> Iterator[Example]:  # fmt: skip
-    """Yield an Example of each picture; captions that are missing become `caption`. Raises DataError on a bad mask."""
+    """Yield an Example of each picture; captions that are missing become `caption`.
+
+    Raises:
+        DataError: a mask is damaged or of another size.
+    """
     factor, multiple = scale_factor(pipe), multiple_of(pipe, resolution)
     cache = open_cache(config.cache_dir, pipe.vae)
     for picture in pictures:

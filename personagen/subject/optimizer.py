@@ -15,7 +15,8 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Build the optimiser over groups of parameters, each with its own rate; new tokens are not decayed.
 
-    Raises ConfigError when the package of the optimiser asked for is not installed.
+    Raises:
+        ConfigError: the package of the optimiser asked for is not installed.
     """
     settings: list[dict[str, Any]] = [
         {

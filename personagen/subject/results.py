@@ -35,7 +35,8 @@ MODEL = "model"
 def publish(learner: Learner, pictures: Sequence[Picture], *, size: tuple[int, int]) -> dict[str, float]:
     """Write the results, load them into a fresh pipeline, and return how far its picture differs (reload, ...).
 
-    Raises ResourceError when a file cannot be written.
+    Raises:
+        ResourceError: a file cannot be written.
     """
     config, folder = learner.config, learner.folder
     with at_rest(learner):
@@ -106,7 +107,8 @@ def _one(pipe: Any, config: SubjectConfig, size: tuple[int, int]) -> np.ndarray:
 def save_model(pipe: Any, folder: Path) -> None:
     """Write the whole pipeline beside its place, then move it there; an older one stays until that moment.
 
-    Raises ResourceError when the disk refuses.
+    Raises:
+        ResourceError: the disk refuses.
     """
     work, old = folder.with_name(f".{folder.name}-{os.getpid()}"), folder.with_name(f".{folder.name}-old")
     try:

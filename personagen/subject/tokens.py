@@ -50,12 +50,20 @@ class NewTokens(nn.Module):
         return replace
 
     def save(self, path: Path) -> Path:
-        """Write the vectors. Raises ResourceError."""
+        """Write the vectors.
+
+        Raises:
+            ResourceError: the disk refuses.
+        """
         return write_tensors(path, {KEYS[encoder]: vector for encoder, vector in self.vectors.items()})
 
 
 def load_tokens(pipe: Any, path: str | Path, names: Sequence[str]) -> None:
-    """Put saved vectors into a pipeline as the words `names`. Raises ModelError when they do not fit."""
+    """Put saved vectors into a pipeline as the words `names`.
+
+    Raises:
+        ModelError: they do not fit.
+    """
     try:
         vectors = load_file(path)
     except (OSError, SafetensorError) as error:

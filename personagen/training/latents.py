@@ -48,7 +48,11 @@ class Encoder:
 
 
 def load_encoder(folder: str | Path, *, device: torch.device, bf16: bool) -> Encoder:
-    """Load a trained autoencoder, frozen, in float32. Raises ModelError when the folder holds none."""
+    """Load a trained autoencoder, frozen, in float32.
+
+    Raises:
+        ModelError: the folder holds none.
+    """
     weights = Path(folder) / "diffusion_pytorch_model.safetensors"
     if not weights.is_file():
         raise ModelError(

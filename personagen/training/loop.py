@@ -168,7 +168,11 @@ class Trainer:
         return {"config": asdict(self.stage.config), **self.weights.state()}  # type: ignore[call-overload]
 
     def restore(self, found: Checkpoint) -> None:
-        """Take up a checkpoint. Raises ModelError when it is of another model."""
+        """Take up a checkpoint.
+
+        Raises:
+            ModelError: it is of another model.
+        """
         self.weights.restore(found)
 
 

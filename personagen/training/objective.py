@@ -55,7 +55,9 @@ def snr_weights(
     `prediction`: SNR for epsilon (1 where SNR is 0), SNR + 1 for v, 1 for the sample. With v it vanishes at SNR = 0,
     so a schedule with zero terminal SNR leaves its last step untrained; "clamped", min(1, gamma / SNR) for every
     prediction, keeps it. "uniform": ones.
-    Raises ConfigError on gamma <= 0 or an unknown kind.
+
+    Raises:
+        ConfigError: gamma is 0 or less, or a kind is unknown.
     """
     if gamma <= 0:
         raise ConfigError(f"snr_gamma {gamma} must be above 0; 5 is usual.")

@@ -11,7 +11,9 @@ def thin_plate(points: Tensor, targets: Tensor, at: Tensor) -> Tensor:
     """Take places `at` (M, 2) along with `points` (N, 2), which move to `targets` (N, 2); returns (M, 2).
 
     f(x) = a + B x + sum_i w_i U(|x - p_i|) with U(r) = r^2 log r, sum w_i = 0 and sum w_i p_i = 0.
-    Raises ConfigError on fewer than three points, or points on one line.
+
+    Raises:
+        ConfigError: there are fewer than three points, or all lie on one line.
     """
     count = len(points)
     corner = torch.cat([torch.ones(count, 1), points], 1)
