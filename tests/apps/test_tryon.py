@@ -21,6 +21,7 @@ from personagen.atelier.render import render_garment, render_person
 from personagen.person.network import ParserSizes, PersonParser
 from personagen.person.parser import save_parser
 from personagen.provenance import read_png
+from tests.cases import cases
 from tests.personagen.metrics.test_lpips import weights as lpips_weights
 from tests.personagen.pretrain.test_tryon_pairs import viton
 
@@ -138,9 +139,7 @@ def test_bad_pictures_are_refused_and_nothing_is_written(kind, words, models, sh
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize(
-    "mode", ["1", "RGBA", "CMYK", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("L", "P", "LA", "I;16"))]
-)
+@pytest.mark.parametrize("mode", cases(["1", "RGBA", "CMYK"], slow=["L", "P", "LA", "I;16"]))
 def test_pictures_of_every_mode_are_worn(mode, models, shop, tmp_path):
     name = "garment.jpg" if mode == "CMYK" else "garment.png"
     Image.new("L" if mode == "I;16" else mode, (30, 40)).save(tmp_path / name)

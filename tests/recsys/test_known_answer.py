@@ -12,6 +12,7 @@ from recsys.data.synthetic import markov_chain, tastes
 from recsys.models import MODELS
 from recsys.models.dreamrec import DreamRec, DreamRecConfig
 from recsys.models.sasrec import SASRec, SASRecConfig
+from tests.cases import cases
 from tests.recsys.fitting import fit
 
 N, LENGTH, TRAIN, TEST = 50, 12, 400, 2000
@@ -39,12 +40,7 @@ def _dreamrec(seed, p=0.8):
     return fit(DreamRec(DreamRecConfig(N, **SMALL)), _chain(seed, p).sequences[:TRAIN], epochs=10, seed=seed)
 
 
-def more(first, *others) -> list:
-    """The first case in every run; the others where there is time."""
-    return [first, *(pytest.param(other, marks=pytest.mark.slow) for other in others)]
-
-
-@pytest.mark.parametrize("seed", more(0, 1, 2, 3, 4))
+@pytest.mark.parametrize("seed", cases([0], slow=[1, 2, 3, 4]))
 @pytest.mark.parametrize("decoding", [{"steps": 1, "draws": 1}, {"steps": 8, "draws": 16}])
 def test_dreamrec_comes_within_five_percent_of_bayes_and_never_above(seed, decoding):
     model, chain = _dreamrec(seed), _chain(seed)
@@ -96,7 +92,7 @@ def _member(name, seed, p=0.8):
     return fit(cls(config_class(N, **SMALL, **changes)), _chain(seed, p).sequences[:TRAIN], seed=seed, **how)
 
 
-@pytest.mark.parametrize("seed", more(0, 1))
+@pytest.mark.parametrize("seed", cases([0], slow=[1]))
 @pytest.mark.parametrize("name", FAMILY)
 def test_the_family_comes_within_five_percent_of_bayes_and_never_above(name, seed):
     chain, hit = _chain(seed), _hit(_member(name, seed), _chain(seed))

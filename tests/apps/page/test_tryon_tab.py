@@ -10,6 +10,7 @@ from PIL import Image
 from apps.page import tryon_tab
 from personagen.person.body import Body
 from recsys.errors import ConfigError, DataError
+from tests.cases import cases
 
 from .test_looks_tab import PATIENCE
 
@@ -82,7 +83,7 @@ def _says(page, text):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width", [1360, pytest.param(390, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("width", cases([1360], slow=[390]))
 def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, monkeypatch):
     def parser(photo):
         mask = np.zeros((photo.height, photo.width), bool)

@@ -25,6 +25,7 @@ from personagen.adapters.lora import (
 )
 from personagen.models.quiet import quiet
 from recsys.errors import ConfigError, ModelError, ResourceError
+from tests.cases import cases
 from tests.personagen.subject.parts import FAMILIES, paint, pipeline
 
 VARIANTS = {
@@ -33,7 +34,10 @@ VARIANTS = {
     "rslora": Lora(rank=3, alpha=2, use_rslora=True, feed_forward=True),
     "dora": Lora(rank=2, alpha=3, use_dora=True),
 }
-CASES = [("sd1", "plain"), ("sd1", "dora"), ("sd2-v", "alpha"), ("sdxl", "alpha"), ("sdxl", "rslora"), ("sdxl", "dora")]
+CASES = cases(
+    [("sd1", "plain"), ("sd2-v", "alpha"), ("sdxl", "dora")],
+    slow=[("sd1", "dora"), ("sdxl", "alpha"), ("sdxl", "rslora")],
+)
 
 
 def trained(family: str, lora: Lora, *, text_encoder: bool = True, seed: int = 0):

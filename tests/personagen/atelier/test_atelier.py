@@ -140,6 +140,7 @@ def test_corpus_goes_on_where_it_was_cut_off(tmp_path):
         next(write_corpus(cut, rows_train=9, seed=7, size=SIZE))
 
 
+@pytest.mark.slow
 def test_a_picture_costs_little_whatever_the_machine():
     sitting, times, passes = random_sitting(1), [], []
     for _ in range(3):

@@ -9,6 +9,7 @@ from personagen.person.body import Body
 from personagen.person.masks import (
     Layers,
     agnostic_mask,
+    guarded,
     layers_from_parts,
     mask_from_file,
     mask_list,
@@ -161,3 +162,42 @@ def test_a_dress_below_a_top_is_a_skirt():
     parts[60:100, 36:60] = Part.DRESS
     assert not (layers_from_parts(parts, kind="upper").garment & (parts == Part.DRESS)).any()
     assert layers_from_parts(parts, kind="lower").garment[62:98, 40:56].all()
+
+
+def tall(*, bottom: int = 220) -> np.ndarray:
+    """Someone two hundred rows high down to row `bottom`, in a coat from the neck to the shins (240, 120)."""
+    parts = np.zeros((240, 120), np.uint8)
+    parts[bottom - 200 : bottom - 170, 50:70] = Part.HEAD
+    parts[bottom - 170 : bottom, 40:80] = Part.OUTER
+    return parts
+
+
+def spared(parts: np.ndarray, *, might: np.ndarray | None = None, faint: np.ndarray | None = None) -> np.ndarray:
+    """What `guarded` adds to the identity of a coat."""
+    layers = layers_from_parts(parts, kind="jacket")
+    nothing = np.zeros(parts.shape, bool)
+    might = np.stack([nothing] * 3) if might is None else might
+    return guarded(layers, parts, might, nothing if faint is None else faint).identity & ~layers.identity
+
+
+def test_the_lowest_rows_of_someone_who_stands_free_are_feet():
+    """4.5 % of the height, to the picture's edge; of someone whom the edge cuts off nothing is a foot."""
+    rows = spared(tall()).all(1)
+    assert np.flatnonzero(rows).tolist() == list(range(220 - 9, 240))
+    assert not spared(tall(bottom=240)).any()
+    assert spared(tall(bottom=237)).any() and not spared(tall(bottom=238)).any()  # within a hundredth of the height
+
+
+def test_doubt_is_spared_with_a_seam_of_half_a_hundredth_of_the_height():
+    parts, might = tall(bottom=240), np.zeros((3, 240, 120), bool)
+    might[0, 100, 60] = might[2, 150, 60] = True  # hair or a shoe, they say, in the middle of the coat
+    might[1, 120, 60] = True  # skin far from face and hands does not count
+    where = spared(parts, might=might)
+    assert where.sum() == 2 * 9 and where[99:102, 59:62].all() and where[149:152, 59:62].all()
+    bare = np.zeros((3, 240, 120), bool)
+    bare[1, 30:120, 60] = True
+    parts[60:70, 50:70] = Part.SKIN  # a neck: skin counts three hundredths below it, and the seam
+    assert np.flatnonzero(spared(parts, might=bare)[:, 60]).max() == 69 + 6 + 1
+    faint = np.zeros((240, 120), bool)
+    faint[100, 60], faint[100, 20] = True, True
+    assert np.argwhere(spared(parts, faint=faint)).tolist() == [[y, x] for y in (99, 100, 101) for x in (19, 20, 21)]

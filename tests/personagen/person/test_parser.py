@@ -70,6 +70,7 @@ def settings(photos, out, **changes) -> PretrainConfig:
     return replace(config, **changes)
 
 
+@pytest.mark.slow
 def test_the_stage_learns_goes_on_and_writes_a_parser(photos, tmp_path):
     first = run_whole_and_halted(partial(settings, photos), tmp_path, at=25, left=75)
     assert first[-1].losses["loss"] < 0.5 * first[0].losses["loss"]
@@ -307,3 +308,23 @@ def test_half_of_the_pictures_have_one_plain_rectangle():
     for one in hidden.any(1):
         rows, columns = one.any(1), one.any(0)
         assert (one == rows[:, None] & columns).all() and rows.sum() <= 9 and columns.sum() <= 7
+
+
+@pytest.mark.parametrize(
+    ("share", "told", "uncertain"),
+    [(0.01, False, False), (0.03, False, True), (0.07, False, True), (0.09, True, True)],
+)
+@pytest.mark.parametrize("part", [Part.HEAD, Part.SKIN, Part.SHOES])
+def test_a_part_is_possible_from_a_twelfth_on_and_cannot_be_ruled_out_from_a_fiftieth(
+    part, share, told, uncertain, monkeypatch
+):
+    """0.08 and 0.02 of the probability: all over a photo of one colour, where no edge and no colour says more."""
+    monkeypatch.setattr("personagen.person.parser.by_own_colours", lambda shares, picture: shares)
+    shares = torch.zeros(1, len(Part), 6, 5)
+    shares[:, part], shares[:, Part.UPPER] = share, 1 - share
+    body = parsed_at(shares, Image.new("RGB", (50, 60), "gray"))
+    assert body.might is not None and body.faint is not None and (body.parts == Part.UPPER).all()
+    at = [Part.HEAD, Part.SKIN, Part.SHOES].index(part)
+    assert [plane.all() for plane in body.might] == [told and i == at for i in range(3)]
+    assert not (np.delete(body.might, at, 0)).any()
+    assert body.faint.all() == body.faint.any() == uncertain

@@ -20,6 +20,7 @@ from personagen.training.config import LoopConfig
 from personagen.training.latents import vary
 from personagen.training.loop import learning_rate
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
+from tests.cases import cases
 from tests.personagen.pretrain.tools import SIZE, make_corpus, tiny
 
 STAGES = ("vae", "text", "text2image", "tryon")
@@ -115,7 +116,7 @@ def test_tryon_finds_the_autoencoder_beside_it(root, steps):
     assert not (root / "tryon" / "tryon" / "vae").exists()
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", cases(["text2image"], slow=["vae", "text", "tryon"]))
 def test_a_run_that_was_stopped_ends_with_the_same_bits(root, steps, stage, tmp_path):
     (corpus,) = {str(root / "corpus")}
     config = tiny(stage, root, corpora={corpus: 1.0})
@@ -141,6 +142,7 @@ def _without_old(found):
     }
 
 
+@pytest.mark.slow
 def test_nothing_is_printed(root, steps, tmp_path, capfd):
     for stage in STAGES:
         list(
@@ -275,7 +277,8 @@ def test_a_decoder_can_be_trained_on_while_the_latents_stay(root, steps, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "stage, finished", [("vae", "vae"), ("text2image", "text2image/embedded"), ("tryon", "tryon/tryon")]
+    "stage, finished",
+    cases([("text2image", "text2image/embedded")], slow=[("vae", "vae"), ("tryon", "tryon/tryon")]),
 )
 def test_a_new_run_can_start_from_a_finished_model(root, steps, stage, finished, tmp_path):
     settings = tiny(stage, root, corpora={str(root / "corpus"): 1.0}, steps=1, learning_rate=1e-12, ema_decay=0.0)

@@ -21,6 +21,7 @@ from personagen.pretrain.tryon_pairs import train_tryon_pairs
 from personagen.training.config import LoopConfig
 from personagen.tryon.config import BaseConfig
 from recsys.errors import ConfigError, DataError
+from tests.cases import cases
 from tests.personagen.sd15 import write_base
 
 SIZE = (64, 64)
@@ -171,7 +172,7 @@ def test_a_corpus_of_pairs_is_a_corpus(stock):
     assert len(corpus.meta) == 6 and set(np.unique(corpus.arrays["mask"])) == {0, 1}
 
 
-@pytest.mark.parametrize(("train", "variant"), [("attn1", "corrected"), ("lora", "plain")])
+@pytest.mark.parametrize(("train", "variant"), cases([("attn1", "corrected")], slow=[("lora", "plain")]))
 def test_what_is_trained_is_exported_and_changes_the_result(train, variant, stock, tmp_path):
     config = settings(stock, tmp_path, train=train, variant=variant, garment_variants=1)
     steps = trained(config)
@@ -185,7 +186,7 @@ def test_what_is_trained_is_exported_and_changes_the_result(train, variant, stoc
     assert not torch.equal(latents(replace(config.base, **written[train])), latents(config.base))
 
 
-@pytest.mark.parametrize("precision", ["no", "fp16"])
+@pytest.mark.parametrize("precision", cases(["no"], slow=["fp16"]))
 def test_a_stopped_run_goes_on_to_the_same_weights(precision, stock, tmp_path):
     trained(settings(stock, tmp_path / "whole", mixed_precision=precision))
     run = train_tryon_pairs(settings(stock, tmp_path / "twice", mixed_precision=precision))
@@ -198,6 +199,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(precision, stock, tmp_path):
     assert len(one) == 80 and all(torch.equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_the_whole_unet_is_trained_from_a_data_set(stock, tmp_path):
     steps = trained(settings(stock, tmp_path, corpora={}, root=stock["root"], train="unet", steps=2))
     assert len(steps) == 2 and (tmp_path / "corpus" / "meta.jsonl").is_file()

@@ -182,3 +182,13 @@ def test_what_is_generated_was_not_seen_before():
         assert not set(seen) & set(items)
     everything = torch.arange(1, N + 1).unsqueeze(0)
     assert model.generate(everything, generator=generator).isfinite().all()
+
+
+def test_two_hundred_companions_of_an_item_are_remembered_and_they_are_the_most_frequent():
+    often = [np.array([1, item]) for item in range(2, 202)]
+    once = [np.array([1, item]) for item in range(202, 252)]
+    model = CountDiff(CountDiffConfig(260, d=8, max_len=10, layers=1, window=3))
+    model.prepare(often * 2 + once)
+    starts, follows = model.together.starts, model.together.follows
+    assert follows[starts[1] : starts[2]].tolist() == list(range(2, 202))
+    assert follows[starts[251] : starts[252]].tolist() == [1]

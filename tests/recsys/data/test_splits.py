@@ -46,6 +46,7 @@ def test_a_split_checks_ids_and_names():
         leave_one_out(arrays([1, 2, 4]), 3)
     with pytest.raises(DataError, match="2 item names for 3 items"):
         leave_one_out(arrays([1, 2, 3]), 3, item_names=("", "a"))
+    assert leave_one_out(arrays([1, 2, 3]), 3, item_names=("", "a", "b", "c")).n_items == 3
     with pytest.raises(DataError, match="one of each"):
         Cases(arrays([1]), [])
 
@@ -60,6 +61,7 @@ def test_fingerprint_tells_data_apart():
 def test_pad_puts_recent_items_last():
     assert pad(arrays([1, 2, 3], [], [4])).tolist() == [[1, 2, 3], [0, 0, 0], [0, 0, 4]]
     assert pad(arrays([1, 2, 3]), length=2).tolist() == [[2, 3]]
+    assert pad(arrays([1, 2, 3], []), length=1).tolist() == [[3], [0]]
     assert pad(arrays([])).tolist() == [[0]] and pad(arrays([1])).dtype == torch.int64
     with pytest.raises(ConfigError, match="length is 0"):
         pad(arrays([1]), length=0)

@@ -141,6 +141,17 @@ def test_sample_can_start_late_and_use_its_own_noise():
     torch.testing.assert_close(steps[0].x0_hat, _denoise(x, torch.full((5,), 30)))
 
 
+def test_noise_is_drawn_only_where_it_is_added():
+    """DDIM needs no source of noise and leaves one alone; of DDPM's steps all but the last draw."""
+    s, x, generator = schedule.linear(T), _start(), torch.Generator().manual_seed(3)
+    state, drawn = generator.get_state(), []
+    plain = [step.x for step in gaussian.sample(_denoise, x, schedule=s, steps=5)]
+    given = [step.x for step in gaussian.sample(_denoise, x, schedule=s, steps=5, generator=generator)]
+    assert all(map(torch.equal, plain, given)) and torch.equal(generator.get_state(), state)
+    list(gaussian.sample(_denoise, x, schedule=s, steps=5, eta=1.0, noise=lambda x, i: drawn.append(i) or 0 * x))
+    assert drawn == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     "options", [{"eta": 1.5}, {"eta": 0.5}, {"steps": 0}, {"steps": T + 1}, {"start": 0}, {"start": T + 1}]
 )

@@ -38,6 +38,7 @@ def test_cosine_follows_its_curve():
     s, T = schedules.cosine(100), 100
     curve = lambda t: math.cos((t / T + 0.008) / 1.008 * math.pi / 2) ** 2
     assert math.isclose(float(s.alpha[40]) ** 2, curve(40) / curve(0), rel_tol=1e-9)
+    assert float(s.betas.max()) == pytest.approx(0.999) and s.alpha[-1] > 0  # where the curve itself ends at nothing
 
 
 def test_exp_does_not_depend_on_the_number_of_steps():
