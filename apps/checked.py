@@ -12,12 +12,20 @@ T = TypeVar("T")
 
 
 def checked(config: type[T], values: Mapping[str, Any], name: str) -> T:
-    """Build the dataclass `config` from `values`; `name` is what the user calls them. Raises: ConfigError."""
+    """Build the dataclass `config` from `values`; `name` is what the user calls them.
+
+    Raises:
+        ConfigError: a setting is unknown or of the wrong type.
+    """
     return config(**typed(config, values, name))
 
 
 def typed(config: type, values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return all fields of the dataclass `config`, with `values` brought to their types. Raises: ConfigError."""
+    """Return all fields of the dataclass `config`, with `values` brought to their types.
+
+    Raises:
+        ConfigError: a setting is unknown or of the wrong type.
+    """
     known = [field.name for field in fields(config)]
     for key in values:
         if key not in known:

@@ -114,7 +114,10 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Flatten an optimiser's state into named tensors ("0.exp_avg", ...) that safetensors can hold."""
+    """Flatten an optimiser's state into named tensors ("0.exp_avg", ...) that safetensors can hold.
+
+    Moments have the shape of their parameter, other state its own.
+    """
     flat = {}
     for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():

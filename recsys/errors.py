@@ -26,7 +26,11 @@ class ResourceError(RuntimeError):
 
 
 def check_range(**limits: tuple[float, float, float]) -> None:
-    """Refuse a setting outside its range: check_range(dropout=(value, lowest, highest)). Raises: ConfigError."""
+    """Refuse a setting outside its range: check_range(dropout=(value, lowest, highest)).
+
+    Raises:
+        ConfigError: a value is outside its limits.
+    """
     for name, (value, low, high) in limits.items():
         if not low <= value <= high:
             raise ConfigError(f"{name} = {value}; allowed are {low} to {high}")

@@ -156,7 +156,10 @@ def draw_calibration(
 
     A draw is the item nearest to an embedding that `model.generate` made. Where draws follow the true distribution p of
     the next item, both are the mean of sum_i p_i² (with one target a case): more agreement than hits is overconfidence.
-    Raises: ConfigError for fewer than two draws; DataError for no cases.
+
+    Raises:
+        ConfigError: fewer than two draws.
+        DataError: no cases.
     """
     if draws < 2:
         raise ConfigError(f"draws = {draws}; two draws at least can agree.")
@@ -165,10 +168,10 @@ def draw_calibration(
     items, hits, agree = model.item_embeddings()[1:], [], []
     for low in range(0, len(cases), batch_size):
         with torch.no_grad():
-            made = model.generate(
+            generated = model.generate(
                 pad(cases.histories[low : low + batch_size], length=None), draws=draws, generator=generator
             )
-            drawn = torch.cdist(made.flatten(0, 1), items).argmin(1).view(len(made), draws).cpu().numpy() + 1
+            drawn = torch.cdist(generated.flatten(0, 1), items).argmin(1).view(len(generated), draws).cpu().numpy() + 1
         for row, target in zip(drawn, cases.targets[low : low + batch_size], strict=True):
             hits.append(np.isin(row, target).mean())
             same = np.unique(row, return_counts=True)[1]
@@ -194,7 +197,10 @@ def difference(
 ) -> tuple[float, float, float]:
     """Compare two recommenders on the same cases: the mean of first - second and its paired bootstrap interval.
 
-    `first` and `second` (C,) are one metric's values from two reports. Raises: DataError when the lengths differ.
+    `first` and `second` (C,) are one metric's values from two reports.
+
+    Raises:
+        DataError: the lengths differ.
     """
     if first.shape != second.shape:
         raise DataError(
@@ -209,7 +215,10 @@ def sign_flip_test(first: np.ndarray, second: np.ndarray, *, resamples: int = 10
     """Return the two-sided p-value of the paired difference of two recommenders on the same cases, both (C,).
 
     Under the null hypothesis either value of a case could be the first's: signs of first - second are flipped at random
-    (Fisher's randomisation test; Smucker et al., CIKM 2007). Raises: DataError when the lengths differ.
+    (Fisher's randomisation test; Smucker et al., CIKM 2007).
+
+    Raises:
+        DataError: the lengths differ.
     """
     if first.shape != second.shape:
         raise DataError(f"{len(first)} and {len(second)} cases: a paired test needs both reports on the same cases.")

@@ -23,7 +23,10 @@ def save(model: Recommender | nn.Module, folder: str | Path, *, run: dict | None
 
     `run` tells how the model came about (configuration, versions, seed, commit, data, metrics), as JSON values.
     The files are written beside the folder first, so a failed write leaves the old ones.
-    Raises: ModelError for a class outside recsys.models or a run that is not JSON; ResourceError when it cannot write.
+
+    Raises:
+        ModelError: a class outside recsys.models or a run that is not JSON.
+        ResourceError: the files cannot be written.
     """
     any_model: Any = model
     known = MODELS | ENHANCERS
@@ -57,13 +60,18 @@ def save(model: Recommender | nn.Module, folder: str | Path, *, run: dict | None
 def load(folder: str | Path) -> Recommender:
     """Read a recommender that `save` wrote, ready to recommend, on the CPU.
 
-    Raises: ModelError naming what is missing, damaged, unknown or of the wrong shape.
+    Raises:
+        ModelError: something is missing, damaged, unknown or of the wrong shape; the message names it.
     """
     return cast(Recommender, _load(Path(folder), MODELS))
 
 
 def load_enhancer(folder: str | Path) -> nn.Module:
-    """Read a model of recsys.models.ENHANCERS that `save` wrote, on the CPU. Raises: ModelError as `load` does."""
+    """Read a model of recsys.models.ENHANCERS that `save` wrote, on the CPU.
+
+    Raises:
+        ModelError: as `load` does.
+    """
     return cast(nn.Module, _load(Path(folder), ENHANCERS))
 
 

@@ -12,7 +12,8 @@ from .types import PAD, Ranking
 def check_history(history: Tensor, n_items: int) -> None:
     """Refuse a history that is not (B, L) int64 with ids in 0..n_items and padding on the left only.
 
-    Raises: DataError.
+    Raises:
+        DataError: it is anything else.
     """
     if history.ndim != 2 or history.dtype != torch.int64:
         raise DataError(
@@ -33,7 +34,10 @@ def top_k(scores: Tensor, history: Tensor, k: int, *, exclude_seen: bool = True)
 
     scores (B, n+1) float, column 0 is padding; history (B, L). Equal scores go to the lower id. A user for whom fewer
     than k items are left gets 0 with score -inf at the end.
-    Raises: ConfigError when k is not in 1..n; ModelError when a score is not a number.
+
+    Raises:
+        ConfigError: k is not in 1..n.
+        ModelError: a score is not a number.
     """
     check_k(k, scores.shape[1] - 1)
     scores = scores.float().clone()
@@ -45,7 +49,11 @@ def top_k(scores: Tensor, history: Tensor, k: int, *, exclude_seen: bool = True)
 
 
 def check_k(k: int, n_items: int) -> None:
-    """Refuse k outside 1..n_items. Raises: ConfigError."""
+    """Refuse k outside 1..n_items.
+
+    Raises:
+        ConfigError: k is outside 1..n_items.
+    """
     if not 1 <= k <= n_items:
         raise ConfigError(f"k = {k}; allowed are 1 to {n_items}, the number of items in the catalogue")
 

@@ -146,7 +146,12 @@ class _Run:
         }
 
     def restore(self, found: Checkpoint) -> None:
-        """Take up a checkpoint. Raises ConfigError on other settings or data, ModelError on another model."""
+        """Take up a checkpoint.
+
+        Raises:
+            ConfigError: other settings or data.
+            ModelError: another model.
+        """
         _check_same_run(self, found)
         try:
             self.model.load_state_dict(found.tensors["model"])

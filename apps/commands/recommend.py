@@ -46,7 +46,12 @@ class Data:
 def train(settings: TrainConfig) -> int:
     """Train a recommender and save it in `settings.out`; a run that was stopped goes on where it was. Returns 0.
 
-    Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with a checkpoint written.
+    Raises:
+        ConfigError: a setting is unknown or out of range.
+        DataError: the data cannot be read, or there is nothing to learn.
+        ModelError: training diverged, or the checkpoint does not fit.
+        ResourceError: the disk refused a checkpoint or the model.
+        Stopped: after a signal, with a checkpoint written.
     """
     data = read(settings.data, root=settings.root, catalog=settings.catalog)
     own = settings_for(settings.model, settings.settings, data.split)
@@ -87,7 +92,10 @@ def _train(model: Any, split: Split, settings: TrainConfig) -> None:
 def rank(settings: RankConfig) -> int:
     """Rank the next items of users and print them, or write them as CSV. Returns 0.
 
-    Raises: ConfigError, DataError for an unknown user, ModelError.
+    Raises:
+        ConfigError: k is outside 1..n.
+        DataError: an unknown user.
+        ModelError: the folder holds no sound recommender.
     """
     data = read(settings.data, root=settings.root, catalog=None)
     model = load(settings.recommender, data.split)
@@ -170,7 +178,12 @@ def _write_json(figures: dict[str, Any], out: str) -> None:
 
 
 def read(name: str, *, root: str | None, catalog: str | None) -> Data:
-    """Read a data set by name, a CSV or Parquet file, or the atelier. Raises: DataError, ConfigError."""
+    """Read a data set by name, a CSV or Parquet file, or the atelier.
+
+    Raises:
+        DataError: unknown name, missing or damaged file, wrong columns.
+        ConfigError: a catalogue is given for data that have no pictures.
+    """
     if name == "atelier":
         return _atelier()
     if Path(name).suffix.lower() in datasets.FORMATS:
@@ -214,7 +227,11 @@ def _file(name: str, catalog: str | None) -> Data:
 
 
 def settings_for(model: str, given: dict[str, Any], split: Split) -> dict[str, Any]:
-    """Return the settings of a model as its configuration's types, refusing unknown keys. Raises: ConfigError."""
+    """Return the settings of a model as its configuration's types, refusing unknown keys.
+
+    Raises:
+        ConfigError: a setting is unknown or of the wrong type.
+    """
     _, config_class = model_named(model)
     found = typed(config_class, {"n_items": split.n_items, **given}, "settings")
     return {key: found[key] for key in given}
@@ -241,13 +258,22 @@ def drive(training: Training, folder: Path | None = None) -> None:
 
 
 def drive_on_the_spot(training: Training) -> None:
-    """Train a recommender that the main job lacks, and say so. Raises: Stopped after a signal."""
+    """Train a recommender that the main job lacks, and say so.
+
+    Raises:
+        Stopped: after a signal.
+    """
     note(f"training a recommender on {training.interactions} interactions")
     drive(training)
 
 
 def load(folder: str, split: Split) -> Recommender:
-    """Load a recommender and check that it knows the data's items. Raises: ModelError, DataError."""
+    """Load a recommender and check that it knows the data's items.
+
+    Raises:
+        ModelError: the folder holds no sound recommender.
+        DataError: it knows another number of items.
+    """
     model = pretrained.load(folder)
     if model.n_items != split.n_items:
         raise DataError(f"the recommender in {folder} knows {model.n_items} items and the data {split.n_items}; "

@@ -33,8 +33,8 @@ class Counted:
 
     def add_to(self, logits: Tensor, *, weight: Tensor, kappa: Tensor) -> Tensor:
         """Return logits + weight·log(1 + kappa·s) for logits (N, n+1), weight and kappa (); changes logits."""
-        said = (self.values * kappa).log1p_().mul_(weight)
-        return logits.add_(said) if self.cells is None else logits.index_put_(self.cells, said, accumulate=True)
+        evidence = (self.values * kappa).log1p_().mul_(weight)
+        return logits.add_(evidence) if self.cells is None else logits.index_put_(self.cells, evidence, accumulate=True)
 
 
 def pseudospherical_loss(logits: Tensor, target: Tensor, *, order: float) -> Tensor:

@@ -23,7 +23,10 @@ def text_features(texts: Sequence[str], *, dimensions: int, min_count: int = 2, 
 
     f is `dimensions`, or the number of items or of words where that is smaller. texts[0] belongs to padding, and its
     row is zero, as are rows of items without a word that occurs in `min_count` texts.
-    Raises: ConfigError for dimensions below 1; DataError when no word is common.
+
+    Raises:
+        ConfigError: dimensions below 1.
+        DataError: no word is common.
     """
     if dimensions < 1:
         raise ConfigError(f"dimensions is {dimensions}; it must be at least 1.")
@@ -41,7 +44,10 @@ def text_neighbours(texts: Sequence[str], *, count: int = 50, min_count: int = 2
     """Find the `count` items most like each, itself left out: row i holds them, weights their cosine in (0, 1].
 
     texts[0] belongs to padding and has none. Items that share no word are no neighbours.
-    Raises: ConfigError as `nearest`; DataError when no word is common.
+
+    Raises:
+        ConfigError: as `nearest`.
+        DataError: no word is common.
     """
     return nearest(_tf_idf(_words(texts), min_count), count=count)
 

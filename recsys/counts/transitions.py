@@ -81,7 +81,10 @@ def count_transitions(items: Tensor, owners: Tensor, n_items: int, *, decay: flo
 
 
 def count_together(items: Tensor, owners: Tensor, n_items: int, *, window: int) -> Transitions:
-    """Count the pairs of items at most `window` places apart, in either order; arguments as in `count_transitions`."""
+    """Count the pairs of items at most `window` places apart, in either order: symmetric, (n+1, n+1).
+
+    items (N,) int64 are joined sequences, owners (N,) int64 the sequence each belongs to.
+    """
     forth = count_transitions(items, owners, n_items, decay=1.0, window=window)
     rows = torch.repeat_interleave(torch.arange(n_items + 1), forth.starts.diff())
     codes = torch.cat([rows * (n_items + 1) + forth.follows, forth.follows * (n_items + 1) + rows])
@@ -113,7 +116,9 @@ def nearest(features: Tensor, *, count: int = 50) -> Transitions:
     """Find the `count` items most like each, itself left out: row i holds them, weights the inner product in (0, 1].
 
     features (n+1, f), dense or sparse, rows of unit norm or zero; row 0 is padding, which has and is no neighbour.
-    Raises: ConfigError for a count outside 1 to the number of items less one.
+
+    Raises:
+        ConfigError: a count outside 1 to the number of items less one.
     """
     n = len(features) - 1
     if not 1 <= count < n:
@@ -153,7 +158,11 @@ class TransitionTable(nn.Module):
 
     @property
     def degrees(self) -> Tensor:
-        """Sum each item's row: (n+1,). Raises: ModelError as `table`."""
+        """Sum each item's row: (n+1,).
+
+        Raises:
+            ModelError: as `table`.
+        """
         self.table()
         return self._degrees
 
@@ -169,7 +178,11 @@ class TransitionTable(nn.Module):
         self.weights, self._table = counted.weights.float().to(device), None
 
     def table(self) -> Transitions:
-        """Return them. Raises: ModelError where nothing was counted."""
+        """Return them.
+
+        Raises:
+            ModelError: nothing was counted.
+        """
         if not self.filled:
             raise ModelError("there are no counts; call prepare(sequences), or load saved weights, first.")
         if self._table is None or self._table.weights is not self.weights:

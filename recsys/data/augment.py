@@ -20,7 +20,10 @@ def augmented_split(split: Split, augment: Augment, *, cases: bool = True) -> Sp
     """Return the split with every training sequence augmented and, unless `cases` is False, every history.
 
     Targets stay. A masked evaluation of this split does not rank pseudo-items either, as it cannot tell them from real
-    ones: measure on the original split with `Augmented`. Raises: ModelError when `augment` changes real items.
+    ones: measure on the original split with `Augmented`.
+
+    Raises:
+        ModelError: `augment` changes real items.
     """
     train = checked(augment, split.train)
     if not cases:
@@ -29,7 +32,11 @@ def augmented_split(split: Split, augment: Augment, *, cases: bool = True) -> Sp
 
 
 def checked(augment: Augment, sequences: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Augment and make sure that each result ends with its sequence. Raises: ModelError."""
+    """Augment and make sure that each result ends with its sequence.
+
+    Raises:
+        ModelError: it changes real items.
+    """
     result = augment(sequences)
     for before, after in zip(sequences, result, strict=True):
         if len(after) < len(before) or not np.array_equal(after[len(after) - len(before) :], before):
@@ -46,7 +53,13 @@ class Augmented:
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
     ) -> Ranking:
-        """Rank the next items of history (B, L). Raises: DataError, ConfigError, ModelError."""
+        """Rank the next items of history (B, L).
+
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
+            ModelError: the model was not trained, or its scores are not numbers.
+        """
         check_history(history, self.n_items)
         check_k(k, self.n_items)
         sequences = [row[row != PAD].numpy() for row in history.cpu()]

@@ -77,7 +77,11 @@ def read_interactions(
 
 
 def _read_table(path: Path, *, text: tuple[str, ...]):
-    """Read a whole file as a pyarrow table; a CSV's columns `text` stay text (007 is not 7). Raises: DataError."""
+    """Read a whole file as a pyarrow table; a CSV's columns `text` stay text (007 is not 7).
+
+    Raises:
+        DataError: no such file, another ending, or damage.
+    """
     import pyarrow
     from pyarrow import csv, parquet
 
@@ -135,7 +139,11 @@ def _number(path: Path, column, name: str) -> tuple[np.ndarray, tuple[str, ...]]
 
 
 def _times(path: Path, column, name: str) -> np.ndarray:
-    """Read numbers, dates or date-times as a sortable array. Raises: DataError."""
+    """Read numbers, dates or date-times as a sortable array.
+
+    Raises:
+        DataError: empty cells, or values that are neither numbers nor dates.
+    """
     import pyarrow
 
     _refuse_empty(path, column, name)

@@ -53,7 +53,11 @@ class Interactions:
         return [items[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
 
     def history(self, user: str) -> np.ndarray:
-        """Return the items of the user spelled `user` in time order. Raises: DataError for an unknown user."""
+        """Return the items of the user spelled `user` in time order.
+
+        Raises:
+            DataError: an unknown user.
+        """
         try:
             number = self.user_names.index(user)
         except ValueError:

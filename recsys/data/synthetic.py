@@ -33,7 +33,11 @@ class MarkovChain:
 def markov_chain(
     *, n_items: int = 50, n_users: int = 500, length: int = 20, p: float = 0.8, seed: int = 0
 ) -> MarkovChain:
-    """Draw a chain and `n_users` sequences of it; with p = 0 nobody beats chance. Raises: ConfigError."""
+    """Draw a chain and `n_users` sequences of it; with p = 0 nobody beats chance.
+
+    Raises:
+        ConfigError: a size or p is out of range.
+    """
     check_range(n_items=(n_items, 2, 10**6), n_users=(n_users, 1, 10**7), length=(length, 2, 10**5), p=(p, 0, 1))
     random = np.random.default_rng(seed)
     follower = np.concatenate([[0], random.permutation(n_items) + 1])
@@ -63,7 +67,8 @@ def tastes(
 ) -> Tastes:
     """Draw users who take items of their one kind with probability 0.9 and any item otherwise, none twice.
 
-    Raises: ConfigError for sequences longer than the items of a kind.
+    Raises:
+        ConfigError: sequences longer than the items of a kind.
     """
     check_range(n_kinds=(n_kinds, 2, n_items), length=(length, 2, n_items // n_kinds))
     random = np.random.default_rng(seed)

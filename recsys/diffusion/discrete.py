@@ -6,7 +6,7 @@ kernels: a step keeps the state with probability a_t = 1 - beta_t and otherwise 
     Q_t = a_t I + (1 - a_t) 1 noise^T,    Q̄_t = Q_1 ... Q_t = alpha_bar_t I + (1 - alpha_bar_t) 1 noise^T,
 
 with alpha_bar_t = alpha_t² of a Schedule. `uniform` noise draws any code alike; `absorbing` noise is a MASK state after
-the codes. States are the last dimension of a distribution, row = from, column = to. No randomness in here: numbers in
+the codes. States are the last dimension of a distribution, row = from, column = to. Nothing is random: numbers in
 0..1 are given as `u`, or drawn from a generator by `sample`.
 """
 
@@ -70,7 +70,7 @@ def total_matrix(t: Tensor, *, schedule: Schedule, noise: Tensor) -> Tensor:
 
 
 def keep(schedule: Schedule, t: Tensor, s: Tensor | int = 0) -> Tensor:
-    """Look up how likely a state has never been redrawn between times s <= t: alpha_bar_t / alpha_bar_s, float64."""
+    """Look up how likely a state has never been redrawn between times s <= t (B,): alpha_bar_t / alpha_bar_s, float64."""
     alpha = schedule.alpha.to(t.device)
     return (alpha[t] / alpha[s]) ** 2
 
@@ -104,11 +104,11 @@ def posterior(x_t: Tensor, x0: Tensor, t: Tensor, s: Tensor, *, schedule: Schedu
     into = _wide(keep(schedule, t, s), x0)
     begin = _wide(keep(schedule, s), x0)
     noise = noise.to(x0)
-    here = torch.nn.functional.one_hot(x_t, len(noise)).to(x0)
-    reach = into * here + (1 - into) * noise[x_t].unsqueeze(-1)
+    current = torch.nn.functional.one_hot(x_t, len(noise)).to(x0)
+    reach = into * current + (1 - into) * noise[x_t].unsqueeze(-1)
     weight = reach * (begin * x0 + (1 - begin) * noise * x0.sum(-1, keepdim=True))
     total = weight.sum(-1, keepdim=True)
-    return torch.where(total > 0, weight / total.clamp(min=torch.finfo(total.dtype).tiny), here)
+    return torch.where(total > 0, weight / total.clamp(min=torch.finfo(total.dtype).tiny), current)
 
 
 def mixture(x_t: Tensor, x0: Tensor, t: Tensor, s: Tensor, *, schedule: Schedule, noise: Tensor) -> Tensor:
@@ -124,8 +124,8 @@ def mixture(x_t: Tensor, x0: Tensor, t: Tensor, s: Tensor, *, schedule: Schedule
 def likelihood(x_t: Tensor, t: Tensor, *, schedule: Schedule, noise: Tensor) -> Tensor:
     """Find q(x_t | x0) for every x0: (B, *, S) for x_t (B, *), t (B,); a column of Q̄_t."""
     kept = _wide(keep(schedule, t), x_t.unsqueeze(-1))
-    here = torch.nn.functional.one_hot(x_t, len(noise))
-    return kept * here + (1 - kept) * noise.to(kept)[x_t].unsqueeze(-1)
+    current = torch.nn.functional.one_hot(x_t, len(noise))
+    return kept * current + (1 - kept) * noise.to(kept)[x_t].unsqueeze(-1)
 
 
 def sample(
@@ -144,7 +144,9 @@ def sample(
 
     denoise(x_t (B, *), t (B,)) gives the distribution of x0 (B, *, S); `reverse` is `posterior` where it does not look
     at x_t, `mixture` where it does. `steps` evenly spaced times are used, all unless given.
-    Raises: ConfigError for start outside 1..T, steps outside 1..start, or no source of randomness.
+
+    Raises:
+        ConfigError: start outside 1..T, steps outside 1..start, or no source of randomness.
     """
     start = schedule.T if start is None else start
     if not 1 <= start <= schedule.T:

@@ -41,25 +41,25 @@ def q_sample(x0: Tensor, t: Tensor, eps: Tensor, *, schedule: Schedule) -> Tenso
 
 
 def eps_from_x0(x0: Tensor, x_t: Tensor, t: Tensor, *, schedule: Schedule) -> Tensor:
-    """Find the noise that leads from x0 to x_t, for t >= 1."""
+    """Find the noise (..., *) that leads from x0 (..., *) to x_t (..., *), for t (...) >= 1."""
     alpha, sigma = coefficients(schedule, t, like=x_t)
     return (x_t - alpha * x0) / sigma
 
 
 def x0_from_eps(eps: Tensor, x_t: Tensor, t: Tensor, *, schedule: Schedule) -> Tensor:
-    """Find the clean x0 that `eps` leads away from; needs alpha_t > 0."""
+    """Find the clean x0 (..., *) that `eps` (..., *) leads away from, to x_t (..., *) at t (...); needs alpha_t > 0."""
     alpha, sigma = coefficients(schedule, t, like=x_t)
     return (x_t - sigma * eps) / alpha
 
 
 def v_from_x0(x0: Tensor, x_t: Tensor, t: Tensor, *, schedule: Schedule) -> Tensor:
-    """Find the velocity v = alpha_t eps - sigma_t x0 = (alpha_t x_t - x0) / sigma_t, for t >= 1."""
+    """Find the velocity v = alpha_t eps - sigma_t x0 = (alpha_t x_t - x0) / sigma_t, (..., *) as x0 and x_t, t >= 1."""
     alpha, sigma = coefficients(schedule, t, like=x_t)
     return (alpha * x_t - x0) / sigma
 
 
 def x0_from_v(v: Tensor, x_t: Tensor, t: Tensor, *, schedule: Schedule) -> Tensor:
-    """Find the clean x0 = alpha_t x_t - sigma_t v that a velocity points at."""
+    """Find the clean x0 = alpha_t x_t - sigma_t v that a velocity v (..., *) points at from x_t (..., *), t (...)."""
     alpha, sigma = coefficients(schedule, t, like=x_t)
     return alpha * x_t - sigma * v
 
@@ -117,7 +117,9 @@ def sample(
 
     eta = 0 is DDIM (deterministic), eta = 1 DDPM with the posterior variance (Song et al. 2021, eq. 12 and 16);
     `steps` evenly spaced times are used, all unless given. With eta > 0 noise comes from `generator`, or from `noise`.
-    Raises: ConfigError for eta outside 0..1, for eta > 0 without a source of noise, for steps outside 1..start.
+
+    Raises:
+        ConfigError: eta outside 0..1, eta > 0 without a source of noise, or steps outside 1..start.
     """
     start = schedule.T if start is None else start
     _check_sampler(schedule, start, eta, generator, noise)

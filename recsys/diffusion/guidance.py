@@ -20,7 +20,9 @@ def classifier_free(denoiser: Denoiser, condition: Tensor, null: Tensor, *, weig
     """Return the guided denoiser (1 + w) f(x_t, t, condition) - w f(x_t, t, null).
 
     condition (B, d); null (d,) stands for "no history". Weight 0 is the conditional denoiser at half the cost.
-    Raises: ConfigError for a weight below 0.
+
+    Raises:
+        ConfigError: a weight below 0.
     """
     if weight < 0:
         raise ConfigError(f"weight = {weight}; allowed is 0 (no guidance) or more")
@@ -38,7 +40,8 @@ def classifier_free(denoiser: Denoiser, condition: Tensor, null: Tensor, *, weig
 def drop_condition(condition: Tensor, null: Tensor, *, p: float, generator: torch.Generator) -> Tensor:
     """Replace each row of condition (..., d) by null (d,) with probability p, as training with guidance needs.
 
-    Raises: ConfigError for p outside 0..1.
+    Raises:
+        ConfigError: p outside 0..1.
     """
     if not 0 <= p <= 1:
         raise ConfigError(f"p = {p}; allowed are 0 to 1")

@@ -17,7 +17,8 @@ MAX_BETA = 0.999  # keeps alpha_T above zero where a curve ends there (Nichol & 
 class Schedule:
     """Two float64 vectors of T + 1 entries with alpha_t^2 + sigma_t^2 = 1 and alpha falling from 1.
 
-    Raises: ConfigError when they are anything else.
+    Raises:
+        ConfigError: they are anything else.
     """
 
     alpha: Tensor
@@ -53,13 +54,17 @@ class Schedule:
 
 
 def from_alpha_bar(alpha_bar: Tensor) -> Schedule:
-    """Build a schedule from the T products alpha_bar_t = alpha_t^2, t = 1..T."""
+    """Build a schedule from the products alpha_bar_t = alpha_t^2, t = 1..T: alpha_bar (T,)."""
     alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar.double()])
     return Schedule(alpha_bar.sqrt(), (1 - alpha_bar).clamp(min=0).sqrt())
 
 
 def from_betas(betas: Tensor) -> Schedule:
-    """Build a schedule from the T forward variances beta_t (DDPM, eq. 2). Raises: ConfigError outside 0..1."""
+    """Build a schedule from the forward variances beta_t (DDPM, eq. 2): betas (T,).
+
+    Raises:
+        ConfigError: a variance outside 0..1.
+    """
     if bool(((betas < 0) | (betas > 1)).any()):
         low, high = float(betas.min()), float(betas.max())
         raise ConfigError(f"betas lie in {low:.4g}..{high:.4g}; allowed are 0 to 1: use more steps")
@@ -111,7 +116,11 @@ SCHEDULES = {"linear": linear, "cosine": cosine, "sqrt": sqrt, "exp": exp, "trun
 
 
 def by_name(name: str, T: int) -> Schedule:
-    """Look up a schedule of SCHEDULES with its usual parameters. Raises: ConfigError for another name."""
+    """Look up a schedule of SCHEDULES with its usual parameters.
+
+    Raises:
+        ConfigError: another name.
+    """
     if name not in SCHEDULES:
         raise ConfigError(f"schedule = {name!r}; allowed are {', '.join(SCHEDULES)}")
     return SCHEDULES[name](T)
@@ -120,7 +129,8 @@ def by_name(name: str, T: int) -> Schedule:
 def spaced(T: int, steps: int) -> list[int]:
     """Choose `steps` of the times 1..T for a sampler, evenly spaced, the first T and falling; 0 is left out.
 
-    Raises: ConfigError when steps is not in 1..T.
+    Raises:
+        ConfigError: steps is not in 1..T.
     """
     if not 1 <= steps <= T:
         raise ConfigError(f"steps = {steps}; allowed are 1 to T = {T}")

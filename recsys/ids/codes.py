@@ -14,7 +14,9 @@ class ItemCodes(nn.Module):
     """The codes (n+1, m) of items as a buffer: without meaning until `prepare` or `set_codes`, then fixed.
 
     source "id" makes them of what is taken together, "features" of given features (n+1, f), "both" of the two.
-    Raises: ConfigError for another source, quantiser or number of features, or for too few tuples.
+
+    Raises:
+        ConfigError: another source, quantiser or number of features, or too few tuples.
     """
 
     def __init__(self, n_items: int, *, m: int, V: int, quantiser: str, source: str = "id", n_features: int = 0):
@@ -34,7 +36,12 @@ class ItemCodes(nn.Module):
             self.register_buffer("features", torch.zeros(n_items + 1, n_features))
 
     def set_features(self, features: Tensor) -> None:
-        """Store features (n+1, f) to make codes of. Raises: ConfigError for another shape, DataError for NaN."""
+        """Store features (n+1, f) to make codes of.
+
+        Raises:
+            ConfigError: another shape.
+            DataError: NaN.
+        """
         if self.source == "id" or features.shape != self.features.shape:
             expected = "none, as items = 'id'" if self.source == "id" else tuple(self.features.shape)
             raise ConfigError(f"features have shape {tuple(features.shape)}; allowed is {expected}")
@@ -53,7 +60,11 @@ class ItemCodes(nn.Module):
         self.set_codes(make(torch.cat(parts, dim=1), m=self.m, V=self.V, generator=torch.Generator().manual_seed(0)))
 
     def set_codes(self, codes: Tensor) -> None:
-        """Take over codes (n+1, m) from elsewhere. Raises: ConfigError for another shape, range or equal tuples."""
+        """Take over codes (n+1, m) from elsewhere.
+
+        Raises:
+            ConfigError: another shape, range or equal tuples.
+        """
         if codes.shape != self.codes.shape or int(codes.min()) < 0 or int(codes.max()) >= self.V:
             raise ConfigError(f"codes have shape {tuple(codes.shape)} and reach {int(codes.max())}; allowed are "
                               f"{tuple(self.codes.shape)} and 0 to {self.V - 1}")  # fmt: skip

@@ -86,7 +86,8 @@ def unique_codes(costs: Tensor) -> Tensor:
 def with_extra_digit(codes: Tensor, *, V: int) -> Tensor:
     """Append a digit (n+1, m+1) that counts the items of equal codes, 0 for the first (TIGER, section 3.1).
 
-    Raises: ConfigError when more than V items share a tuple.
+    Raises:
+        ConfigError: more than V items share a tuple.
     """
     seen: Counter[tuple[int, ...]] = Counter()
     digits = [0]
@@ -119,7 +120,9 @@ def vectors_from_sequences(sequences: Sequence[np.ndarray], n_items: int, d: int
     """Embed items (n+1, d) by what is taken near them: truncated SVD of the positive pointwise mutual information.
 
     Pairs at most `window` places apart count 1/distance. Rows have norm 1, or 0 for items that never occur.
-    Raises: DataError for ids outside 1..n_items.
+
+    Raises:
+        DataError: ids outside 1..n_items.
     """
     rows, columns, weights = [], [], []
     for gap in range(1, window + 1):
@@ -143,7 +146,8 @@ def vectors_from_sequences(sequences: Sequence[np.ndarray], n_items: int, d: int
 def read_codes(path: str | Path, n_items: int) -> Tensor:
     """Read codes (n+1, m) from JSON {"item": ["<a_183>", "<b_70>", …]}; the number in each word is the code.
 
-    Raises: DataError for a file that is damaged, or lacks an item or a digit.
+    Raises:
+        DataError: a file that is damaged, or lacks an item or a digit.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))

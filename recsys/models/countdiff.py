@@ -101,7 +101,11 @@ class CountDiffConfig:
         self.dreamrec()
 
     def dreamrec(self) -> DreamRecConfig:
-        """The configuration of the network. Raises: ConfigError for settings out of range."""
+        """The configuration of the network.
+
+        Raises:
+            ConfigError: settings out of range.
+        """
         names = DreamRecConfig.__dataclass_fields__.keys() & self.__dataclass_fields__.keys()
         return DreamRecConfig(p_uncond=0.0, **{name: getattr(self, name) for name in names})
 
@@ -133,7 +137,11 @@ class CountDiff(nn.Module):
         self.register_buffer("arrival", torch.tensor([0.0, 0.0, 0.0]))
 
     def prepare(self, sequences: list[np.ndarray]) -> None:
-        """Count in the training sequences. Raises: DataError for none, or ids outside 1..n_items."""
+        """Count in the training sequences.
+
+        Raises:
+            DataError: none, or ids outside 1..n_items.
+        """
         c = self.config
         self.once.fill_(all(len(np.unique(sequence)) == len(sequence) for sequence in sequences))
         items, owners = flatten(sequences, c.n_items)
@@ -188,7 +196,7 @@ class CountDiff(nn.Module):
             embedding, bias = self.net.table.from_features(features)
         own = self.weights[0] * query @ equal_norms(embedding).T * c.d**-0.5 + self.weights[1] * bias
         if words is not None:
-            own += self._said(words, self.log_kappa, self.word_weights) @ features.T
+            own += self._weighed(words, self.log_kappa, self.word_weights) @ features.T
         likeness = spread_back(self.neighbours, history, discount=self.experts[2][1])[:, hidden]
         if (banned := self._banned(history)) is not None:
             seen = torch.zeros_like(old, dtype=torch.bool).scatter_(1, banned, True)
@@ -200,7 +208,12 @@ class CountDiff(nn.Module):
     ) -> Ranking:
         """Rank the next items of history (B, L) by their log-probability, averaged over `draws` walks.
 
-        Noise comes from the generator's initial seed and each history. Raises: DataError, ConfigError, ModelError.
+        Noise comes from the generator's initial seed and each history.
+
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
+            ModelError: the model was not trained, or its scores are not numbers.
         """
         check_history(history, self.n_items)
         check_k(k, self.n_items)
@@ -234,7 +247,10 @@ class CountDiff(nn.Module):
     def with_items(self, features: Tensor, *, neighbours: Transitions | None = None) -> "CountDiff":
         """Return a copy that also ranks new items with features (m, f), as n+1..n+m, though nothing followed them yet.
 
-        `neighbours` of all n+m items, where this model has some. Raises: ConfigError.
+        `neighbours` of all n+m items, where this model has some.
+
+        Raises:
+            ConfigError: the model knows no features, or these have another width.
         """
         m, state = len(features), grow(self.state_dict(), features)
         for name in state:
@@ -294,7 +310,7 @@ class CountDiff(nn.Module):
                 room = spread_back(table, history, discount=discount, scale=float(log_kappa.exp()), out=room)
                 logits.add_(room.log1p_(), alpha=float(weight))
         if (words := self._words(history)) is not None:
-            logits.addmm_(self._said(words, self.log_kappa, self.word_weights), self.net.table.features.T)
+            logits.addmm_(self._weighed(words, self.log_kappa, self.word_weights), self.net.table.features.T)
 
     def _evidence(self, history: Tensor) -> Evidence:
         """What every expert says of history (B, L), None where it knows nothing, and the words (B, f) in it."""
@@ -317,13 +333,13 @@ class CountDiff(nn.Module):
             if counted is not None:
                 logits = counted.add_to(logits, weight=weights[k + 2], kappa=log_kappa[k].exp())
         if evidence[1] is not None:
-            said = self._said(evidence[1], log_kappa, word_weights)
-            logits = torch.addmm(logits, said, self.net.table.features.T)
+            answer = self._weighed(evidence[1], log_kappa, word_weights)
+            logits = torch.addmm(logits, answer, self.net.table.features.T)
         logits[:, PAD] = -torch.inf
         return logits
 
     @staticmethod
-    def _said(words: Tensor, log_kappa: Tensor, word_weights: Tensor) -> Tensor:
+    def _weighed(words: Tensor, log_kappa: Tensor, word_weights: Tensor) -> Tensor:
         """What words (B, f) say of an item that has them: (B, f)."""
         return word_weights * torch.log1p(words * log_kappa[-1].exp())
 

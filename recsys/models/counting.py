@@ -12,7 +12,8 @@ from ..errors import DataError, ModelError
 def flatten(sequences: list[np.ndarray], n_items: int) -> tuple[Tensor, Tensor]:
     """Join sequences to items (N,) and the sequence each belongs to (N,), both int64.
 
-    Raises: DataError for no items at all, or ids outside 1..n_items.
+    Raises:
+        DataError: no items at all, or ids outside 1..n_items.
     """
     lengths = [len(sequence) for sequence in sequences]
     if sum(lengths) == 0:
@@ -26,14 +27,22 @@ def flatten(sequences: list[np.ndarray], n_items: int) -> tuple[Tensor, Tensor]:
 
 
 def check_fitted(tensor: Tensor | None, name: str) -> Tensor:
-    """Return the fitted tensor. Raises: ModelError before fit or load."""
+    """Return the fitted tensor as it is, of any shape; `name` is the model's.
+
+    Raises:
+        ModelError: neither `fit` nor `load_state_dict` was called.
+    """
     if tensor is None:
         raise ModelError(f"{name} has not been fitted; call fit(sequences) or load saved tensors first.")
     return tensor
 
 
 def read_state(state: dict[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Check names and shapes of saved tensors strictly; -1 allows any length. Raises: ModelError."""
+    """Check names and shapes of saved tensors strictly; -1 allows any length.
+
+    Raises:
+        ModelError: names or shapes are others.
+    """
     if set(state) != set(shapes):
         raise ModelError(f"saved tensors are {sorted(state)}; this model needs exactly {sorted(shapes)}.")
     for name, shape in shapes.items():

@@ -128,7 +128,9 @@ class DDSR(nn.Module):
     ) -> Ranking:
         """Rank the next items of history (B, L) by log-probability; fuzzy sets come from the generator's initial seed.
 
-        Raises: DataError, ConfigError.
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
         """
         check_history(history, self.n_items)
         check_k(k, self.n_items)

@@ -106,7 +106,12 @@ class DiffRec(nn.Module):
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
     ) -> Ranking:
-        """Rank the items that complete history (B, L); scores are x0_hat. Raises: DataError, ConfigError."""
+        """Rank the items that complete history (B, L); scores are x0_hat.
+
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
+        """
         check_history(history, self.n_items)
         check_k(k, self.n_items)
         seeds, c = user_seeds(history, generator=generator), self.config

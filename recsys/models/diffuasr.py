@@ -79,7 +79,10 @@ class DiffuASR(nn.Module):
     """An encoder of real sequences and a U-Net over the items before them.
 
     `embeddings` (n+1, d), row 0 padding, are those of a trained recommender; they are scaled to deviation 1, saved with
-    the model and never trained. Raises: ConfigError when their shape is not the configuration's.
+    the model and never trained.
+
+    Raises:
+        ConfigError: their shape is not the configuration's.
     """
 
     def __init__(self, config: DiffuASRConfig, *, embeddings: Tensor | None = None):
@@ -100,7 +103,9 @@ class DiffuASR(nn.Module):
     def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Cut each sequence of Batch (B, L) at random and average |eps - eps_hat|² over the items before the cut.
 
-        Raises: DataError when no sequence has two items; ConfigError for a model without embeddings.
+        Raises:
+            DataError: no sequence has two items.
+            ConfigError: a model without embeddings.
         """
         c, embedding = self.config, self._frozen()
         earlier, known = cut(batch, length=c.length, max_len=c.max_len, generator=generator)
@@ -118,7 +123,10 @@ class DiffuASR(nn.Module):
 
         Noise comes from the generator's initial seed and the first max_len items of each sequence, so the result does
         not depend on the others. `size` sequences are generated at once.
-        Raises: ConfigError for another length or a model without embeddings; DataError for unknown items.
+
+        Raises:
+            ConfigError: another length or a model without embeddings.
+            DataError: unknown items.
         """
         check_range(length=(length, 1, self.config.length))
         result = []
@@ -176,7 +184,10 @@ def cut(batch: Batch, *, length: int, max_len: int, generator: torch.Generator) 
     """Cut each sequence of Batch (B, L) with two items or more at a random place between two items.
 
     Returns the up to `length` items before it (N, length), the nearest last, and the up to `max_len` items after it
-    (N, max_len), reversed: the nearest last here, too. Both are padded on the left. Raises: DataError.
+    (N, max_len), reversed: the nearest last here, too. Both are padded on the left.
+
+    Raises:
+        DataError: no sequence of the batch has two items.
     """
     sequence = torch.cat([batch.history, batch.target[:, -1:]], dim=1)
     sequence = sequence[((sequence != PAD).sum(1) > 1) & (sequence[:, -1] != PAD)]
@@ -196,7 +207,11 @@ def first_reversed(sequences: Sequence[np.ndarray], max_len: int) -> Tensor:
 
 
 def unit_scale(embeddings: Tensor, *, n_items: int, d: int) -> Tensor:
-    """Copy embeddings (n+1, d) with row 0 zero and the entries' deviation 1. Raises: ConfigError."""
+    """Copy embeddings (n+1, d) with row 0 zero and the entries' deviation 1.
+
+    Raises:
+        ConfigError: they have another shape.
+    """
     if tuple(embeddings.shape) != (n_items + 1, d):
         raise ConfigError(f"embeddings have shape {tuple(embeddings.shape)}; allowed is {(n_items + 1, d)}")
     scaled = embeddings.detach().float() / embeddings[1:].detach().float().std().clamp(min=1e-12)

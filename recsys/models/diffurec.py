@@ -117,7 +117,11 @@ class DiffuRec(nn.Module):
     ) -> Ranking:
         """Rank the next items of history (B, L); noise comes from the generator's initial seed and each history.
 
-        Scores are log-probabilities. Raises: DataError, ConfigError.
+        Scores are log-probabilities.
+
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
         """
         return self.rank(history, k, exclude_seen=exclude_seen, generator=generator)
 
@@ -130,7 +134,12 @@ class DiffuRec(nn.Module):
         generator: torch.Generator | None,
         guide: Guide | None = None,
     ) -> Ranking:
-        """Rank as `recommend` does, with something added to the guidance. Raises: DataError, ConfigError."""
+        """Rank the next items of history (B, L) as `recommend` does, with something added to the guidance.
+
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
+        """
         check_history(history, self.n_items)
         check_k(k, self.n_items)
         seeds, c = user_seeds(history, generator=generator), self.config

@@ -52,7 +52,11 @@ class DiQDiffConfig:
         self.diffurec()
 
     def diffurec(self) -> DiffuRecConfig:
-        """The configuration of the model underneath. Raises: ConfigError for settings out of range."""
+        """The configuration of the model underneath.
+
+        Raises:
+            ConfigError: settings out of range.
+        """
         names = DiffuRecConfig.__dataclass_fields__
         return DiffuRecConfig(**{name: getattr(self, name) for name in names})
 
@@ -112,7 +116,11 @@ class DiQDiff(nn.Module):
     ) -> Ranking:
         """Rank the next items of history (B, L); noise comes from the generator's initial seed and each history.
 
-        Scores are log-probabilities. Raises: DataError, ConfigError.
+        Scores are log-probabilities.
+
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
         """
         return self.net.rank(history, k, exclude_seen=exclude_seen, generator=generator, guide=self._guided)
 

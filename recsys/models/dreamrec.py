@@ -174,7 +174,11 @@ class DreamRec(nn.Module):
     ) -> Ranking:
         """Rank the next items of history (B, L); noise comes from the generator's initial seed and each history.
 
-        Scores are log-probabilities ("softmax") or the mean of x0·E^T ("mse"). Raises: DataError, ConfigError.
+        Scores are log-probabilities ("softmax") or the mean of x0·E^T ("mse").
+
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
         """
         check_history(history, self.n_items)
         check_k(k, self.n_items)
@@ -202,7 +206,11 @@ class DreamRec(nn.Module):
             return self._items()[0]
 
     def with_items(self, features: Tensor) -> "DreamRec":
-        """Return a copy that also ranks new items with features (m, f), as n+1..n+m. Raises: ConfigError."""
+        """Return a copy that also ranks new items with features (m, f), as n+1..n+m.
+
+        Raises:
+            ConfigError: the model knows no features, or these have another width.
+        """
         state = grow(self.state_dict(), features)
         model = DreamRec(replace(self.config, n_items=self.n_items + len(features)))
         model.load_state_dict(state)

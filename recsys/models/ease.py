@@ -55,7 +55,9 @@ class Ease:
     def fit(self, sequences: list[np.ndarray]) -> "Ease":
         """Solve for B. Needs about 12·n² bytes.
 
-        Raises: DataError for no sequences or ids outside 1..n_items; ResourceError when memory does not suffice.
+        Raises:
+            DataError: no sequences or ids outside 1..n_items.
+            ResourceError: memory does not suffice.
         """
         flatten(sequences, self.n_items)
         try:
@@ -110,9 +112,13 @@ class Ease:
         return top_k(scores, history, k, exclude_seen=exclude_seen)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the fitted tensors."""
+        """Return the fitted tensors by name, each in the shape that __init__ states."""
         return {"map": check_fitted(self.map, "Ease")}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take the fitted tensors; refuse other names or shapes. Raises: ModelError."""
+        """Take the fitted tensors; refuse other names or shapes.
+
+        Raises:
+            ModelError: names or shapes are others.
+        """
         self.map = read_state(state, {"map": (self.n_items + 1, self.n_items + 1)})["map"]

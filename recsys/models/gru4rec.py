@@ -33,7 +33,11 @@ class GRU4RecConfig:
         self.sasrec()
 
     def sasrec(self) -> SASRecConfig:
-        """The configuration of the model underneath. Raises: ConfigError for settings out of range."""
+        """The configuration of the model underneath.
+
+        Raises:
+            ConfigError: settings out of range.
+        """
         return SASRecConfig(encoder="gru", heads=1, **asdict(self))
 
 
@@ -52,7 +56,12 @@ class GRU4Rec(nn.Module):
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
     ) -> Ranking:
-        """Rank the next items of history (B, L); `generator` is not needed. Raises: DataError, ConfigError."""
+        """Rank the next items of history (B, L); `generator` is not needed.
+
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
+        """
         return self.net.recommend(history, k, exclude_seen=exclude_seen, generator=generator)
 
     def item_embeddings(self) -> Tensor:
@@ -60,7 +69,11 @@ class GRU4Rec(nn.Module):
         return self.net.item_embeddings()
 
     def with_items(self, features: Tensor) -> "GRU4Rec":
-        """Return a copy that also ranks new items with features (m, f), as n+1..n+m. Raises: ConfigError."""
+        """Return a copy that also ranks new items with features (m, f), as n+1..n+m.
+
+        Raises:
+            ConfigError: the model knows no features, or these have another width.
+        """
         model = GRU4Rec(replace(self.config, n_items=self.n_items + len(features)))
         model.net = self.net.with_items(features)
         return model

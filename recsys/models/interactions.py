@@ -108,7 +108,7 @@ class TimeMlp(nn.Module):
 
 
 def drop(x: Tensor, p: float, *, generator: torch.Generator) -> Tensor:
-    """Zero a share p of the entries of x and scale up the others: dropout with its own generator."""
+    """Zero a share p of the entries of x (B, *) and scale up the others: dropout with its own generator."""
     kept = torch.rand(x.shape, generator=generator, device=x.device) >= p
     return x * kept / (1 - p)
 
@@ -151,14 +151,22 @@ def complete(denoise: Denoise, x: Tensor, *, schedule: Schedule, steps: int | No
 
 
 def sizes(value: object, name: str) -> tuple[int, ...]:
-    """Check a list of layer sizes, as it comes from YAML or JSON. Raises: ConfigError."""
+    """Check a list of layer sizes, as it comes from YAML or JSON.
+
+    Raises:
+        ConfigError: a size is below 1.
+    """
     if not isinstance(value, list | tuple) or not all(isinstance(size, int) and size > 0 for size in value):
         raise ConfigError(f"{name} = {value!r}; give a list of layer sizes from 1 up, such as [600, 200, 600]")
     return tuple(value)
 
 
 def check_predict(predict: str) -> None:
-    """Refuse another training task than "row" and "later". Raises: ConfigError."""
+    """Refuse another training task than "row" and "later".
+
+    Raises:
+        ConfigError: it is another.
+    """
     if predict not in ("row", "later"):
         raise ConfigError(f"predict = {predict!r}; allowed are row, later")
 
@@ -176,7 +184,9 @@ def interaction_embeddings(sequences: Sequence[np.ndarray], n_items: int, *, d: 
     """Embed items (n+1, d) by the truncated SVD of users x items, each entry divided by the root of both degrees.
 
     Randomised subspace iteration (Halko et al. 2011) from fixed numbers; row 0 and items that nobody took are zero.
-    Raises: DataError for no sequences or ids outside 1..n_items.
+
+    Raises:
+        DataError: no sequences or ids outside 1..n_items.
     """
     items, users = flatten(list(sequences), n_items)
     size = (len(sequences), n_items + 1)

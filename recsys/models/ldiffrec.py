@@ -109,14 +109,20 @@ class LDiffRec(nn.Module):
     def prepare(self, sequences: Sequence[np.ndarray]) -> "LDiffRec":
         """Cluster the items by who took them in the training sequences; clusters known already (features=) are kept.
 
-        Raises: DataError for no sequences or ids outside 1..n_items.
+        Raises:
+            DataError: no sequences or ids outside 1..n_items.
         """
         if bool((self.cluster < 0).any()):
             self.set_clusters(interaction_embeddings(sequences, self.n_items))
         return self
 
     def set_clusters(self, features: Tensor) -> None:
-        """Cluster the items by k-means on features (n+1, f), row 0 padding. Raises: ConfigError, DataError."""
+        """Cluster the items by k-means on features (n+1, f), row 0 padding.
+
+        Raises:
+            ConfigError: features have another shape.
+            DataError: features hold NaN or infinity.
+        """
         if features.ndim != 2 or len(features) != self.n_items + 1:
             raise ConfigError(f"features have shape {tuple(features.shape)}; allowed is ({self.n_items + 1}, f)")
         self.cluster.copy_(groups(features[1:], self.config.clusters))
@@ -147,7 +153,12 @@ class LDiffRec(nn.Module):
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
     ) -> Ranking:
-        """Rank the items that complete history (B, L); scores are log-probabilities. Raises: DataError, ConfigError."""
+        """Rank the items that complete history (B, L); scores are log-probabilities.
+
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
+        """
         check_history(history, self.n_items)
         check_k(k, self.n_items)
         seeds, c = user_seeds(history, generator=generator), self.config
@@ -177,7 +188,11 @@ class LDiffRec(nn.Module):
         return logits[:, torch.cat(members).argsort()] + self.decode_bias
 
     def _members(self) -> list[Tensor]:
-        """The items (from 0) of each cluster. Raises: ModelError before they are known."""
+        """The items (from 0) of each cluster.
+
+        Raises:
+            ModelError: before they are known.
+        """
         if bool((self.cluster < 0).any()):
             raise ModelError("the items have no clusters yet; call prepare(sequences) or give features=, then train")
         return [(self.cluster == number).nonzero()[:, 0] for number in range(self.config.clusters)]

@@ -56,7 +56,11 @@ class Markov:
         """(n+1,) float32: popularity, scaled far below any transition."""
 
     def fit(self, sequences: list[np.ndarray]) -> "Markov":
-        """Count the transitions of all sequences. Raises: DataError for no sequences or ids outside 1..n_items."""
+        """Count the transitions of all sequences.
+
+        Raises:
+            DataError: no sequences or ids outside 1..n_items.
+        """
         items, owners = flatten(sequences, self.n_items)
         counted = count_transitions(items, owners, self.n_items, decay=self.config.decay, window=self.config.window)
         degree = torch.repeat_interleave(counted.degrees(), counted.starts.diff())
@@ -84,12 +88,16 @@ class Markov:
         return top_k(self.scores(history), history, k, exclude_seen=exclude_seen)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the fitted tensors."""
+        """Return the fitted tensors by name, each in the shape that __init__ states."""
         starts = check_fitted(self.starts, "Markov")
         return {"starts": starts, "follows": self.follows, "weights": self.weights, "prior": self.prior}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take the fitted tensors; refuse other names or shapes. Raises: ModelError."""
+        """Take the fitted tensors; refuse other names or shapes.
+
+        Raises:
+            ModelError: names or shapes are others.
+        """
         shapes = {"starts": (self.n_items + 2,), "follows": (-1,), "weights": (-1,), "prior": (self.n_items + 1,)}
         state = read_state(state, shapes)
         self.starts, self.follows = state["starts"], state["follows"]

@@ -126,7 +126,11 @@ class MaskedIds(nn.Module):
     ) -> Ranking:
         """Rank the next items of history (B, L); scores are log-probabilities for the `beams` best, then only an order.
 
-        `generator` is not needed. Raises: DataError, ConfigError.
+        `generator` is not needed.
+
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
         """
         check_history(history, self.n_items)
         check_k(k, self.n_items)

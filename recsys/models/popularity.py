@@ -28,7 +28,11 @@ class Popularity:
         """(n+1,) float32 occurrences; column 0 is padding."""
 
     def fit(self, sequences: list[np.ndarray]) -> "Popularity":
-        """Count the items of all sequences. Raises: DataError for no sequences or ids outside 1..n_items."""
+        """Count the items of all sequences.
+
+        Raises:
+            DataError: no sequences or ids outside 1..n_items.
+        """
         items, _ = flatten(sequences, self.n_items)
         self.counts = torch.bincount(items, minlength=self.n_items + 1).float()
         return self
@@ -42,9 +46,13 @@ class Popularity:
         return top_k(counts.expand(len(history), -1), history, k, exclude_seen=exclude_seen)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the fitted tensors."""
+        """Return the fitted tensors by name, each in the shape that __init__ states."""
         return {"counts": check_fitted(self.counts, "Popularity")}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take the fitted tensors; refuse other names or shapes. Raises: ModelError."""
+        """Take the fitted tensors; refuse other names or shapes.
+
+        Raises:
+            ModelError: names or shapes are others.
+        """
         self.counts = read_state(state, {"counts": (self.n_items + 1,)})["counts"]

@@ -48,7 +48,11 @@ class PreferDiffConfig:
         self.dreamrec()
 
     def dreamrec(self) -> DreamRecConfig:
-        """The configuration of the model underneath. Raises: ConfigError for settings out of range."""
+        """The configuration of the model underneath.
+
+        Raises:
+            ConfigError: settings out of range.
+        """
         c = self
         return DreamRecConfig(
             c.n_items, objective="mse", d=c.d, max_len=c.max_len, encoder=c.encoder, layers=c.layers, heads=c.heads,
@@ -110,7 +114,11 @@ class PreferDiff(nn.Module):
     ) -> Ranking:
         """Rank the next items of history (B, L); noise comes from the generator's initial seed and each history.
 
-        Scores are the mean of x0·E^T over the draws. Raises: DataError, ConfigError.
+        Scores are the mean of x0·E^T over the draws.
+
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
         """
         return self.net.recommend(history, k, exclude_seen=exclude_seen, generator=generator)
 

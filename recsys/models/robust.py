@@ -60,7 +60,10 @@ class Robust(nn.Module):
     """An MLP that knows what item embeddings look like.
 
     `embeddings` (n+1, d), row 0 padding, are a trained recommender's and `context` (n+1, d) what `neighbours` makes of
-    them; both are saved with the model and never trained. Raises: ConfigError when their shape is not (n+1, d).
+    them; both are saved with the model and never trained.
+
+    Raises:
+        ConfigError: their shape is not (n+1, d).
     """
 
     def __init__(self, config: RobustConfig, *, embeddings: Tensor | None = None, context: Tensor | None = None):
@@ -81,7 +84,8 @@ class Robust(nn.Module):
     def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Noise the embeddings of the items in Batch (B, L), each once, and average |x0 - x0_hat|² over their entries.
 
-        Raises: ConfigError for a model without embeddings.
+        Raises:
+            ConfigError: a model without embeddings.
         """
         items = batch.history.unique()
         items = items[items != PAD]
@@ -94,7 +98,8 @@ class Robust(nn.Module):
     def denoised(self, *, start: int | None = None, steps: int | None = None) -> Tensor:
         """Return the embeddings (n+1, d) as this model would have them, row 0 padding, on the scale they came in.
 
-        Raises: ConfigError for `start` outside 1..T, `steps` outside 1..start, or a model without embeddings.
+        Raises:
+            ConfigError: `start` outside 1..T, `steps` outside 1..start, or a model without embeddings.
         """
         start = self.config.middle if start is None else start
         steps = min(self.config.steps, start) if steps is None else steps
@@ -128,7 +133,10 @@ class Robust(nn.Module):
 def neighbours(sequences: Sequence[np.ndarray], embeddings: Tensor, *, window: int = 1) -> Tensor:
     """Average the embeddings (n+1, d) of the items up to `window` places away from each item's occurrences: (n+1, d).
 
-    An item that has no neighbour gets zeros. Raises: ConfigError for a window below 1.
+    An item that has no neighbour gets zeros.
+
+    Raises:
+        ConfigError: a window below 1.
     """
     check_range(window=(window, 1, 10**6))
     total, count = torch.zeros_like(embeddings), embeddings.new_zeros(len(embeddings), 1)
@@ -145,7 +153,8 @@ def neighbours(sequences: Sequence[np.ndarray], embeddings: Tensor, *, window: i
 def with_item_embeddings(model: Any, embeddings: Tensor) -> Any:
     """Copy a recommender with an ItemTable of ids at `model.table` and give it item embeddings (n+1, d).
 
-    Raises: ConfigError when it knows items by features or the shape is another.
+    Raises:
+        ConfigError: it knows items by features or the shape is another.
     """
     config = model.config
     if getattr(config, "items", None) != "id":

@@ -81,7 +81,12 @@ class SASRec(nn.Module):
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
     ) -> Ranking:
-        """Rank the next items of history (B, L); `generator` is not needed. Raises: DataError, ConfigError."""
+        """Rank the next items of history (B, L); `generator` is not needed.
+
+        Raises:
+            DataError: `history` has another type or shape, unknown items, or padding after an item.
+            ConfigError: k is outside 1..n.
+        """
         check_history(history, self.n_items)
         check_k(k, self.n_items)
         with evaluating(self):
@@ -102,7 +107,11 @@ class SASRec(nn.Module):
             return self.table()[0]
 
     def with_items(self, features: Tensor) -> "SASRec":
-        """Return a copy that also ranks new items with features (m, f), as n+1..n+m. Raises: ConfigError."""
+        """Return a copy that also ranks new items with features (m, f), as n+1..n+m.
+
+        Raises:
+            ConfigError: the model knows no features, or these have another width.
+        """
         state = grow(self.state_dict(), features)
         model = SASRec(replace(self.config, n_items=self.n_items + len(features)))
         model.load_state_dict(state)

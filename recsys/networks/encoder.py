@@ -29,7 +29,11 @@ class TransformerEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
-        """Encode every position; rows of like length go together. Raises: ConfigError when L exceeds max_len."""
+        """Encode every position; rows of like length go together.
+
+        Raises:
+            ConfigError: L exceeds max_len.
+        """
         lengths = real.sum(1)
         order, parts = lengths.argsort(stable=True), []
         for rows in order.split(ROWS):
@@ -73,7 +77,11 @@ class BidirectionalEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def last(self, x: Tensor, real: Tensor) -> Tensor:
-        """Encode the whole history (B, d), zero for an empty one. Raises: ConfigError when L exceeds max_len."""
+        """Encode the whole history (B, d), zero for an empty one.
+
+        Raises:
+            ConfigError: L exceeds max_len.
+        """
         x = self.dropout(x + _recent(self.position, x.shape[1])) * real.unsqueeze(-1)
         x = torch.cat([x, self.mask.expand(len(x), 1, -1)], dim=1)
         allowed = F.pad(real, (0, 1), value=True)[:, None, None, :]
@@ -161,7 +169,11 @@ ENCODERS = (*CAUSAL, "bidirectional")
 def build(
     name: str, d: int, *, max_len: int, layers: int, heads: int, dropout: float, among: tuple[str, ...] = ENCODERS
 ) -> Encoder:
-    """Build an encoder of `among`; Caser's window is min(max_len, 5). Raises: ConfigError for another name."""
+    """Build an encoder of `among`; Caser's window is min(max_len, 5).
+
+    Raises:
+        ConfigError: another name.
+    """
     if name not in among or name not in ENCODERS:
         raise ConfigError(f"encoder = {name!r}; allowed are {', '.join(among)}")
     if name == "gru":

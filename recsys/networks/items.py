@@ -21,7 +21,9 @@ class ItemTable(nn.Module):
     training drops ids with probability `id_dropout`, so that the features alone mean something on the day an item
     arrives. Without `bias` all biases are zero. `std` is the deviation of an id's entries at the start, 1/√d unless
     given, which makes the norm about 1.
-    Raises: ConfigError for another source or features that do not fit it.
+
+    Raises:
+        ConfigError: another source or features that do not fit it.
     """
 
     def __init__(
@@ -80,7 +82,12 @@ class ItemTable(nn.Module):
         return self.project(features), features @ self.feature_bias
 
     def set_features(self, features: Tensor) -> None:
-        """Store features (n+1, f), row 0 padding. Raises: ConfigError for another shape, DataError for NaN."""
+        """Store features (n+1, f), row 0 padding.
+
+        Raises:
+            ConfigError: another shape.
+            DataError: NaN.
+        """
         if not hasattr(self, "project") or features.shape != self.features.shape:
             expected = tuple(self.features.shape) if hasattr(self, "project") else "none, as items = 'id'"
             raise ConfigError(f"features have shape {tuple(features.shape)}; allowed is {expected}")
@@ -103,7 +110,8 @@ def equal_norms(embedding: Tensor) -> Tensor:
 def grow(state: dict[str, Tensor], features: Tensor) -> dict[str, Tensor]:
     """Append items with features (m, f) to an ItemTable's state dict; their id rows are zero, so features speak alone.
 
-    Raises: ConfigError when the table has no features, or of another width.
+    Raises:
+        ConfigError: the table has no features, or features of another width.
     """
     key = next((key for key in state if key.split(".")[-1] == "features"), None)
     if key is None:

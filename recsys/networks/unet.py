@@ -14,7 +14,11 @@ from .denoiser import time_embedding, time_network
 
 
 def side(d: int, levels: int) -> int:
-    """Find the side √d of an embedding's picture. Raises: ConfigError when it is not whole or cannot be halved."""
+    """Find the side √d of an embedding's picture.
+
+    Raises:
+        ConfigError: it is not whole or cannot be halved.
+    """
     root, fold = math.isqrt(d), 2 ** (levels - 1)
     if root * root != d or root % fold:
         raise ConfigError(f"d = {d} with levels = {levels}; d must be the square of a multiple of {fold}, such as 64")
@@ -42,30 +46,30 @@ class SequentialUNet(nn.Module):
         self.norm, self.out = nn.GroupNorm(_groups(width), width), nn.Conv2d(width, length, 3, padding=1)
 
     def forward(self, x_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        """Predict the noise of every item."""
-        told = F.silu(self.time(time_embedding(t, self.d)) + self.condition(c))
+        """Predict the noise (B, M, d) of every item of x_t (B, M, d) at t (B,) under condition c (B, d)."""
+        step = F.silu(self.time(time_embedding(t, self.d)) + self.condition(c))
         x = self.enter(torch.cat([x_t, c.unsqueeze(1)], dim=1).unflatten(2, (self.side, self.side)))
         kept = []
         for block, shrink in zip(self.down, self.shrink):
-            kept.append(block(x, told))
+            kept.append(block(x, step))
             x = shrink(kept[-1])
-        x = self.down[-1](x, told)
+        x = self.down[-1](x, step)
         for block, grow in zip(reversed(self.up), reversed(self.grow)):
-            x = block(torch.cat([grow(x), kept.pop()], dim=1), told)
+            x = block(torch.cat([grow(x), kept.pop()], dim=1), step)
         return self.out(F.silu(self.norm(x))).flatten(2)
 
 
 class _Block(nn.Module):
-    def __init__(self, size: int, out: int, told: int):
+    def __init__(self, size: int, out: int, step: int):
         super().__init__()
         self.norm_1, self.conv_1 = nn.GroupNorm(_groups(size), size), nn.Conv2d(size, out, 3, padding=1)
-        self.told = nn.Linear(told, out)
+        self.told = nn.Linear(step, out)  # saved weights know it by this name
         self.norm_2, self.conv_2 = nn.GroupNorm(_groups(out), out), nn.Conv2d(out, out, 3, padding=1)
         self.skip = nn.Conv2d(size, out, 1) if size != out else nn.Identity()
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """x (B, size, H, H), told (B, d) -> (B, out, H, H)."""
-        hidden = self.conv_1(F.silu(self.norm_1(x))) + self.told(told)[:, :, None, None]
+    def forward(self, x: Tensor, step: Tensor) -> Tensor:
+        """x (B, size, H, H), step (B, d) -> (B, out, H, H)."""
+        hidden = self.conv_1(F.silu(self.norm_1(x))) + self.told(step)[:, :, None, None]
         return self.skip(x) + self.conv_2(F.silu(self.norm_2(hidden)))
 
 
