@@ -70,7 +70,7 @@ def total_matrix(t: Tensor, *, schedule: Schedule, noise: Tensor) -> Tensor:
 
 
 def keep(schedule: Schedule, t: Tensor, s: Tensor | int = 0) -> Tensor:
-    """Look up how likely a state has never been redrawn between times s <= t (B,): alpha_bar_t / alpha_bar_s, float64."""
+    """Look up how likely a state stays undrawn between times s <= t (B,): alpha_bar_t / alpha_bar_s, float64."""
     alpha = schedule.alpha.to(t.device)
     return (alpha[t] / alpha[s]) ** 2
 
