@@ -1,11 +1,11 @@
-# make run: pictures for one user · make test · make test-all · make lint · make demo · make clean
+# make run: pictures for one user · make test · make test-all · make lint · make docs · make demo · make clean
 # Stamps in .venv record what is installed, so that a used clone starts at once.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export PIP_DEFAULT_TIMEOUT ?= 180
 
-.PHONY: run demo test test-all lint install clean
+.PHONY: run demo test test-all lint docs install clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -29,6 +29,10 @@ lint: .venv/.lint
 	$(BIN)/lint-imports
 	$(BIN)/pyrefly check
 
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "the documentation is in site/index.html"
+
 install: .venv/.run
 
 .venv/bin/python:
@@ -49,6 +53,10 @@ install: .venv/.run
 	$(PIP) -e '.[test,lint,plot]'
 	@touch $@
 
+.venv/.docs: .venv/.run
+	$(PIP) -e '.[docs]'
+	@touch $@
+
 # The page's tests drive Debian's chromium; where it cannot be installed they skip and say so.
 .venv/.browser: | .venv/bin/python
 	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then :; \
@@ -60,4 +68,4 @@ install: .venv/.run
 	@touch $@
 
 clean:
-	rm -rf .venv dist looks runs .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv dist site looks runs .pytest_cache .ruff_cache .import_linter_cache

@@ -1,7 +1,9 @@
-"""Write the README's tables from ``benchmarks/results``: between ``<!-- table: NAME -->`` and ``<!-- end -->``.
+"""Write the tables of docs/results.md and README.md from ``benchmarks/results``.
 
-python benchmarks/tables.py           # rewrite README.md
-python benchmarks/tables.py --check   # exit 1 when README.md is not what the results say
+A table lies between ``<!-- table: NAME -->`` and ``<!-- end -->``.
+
+python benchmarks/tables.py           # rewrite both files
+python benchmarks/tables.py --check   # exit 1 when one of them is not what the results say
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md")
 ORDER = (
     "popularity", "markov-last", "markov", "ease", "ease-recency", "sasrec", "gru4rec", "diffrec-paper", "diffrec",
     "tdiffrec", "ldiffrec", "dreamrec-paper", "dreamrec", "dreamrec-gru", "dreamrec-caser", "dreamrec-prefixes",
@@ -77,7 +80,7 @@ TRYON: tuple[Measure, ...] = (
      lambda d: _bounded(d["swapped_in_nearer_than_own"])),
     ("pictures-street", "the same: pixels outside the mask unchanged", "1",
      lambda d: f"{d['outside_unchanged']['mean']:.3f}"),
-    ("pictures-street", "the same: no pixel of head, hands, feet changed (but for a seam of .5 %)", "≥ .99",
+    ("pictures-street", "the same: no pixel of head, hands, feet changed (but for a rim of .5 %)", "≥ .99",
      lambda d: f"{d['identity_unchanged']['mean']:.3f} ({d['identity_core_unchanged']['mean']:.3f})"),
     ("pictures-street", "the same: long sleeves to short, arms show", "counted",
      lambda d: f"{d['long_to_short']['arms_show_after']} of {d['long_to_short']['cases']}"),
@@ -101,9 +104,11 @@ PARSER: tuple[Measure, ...] = (
     ("tryon-parser", "the same: share of the old garment that is covered", "", _by_kind("covered")),
 )  # fmt: skip
 SUBJECTS: tuple[Measure, ...] = tuple(
-    (f"subject-{part}", f"subjects: new pictures of six {part} recognised", target,
+    (f"subject-{part}", f"subjects: new pictures of six {words} recognised", target,
      lambda d: _bounded(d["recognised"]))
-    for part, target in (("objects", "≥ .80"), ("garments", ""), ("persons", "≥ .90"))
+    for part, words, target in (
+        ("objects", "objects", "≥ .80"), ("garments", "garments", ""), ("persons", "people", "≥ .90"),
+    )
 )  # fmt: skip
 
 
@@ -170,14 +175,56 @@ def cold_start() -> str:
     return _grid(["", *names], rows)
 
 
+def _recommended(data: str, metric: str) -> Callable[[str], str]:
+    """Return what reads a model's mean of a metric from its results on a data set."""
+
+    def read(model: str) -> str:
+        report = json.loads((RESULTS / f"recsys-{data}-{model}.json").read_text())
+        return f"{report['test']['masked'][metric]['mean']:.3f}"
+
+    return read
+
+
+def summary() -> str:
+    """Return the README's table: eight lines, each with the file of results that it comes from."""
+    shoppers_at_10 = {
+        way: f"{figures['recall@10']['mean']:.3f}"
+        for way, figures in json.loads((RESULTS / "recsys-atelier.json").read_text())["results"].items()
+    }
+    movies, beauty = _recommended("ml-100k", "ndcg@10"), _recommended("amazon-beauty", "recall@10")
+    rows = [
+        ["simulated shoppers, Recall@10: ours; popularity",
+         f"{shoppers_at_10['embedded recommender']}; {shoppers_at_10['popularity']}", DASH],
+        ["MovieLens 100k, NDCG@10: ours; SASRec", f"{movies('countdiff')}; {movies('sasrec')}", DASH],
+        ["Amazon Beauty, Recall@10: ours with texts; SASRec",
+         f"{beauty('countdiff-text')}; {beauty('sasrec')}", DASH],
+    ]  # fmt: skip
+    for file, label, target, say in SUMMARY:
+        rows.append([label, say(json.loads((RESULTS / f"{file}.json").read_text())), target])
+    return _grid(["measure", "result", "target"], rows)
+
+
+SUMMARY: tuple[Measure, ...] = (
+    ("pictures-tryon", "try-on on renders: the right garment of 20 is recognised", ".90",
+     lambda d: f"{d['retrieval_top1_of_20']['mean']:.3f}"),
+    ("pictures-street", "try-on on street photos: colours of the given garment", ".90",
+     lambda d: f"{d['given_nearer_than_swapped']['mean']:.3f}"),
+    ("pictures-street", "the same: head, hands and feet untouched", ".99",
+     lambda d: f"{d['identity_unchanged']['mean']:.3f}"),
+    ("pictures-text2image", "text to image: the garment's kind is recognised", ".90",
+     lambda d: f"{d['probe_reads']['kind']:.3f}"),
+    ("subject-persons", "subjects: six people recognised in new pictures", ".90",
+     lambda d: f"{d['recognised']['mean']:.3f}"),
+)  # fmt: skip
 TABLES: dict[str, Callable[[], str]] = {
+    "summary": summary, "pictures": pictures, "atelier": shoppers,
+    "ml-1m-clean": lambda: recommenders("ml-1m-clean", MANY_TARGETS),
     "ml-100k": lambda: recommenders("ml-100k"),
     "amazon-beauty": lambda: recommenders("amazon-beauty"),
     "amazon-sports": lambda: recommenders("amazon-sports"),
-    "ml-1m-clean": lambda: recommenders("ml-1m-clean", MANY_TARGETS), "pictures": pictures,
     "ml-1m": lambda: recommenders("ml-1m"),
     "zhihu": lambda: recommenders("zhihu", AT_20, shown="unmasked", digits=4),
-    "atelier": shoppers, "enhancers": enhancers, "cold-start": cold_start,
+    "enhancers": enhancers, "cold-start": cold_start,
 }  # fmt: skip
 
 
@@ -190,12 +237,12 @@ def fill(text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    readme = ROOT / "README.md"
-    before = readme.read_text(encoding="utf-8")
-    after = fill(before)
+    before = {document: document.read_text(encoding="utf-8") for document in DOCUMENTS}
+    after = {document: fill(text) for document, text in before.items()}
     if parser.parse_args().check:
         sys.exit(before != after)
-    readme.write_text(after, encoding="utf-8")
+    for document, text in after.items():
+        document.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
