@@ -1,14 +1,13 @@
 """Put a garment on a photo: read the person, look at the mask, cut the garment out, dress.
 
-    python examples/a_photo.py                                  # a person and a shirt that the atelier renders
-    python examples/a_photo.py me.jpg shirt.jpg shirt worn.png  # yours: person, garment, kind, file to write
+python examples/a_photo.py                                  # a person and a shirt that the atelier renders
+python examples/a_photo.py me.jpg shirt.jpg shirt worn.png  # yours: person, garment, kind, file to write
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -43,8 +42,7 @@ def main(person: Path, garment: Path, kind: str, out: Path) -> float:
         print(f"{garment} cannot be told from its background and is taken whole")
     worn = dress(pipeline, photo, body, pieces, num_inference_steps=8, generator=torch.Generator().manual_seed(0))
     worn.save(out)
-    outside = (np.asarray(worn) == np.asarray(photo)).all(axis=2) | mask
-    print(f"{out}: {mask.mean():.0%} may be repainted, {outside.mean():.1%} is as it was or inside the mask")
+    print(f"{out}: {mask.mean():.0%} of the photo may be repainted")
     return float(mask.mean())
 
 

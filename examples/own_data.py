@@ -3,7 +3,7 @@
     python examples/own_data.py [FOLDER]
 
 The shop is made up: the atelier renders its garments, and two sorts of customers buy them. Put your own `clicks.csv`
-and `shop/` into FOLDER, and leave `open_shop` out. Takes about 20 seconds of one processor core.
+and `shop/` into FOLDER, and leave `open_shop` out. Takes about half a minute of one processor core.
 """
 
 import csv
@@ -32,7 +32,9 @@ def open_shop(folder: Path, *, customers: int = 60, seed: int = 0) -> None:
         table.writerow(["file", "id", "kind", "colour", "title"])
         for kind, colour in WARM + COOL:
             name = f"{kind}-{colour}"
-            Image.fromarray(render_garment(GarmentSpec(kind, colour, sleeve=0.4), size=(160, 120))).save(shop / f"{name}.png")
+            Image.fromarray(render_garment(GarmentSpec(kind, colour, sleeve=0.4), size=(160, 120))).save(
+                shop / f"{name}.png"
+            )
             table.writerow([f"{name}.png", name, kind, colour, f"{colour} {kind}"])
     random = np.random.default_rng(seed)
     with (folder / "clicks.csv").open("w", newline="", encoding="utf-8") as file:
@@ -48,7 +50,7 @@ def open_shop(folder: Path, *, customers: int = 60, seed: int = 0) -> None:
 def main(folder: Path, user: str = "customer-0") -> list[str]:
     """Make a look and a scene for `user` in `folder`/looks; return the names of the items shown, best first."""
     open_shop(folder)
-    source = Folder(str(folder / "clicks.csv"), str(folder / "shop"), person=None, mask=None)  # person="me.jpg"
+    source = Folder(folder / "clicks.csv", folder / "shop")  # person="me.jpg" for a photo of the user
     studio = Studio(source=source)  # the recommender is trained on the spot, when it is first needed
     order = Order(history=tuple(source.history(user)), user=user, looks=1, scenes=1)
     chosen = [source.catalog.names[item - 1] for item in order.history]

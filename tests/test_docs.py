@@ -1,11 +1,13 @@
 """The guides say what is so: commands are accepted, programs run, links lead somewhere, every room has a reference."""
 
+import dataclasses
 import importlib
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+import typing
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,28 @@ def test_files_that_guides_name_are_there():
         for name in re.findall(r"`((?:personagen|recsys|apps|configs|examples|benchmarks|docs)/[\w/.-]+)`",
                                path.read_text(encoding="utf-8")):  # fmt: skip
             assert (ROOT / name).exists(), f"{path.name} names {name}, which is not there"
+
+
+def flags() -> set[str]:
+    """All settings of all commands, nested ones with a dot."""
+    found = {"help", "config", "print_config", "version", "check"}
+    for _, config, _ in cli.COMMANDS.values():
+        module, name = config.split(":")
+        hints = typing.get_type_hints(getattr(importlib.import_module(module), name))
+        for field, hint in hints.items():
+            found.add(field)
+            for inner in (hint, *typing.get_args(hint)):
+                if dataclasses.is_dataclass(inner):
+                    found |= {f"{field}.{nested.name}" for nested in dataclasses.fields(inner)}
+    return found
+
+
+@pytest.mark.parametrize("path", [*GUIDES, ROOT / "README.md"], ids=lambda path: path.name)
+def test_flags_that_the_text_names_are_there(path):
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    ours = re.sub(r"`[^`]*(?:pip|torchrun|OMP_NUM_THREADS)[^`]*`", "", text)
+    named = set(re.findall(r"`[^`]*?--([a-z_0-9]+(?:\.[a-z_0-9]+)?)", ours))
+    assert named <= flags(), f"{path.name} names settings that no command has: {sorted(named - flags())}"
 
 
 def test_every_page_is_in_the_navigation():

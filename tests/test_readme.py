@@ -1,14 +1,19 @@
 """Every code block of the README is executed, or dry-run where it would train or install."""
 
+import csv
+import io
 import re
 import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from apps import cli
 from personagen.embedded import missing_files
+from personagen.styling.sources import Folder
+from personagen.vocabulary import KINDS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
@@ -56,6 +61,7 @@ def test_commands_are_accepted(line, monkeypatch):
     "code", [text for name in DOCUMENTS for language, text in blocks(name) if language == "python"]
 )
 def test_programs_run(code, tmp_path, monkeypatch):
+    assert "assert " in code, "a program of the README checks nothing"
     program = compile(code, "README.md", "exec")
     if missing_files("embedded", "text2image") or missing_files("embedded", "tryon"):
         pytest.skip("the embedded weights are not here: clone the repository again")
@@ -70,6 +76,27 @@ def test_yaml_and_json_blocks_can_be_read():
         for language, text in blocks(document):
             if language in ("yaml", "json"):
                 assert yaml.safe_load(text) is not None
+
+
+def test_the_sample_rows_can_be_read(tmp_path):
+    """The README's interactions and catalogue are read as files, and belong together."""
+    clicks, garments = (text for language, text in blocks("README.md") if language == "csv")
+    (tmp_path / "clicks.csv").write_text(clicks, encoding="utf-8")
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "garments.csv").write_text(garments, encoding="utf-8")
+    for row in csv.DictReader(io.StringIO(garments)):
+        Image.new("RGB", (32, 48), "green").save(tmp_path / "shop" / row["file"])
+    source = Folder(tmp_path / "clicks.csv", tmp_path / "shop")
+    assert source.users() == ["anna", "ben"]
+    assert [source.catalog.names[item - 1] for item in source.history("anna")] == ["tee-red", "jeans-blue"]
+    words = [source.catalog.words(item) for item in range(1, len(source.catalog) + 1)]
+    assert {one["kind"] for one in words} <= set(KINDS)
+    assert words[source.catalog.names.index("jacket-green")]["colour"] == "green"  # measured
+
+
+def test_it_is_short():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.split()) <= 900 and len(text.splitlines()) <= 150
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

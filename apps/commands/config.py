@@ -21,7 +21,7 @@ class StyleConfig:
     interactions: str | None = None
     """CSV or Parquet file with the columns user, item and timestamp; none: the atelier's simulated users."""
     catalog: str | None = None
-    """Folder with a picture for every item and garments.csv or meta.jsonl; none: the atelier's garments."""
+    """Folder with a picture for every item and one CSV that describes them; none: the atelier's garments."""
     person: str | None = None
     """Photo of the user (JPEG, PNG or WebP); none: a person rendered by the atelier."""
     mask: str | None = None

@@ -105,7 +105,13 @@ class Folder:
     """Real users: interactions (CSV or Parquet), a catalogue with a picture for every item, and maybe a photo."""
 
     def __init__(
-        self, interactions: str, catalog: str, *, person: str | None, mask: str | None, region: str = "upper"
+        self,
+        interactions: str | Path,
+        catalog: str | Path,
+        *,
+        person: str | Path | None = None,
+        mask: str | Path | None = None,
+        region: str = "upper",
     ) -> None:
         self._interactions = read_interactions(interactions)
         self.catalog = FolderCatalog(catalog).select(self._interactions.item_names[1:])
