@@ -23,8 +23,10 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 50_000_000
 WHITE = (255, 255, 255)
-PALEST, GROUND = 244, 250
-"""Lightest that a garment on white may be, and from where on a picture is its ground."""
+PALEST = 244
+"""Lightest that a garment on white may be."""
+GROUND = 250
+"""Lightness from which on a picture on white is background."""
 Resample = Image.Resampling
 Fill = tuple[int, int, int] | int | Literal["edge"]
 

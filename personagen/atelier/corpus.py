@@ -1,4 +1,4 @@
-"""Training pictures from the atelier: persons, their garments, masks and captions, as arrays on disk."""
+"""Training pictures from the atelier: people, their garments, masks and captions, as arrays on disk."""
 
 from __future__ import annotations
 

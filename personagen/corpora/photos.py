@@ -158,12 +158,12 @@ def worn_garments(values: np.ndarray, labels: list[str]) -> dict[str, np.ndarray
             masks[kind] = masks.get(kind, np.zeros(values.shape, bool)) | (values == value)
     found = {}
     for region in ("upper", "dress", "lower"):
-        here = {kind: mask for kind, mask in masks.items() if REGION[kind] == region}
-        if not here:
+        worn = {kind: mask for kind, mask in masks.items() if REGION[kind] == region}
+        if not worn:
             continue
-        kind = max(here, key=lambda k: here[k].sum())
-        share = here[kind].sum() / sum(mask.sum() for mask in here.values())
-        mask = _whole(here[kind])
+        kind = max(worn, key=lambda k: worn[k].sum())
+        share = worn[kind].sum() / sum(mask.sum() for mask in worn.values())
+        mask = _whole(worn[kind])
         if mask is not None and share > 0.6:
             found[kind] = mask
     return found

@@ -19,7 +19,8 @@ from ..images import to_tensor
 
 Features = Callable[[Sequence[Image.Image]], Tensor]
 """From pictures of one size to their features (N, D)."""
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 """Of ImageNet, as most backbones' pictures are normalised."""
 
 

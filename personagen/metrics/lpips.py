@@ -20,7 +20,8 @@ from recsys.errors import DataError, ModelError
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """From pictures a, b (B, 3, H, W) in [0, 1] to their distances (B,)."""
-SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+SHIFT = (-0.030, -0.088, -0.188)
+SCALE = (0.458, 0.448, 0.450)
 """Of pictures in [-1, 1], as the authors normalise them."""
 
 

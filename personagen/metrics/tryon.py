@@ -130,7 +130,7 @@ def summarise(cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
 
 
 def set_distances(cases: Sequence[Case], features: Features, *, batch: int = 16) -> dict[str, float]:
-    """Return fid and kid between the results and the photos of persons. DataError with fewer than two cases."""
+    """Return fid and kid between the results and the photos of people. DataError with fewer than two cases."""
     sides = []
     for place in (0, 2):
         pictures = [case.pictures[place] for case in cases]

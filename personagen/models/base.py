@@ -17,7 +17,8 @@ from ..tryon.config import BaseConfig
 from ..tryon.pipeline import TryOnPipeline, build_scheduler
 from .quiet import quiet
 
-LDM_UNET, LDM_VAE = "model.diffusion_model.", "first_stage_model."
+LDM_UNET = "model.diffusion_model."
+LDM_VAE = "first_stage_model."
 """Prefixes of a single file's tensors in the layout that Stable Diffusion was published in."""
 
 

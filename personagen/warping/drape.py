@@ -12,7 +12,7 @@ from torch import Tensor
 from recsys.errors import DataError
 
 WHITE = 0.96
-"""Paler pixels, of [-1, 1], are the ground of a product photo."""
+"""Paler pixels, of [-1, 1], are the background of a product photo."""
 TOP = 0.2
 """Share of the height, from above, whose width gives the scale: shoulders or waist, whatever the length is."""
 WIDE = 0.85
@@ -23,12 +23,14 @@ as the body. Both chosen on training pictures: how much of what is worn is cover
 
 
 def drape(person: Tensor, mask: Tensor, garment: Tensor) -> Tensor:
-    """Return the persons with the masked part grey (0) and, inside it, the garments where they would roughly hang.
+    """Return the people with the masked part grey (0) and, inside it, the garments where they would roughly hang.
 
     person, garment (B, 3, H, W) in [-1, 1], garments on white; mask (B, 1, H, W), 1 = repaint. The top edges and the
     centres of their upper parts are put together, and the garment's is made a little narrower than the mask's. A
-    garment without a white ground is laid as its whole picture; a white picture or an empty mask leaves grey. Raises
-    DataError on unequal shapes.
+    garment without a white background is laid as its whole picture; a white picture or an empty mask leaves grey.
+
+    Raises:
+        DataError: unequal shapes.
     """
     if person.shape != garment.shape or mask.shape != (len(person), 1, *person.shape[2:]):
         raise DataError(
@@ -41,7 +43,7 @@ def drape(person: Tensor, mask: Tensor, garment: Tensor) -> Tensor:
 
 
 def cloth_of(garment: Tensor) -> Tensor:
-    """Tell cloth from ground in garments (..., 3, H, W) in [-1, 1] on white: bool (..., 1, H, W)."""
+    """Tell cloth from background in garments (..., 3, H, W) in [-1, 1] on white: bool (..., 1, H, W)."""
     return (garment < WHITE).any(dim=-3, keepdim=True)
 
 

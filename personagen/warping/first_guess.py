@@ -28,7 +28,7 @@ def first_guess(
 
     garment: on white; kind: a kind of the vocabulary or a region; mask (H, W): what may be repainted; body: of the
     photo, with joints; kept (H, W): what was put on before and is not taken off; further (H, W): where the
-    mask may grow to. Outside the mask the photo stays, inside it ground, bare skin and other garments do too.
+    mask may grow to. Outside the mask the photo stays, inside it background, bare skin and other garments do too.
 
     Raises:
         DataError: the picture shows no cloth.

@@ -19,7 +19,20 @@ GRID = 48
 """Rows and columns that silhouettes are compared at."""
 INWARD = 0.3
 """How far a sleeve begins inside the trunk, as a share of its width there: at the seam, not at the trunk's edge."""
-DRAWN, KEPT, ROUNDS = 240, 24, 16
+DRAWN = 240
+"""Templates that are drawn in each round."""
+KEPT = 24
+"""Templates of a round, the best, that the next one is drawn around."""
+ROUNDS = 16
+"""Rounds of drawing."""
+MARGIN = 0.05
+"""How far the compared square goes beyond the garment's box on each side, as a share of it."""
+SHAKE = 2e-3
+"""Added to the deviations of each round, in the box's units, so that drawing never stops early."""
+SKEWED = 1.3
+"""Difference of both sleeves' angles, in radians, that costs as much as one deviation."""
+RAISED = (1.7, 0.2)
+"""Angle of a sleeve from down, in radians, above which it is unusual, and the deviation beyond it."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +80,10 @@ USUAL = {"upper": ((0.66, 0.2), (1.05, 0.15)), "outer": ((0.6, 0.25), (1.05, 0.1
          "jacket": ((0.6, 0.25), (1.05, 0.15)), "dress": ((0.42, 0.3), (1.4, 0.4))}  # fmt: skip
 """Width between the shoulders over the length, width of the hem over that between the shoulders, and the deviations of
 their logarithms; of clothes for adults."""
-ROOT, CUFF = (0.4, 0.6), (0.6, 0.6)
-"""Width of a sleeve at the trunk over that between the shoulders, and at the cuff over that, with such deviations."""
+ROOT = (0.4, 0.6)
+"""Width of a sleeve at the trunk over that between the shoulders, and the deviation of its logarithm."""
+CUFF = (0.6, 0.6)
+"""Width of a sleeve at the cuff over that at the trunk, and the deviation of its logarithm."""
 DOUBT = 0.06
 """What one squared deviation from the usual costs, in IoU."""
 
@@ -83,10 +98,12 @@ def cut_of(cloth: np.ndarray, kind: str) -> Cut:
     """
     rows, columns = np.flatnonzero(cloth.any(1)), np.flatnonzero(cloth.any(0))
     if rows.size < 2 or columns.size < 2:
-        raise DataError("A garment's picture shows no cloth; give one on a white ground, or one that can be cut out.")
+        raise DataError(
+            "A garment's picture shows no cloth; give one on a white background, or one that can be cut out."
+        )
     top, side = rows[0], max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
     middle = (columns[0] + columns[-1] + 1) / 2
-    grid = (np.arange(GRID) + 0.5) / GRID * 1.1 - 0.05
+    grid = (np.arange(GRID) + 0.5) / GRID * (1 + 2 * MARGIN) - MARGIN
     y, x = grid * side + top, (grid - 0.5) * side + middle
     seen = np.zeros((GRID, GRID), bool)
     inside_y, inside_x = (y >= 0) & (y < cloth.shape[0]), (x >= 0) & (x < cloth.shape[1])
@@ -117,7 +134,7 @@ def _fitted(template: _Template, target: Tensor, places: Tensor, kind: str) -> t
         order = scores.argsort(descending=True)[:KEPT]
         if float(scores[order[0]]) > score:
             best, score = drawn[order[0]], float(scores[order[0]])
-        mean, deviation = drawn[order].mean(0), drawn[order].std(0) + 2e-3
+        mean, deviation = drawn[order].mean(0), drawn[order].std(0) + SHAKE
     return best, score
 
 
@@ -133,8 +150,8 @@ def _unusual(values: Tensor, kind: str, sleeve: tuple[float, float] | None) -> T
         long = (values[:, 8] / values[:, 3] / 2 / sleeve[0]).log() / sleeve[1]
         root = (values[:, 9] / values[:, 3] / 2 / ROOT[0]).log() / ROOT[1]
         cuff = (values[:, 10] / values[:, 9] / CUFF[0]).log() / CUFF[1]
-        unlike = (values[:, 6] - values[:, 7]) / 1.3
-        raised = ((values[:, 6:8] - 1.7).clamp(min=0) / 0.2).square().sum(1)
+        unlike = (values[:, 6] - values[:, 7]) / SKEWED
+        raised = ((values[:, 6:8] - RAISED[0]).clamp(min=0) / RAISED[1]).square().sum(1)
         cost = cost + (long.square() + root.square() + cuff.square() + unlike.square()) / 2 + raised
     return DOUBT / 2 * cost
 
@@ -189,9 +206,9 @@ def _lines(values: Tensor, *, legs: bool) -> _Lines:
 
 def _strips(values: Tensor, *, legs: bool) -> list[Strip]:
     """The strips of one template (k,)."""
-    made = []
+    strips = []
     for start, axis, length, first, last in _lines(values[None], legs=legs):
         begin = start[0].numpy().astype(float)
         points = np.stack([begin, begin + axis[0].numpy() * float(length)])
-        made.append(Strip(points, np.array([first[0], last[0]], float)))
-    return made
+        strips.append(Strip(points, np.array([first[0], last[0]], float)))
+    return strips

@@ -17,13 +17,17 @@ RADIUS = 3
 """Patches have 2 * RADIUS + 1 pixels a side."""
 INNER = (slice(RADIUS, -RADIUS), slice(RADIUS, -RADIUS))
 """A picture without a border of that width."""
-COARSEST, FINEST, FACTOR = 40, 240, 1.6
-"""Longest side in pixels of the first and the last level, about, and how much larger each next one is."""
+COARSEST = 40
+"""Longest side in pixels of the first level, about: small enough that a patch sees a large share of the picture."""
+FINEST = 240
+"""Longest side in pixels of the last level."""
+FACTOR = 1.6
+"""How much larger each next level is."""
 ROUNDS = (12, 8, 5, 3)
 """Rounds of both steps at each level, the last number for all further ones."""
 LEVEL = 0.2
 """Cost of a source that is the picture's height higher or lower, as a mean squared difference: streets lie in rows."""
-TOLD = 0.003
+TOLERANCE = 0.003
 """Mean squared difference at which what a patch says counts e^-1."""
 INWARD = 1.2
 """How much less a pixel counts than the one that is a step nearer to what is known."""
@@ -220,11 +224,11 @@ class _Level:
     def blend(self) -> None:
         """Let each pixel of the hole be the mean of what the patches over it say, weighed by how well they fit."""
         flat = self.picture.reshape(-1, 3)
-        told = (np.exp(-self.best / TOLD) * self.trust).clip(1e-6)
+        weights = (np.exp(-self.best / TOLERANCE) * self.trust).clip(1e-6)
         where = (self.targets[:, None] + self.around).ravel()
-        weight = np.repeat(told, self.around.size)
-        said = flat.take((self.sources[self.targets][:, None] + self.around).ravel(), axis=0)
+        weight = np.repeat(weights, self.around.size)
+        colours = flat.take((self.sources[self.targets][:, None] + self.around).ravel(), axis=0)
         total, hole = np.bincount(where, weight, minlength=len(flat)), self.hole.ravel()
         for channel in range(3):
-            sums = np.bincount(where, weight * said[:, channel], minlength=len(flat))
+            sums = np.bincount(where, weight * colours[:, channel], minlength=len(flat))
             flat[hole, channel] = sums[hole] / total[hole].clip(1e-9)

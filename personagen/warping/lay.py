@@ -24,9 +24,11 @@ SHOULDERS = 0.54
 """Half the width of a garment at the shoulders, as a share of the distance between the shoulder joints."""
 OUTSIDE = 0.02
 """How far outside the joint the middle of a sleeve begins, as the same share."""
-RISE, TIP = 0.15, 0.75
-"""How far its shoulders lie above the joints, as the same share, and where, as a share of half its width: between
-parsed street photos and their joints (docs/log/2026-11-27.md)."""
+RISE = 0.15
+"""How far its shoulders lie above the joints, as the same share: measured between parsed street photos and their joints
+(docs/log/2026-11-27.md)."""
+TIP = 0.75
+"""Where the shoulders are looked for, as a share of half the trunk's width: between neck and seam, on both sides."""
 DROP = (0.0, 0.5)
 """How far shoulders may lie below the top of the trunk's strip, as below a hood, as a share of half its width there."""
 WAIST = 0.26
@@ -41,15 +43,45 @@ REACHES = {"upper": (0.95, 1.5), "outer": (1.05, 2.2), "dress": (1.7, 3.0), "low
 """Shortest and longest garments, in heights from hips to shoulders."""
 WHOLE = 0.75
 """A sleeve that covers more than this share of the arm covers it all."""
-WARM, LONG_SLEEVES = ("sweater", "jacket"), 0.45
-"""Kinds whose sleeves do so from a smaller share: they seldom have sleeves of another length."""
-TROUSERS, LONG, SHORTS = 2.5, 0.65, 0.5
-"""Length over the width of the waist of trousers that lie flat and reach the ankles, the share of it from which
-others are taken to do so too, and the largest of shorts, even where they are called trousers."""
+WARM = ("sweater", "jacket")
+"""Kinds that seldom have sleeves of another length than the arm's."""
+LONG_SLEEVES = 0.45
+"""Share of the arm from which sleeves of these kinds, and of what is worn over others, cover it all."""
+CUFF = 0.97
+"""Share of the arm, from shoulder to wrist, that a whole sleeve covers: the hand stays free."""
+TROUSERS = 2.5
+"""Length over the width of the waist of trousers that lie flat and reach the ankles."""
+LONG = 0.65
+"""Share of that length from which a garment with legs is taken to reach the ankles."""
+SHORTS = 0.5
+"""Largest share of that length of shorts; from it on, what is called trousers reaches the ankles."""
+ANKLE = 1.03
+"""Share of the leg, from waist to ankle joint, that long trousers cover: the hem lies a little below the joint."""
+HEM = 1.05
+"""Least width of the hem of a garment that ends at the hips or below, as a share of the distance between the shoulder
+joints: hips are as wide as that."""
+TO_HIPS = 0.9
+"""Length in heights of hips to shoulders from which a garment is taken to reach the hips."""
+SHORT_HEM = 0.9
+"""Least width of the hem of one that ends above the hips, as the same share: the waist is narrower."""
+SKIRT_HEM = 1.15
+"""Least width of a skirt's hem, as the same share: legs take steps in it."""
+TROUSER_HEM = (0.1, 0.4)
+"""Least and most half width of the hem of a leg, as the same share."""
+THIGH = 1.15
+"""Half the width of a leg at the hip over that at the waist."""
+CROTCH = 0.3
+"""How far outside the hip joint the line of a leg runs, as a share of the way from the middle of the hips to it."""
 EDGE = 0.007
-"""Of the picture's height: how far inside its edge a garment's colours are no longer mixed with its ground's."""
-ROUND, CAST = 0.22, 0.35
-"""How much darker cloth is at the edge of a limb, and a trunk beside a sleeve."""
+"""Of the picture's height: how far inside its edge a garment's colours are no longer mixed with its background's."""
+HOLE = 0.02
+"""Largest share of the cloth of a hole that is cloth as well: a print, a label or a button that is white itself."""
+RAGGED = 13
+"""Pixels over which the edge of the cloth is smoothed, for cut-outs are ragged."""
+ROUND = 0.22
+"""How much darker cloth is at the edge of a limb: it turns away from the light."""
+CAST = 0.35
+"""How much darker a trunk is beside a sleeve, which casts a shadow."""
 ROWS = 256
 """Rows of a photo that are laid at a time."""
 
@@ -89,7 +121,7 @@ def lay(garment: Image.Image, kind: str, joints: np.ndarray, size: tuple[int, in
 
 def _filled(cloth: np.ndarray) -> np.ndarray:
     """Cloth (H, W) with its small holes, where it is white itself, filled."""
-    holes = [hole for hole in components(~cloth) if hole.sum() < 0.02 * cloth.sum()]
+    holes = [hole for hole in components(~cloth) if hole.sum() < HOLE * cloth.sum()]
     return np.logical_or.reduce([cloth, *holes])
 
 
@@ -103,10 +135,11 @@ def _bled(picture: torch.Tensor, cloth: np.ndarray) -> torch.Tensor:
 
 
 def _parts(cut: Cut, cloth: np.ndarray, kind: str, joints: np.ndarray) -> list[Part]:
+    """Return the parts of a garment's picture, cloth bool (H, W), and where they go along the joints (13, 2)."""
     strips = [*cut.legs] if cut.trunk is None else [cut.trunk, *cut.sleeves]
     y, x = np.mgrid[: cloth.shape[0], : cloth.shape[1]] + 0.5
     away = np.stack([_away(strip, x, y) for strip in strips])
-    soft = blur(torch.from_numpy(cloth)[None, None].float(), kernel=13)[0, 0].numpy()  # cut-outs are ragged
+    soft = blur(torch.from_numpy(cloth)[None, None].float(), kernel=RAGGED)[0, 0].numpy()
     owned = soft * (away <= np.maximum(away.min(0), 1.0))
     shoulders: list[np.ndarray | None] = [None] * len(strips)
     if cut.trunk is None:
@@ -140,12 +173,13 @@ def _upper(cut: Cut, joints: np.ndarray, *, kind: str, drop: float) -> list[Stri
     """Where trunk and sleeves go; drop: how far the shoulders lie below the start of the trunk's strip."""
     assert cut.trunk is not None
     region = region_of(kind)
-    body, low, high = trunk_of(joints), *REACHES[region]
+    body = trunk_of(joints)
+    low, high = REACHES[region]
     half = SHOULDERS * body.across
     scale = TALL * half / cut.trunk.half[0]
     start = body.shoulders - (RISE * body.across + drop * scale) * body.down
     length = float(np.clip(cut.trunk.length * scale, low * body.tall, high * body.tall))
-    hips = (1.05 if length > 0.9 * body.tall else 0.9) * body.across / 2
+    hips = (HEM if length > TO_HIPS * body.tall else SHORT_HEM) * body.across / 2
     below = max(NARROWER * cut.trunk.half[1] * scale, hips)
     strips = [Strip(np.stack([start, start + length * body.down]), np.array([half, below]))]
     for sleeve, side, name in zip(cut.sleeves, (-1, 1), ("RIGHT", "LEFT")):  # as they are seen
@@ -157,36 +191,38 @@ def _upper(cut: Cut, joints: np.ndarray, *, kind: str, drop: float) -> list[Stri
                      np.array([widths[0], widths.mean(), widths[1]]))  # fmt: skip
         wanted = sleeve.length * scale
         whole = wanted > (LONG_SLEEVES if region == "outer" or kind in WARM else WHOLE) * limb.length
-        strips.append(limb.cut(0.97 * limb.length if whole else wanted))
+        strips.append(limb.cut(CUFF * limb.length if whole else wanted))
     return strips
 
 
 def _skirt(cut: Cut, joints: np.ndarray) -> list[Strip]:
     """Where a skirt goes."""
     assert cut.trunk is not None
-    body, low, high = trunk_of(joints), *REACHES["lower"]
+    body = trunk_of(joints)
+    low, high = REACHES["lower"]
     half = WAIST_WIDE * body.across
     scale = TALL * half / cut.trunk.half[0]
     length = float(np.clip(cut.trunk.length * scale, low * body.tall, high * body.tall))
     start = body.hips - WAIST * body.tall * body.down
-    below = max(NARROWER * cut.trunk.half[1] * scale, 1.15 * body.across / 2)
+    below = max(NARROWER * cut.trunk.half[1] * scale, SKIRT_HEM * body.across / 2)
     return [Strip(np.stack([start, start + length * body.down]), np.array([half, below]))]
 
 
 def _legs(cut: Cut, joints: np.ndarray, *, kind: str) -> list[Strip]:
     """Where the legs of trousers go, down to the ankles, or of shorts, and of what is one or the other by its shape."""
-    body, strips = trunk_of(joints), []
+    body = trunk_of(joints)
+    strips = []
     half = WAIST_WIDE / 2 * body.across
     for leg, side, name in zip(cut.legs, (-1, 1), ("RIGHT", "LEFT"), strict=True):
         hip, knee, ankle = (joints[Joint[f"{name}_{part}"]] for part in ("HIP", "KNEE", "ANKLE"))
         waist = body.hips - WAIST * body.tall * body.down + side * half * body.aside
         scale = TALL * NARROWER * half / leg.half[0]
-        below = np.clip(leg.half[1] * scale, 0.1 * body.across, 0.4 * body.across)
-        line = np.stack([waist, hip + 0.3 * (hip - body.hips), knee, ankle])
-        limb = Strip(line, np.array([half, 1.15 * half, (half + below) / 2, below]))
+        below = np.clip(leg.half[1] * scale, TROUSER_HEM[0] * body.across, TROUSER_HEM[1] * body.across)
+        line = np.stack([waist, hip + CROTCH * (hip - body.hips), knee, ankle])
+        limb = Strip(line, np.array([half, THIGH * half, (half + below) / 2, below]))
         share = min(leg.length / (4 * leg.half[0]) / TROUSERS, SHORTS if kind == "shorts" else np.inf)
         long = share > (SHORTS if kind == "trousers" else LONG)
-        strips.append(limb.cut((1.03 if long else share) * limb.length))
+        strips.append(limb.cut((ANKLE if long else share) * limb.length))
     return strips
 
 

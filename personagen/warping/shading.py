@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ..images import blur
 
-SHADE, MOST = 0.5, 0.12
-"""Share of the difference in lightness that is added, and the most of it, of 1."""
+SHADE = 0.5
+"""Share of the difference in lightness that is added."""
+MOST = 0.12
+"""Most lightness that is added or taken, of 1: more would be a colour of the network's, not light."""
 
 
 def shade(result: Tensor, guess: Tensor, mask: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Take a garment off a photo as far as one can guess: what it hid is ground, skin, or what is worn below it.
+"""Take a garment off a photo as far as one can guess: what it hid is background, skin, or what is worn below it.
 
-Joints say where arms, legs and trunk are; ground and what is worn below come from patches of what is seen of them,
+Joints say where arms, legs and trunk are; background and what is worn below come from patches of what is seen,
 skin from averages (`completion`). Nothing of the garment stays.
 """
 
@@ -19,13 +19,22 @@ from .strips import Strip
 
 LONGEST = 480
 """Longest side in pixels at which limbs are drawn."""
-ARM, TRUNK, LEG = (0.14, 0.12, 0.085), (0.5, 0.48), (0.24, 0.16, 0.11)
-"""Half the width of limbs at their joints and of the trunk, as shares of the distance between the shoulder joints."""
-NEAR, FRINGE = 0.006, 0.012
-"""Of the photo's height: how near to a part's border colours are not trusted, thrice of it for the ground; and how far
-around a garment is painted over, for parts end a little inside it."""
-WAIST, CHEST = 0.6, 0.7
-"""Down to which share of the trunk, and how far to its sides, the chest is bare below a top."""
+ARM = (0.14, 0.12, 0.085)
+"""Half the width of an arm at shoulder, elbow and wrist, as shares of the distance between the shoulder joints."""
+TRUNK = (0.5, 0.48)
+"""Half the width of the trunk at shoulders and hips, as the same shares."""
+LEG = (0.24, 0.16, 0.11)
+"""Half the width of a leg at hip, knee and ankle, as the same shares."""
+NEAR = 0.006
+"""Of the photo's height: how near to a part's border colours are not trusted, thrice of it for the background."""
+FRINGE = 0.012
+"""Of the photo's height: how far around a garment is painted over, for parts end a little inside it."""
+WAIST = 0.6
+"""Share of the trunk, from the shoulders down, to which it is bare below a top."""
+CHEST = 0.7
+"""Share of half the trunk's width to which the chest is bare below a top: beyond it are the arms."""
+BELLY = 1.3
+"""Share of the trunk, from the shoulders down, to which what is worn below a top may reach up from the legs."""
 WRAPPED = 0.75
 """Share of a limb's line from which a sleeve or leg holds it all."""
 SHADE = 0.3
@@ -43,8 +52,8 @@ def uncover(
     """Paint over a garment of a region, bool (H, W), in a photo; body: of the photo, with joints.
 
     Arms are bare under it. Under a top or coat, trunk and legs show what is worn below, where that is seen, under other
-    garments legs show stockings or skin. Everything else is ground. hidden (H, W): what need not be painted, since
-    something will lie over it.
+    garments legs show stockings or skin. Everything else is background. hidden (H, W): what need not be painted,
+    since something will lie over it.
     """
     assert body.joints is not None
     photo, parts = photo.convert("RGB"), body.parts
@@ -54,8 +63,8 @@ def uncover(
     hidden = np.zeros_like(garment) if hidden is None else hidden
     open_to_view = (np.asarray(soft) > 0) & ~hidden
 
-    def seen(here: np.ndarray, *, far: int = 1) -> np.ndarray:
-        return erode(here & ~garment, up=far * near, down=far * near, side=far * near)
+    def seen(area: np.ndarray, *, far: int = 1) -> np.ndarray:
+        return erode(area & ~garment, up=far * near, down=far * near, side=far * near)
 
     bare, clad = _limbs(body.joints, photo.size, region=region, hidden=hidden)
     skin = smooth(photo, seen(parts == Part.SKIN))
@@ -106,7 +115,7 @@ def _limbs(joints: np.ndarray, size: tuple[int, int], *, region: str, hidden: np
     trunk = Strip(np.stack([body.shoulders, body.hips]), np.array(TRUNK) * body.across)
     u, v = trunk.coordinates(x, y)
     chest = (np.abs(v) <= CHEST) & (u > 0) & (u <= WAIST) & (region != "lower")
-    belly = (np.abs(v) <= 1) & (u > WAIST) & (u < 1.3) & (region in ("upper", "outer"))
+    belly = (np.abs(v) <= 1) & (u > WAIST) & (u < BELLY) & (region in ("upper", "outer"))
     found = []
     for strips, more in ((arms, chest), (legs, belly)):
         shown = [strip for strip in strips if not _wrapped(strip, hidden, shrink)]
