@@ -10,12 +10,14 @@ import pytest
 from PIL import Image
 
 from apps import cli
+from personagen.person.body import Body
 from personagen.provenance import read_png
 from personagen.styling.config import StyleConfig
 from personagen.styling.stylist import Stylist
 from personagen.subject.loaded import load_subjects, phrase
 from recsys import pretrained
 from tests.cases import cases
+from tests.personagen.figures import joints_of_standing
 from tests.personagen.subject.parts import write_pictures
 
 from .tiny import SIZE, pipelines
@@ -142,11 +144,16 @@ def test_real_input_trained_on_the_spot(models, shop, tmp_path, capsys):
     assert after.size == before.size and (np.asarray(after)[outside] == np.asarray(before)[outside]).all()
 
 
-def test_without_a_photo_a_person_is_rendered_and_a_photo_without_a_person_is_refused(models, shop, tmp_path, capsys):
-    assert cli.main([*real(shop, tmp_path / "a"), *models, "--looks", "1", "--scenes", "0"]) == 0
+def test_without_a_photo_a_person_is_rendered(models, shop, tmp_path):
+    assert cli.main([*real(shop, tmp_path / "out"), *models, "--looks", "1", "--scenes", "0"]) == 0
+
+
+def test_a_photo_in_which_nobody_is_found_is_refused(models, shop, tmp_path, capsys, monkeypatch):
+    nobody = Body(np.zeros((160, 120), np.uint8), joints_of_standing())
+    monkeypatch.setattr("personagen.styling.sources.load_parser", lambda: lambda photo: nobody)
     flags = ["--person", str(shop["photo"]), "--looks", "1", "--scenes", "0"]
-    assert cli.main([*real(shop, tmp_path / "b"), *models, *flags]) == 3
-    assert "can be worn in this picture" in capsys.readouterr().err and not (tmp_path / "b").exists()
+    assert cli.main([*real(shop, tmp_path / "out"), *models, *flags]) == 3
+    assert "can be worn in this picture" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def bad_inputs(shop: dict[str, Path], tmp_path: Path) -> dict[str, tuple[list[str], int, str]]:
