@@ -144,6 +144,7 @@ def test_real_input_trained_on_the_spot(models, shop, tmp_path, capsys):
     assert after.size == before.size and (np.asarray(after)[outside] == np.asarray(before)[outside]).all()
 
 
+@pytest.mark.slow
 def test_without_a_photo_a_person_is_rendered(models, shop, tmp_path):
     assert cli.main([*real(shop, tmp_path / "out"), *models, "--looks", "1", "--scenes", "0"]) == 0
 

@@ -1,5 +1,6 @@
 """The text encoder's stage: its loss against plain cross-entropies, its wrong captions, and that colours are learnt."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -36,6 +37,7 @@ def test_a_wrong_caption_differs_in_words_of_one_group():
     assert confuse("an old boat", generator=generator) == "an old boat"
 
 
+@pytest.mark.slow
 def test_colours_are_learnt_and_the_encoder_loads(tmp_path):
     corpus = make_corpus(tmp_path / "corpus", rows=40)
     config = tiny("text", tmp_path, corpora={str(corpus): 1.0}, steps=80, batch_size=12, learning_rate=3e-3,

@@ -23,6 +23,7 @@ from personagen.subject.scenes import without_middle
 from personagen.subject.tokens import load_tokens
 from recsys.checkpoint import load_latest
 from recsys.errors import ConfigError, DataError, ModelError, ResourceError
+from tests.cases import cases
 from tests.personagen.subject import parts as subject_parts
 from tests.personagen.subject.parts import FAMILIES, paint, pipeline, write_pictures
 from tests.place import ROOT
@@ -85,7 +86,10 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+QUICK = ["lora", "sdxl", "pivotal"]
+
+
+@pytest.mark.parametrize("variant", cases(QUICK, slow=[name for name in VARIANTS if name not in QUICK]))
 def test_what_is_saved_paints_what_was_trained(variant, root, tmp_path):
     family, changes = VARIANTS[variant]
     *_, last = train(settings(root, tmp_path, family, **changes))
@@ -105,7 +109,7 @@ def test_something_is_learnt_and_plain_diffusers_loads_it(root, tmp_path):
     assert abs(paint(pipe) - before).max() > 1e-3
 
 
-@pytest.mark.parametrize("variant", ["sdxl", "dora-v", "pivotal", "ema", "fp16"])
+@pytest.mark.parametrize("variant", cases(["dora-v"], slow=["sdxl", "pivotal", "ema", "fp16"]))
 def test_resumed_steps_equal_those_in_one_go(variant, root, tmp_path):
     family, changes = VARIANTS[variant]
     whole = settings(root, tmp_path / "whole", family, **{**changes, "max_train_steps": 9})
@@ -163,6 +167,7 @@ def test_nothing_stands_in_a_ground_any_more():
     assert (filled[:6] == (90, 140, 200)).all() and (filled[6:] == (230, 210, 160)).all()
 
 
+@pytest.mark.slow
 def test_stacked_subjects_have_words_of_their_own(root, tmp_path):
     for name, concept in (("a", "dog"), ("b", "bag"), ("c", "dog")):
         train(settings(root, tmp_path / name, new_tokens=1, concepts=[concept], max_train_steps=1, seed=len(name)))

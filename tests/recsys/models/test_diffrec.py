@@ -29,6 +29,7 @@ from recsys.models.interactions import (
 from recsys.models.ldiffrec import LDiffRec, LDiffRecConfig
 from recsys.train import TrainConfig, train
 from recsys.types import Batch, Cases, Preparable
+from tests.cases import cases
 
 SCHEDULE = linear_variance(5, scale=0.1, low=0.1, high=0.5)
 
@@ -287,7 +288,7 @@ def test_users_of_one_kind_get_items_of_that_kind(name):
     assert float(own.float().mean()) > 0.95
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", cases(["diffrec"], slow=["diffrec-later", "diffrec-softmax", "ldiffrec"]))
 def test_in_noise_there_is_nothing_to_find(name):
     random = np.random.default_rng(0)
     sequences = [random.permutation(30)[:8] + 1 for _ in range(1200)]
@@ -309,8 +310,9 @@ def _order_blind_bayes(chain, pairs) -> np.ndarray:
     return belief.argmax(1)
 
 
-@pytest.mark.parametrize("objective", ["mse", "softmax"])
-@pytest.mark.parametrize("w_min", [1.0, 0.1])
+@pytest.mark.parametrize(
+    ("w_min", "objective"), cases([(1.0, "softmax"), (0.1, "softmax")], slow=[(1.0, "mse"), (0.1, "mse")])
+)
 def test_a_chain_is_followed_as_far_as_a_set_can_tell_and_with_recency_as_far_as_anyone_can(w_min, objective):
     """Three steps of a Markov chain; the order of two items decides which of them is continued."""
     chain = markov_chain(n_items=12, n_users=6000, length=3, seed=0)

@@ -70,6 +70,7 @@ def _followed(model, chain) -> tuple[float, float]:
     return float((predecessor[rows[:, 2]] == rows[:, 1]).mean()), float((predecessor[rows[:, 1]] == rows[:, 0]).mean())
 
 
+@pytest.mark.slow
 def test_the_generated_items_are_the_true_predecessors():
     """Read backwards the chain is a chain with the same p: a calibrated draw is right with probability 0.91."""
     chain = _chain(0.9)
