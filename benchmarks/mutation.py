@@ -54,7 +54,7 @@ TESTS = {
     "recsys/diffusion/uncertainty.py": ("recsys/diffusion/test_uncertainty.py",),
     "recsys/counts/arrivals.py": ("recsys/counts/test_arrivals.py",),
     "recsys/counts/evidence.py": ("recsys/counts/test_transitions.py",),
-    "recsys/counts/stacking.py": ("recsys/counts/test_transitions.py", "recsys/counts/test_arrivals.py"),
+    "recsys/counts/stacking.py": ("recsys/counts/test_stacking.py", "recsys/counts/test_transitions.py"),
     "recsys/counts/texts.py": ("recsys/counts/test_texts.py",),
     "recsys/counts/transitions.py": ("recsys/counts/test_transitions.py", "recsys/counts/test_arrivals.py"),
     "recsys/models/countdiff.py": ("recsys/counts/test_transitions.py", "recsys/counts/test_arrivals.py"),
@@ -73,7 +73,9 @@ TESTS = {
     "personagen/person/colour_prior.py": ("personagen/person/test_colour_prior.py",),
     "personagen/person/guided_filter.py": ("personagen/person/test_guided_filter.py",),
     "personagen/person/joints.py": ("personagen/person/test_joints.py",),
-    "personagen/person/masks.py": ("personagen/person/test_masks.py",),
+    "personagen/person/body.py": ("personagen/person/test_body.py", "personagen/person/test_masks.py"),
+    "personagen/person/masks.py": ("personagen/person/test_masks.py", "personagen/person/test_body.py"),
+    "personagen/person/parts.py": ("personagen/person/test_masks.py", "personagen/person/test_body.py"),
     "personagen/person/parser.py": ("personagen/person/test_parser.py",),
 }
 SWAPS: dict[type, type] = {
@@ -200,7 +202,7 @@ def _be_the_child(module: str, tree: ast.Module, seconds: int) -> None:
         os.dup2(quiet, 2)
         name = module.removesuffix(".py").replace("/", ".")
         sys.meta_path.insert(0, Finder(Replaced(name, str(ROOT / module), tree)))
-        words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:anyio"]
+        words = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:anyio"]
         code = int(pytest.main([*words, *(f"tests/{word}" if ".py" in word else word for word in TESTS[module])]))
     finally:
         os._exit(code)

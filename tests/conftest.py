@@ -38,7 +38,7 @@ def _seeded():
 
 @pytest.fixture(autouse=True, scope="session")
 def _silhouettes_are_fitted_once():
-    """Fit the cut of a silhouette once in a run: the same garments are dressed by many tests, each half a CPU-second."""
+    """Fit the cut of a silhouette once in a run: many tests dress the same garments, for half a CPU-second each."""
     from personagen.warping import cutout, garment_shape, lay
 
     @functools.cache

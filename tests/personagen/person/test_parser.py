@@ -111,8 +111,9 @@ def test_photos_of_garments_are_labelled_by_the_cut_out_and_trained_on(photos, t
         Image.fromarray(picture).save(root / "garments" / "images" / f"{i}.jpg")
         rows.append(f"{i}.jpg,{label},4,False")
     (root / "garments" / "garments.csv").write_text("\n".join(rows) + "\n")
-    list(pretrain(settings(root, tmp_path / "out", steps=2, parser=ParserConfig(
-        str(root), garments=0.9, blocks=5, widths=(8, 16, 24), groups=4))))  # fmt: skip
+    parser = ParserConfig(str(root), garments=0.9, blocks=5, widths=(8, 16, 24), groups=4)
+    config = settings(root, tmp_path / "out", parser=parser)
+    list(pretrain(replace(config, loop=replace(config.loop, steps=2))))
     parts = np.load(tmp_path / "out" / "garments-parts.npy")
     assert [sorted(set(one.ravel().tolist())) for one in parts] == [[0, p] for p in (3, 4, 6, 5)]
     assert (parts[0][20:30, 12:20] == Part.UPPER).mean() > 0.9 and (parts[0] == Part.UPPER).mean() < 0.5

@@ -79,6 +79,8 @@ def test_recent_items_are_discounted_by_age_and_by_the_sum_of_their_row():
     found = spread_back(table, history, discount=DISCOUNT)
     torch.testing.assert_close(found[0], (rows[0] + 0.7 * rows[1] + 0.49 * rows[2]).float())
     assert not found[1].any()
+    plain = spread_back(table, history, discount=Discount(decay=0.7, window=2), scale=2.0)
+    torch.testing.assert_close(plain[0], (2 * (truth[2] + 0.7 * truth[5])).float())
 
 
 def test_counts_are_needed_and_are_saved_with_the_weights():

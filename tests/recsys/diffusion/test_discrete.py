@@ -90,6 +90,24 @@ def test_with_a_predicted_distribution_it_sums_the_joint(case):
         torch.testing.assert_close(found, joint / joint.sum())
 
 
+def test_the_likelihood_is_a_column_of_the_product(case):
+    s, noise, _, total = case
+    for t in range(T + 1):
+        x_t = torch.arange(len(noise))
+        found = discrete.likelihood(x_t, torch.full_like(x_t, t), schedule=s, noise=noise)
+        torch.testing.assert_close(found, total[t].T)
+
+
+def test_what_cannot_have_happened_stays_where_it_is():
+    """Absorbing: a code that is not masked is the one of x0; where x0 says otherwise there is no posterior."""
+    s, noise = schedule.cosine(T), discrete.KERNELS["absorbing"](V).double()
+    x0 = torch.eye(V + 1, dtype=torch.float64)[[0, 0]]
+    found = discrete.posterior(
+        torch.tensor([1, 0]), x0, torch.tensor([3, 3]), torch.tensor([2, 2]), schedule=s, noise=noise
+    )
+    assert found.tolist() == torch.eye(V + 1)[[1, 0]].tolist()
+
+
 @pytest.mark.parametrize("steps", [1, 3, T])
 @pytest.mark.parametrize("reverse", ["posterior", "mixture"])
 def test_a_perfect_denoiser_gives_back_the_data(case, steps, reverse):
