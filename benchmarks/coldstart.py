@@ -48,7 +48,7 @@ class Alike:
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
     ) -> Ranking:
-        """Rank by the discounted likeness to the last ten items."""
+        """Rank k items for each history (B, L) by the discounted likeness to its last ten items."""
 
         def score(history: Tensor, rows: Tensor) -> Tensor:
             scores = spread_back(self.table, history, discount=Discount(0.3, 10))

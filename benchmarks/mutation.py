@@ -165,6 +165,7 @@ class Replaced(importlib.machinery.SourceFileLoader):
         self.tree = tree
 
     def get_code(self, fullname: str):
+        """Compile the changed tree."""
         return compile(self.tree, self.path, "exec")
 
 
@@ -175,6 +176,7 @@ class Finder(importlib.abc.MetaPathFinder):
         self.loader = loader
 
     def find_spec(self, fullname, path=None, target=None):
+        """Return the changed module's spec, None for any other."""
         if fullname != self.loader.name:
             return None
         return importlib.machinery.ModuleSpec(fullname, self.loader, origin=self.loader.path)

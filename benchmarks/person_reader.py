@@ -55,7 +55,7 @@ def painted(x: Tensor, *, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def measure(model, x: Tensor, parts: Tensor) -> list[float]:
-    """Intersection over union of each part that occurs."""
+    """Return the intersection over union of each part that occurs: x (N, 3, h, w), parts (N, h, w)."""
     found = torch.cat([model.both_ways(enlarged(x[i : i + 8]))[0].argmax(1) for i in range(0, len(x), 8)])
     true = F.interpolate(parts[:, None].float(), size=READ_AT, mode="nearest")[:, 0].long()
     both = [
@@ -66,10 +66,12 @@ def measure(model, x: Tensor, parts: Tensor) -> list[float]:
 
 
 def enlarged(x: Tensor) -> Tensor:
+    """Enlarge pictures (B, 3, h, w) to the size the reader works at: (B, 3, H, W)."""
     return F.interpolate(x, size=READ_AT, mode="bilinear", align_corners=False)
 
 
 def main() -> None:
+    """Train the reader on renders, measure it and write it to `--out`."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--out", type=Path, required=True)
     words.add_argument("--renders", type=int, default=400)

@@ -353,6 +353,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict]] = {
 
 
 def main() -> None:
+    """Measure what the arguments name and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=COMMANDS)
     parser.add_argument("--model", default="embedded", help="name or folder of the model")

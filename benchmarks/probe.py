@@ -70,6 +70,7 @@ class Probe(nn.Module):
         self.heads = nn.ModuleDict({k: nn.Linear(256, len(v)) for k, v in HEADS.items()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the logits of each head (B, n) for pictures (B, 3, H, W) in [-1, 1]."""
         h = self.mix(self.body(x))
         return {k: head(h) for k, head in self.heads.items()}
 
@@ -159,6 +160,7 @@ def load(folder: Path, size: tuple[int, int]) -> Probe:
 
 
 def main() -> None:
+    """Train the probe on renders, measure it on held-out ones and write both."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--heldout", type=Path, required=True)

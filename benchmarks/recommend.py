@@ -231,6 +231,7 @@ def _with_texts(build: Any, config: Any, split: Split, own: dict[str, Any]) -> A
 
 
 def folder_of(runs: Path, settings: dict[str, Any], seed: int) -> Path:
+    """Make the folder of a run: one for each settings and seed."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = runs / f"{digest}-seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -304,6 +305,8 @@ def _about(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def write_cases(path: Path, cases: dict[str, np.ndarray]) -> None:
+    """Write the measures of single cases, (cases,) each by name, as .npz, whole or not at all."""
+
     def write(part: Path) -> None:
         with open(part, "wb") as stream:
             np.savez(stream, allow_pickle=False, **cases)

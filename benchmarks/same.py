@@ -185,6 +185,7 @@ def training(folder: Path) -> None:
 
 
 def main() -> None:
+    """Make everything that is compared, and write its fingerprints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--compare", type=Path)

@@ -90,7 +90,7 @@ def learn(case: Case, work: Path, seed: int, changes: dict[str, Any]) -> dict[st
 
 
 def paint(case: Case, work: Path, count: int) -> list[np.ndarray]:
-    """Paint `count` pictures of each prompt, unless it is done."""
+    """Paint `count` pictures of each prompt, unless it is done: uint8 (H, W, 3) each."""
     file = work / "painted.npy"
     if not file.exists():
         pipe, made = load_subjects([work / "run"]), []
@@ -110,12 +110,13 @@ def nearest(queries: np.ndarray, galleries: list[np.ndarray], own: int) -> list[
 
 
 def described(folder: Path, describe: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    """Describe the pictures of a folder by features (n, f), in the order of their names."""
     files = [path for path in sorted(folder.iterdir()) if path.suffix in (".jpg", ".png")]
     return np.stack([describe(load_image(path)) for path in files])
 
 
 def attributes(args: argparse.Namespace, prompts: list[str], made: list[np.ndarray]) -> dict[str, list[float]]:
-    """Whether the probe reads off each picture what its prompt says of the scene and, of persons, of the clothes."""
+    """Say whether the probe reads off each picture (H, W, 3) its prompt's scene and, of people, clothes: 1 or 0."""
     if args.probe is None:
         return {}
     from probe import load, read, read_caption
@@ -135,6 +136,7 @@ def ceiling(args: argparse.Namespace) -> dict[str, float]:
 
 
 def scaled_persons(args: argparse.Namespace) -> Callable[[Image.Image], np.ndarray]:
+    """Return a function from a picture to the reader's features of its person (f,), scaled by their spread."""
     reader = load_model(args.reader)
     spread = person_spread(args.reader, reader)
     return lambda image: person_features(image, reader) / spread
@@ -191,12 +193,14 @@ def judge(args: argparse.Namespace, seed: int) -> Judged:
 
 
 def names(args: argparse.Namespace) -> list[str]:
+    """Name the cases of the part that is asked for."""
     if args.part in ("objects", "drift"):
         return list(OBJECTS)
     return [f"{args.part[:-1]}-{number}" for number in (persons() if args.part == "persons" else range(AMONG))]
 
 
 def make_case(args: argparse.Namespace, name: str, work: Path) -> Case:
+    """Make the case of a name that `names` gives."""
     if args.part in ("objects", "drift"):
         return object_case(args.data / name, work)
     number = int(name.rpartition("-")[2])
@@ -204,7 +208,7 @@ def make_case(args: argparse.Namespace, name: str, work: Path) -> Case:
 
 
 def shown(case: Case, work: Path, count: int) -> list[np.ndarray]:
-    """Return a picture trained on, what the base model paints of the first prompt, and the pictures painted."""
+    """Return a picture trained on, the base model's of the first prompt, and those painted: uint8 (H, W, 3) each."""
     file = work / "before.npy"
     if not file.exists():
         pipe = load_subjects([])
@@ -215,7 +219,7 @@ def shown(case: Case, work: Path, count: int) -> list[np.ndarray]:
 
 
 def sheet(args: argparse.Namespace, seed: int, rows: list[list[np.ndarray]]) -> None:
-    """Write a contact sheet, a row a subject."""
+    """Write a contact sheet of pictures (H, W, 3), a row a subject."""
     args.sheets.mkdir(parents=True, exist_ok=True)
     grid = np.concatenate([np.concatenate(row, 1) for row in rows], 0)
     Image.fromarray(grid).save(args.sheets / f"subject-{args.part}-{seed}.png")
@@ -246,6 +250,7 @@ def compare_drift(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Run the part that is asked for and write its report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("objects", "persons", "garments", "drift"))
     parser.add_argument("--data", type=Path)

@@ -33,11 +33,12 @@ NOTICED = 2.3
 
 
 def body_of(number: int) -> Body:
+    """Draw the body of person `number`, which no training picture shows."""
     return random_sitting(HELDOUT_SEED + 50_000 + number).body
 
 
 def persons(count: int = 6) -> list[int]:
-    """Number the first persons of whom any two differ in at least two of skin, hair and shoes."""
+    """Number the first people of whom any two differ in at least two of skin, hair and shoes."""
     found: list[int] = []
     look = lambda number: (body_of(number).skin, body_of(number).hair, body_of(number).shoes)
     number = 0
@@ -65,6 +66,7 @@ def own_view(sitting: Sitting, height: float):
 
 
 def render(sitting: Sitting) -> Image.Image:
+    """Render a sitting at the benchmark's size."""
     return Image.fromarray(
         render_person(
             sitting.body, sitting.outfit, sitting.scene, size=SIZE, camera=sitting.camera, seed=sitting.seed
@@ -151,7 +153,7 @@ def garment_case(number: int, work: Path) -> tuple[str, str, list[str]]:
 
 
 def garment_distances(made: list[np.ndarray], own: int, reader: PersonParser) -> list[float]:
-    """Say of each picture whether what is worn above is nearest in colour to its own product picture: 1 or 0."""
+    """Say of each picture (H, W, 3) whether its top is nearest in colour to its own product picture: 1 or 0."""
     products = [render_garment(garment, size=SIZE) for garment in garments()]
     shelf = [product[garment_region(product)] for product in products]
     hits = []

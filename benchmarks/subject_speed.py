@@ -96,6 +96,7 @@ def _text(tokenizer: Any, width: int, layers: int) -> CLIPTextConfig:
 
 
 def pixels(args: argparse.Namespace) -> torch.Tensor:
+    """Draw one picture of noise (1, 3, H, W) in [-1, 1]."""
     noise = np.random.default_rng(0).random((1, 3, args.resolution, args.resolution), dtype=np.float32)
     return torch.from_numpy(noise * 2 - 1)
 
@@ -188,6 +189,7 @@ def one(args: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
+    """Measure both loops and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=("embedded", "sd15", "sdxl"), default="embedded")
     parser.add_argument("--resolution", type=int, default=160)

@@ -235,6 +235,7 @@ def fill(text: str) -> str:
 
 
 def main() -> None:
+    """Write the tables of results into the documents."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     before = {document: document.read_text(encoding="utf-8") for document in DOCUMENTS}

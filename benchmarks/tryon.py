@@ -300,6 +300,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict]] = {
 
 
 def main() -> None:
+    """Measure what the arguments name and write the report."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("what", choices=COMMANDS)
     words.add_argument("--height", type=int, default=512)
