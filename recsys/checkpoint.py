@@ -63,7 +63,7 @@ def save_checkpoint(
         shutil.rmtree(work, ignore_errors=True)
         raise ResourceError(
             f"could not write checkpoint of step {step} in {folder}: {error}. Earlier checkpoints are untouched; "
-            "free disk space or choose another folder, then resume."
+            "free disk space or choose another folder, then resume"
         ) from error
     _prune(folder, keep)
     return target
@@ -86,7 +86,7 @@ def load_latest(folder: str | Path) -> Checkpoint | None:
     if skipped:
         raise ModelError(
             f"all checkpoints in {folder} are damaged ({', '.join(skipped)}): their files do not match manifest.json. "
-            "Restore one from a copy, or remove the folder to begin again."
+            "Restore one from a copy, or remove the folder to begin again"
         )
     return None
 
@@ -142,7 +142,7 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
         if not known or (name in MOMENTS and value.shape != shapes[int(index)]):
             raise ModelError(
                 f"optimiser state {key!r} of shape {tuple(value.shape)} fits none of the {len(shapes)} parameters. "
-                "Resume with the model configuration that wrote the checkpoint."
+                "Resume with the model configuration that wrote the checkpoint"
             )
         state.setdefault(int(index), {})[name] = value.clone()
     optimizer.load_state_dict({"state": state, "param_groups": current["param_groups"]})
@@ -150,17 +150,17 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
 
 def _check_request(folder: Path, step: int, tensors: Mapping, keep: int) -> None:
     if keep < 2:
-        raise ConfigError(f"keep is {keep}; it must be at least 2, so that one sound checkpoint is always left.")
+        raise ConfigError(f"keep is {keep}; it must be at least 2, so that one sound checkpoint is always left")
     if step < 0:
-        raise ConfigError(f"step is {step}; it must be 0 or more.")
+        raise ConfigError(f"step is {step}; it must be 0 or more")
     for group in tensors:
         if not GROUP.match(group):
-            raise ConfigError(f"group name {group!r} may hold only letters, digits, '_' and '-'.")
+            raise ConfigError(f"group name {group!r} may hold only letters, digits, '_' and '-'")
     for path in list_checkpoints(folder):
         if _step_of(path) > step and verify(path):
             raise ConfigError(
                 f"{folder} holds a checkpoint of step {_step_of(path)}, later than step {step}. "
-                "Resume from it, or give a new run its own folder."
+                "Resume from it, or give a new run its own folder"
             )
 
 
@@ -169,7 +169,7 @@ def _to_json(state: dict) -> str:
         return json.dumps(state, indent=1, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"the checkpoint's state must hold only JSON values: {error}. Move tensors to `tensors`."
+            f"the checkpoint's state must hold only JSON values: {error}. Move tensors to `tensors`"
         ) from error
 
 

@@ -162,9 +162,9 @@ def draw_calibration(
         DataError: no cases.
     """
     if draws < 2:
-        raise ConfigError(f"draws = {draws}; two draws at least can agree.")
+        raise ConfigError(f"draws = {draws}; two draws at least can agree")
     if not len(cases):
-        raise DataError("there are no cases to draw for.")
+        raise DataError("there are no cases to draw for")
     items, hits, agree = model.item_embeddings()[1:], [], []
     for low in range(0, len(cases), batch_size):
         with torch.no_grad():
@@ -204,7 +204,7 @@ def difference(
     """
     if first.shape != second.shape:
         raise DataError(
-            f"{len(first)} and {len(second)} cases: a paired comparison needs both reports on the same cases."
+            f"{len(first)} and {len(second)} cases: a paired comparison needs both reports on the same cases"
         )
     gap = first - second
     low, high = intervals({"gap": gap}, resamples=resamples, confidence=confidence, seed=seed)["gap"]
@@ -221,7 +221,7 @@ def sign_flip_test(first: np.ndarray, second: np.ndarray, *, resamples: int = 10
         DataError: the lengths differ.
     """
     if first.shape != second.shape:
-        raise DataError(f"{len(first)} and {len(second)} cases: a paired test needs both reports on the same cases.")
+        raise DataError(f"{len(first)} and {len(second)} cases: a paired test needs both reports on the same cases")
     gap = (first - second)[first != second]
     if not len(gap):
         return 1.0
@@ -265,8 +265,8 @@ def _without(items: np.ndarray, banned: Sequence[np.ndarray] | None, k: int) -> 
 
 def _check(recommender: Recommender, cases: Cases, at: Sequence[int]) -> None:
     if len(cases) == 0:
-        raise DataError("there are no cases to evaluate; leave-one-out needs users with at least 3 items.")
+        raise DataError("there are no cases to evaluate; leave-one-out needs users with at least 3 items")
     if not at or min(at) < 1 or max(at) > recommender.n_items:
-        raise ConfigError(f"cut-offs are {tuple(at)}; allowed are 1 to n_items = {recommender.n_items}.")
+        raise ConfigError(f"cut-offs are {tuple(at)}; allowed are 1 to n_items = {recommender.n_items}")
     if any(len(target) == 0 for target in cases.targets):
-        raise DataError("a case has no target; drop the cases without one.")
+        raise DataError("a case has no target; drop the cases without one")

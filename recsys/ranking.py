@@ -90,5 +90,6 @@ def rank_in_chunks(
         seen = history[rows, -length:]
         parts.append(top_k(score(seen, rows), seen, k, exclude_seen=exclude_seen))
     back = order.argsort()
-    items, scores = torch.cat([p.items for p in parts]), torch.cat([p.scores for p in parts])
+    items = torch.cat([p.items for p in parts])
+    scores = torch.cat([p.scores for p in parts])
     return Ranking(items[back], scores[back])

@@ -65,19 +65,19 @@ class TrainConfig:
             "max_skipped",
         ):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.validate_cases is not None and self.validate_cases < 1:
-            raise ConfigError(f"validate_cases is {self.validate_cases}; give at least 1, or None for all.")
+            raise ConfigError(f"validate_cases is {self.validate_cases}; give at least 1, or None for all")
         if self.learning_rate <= 0 or self.clip_norm <= 0:
             raise ConfigError(
-                f"learning_rate is {self.learning_rate}, clip_norm {self.clip_norm}; both must be above 0."
+                f"learning_rate is {self.learning_rate}, clip_norm {self.clip_norm}; both must be above 0"
             )
         if self.weight_decay < 0 or self.warmup_steps < 0 or not 0 <= self.seed < 2**31:
-            raise ConfigError("weight_decay and warmup_steps must be 0 or more, and seed from 0 to 2^31 - 1.")
+            raise ConfigError("weight_decay and warmup_steps must be 0 or more, and seed from 0 to 2^31 - 1")
         name, _, cutoff = self.metric.partition("@")
         if name not in METRICS or not cutoff.isdecimal() or int(cutoff) < 1:
             raise ConfigError(
-                f"metric is {self.metric!r}; allowed are {', '.join(METRICS)} at a cut-off, such as 'ndcg@10'."
+                f"metric is {self.metric!r}; allowed are {', '.join(METRICS)} at a cut-off, such as 'ndcg@10'"
             )
 
 
@@ -162,7 +162,8 @@ class _Run:
         for name in PLACE:
             setattr(self, name, found.state[name])
         self.best = -math.inf if found.state["best"] is None else found.state["best"]
-        self.failures.total, self.failures.in_a_row = found.state["skipped"], found.state["skipped_in_a_row"]
+        self.failures.total = found.state["skipped"]
+        self.failures.in_a_row = found.state["skipped_in_a_row"]
 
 
 def train(
@@ -208,20 +209,20 @@ def planned_steps(split: Split, config: TrainConfig) -> int:
 def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: Accelerator) -> _Run:
     if accelerator.mixed_precision not in ("no", "bf16"):
         raise ConfigError(
-            f"precision is {accelerator.mixed_precision!r}; allowed are 'no' and 'bf16', as fp16 overflows."
+            f"precision is {accelerator.mixed_precision!r}; allowed are 'no' and 'bf16', as fp16 overflows"
         )
     if accelerator.num_processes > config.batch_size:
         raise ConfigError(
-            f"{accelerator.num_processes} processes share a batch_size of {config.batch_size}; raise it or start fewer."
+            f"{accelerator.num_processes} processes share a batch_size of {config.batch_size}; raise it or start fewer"
         )
     if model.n_items != split.n_items or int(config.metric.partition("@")[2]) > split.n_items:
         raise ConfigError(
             f"the model ranks {model.n_items} items, the data hold {split.n_items}, the metric is {config.metric!r}: "
-            "build the model for the data's items, and choose a cut-off of at most their number."
+            "build the model for the data's items, and choose a cut-off of at most their number"
         )
     pieces = windows(split.train, config.max_length)
     if not pieces:
-        raise DataError("no training sequence has two items; there is nothing to learn a next item from.")
+        raise DataError("no training sequence has two items; there is nothing to learn a next item from")
     if isinstance(model, Preparable):  # what is counted rather than trained
         model.prepare(split.train)
     model.to(accelerator.device)
@@ -245,7 +246,8 @@ def _update(run: _Run, batch: Batch) -> dict[str, float]:
         group["lr"] = rate
     run.model.train()
     run.optimizer.zero_grad(set_to_none=True)
-    batch, stream = _own_rows(run, batch), run.step * run.accelerator.num_processes + run.accelerator.process_index
+    batch = _own_rows(run, batch)
+    stream = run.step * run.accelerator.num_processes + run.accelerator.process_index
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), run.accelerator.autocast():
         torch.manual_seed(_mix(config.seed, 2, stream))  # dropout has no generator of its own
         losses = run.model.loss(batch.to(device), generator=_generator(config.seed, 3, stream, device=device))
@@ -302,7 +304,9 @@ class _On:
     """The model with histories moved to its device."""
 
     def __init__(self, run: _Run):
-        self.n_items, self._model, self._device = run.model.n_items, run.model, run.accelerator.device
+        self.n_items = run.model.n_items
+        self._model = run.model
+        self._device = run.accelerator.device
 
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
@@ -315,7 +319,7 @@ def _checkpoints(run: _Run, folder: str | Path | None, resume: bool) -> Checkpoi
     place = None if folder is None else Path(folder)
     checkpoints = Checkpoints(place, run.config.checkpoint_every, first=run.accelerator.is_main_process)
     if resume and place is None:
-        raise ConfigError("resume=True needs the folder of the checkpoints; give folder=….")
+        raise ConfigError("resume=True needs the folder of the checkpoints; give folder=…")
     if resume:
         checkpoints.resume(run)
     elif place is not None:
@@ -324,14 +328,16 @@ def _checkpoints(run: _Run, folder: str | Path | None, resume: bool) -> Checkpoi
 
 
 def _check_same_run(run: _Run, found: Checkpoint) -> None:
-    now, then, folder = asdict(run.config), found.state["config"], found.path.parent
+    now = asdict(run.config)
+    then = found.state["config"]
+    folder = found.path.parent
     changed = [name for name in now if now[name] != then.get(name) and name not in FREE_TO_CHANGE]
     if changed:
         words = ", ".join(f"{name} was {then.get(name)!r} and is {now[name]!r}" for name in changed)
-        raise ConfigError(f"{folder} holds a run with other settings: {words}. Use those, or another folder.")
+        raise ConfigError(f"{folder} holds a run with other settings: {words}. Use those, or another folder")
     known = found.state["fingerprint"]
     if known != run.fingerprint:
-        raise ConfigError(f"{folder} holds a run on other data ({known}, now {run.fingerprint}).")
+        raise ConfigError(f"{folder} holds a run on other data ({known}, now {run.fingerprint})")
 
 
 def _load_best(run: _Run) -> None:

@@ -29,7 +29,7 @@ def text_features(texts: Sequence[str], *, dimensions: int, min_count: int = 2, 
         DataError: no word is common.
     """
     if dimensions < 1:
-        raise ConfigError(f"dimensions is {dimensions}; it must be at least 1.")
+        raise ConfigError(f"dimensions is {dimensions}; it must be at least 1")
     matrix = _tf_idf(_words(texts), min_count)
     dimensions = min(dimensions, *matrix.shape)
     with torch.random.fork_rng(devices=[]):
@@ -62,7 +62,7 @@ def _tf_idf(words: list[list[str]], min_count: int) -> Tensor:
     spread = Counter(word for row in words for word in set(row))
     columns = {word: i for i, word in enumerate(sorted(w for w, count in spread.items() if count >= min_count))}
     if not columns:
-        raise DataError(f"no word occurs in {min_count} of {len(words) - 1} item texts; these texts describe nothing.")
+        raise DataError(f"no word occurs in {min_count} of {len(words) - 1} item texts; these texts describe nothing")
     idf = torch.tensor([spread[word] for word in columns]).double()
     idf = (len(words) / idf).log()
     cells: dict[tuple[int, int], int] = Counter(

@@ -54,7 +54,8 @@ class Transitions:
         if self.dense is not None:
             bags = torch.searchsorted(rows, torch.arange(len(items), device=items.device))
             return out.add_(F.embedding_bag(sources, self.dense, bags, mode="sum", per_sample_weights=factor.float()))
-        first, lengths = self.starts[sources], self.starts[sources + 1] - self.starts[sources]
+        first = self.starts[sources]
+        lengths = self.starts[sources + 1] - self.starts[sources]
         total, before = int(lengths.sum()), lengths.cumsum(0) - lengths
 
         def each(values: Tensor) -> Tensor:
@@ -70,7 +71,8 @@ class Transitions:
 def count_transitions(items: Tensor, owners: Tensor, n_items: int, *, decay: float, window: int) -> Transitions:
     """Count the transitions of joined sequences: items (N,) in order and the sequence each belongs to (N,), int64."""
     width = n_items + 1
-    codes, weights = torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.float64)
+    codes = torch.zeros(0, dtype=torch.int64)
+    weights = torch.zeros(0, dtype=torch.float64)
     for gap in range(1, min(window, len(items) - 1) + 1):
         same = owners[gap:] == owners[:-gap]
         new = (items[:-gap] * width + items[gap:])[same]
@@ -95,7 +97,10 @@ def count_together(items: Tensor, owners: Tensor, n_items: int, *, window: int) 
 
 def thinned(counted: Transitions, *, keep: int) -> Transitions:
     """Keep the largest `keep` entries of each row."""
-    n, every, codes, weights = len(counted.starts) - 1, counted.with_dense(), [], []
+    n = len(counted.starts) - 1
+    every = counted.with_dense()
+    codes = []
+    weights = []
     for rows in torch.arange(n, device=counted.follows.device).split(512):
         blank = torch.zeros(len(rows), n, device=rows.device)
         full = every.spread(rows.unsqueeze(1), torch.ones_like(blank[:, :1]), out=blank)
@@ -122,7 +127,7 @@ def nearest(features: Tensor, *, count: int = 50) -> Transitions:
     """
     n = len(features) - 1
     if not 1 <= count < n:
-        raise ConfigError(f"count is {count}; {n} items allow 1 to {n - 1} neighbours.")
+        raise ConfigError(f"count is {count}; {n} items allow 1 to {n - 1} neighbours")
     codes, likes = [], []
     for rows in torch.arange(n + 1, device=features.device).split(512):
         chosen = features.index_select(0, rows)
@@ -174,7 +179,8 @@ class TransitionTable(nn.Module):
     def set(self, counted: Transitions) -> None:
         """Take over counted transitions."""
         device = self.starts.device
-        self.starts, self.follows = counted.starts.to(device), counted.follows.to(device)
+        self.starts = counted.starts.to(device)
+        self.follows = counted.follows.to(device)
         self.weights, self._table = counted.weights.float().to(device), None
 
     def table(self) -> Transitions:
@@ -184,7 +190,7 @@ class TransitionTable(nn.Module):
             ModelError: nothing was counted.
         """
         if not self.filled:
-            raise ModelError("there are no counts; call prepare(sequences), or load saved weights, first.")
+            raise ModelError("there are no counts; call prepare(sequences), or load saved weights, first")
         if self._table is None or self._table.weights is not self.weights:
             self._table = Transitions(self.starts, self.follows, self.weights).with_dense()
             self._degrees = self._table.degrees()

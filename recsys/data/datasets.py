@@ -31,7 +31,7 @@ def load(name_or_path: str | Path, *, root: str | Path | None = None) -> Split:
         interactions = read_interactions(name)
         return leave_one_out(interactions.sequences(), interactions.n_items, item_names=interactions.item_names or None)
     raise DataError(
-        f"{name!r} is neither a known data set ({', '.join(names())}) nor a file ending in {', '.join(FORMATS)}."
+        f"{name!r} is neither a known data set ({', '.join(names())}) nor a file ending in {', '.join(FORMATS)}"
     )
 
 
@@ -86,9 +86,9 @@ def _read_table(path: Path, *, text: tuple[str, ...]):
     from pyarrow import csv, parquet
 
     if path.suffix.lower() not in FORMATS:
-        raise DataError(f"{path} ends in {path.suffix!r}; known are {', '.join(FORMATS)}.")
+        raise DataError(f"{path} ends in {path.suffix!r}; known are {', '.join(FORMATS)}")
     if not path.is_file():
-        raise DataError(f"there is no file {path}; check the path, or run from the folder it is relative to.")
+        raise DataError(f"there is no file {path}; check the path, or run from the folder it is relative to")
     try:
         if path.suffix.lower() == ".csv":
             types = dict.fromkeys(text, pyarrow.string())
@@ -105,15 +105,15 @@ def _require_columns(path: Path, found: list[str], wanted: dict[str, str]) -> No
     if missing:
         raise DataError(
             f"{path} has no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, found))}. "
-            f"Rename the columns to {', '.join(wanted.values())}, or name yours with user=, item= and timestamp=."
+            f"Rename the columns to {', '.join(wanted.values())}, or name yours with user=, item= and timestamp="
         )
 
 
 def _refuse_empty(path: Path, column, name: str) -> None:
     if len(column) == 0:
-        raise DataError(f"{path} has a header but no rows; give at least one interaction.")
+        raise DataError(f"{path} has a header but no rows; give at least one interaction")
     if column.null_count:
-        raise DataError(f"{path}: column {name!r} has {column.null_count} empty cells; fill or drop those rows.")
+        raise DataError(f"{path}: column {name!r} has {column.null_count} empty cells; fill or drop those rows")
 
 
 def _number(path: Path, column, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -125,10 +125,10 @@ def _number(path: Path, column, name: str) -> tuple[np.ndarray, tuple[str, ...]]
         texts = column.cast(pyarrow.string()).to_numpy(zero_copy_only=False).astype(str)
     except pyarrow.ArrowException as error:
         raise DataError(
-            f"{path}: column {name!r} of type {column.type} is no id; give text or whole numbers."
+            f"{path}: column {name!r} of type {column.type} is no id; give text or whole numbers"
         ) from error
     if (texts == "").any():
-        raise DataError(f"{path}: column {name!r} has {int((texts == '').sum())} empty cells; fill or drop those rows.")
+        raise DataError(f"{path}: column {name!r} has {int((texts == '').sum())} empty cells; fill or drop those rows")
     known, inverse = np.unique(texts, return_inverse=True)
     if all(text.isdecimal() for text in known):
         order = np.array(sorted(range(len(known)), key=lambda i: (int(known[i]), known[i])))
@@ -155,10 +155,10 @@ def _times(path: Path, column, name: str) -> np.ndarray:
     else:
         raise DataError(
             f"{path}: column {name!r} holds {kind} such as {column[0].as_py()!r}; give seconds as numbers, or dates "
-            "like 2026-01-31 or 2026-01-31 12:00:00."
+            "like 2026-01-31 or 2026-01-31 12:00:00"
         )
     if not np.isfinite(values).all():
-        raise DataError(f"{path}: column {name!r} holds values that are not finite; fill or drop those rows.")
+        raise DataError(f"{path}: column {name!r} holds values that are not finite; fill or drop those rows")
     return values
 
 
@@ -169,7 +169,7 @@ def _guarded(reader: Callable[[Path], Split], folder: Path) -> Split:
     except (OSError, KeyError, ValueError, IndexError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"the files in {folder} cannot be read: {error}. Fetch them again.") from error
+        raise DataError(f"the files in {folder} cannot be read: {error}. Fetch them again") from error
 
 
 def _integers(line: str) -> np.ndarray:
@@ -212,7 +212,8 @@ def _movielens_1m_clean(folder: Path) -> Split:
     n_users = n_items = 0
     for part in ("train", "valid", "test"):
         pairs = np.load(folder / f"{part}_list.npy", allow_pickle=False).astype(np.int64)
-        n_users, n_items = max(n_users, int(pairs[:, 0].max()) + 1), max(n_items, int(pairs[:, 1].max()) + 1)
+        n_users = max(n_users, int(pairs[:, 0].max()) + 1)
+        n_items = max(n_items, int(pairs[:, 1].max()) + 1)
         parts[part] = pairs
     lists = {part: _by_user(pairs, n_users) for part, pairs in parts.items()}
     rows = {part: [u for u in range(n_users) if len(lists[part][u])] for part in ("valid", "test")}
@@ -240,7 +241,8 @@ def _zhihu(folder: Path) -> Split:
     cases = {}
     for part in ("train", "val", "test"):
         with np.load(folder / f"{part}.npz", allow_pickle=False) as file:
-            seq, target = file["seq"].astype(np.int64), file["next"].astype(np.int64) + 1
+            seq = file["seq"].astype(np.int64)
+            target = file["next"].astype(np.int64) + 1
         histories = [row[row != padding] + 1 for row in seq]
         cases[part] = Cases(histories, list(target[:, None]))
     starts = [row for row, history in enumerate(cases["train"].histories) if len(history) == 0]

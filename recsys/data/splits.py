@@ -33,12 +33,12 @@ class Interactions:
         if not len(self.users) == len(self.items) == len(self.timestamps):
             raise DataError(
                 f"{len(self.users)} users, {len(self.items)} items and {len(self.timestamps)} timestamps: "
-                "the three columns must have one length."
+                "the three columns must have one length"
             )
         if len(self.users) == 0:
-            raise DataError("there are no interactions; give at least one row.")
+            raise DataError("there are no interactions; give at least one row")
         if self.users.min() < 1 or self.items.min() < 1:
-            raise DataError("user and item numbers must start at 1; 0 is padding. Map the ids first.")
+            raise DataError("user and item numbers must start at 1; 0 is padding. Map the ids first")
 
     @property
     def n_items(self) -> int:
@@ -88,12 +88,12 @@ class Split:
             flat = np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
             if len(flat) and (flat.min() < 1 or flat.max() > self.n_items):
                 raise DataError(
-                    f"{name} holds item ids {flat.min()}..{flat.max()}; allowed are 1 to n_items = {self.n_items}."
+                    f"{name} holds item ids {flat.min()}..{flat.max()}; allowed are 1 to n_items = {self.n_items}"
                 )
         if self.item_names is not None and len(self.item_names) != self.n_items + 1:
             raise DataError(
                 f"{len(self.item_names)} item names for {self.n_items} items; give n_items + 1, with '' for padding "
-                "first."
+                "first"
             )
 
     def fingerprint(self) -> str:
@@ -126,7 +126,7 @@ def pad(histories: Sequence[np.ndarray], *, length: int | None = None) -> Tensor
     A longer history keeps its last `length` items; L is at least 1, so that an empty history is a row of padding.
     """
     if length is not None and length < 1:
-        raise ConfigError(f"length is {length}; it must be at least 1.")
+        raise ConfigError(f"length is {length}; it must be at least 1")
     width = length or max(1, max((len(history) for history in histories), default=1))
     rows = np.full((len(histories), width), PAD, np.int64)
     for row, history in zip(rows, histories, strict=True):
@@ -143,7 +143,7 @@ def windows(sequences: Sequence[np.ndarray], max_length: int) -> list[np.ndarray
     the next. Sequences of one item have no transition and give none.
     """
     if max_length < 1:
-        raise ConfigError(f"max_length is {max_length}; it must be at least 1.")
+        raise ConfigError(f"max_length is {max_length}; it must be at least 1")
     pieces = []
     for sequence in sequences:
         for end in range(len(sequence), 1, -max_length):
@@ -160,7 +160,7 @@ def batches(
     can be resumed in the middle. The last batch may be smaller.
     """
     if batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+        raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
     n = len(pieces)
     order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
     for low in range(start * batch_size, n, batch_size):

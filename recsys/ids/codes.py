@@ -26,7 +26,11 @@ class ItemCodes(nn.Module):
                               "'features' and 'both' at least 1")  # fmt: skip
         if quantiser not in QUANTISERS:
             raise ConfigError(f"quantiser = {quantiser!r}; allowed are {', '.join(QUANTISERS)}")
-        self.n_items, self.m, self.V, self.quantiser, self.source = n_items, m, V, quantiser, source
+        self.n_items = n_items
+        self.m = m
+        self.V = V
+        self.quantiser = quantiser
+        self.source = source
         self.codes: Tensor
         self.coded: Tensor
         self.features: Tensor

@@ -206,7 +206,8 @@ def beam_search(log_probabilities: LogProbabilities, trie: Trie, *, users: int, 
     W is `beams`, or what the trie holds; 0 and -inf where a user has fewer.
     """
     device = trie.keys.device
-    node, score = torch.zeros(users, 1, dtype=torch.int64, device=device), torch.zeros(users, 1, device=device)
+    node = torch.zeros(users, 1, dtype=torch.int64, device=device)
+    score = torch.zeros(users, 1, device=device)
     prefix = torch.zeros(users, 1, 0, dtype=torch.int64, device=device)
     for _ in range(trie.m):
         child = children(trie, node)
@@ -219,14 +220,16 @@ def beam_search(log_probabilities: LogProbabilities, trie: Trie, *, users: int, 
 
 def draw_items(log_probabilities: LogProbabilities, trie: Trie, u: Tensor) -> Tensor:
     """Draw valid items (B, W) digit by digit with u (B, W, m) uniform in 0..1; invalid codes lose their probability."""
-    node, prefix = torch.zeros_like(u[..., 0], dtype=torch.int64), torch.zeros_like(u[..., :0], dtype=torch.int64)
+    node = torch.zeros_like(u[..., 0], dtype=torch.int64)
+    prefix = torch.zeros_like(u[..., :0], dtype=torch.int64)
     for j in range(trie.m):
         child = children(trie, node)
         logs = log_probabilities(prefix).masked_fill(child < 0, -torch.inf)
         total = logs.double().softmax(-1).cumsum(-1)
         code = (u[..., j, None].double() * total[..., -1:] >= total).sum(-1, keepdim=True)
         code = torch.minimum(code, trie.V - 1 - (child.flip(-1) >= 0).int().argmax(-1, keepdim=True))
-        node, prefix = child.gather(-1, code)[..., 0], torch.cat([prefix, code], dim=-1)
+        node = child.gather(-1, code)[..., 0]
+        prefix = torch.cat([prefix, code], dim=-1)
     return trie.item[node]
 
 

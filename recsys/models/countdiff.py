@@ -118,8 +118,10 @@ class CountDiff(nn.Module):
         c = config
         self.n_items, self.config = c.n_items, config
         self.net = DreamRec(c.dreamrec(), features=features)
-        self.counts, self.together = TransitionTable(c.n_items), TransitionTable(c.n_items)
-        self.neighbours, self.arrivals = TransitionTable(c.n_items), TransitionTable(c.n_items)
+        self.counts = TransitionTable(c.n_items)
+        self.together = TransitionTable(c.n_items)
+        self.neighbours = TransitionTable(c.n_items)
+        self.arrivals = TransitionTable(c.n_items)
         recent = Discount(c.decay, c.window, c.degree_power)
         together = Discount(c.together_decay, 2 * c.window, c.degree_power)
         self.experts = (
@@ -160,7 +162,8 @@ class CountDiff(nn.Module):
 
     def tune(self, cases: Cases) -> None:
         """Fit the weights of network, counts and words on cases that none of them has seen, the same way every time."""
-        device, most = self.weights.device, min(CASES, max(200, int(CELLS // (self.n_items + 1))), len(cases))
+        device = self.weights.device
+        most = min(CASES, max(200, int(CELLS // (self.n_items + 1))), len(cases))
         cases = cases.take(np.linspace(0, len(cases) - 1, most).astype(int))
         history = pad(cases.histories)[:, -self.config.max_len :].to(device)
         target = torch.tensor([int(np.ravel(found)[0]) for found in cases.targets], device=device)
@@ -200,7 +203,8 @@ class CountDiff(nn.Module):
         likeness = spread_back(self.neighbours, history, discount=self.experts[2][1])[:, hidden]
         if (banned := self._banned(history)) is not None:
             seen = torch.zeros_like(old, dtype=torch.bool).scatter_(1, banned, True)
-            own, old = own.masked_fill(seen[:, hidden], -torch.inf), old.masked_fill(seen, -torch.inf)
+            own = own.masked_fill(seen[:, hidden], -torch.inf)
+            old = old.masked_fill(seen, -torch.inf)
         self.arrival.copy_(fit_arrivals(old, own, likeness, target, hidden, order=c.order))
 
     def recommend(
@@ -236,7 +240,8 @@ class CountDiff(nn.Module):
         check_history(history, self.n_items)
         check_range(draws=(draws, 1, 4096))
         with evaluating(self):
-            items, seeds = self.net._items(), user_seeds(history, generator=generator)
+            items = self.net._items()
+            seeds = user_seeds(history, generator=generator)
             logits = self._walk(history, seeds, items, draws, self.config.sample_steps, self._banned(history))
             return _mean(logits, items[0]).view(len(history), draws, -1)
 

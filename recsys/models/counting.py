@@ -17,11 +17,11 @@ def flatten(sequences: list[np.ndarray], n_items: int) -> tuple[Tensor, Tensor]:
     """
     lengths = [len(sequence) for sequence in sequences]
     if sum(lengths) == 0:
-        raise DataError("there are no training sequences to fit; this data set may hold evaluation cases only.")
+        raise DataError("there are no training sequences to fit; this data set may hold evaluation cases only")
     items = torch.from_numpy(np.concatenate(sequences).astype(np.int64))
     if int(items.min()) < 1 or int(items.max()) > n_items:
         raise DataError(
-            f"training items are {int(items.min())}..{int(items.max())}; allowed are 1 to n_items = {n_items}."
+            f"training items are {int(items.min())}..{int(items.max())}; allowed are 1 to n_items = {n_items}"
         )
     return items, torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
 
@@ -33,7 +33,7 @@ def check_fitted(tensor: Tensor | None, name: str) -> Tensor:
         ModelError: neither `fit` nor `load_state_dict` was called.
     """
     if tensor is None:
-        raise ModelError(f"{name} has not been fitted; call fit(sequences) or load saved tensors first.")
+        raise ModelError(f"{name} has not been fitted; call fit(sequences) or load saved tensors first")
     return tensor
 
 
@@ -44,9 +44,9 @@ def read_state(state: dict[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) 
         ModelError: names or shapes are others.
     """
     if set(state) != set(shapes):
-        raise ModelError(f"saved tensors are {sorted(state)}; this model needs exactly {sorted(shapes)}.")
+        raise ModelError(f"saved tensors are {sorted(state)}; this model needs exactly {sorted(shapes)}")
     for name, shape in shapes.items():
         found = tuple(state[name].shape)
         if len(found) != len(shape) or any(want not in (-1, size) for want, size in zip(shape, found, strict=True)):
-            raise ModelError(f"saved tensor {name!r} has shape {found}; this model's configuration needs {shape}.")
+            raise ModelError(f"saved tensor {name!r} has shape {found}; this model's configuration needs {shape}")
     return dict(state)

@@ -148,7 +148,9 @@ class DDSR(nn.Module):
         """Draw possible next items (B, draws) by `sample_steps` steps of the reverse process."""
         check_history(history, self.n_items)
         check_range(draws=(draws, 1, 4096))
-        seeds, c, codes = user_seeds(history, generator=generator), self.config, self.ids.codes
+        seeds = user_seeds(history, generator=generator)
+        c = self.config
+        codes = self.ids.codes
         target = straight(c.T, noise=1.0)
         numbers = lambda shape, i: user_uniform(seeds, (draws, *shape[1:]), draw=i).flatten(0, 1)
 

@@ -146,7 +146,8 @@ class DiffuASR(nn.Module):
         self._frozen()
         c, known = self.config, known.to(self.null.device)
         seeds, shape = user_seeds(known, generator=generator), (c.length, c.d)
-        denoise, x = self._denoise(self._condition(known), length), user_normal(seeds, shape)
+        denoise = self._denoise(self._condition(known), length)
+        x = user_normal(seeds, shape)
         for step in sample(
             denoise, x, schedule=self.schedule, steps=c.steps, eta=c.eta,
             noise=lambda _, i: user_normal(seeds, shape, draw=i + 1),

@@ -36,11 +36,11 @@ class EaseConfig:
 
     def __post_init__(self):
         if self.ridge <= 0:
-            raise ConfigError(f"ridge is {self.ridge}; it must be above 0.")
+            raise ConfigError(f"ridge is {self.ridge}; it must be above 0")
         if self.recency not in ("none", "linear", "geometric"):
-            raise ConfigError(f"recency is {self.recency!r}; allowed are 'none', 'linear' and 'geometric'.")
+            raise ConfigError(f"recency is {self.recency!r}; allowed are 'none', 'linear' and 'geometric'")
         if not (0 <= self.floor <= 1 and 0 < self.decay <= 1):
-            raise ConfigError(f"floor is {self.floor}, decay {self.decay}; floor must be in 0..1, decay in (0, 1].")
+            raise ConfigError(f"floor is {self.floor}, decay {self.decay}; floor must be in 0..1, decay in (0, 1]")
 
 
 class Ease:
@@ -67,7 +67,7 @@ class Ease:
         except (MemoryError, RuntimeError) as error:
             raise ResourceError(
                 f"EASE over {self.n_items} items failed: {error}. It needs about {12 * self.n_items**2 / 1e9:.1f} GB, "
-                "and a larger ridge where the matrix is near singular."
+                "and a larger ridge where the matrix is near singular"
             ) from error
         inverse.div_(-inverse.diagonal().clone())
         inverse.fill_diagonal_(0)

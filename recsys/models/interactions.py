@@ -78,7 +78,8 @@ class ImportanceSteps(nn.Module):
     def remember(self, t: Tensor, loss: Tensor) -> None:
         """Keep the newest losses (n,) of each step t (n,) in 1..T."""
         hit = torch.nn.functional.one_hot(t - 1, len(self.count))
-        place, total = hit.cumsum(0).gather(1, (t - 1).unsqueeze(1)).squeeze(1), hit.sum(0)
+        place = hit.cumsum(0).gather(1, (t - 1).unsqueeze(1)).squeeze(1)
+        total = hit.sum(0)
         newest = place > total[t - 1] - KEPT
         t, place, loss = t[newest] - 1, place[newest], loss[newest].detach()
         self.squares[t, (self.count[t] + place - 1) % KEPT] = loss.float().square()

@@ -183,7 +183,8 @@ class LDiffRec(nn.Module):
 
     def _decode(self, latents: Tensor) -> Tensor:
         """Logits (B, n) of latents (B, clusters·latent), each item from its own cluster's."""
-        members, parts = self._members(), latents.unflatten(1, (self.config.clusters, -1)).unbind(1)
+        members = self._members()
+        parts = latents.unflatten(1, (self.config.clusters, -1)).unbind(1)
         logits = torch.cat([part @ self.decode_items[mine].T for part, mine in zip(parts, members)], dim=1)
         return logits[:, torch.cat(members).argsort()] + self.decode_bias
 

@@ -33,11 +33,11 @@ class MarkovConfig:
 
     def __post_init__(self):
         if not 0 < self.decay <= 1:
-            raise ConfigError(f"decay is {self.decay}; it must be above 0 and at most 1.")
+            raise ConfigError(f"decay is {self.decay}; it must be above 0 and at most 1")
         if self.window < 1:
-            raise ConfigError(f"window is {self.window}; it must be at least 1.")
+            raise ConfigError(f"window is {self.window}; it must be at least 1")
         if not 0 <= self.degree_power <= 1:
-            raise ConfigError(f"degree_power is {self.degree_power}; it must be from 0 to 1.")
+            raise ConfigError(f"degree_power is {self.degree_power}; it must be from 0 to 1")
 
 
 class Markov:

@@ -139,7 +139,8 @@ def neighbours(sequences: Sequence[np.ndarray], embeddings: Tensor, *, window: i
         ConfigError: a window below 1.
     """
     check_range(window=(window, 1, 10**6))
-    total, count = torch.zeros_like(embeddings), embeddings.new_zeros(len(embeddings), 1)
+    total = torch.zeros_like(embeddings)
+    count = embeddings.new_zeros(len(embeddings), 1)
     for gap in range(1, window + 1):
         pairs = [np.stack([s[:-gap], s[gap:]]) for s in sequences if len(s) > gap]
         if pairs:

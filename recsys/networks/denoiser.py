@@ -51,7 +51,9 @@ class PosteriorDenoiser(nn.Module):
         self.register_buffer("evidence", torch.cat([evidence[:1], evidence]).float(), persistent=False)
         self.register_buffer("alpha", schedule.alpha.float(), persistent=False)
         self.prior = nn.Linear(d, d)
-        self.enter, self.time, self.out = nn.Linear(2 * d, 2 * d), nn.Linear(d, 2 * d), nn.Linear(2 * d, d)
+        self.enter = nn.Linear(2 * d, 2 * d)
+        self.time = nn.Linear(d, 2 * d)
+        self.out = nn.Linear(2 * d, d)
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
 

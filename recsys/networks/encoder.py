@@ -96,7 +96,9 @@ class _Block(nn.Module):
         super().__init__()
         self.heads, self.p = heads, dropout
         self.norm_1, self.norm_2 = nn.LayerNorm(d), nn.LayerNorm(d)
-        self.query, self.key_value, self.out = nn.Linear(d, d), nn.Linear(d, 2 * d), nn.Linear(d, d)
+        self.query = nn.Linear(d, d)
+        self.key_value = nn.Linear(d, 2 * d)
+        self.out = nn.Linear(d, d)
         self.feed = nn.Sequential(nn.Linear(d, d), nn.GELU(), nn.Dropout(dropout), nn.Linear(d, d))
         self.dropout = nn.Dropout(dropout)
 

@@ -42,7 +42,8 @@ class ItemTable(nn.Module):
             raise ConfigError(f"items = {source!r}; allowed are {', '.join(SOURCES)}")
         if (source == "id") != (n_features == 0):
             raise ConfigError(f"items = {source!r} with n_features = {n_features}; 'id' needs 0, the others at least 1")
-        self.n_items, self.id_dropout = n_items, id_dropout if source == "both" else 0.0
+        self.n_items = n_items
+        self.id_dropout = id_dropout if source == "both" else 0.0
         self._kept: tuple[list[tuple[int, int]], tuple[Tensor, Tensor]] | None = None
         self.features: Tensor
         if source != "features":

@@ -43,7 +43,8 @@ class SequentialUNet(nn.Module):
         self.shrink = nn.ModuleList([nn.Conv2d(size, deeper, 2, stride=2) for size, deeper in below])
         self.grow = nn.ModuleList([nn.ConvTranspose2d(deeper, size, 2, stride=2) for size, deeper in below])
         self.up = nn.ModuleList([_Block(2 * size, size, d) for size in sizes[:-1]])
-        self.norm, self.out = nn.GroupNorm(_groups(width), width), nn.Conv2d(width, length, 3, padding=1)
+        self.norm = nn.GroupNorm(_groups(width), width)
+        self.out = nn.Conv2d(width, length, 3, padding=1)
 
     def forward(self, x_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
         """Predict the noise (B, M, d) of every item of x_t (B, M, d) at t (B,) under condition c (B, d)."""
@@ -62,9 +63,11 @@ class SequentialUNet(nn.Module):
 class _Block(nn.Module):
     def __init__(self, size: int, out: int, step: int):
         super().__init__()
-        self.norm_1, self.conv_1 = nn.GroupNorm(_groups(size), size), nn.Conv2d(size, out, 3, padding=1)
+        self.norm_1 = nn.GroupNorm(_groups(size), size)
+        self.conv_1 = nn.Conv2d(size, out, 3, padding=1)
         self.told = nn.Linear(step, out)  # saved weights know it by this name
-        self.norm_2, self.conv_2 = nn.GroupNorm(_groups(out), out), nn.Conv2d(out, out, 3, padding=1)
+        self.norm_2 = nn.GroupNorm(_groups(out), out)
+        self.conv_2 = nn.Conv2d(out, out, 3, padding=1)
         self.skip = nn.Conv2d(size, out, 1) if size != out else nn.Identity()
 
     def forward(self, x: Tensor, step: Tensor) -> Tensor:
