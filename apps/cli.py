@@ -172,7 +172,8 @@ def build_parser(words: Sequence[str] = ()) -> ArgumentParser:
 def parse(arguments: Sequence[str]) -> tuple[tuple[str, ...], Any]:
     """Parse a command line into the command's words and its settings, a frozen dataclass.
 
-    Raises: argparse.ArgumentError for unknown commands, options, keys of a YAML file, or values of a wrong type.
+    Raises:
+        argparse.ArgumentError: unknown commands, options, keys of a YAML file, or values of a wrong type.
     """
     words = _words(arguments)
     parser = build_parser(words)

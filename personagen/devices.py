@@ -8,7 +8,11 @@ DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device named, or for "auto" a GPU where there is one. Raises ResourceError when it is not there."""
+    """Return the device named, or for "auto" a GPU where there is one.
+
+    Raises:
+        ResourceError: it is not there.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)

@@ -16,7 +16,10 @@ from .config import MaskConfig
 def run(settings: MaskConfig) -> int:
     """Write the mask to `settings.out`, whole or not at all. Returns 0.
 
-    Raises: ConfigError, DataError for the photo, ModelError for the parser, ResourceError.
+    Raises:
+        ConfigError, DataError: the photo.
+        ModelError: the parser.
+        ResourceError: what the message names.
     """
     check_range(mask_expand=(settings.mask_expand, 0, 4))
     region_of(settings.kind)
@@ -29,7 +32,11 @@ def run(settings: MaskConfig) -> int:
 
 
 def png_path(name: str) -> Path:
-    """Check where a PNG is to be written. Raises: ConfigError, ResourceError."""
+    """Check where a PNG is to be written.
+
+    Raises:
+        ConfigError, ResourceError: what the message names.
+    """
     out = check_place(Path(name))
     if out.suffix.lower() != ".png" or out.is_dir():
         raise ConfigError(f"out is {out}; name a file that ends in .png")

@@ -12,7 +12,9 @@ from ..signals import Patience
 def run(settings: PretrainConfig) -> int:
     """Train the stage of `settings` to its end; the same command goes on from the newest checkpoint. Returns 0.
 
-    Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with a checkpoint written.
+    Raises:
+        ConfigError, DataError, ModelError, ResourceError: what the message names.
+        Stopped: after a signal, with a checkpoint written.
     """
     steps = pretrain(settings)
     rendering = settings.stage == "corpus"
@@ -27,7 +29,8 @@ def run(settings: PretrainConfig) -> int:
 def follow(steps: Iterator[Step], *, total: int, label: str, unit: str, kept: str) -> None:
     """Walk training steps with a bar and notes of what they measure. kept: where a stopped run is, for the message.
 
-    Raises: Stopped after a signal, once the step is finished and saved.
+    Raises:
+        Stopped: after a signal, once the step is finished and saved.
     """
     with Patience() as patience, bar(None, total=total, label=label, unit=unit) as progress:
         for step in steps:

@@ -17,7 +17,9 @@ from .recommend import drive_on_the_spot
 def run(settings: StyleConfig) -> int:
     """Make the looks of one user in `settings.out`; returns 0.
 
-    Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with what is finished kept.
+    Raises:
+        ConfigError, DataError, ModelError, ResourceError: what the message names.
+        Stopped: after a signal, with what is finished kept.
     """
     studio = Studio(
         text2image=settings.text2image,
@@ -61,7 +63,11 @@ def _style(settings: StyleConfig) -> Finer:
 
 
 def open_source(settings: StyleConfig) -> Folder | None:
-    """Open interactions and catalogue where given; None means the atelier. Raises: ConfigError when only some are."""
+    """Open interactions and catalogue where given; None means the atelier.
+
+    Raises:
+        ConfigError: only some are.
+    """
     if settings.mask and not settings.person:
         raise ConfigError("--mask needs --person, the photo that it belongs to")
     if not settings.interactions and not settings.catalog:

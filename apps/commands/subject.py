@@ -17,7 +17,9 @@ from .subject_config import ExportConfig, GenerateConfig, SubjectDoctorConfig, S
 def train(settings: SubjectConfig) -> int:
     """Train the subject of `settings` to its end, with a bar. Returns 0.
 
-    Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with a checkpoint written.
+    Raises:
+        ConfigError, DataError, ModelError, ResourceError: what the message names.
+        Stopped: after a signal, with a checkpoint written.
     """
     total = resolve(settings).max_train_steps
     steps, last = train_subject(settings), {}
@@ -59,7 +61,11 @@ def _tell_result(settings: SubjectConfig, metrics: dict[str, float]) -> None:
 
 
 def generate(settings: GenerateConfig) -> int:
-    """Paint pictures with subjects into `settings.out`. Returns 0. Raises: ConfigError, ModelError."""
+    """Paint pictures with subjects into `settings.out`. Returns 0.
+
+    Raises:
+        ConfigError, ModelError: what the message names.
+    """
     check_range(
         count=(settings.count, 1, 64),
         steps=(settings.steps, 1, 1000),
@@ -101,7 +107,11 @@ def _paint(pipe: Any, settings: GenerateConfig | SubjectEvaluateConfig, prompt: 
 
 
 def export(settings: ExportConfig) -> int:
-    """Write adapters, merged if several, in another form. Returns 0. Raises: ConfigError, ModelError, ResourceError."""
+    """Write adapters, merged if several, in another form. Returns 0.
+
+    Raises:
+        ConfigError, ModelError, ResourceError: what the message names.
+    """
     from personagen.adapters.lora import load_adapter, save_adapter, save_kohya
     from personagen.models import load_text2image
     from personagen.models.quiet import quiet

@@ -27,7 +27,9 @@ from .pretrain import follow
 def train(settings: TryOnTrainConfig) -> int:
     """Train to the end; the same command goes on from the newest checkpoint. Returns 0.
 
-    Raises: ConfigError, DataError, ModelError, ResourceError; Stopped after a signal, with a checkpoint written.
+    Raises:
+        ConfigError, DataError, ModelError, ResourceError: what the message names.
+        Stopped: after a signal, with a checkpoint written.
     """
     kept = f"a checkpoint is in {settings.output_dir}/checkpoints"
     follow(train_tryon_pairs(settings), total=settings.loop.steps, label="tryon", unit="step", kept=kept)
@@ -39,7 +41,10 @@ def train(settings: TryOnTrainConfig) -> int:
 def evaluate(settings: TryOnEvaluateConfig) -> int:
     """Write figures.json, cases.csv and sheet.png to `settings.out`. Returns 0.
 
-    Raises: ConfigError, DataError for the pairs, ModelError, ResourceError; Stopped after a signal, nothing written.
+    Raises:
+        ConfigError, DataError: the pairs.
+        ModelError, ResourceError: what the message names.
+        Stopped: after a signal, nothing written.
     """
     check_range(steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**31))
     check_range(limit=(1 if settings.limit is None else settings.limit, 1, 10**9))

@@ -24,7 +24,9 @@ from .mask import png_path
 def run(settings: WearConfig) -> int:
     """Write the person's photo with the garments on to `settings.out`, with its settings in the PNG. Returns 0.
 
-    Raises: ConfigError, DataError for pictures and masks, ModelError, ResourceError.
+    Raises:
+        ConfigError, DataError: pictures and masks.
+        ModelError, ResourceError: what the message names.
     """
     check_range(
         steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**63 - 1),
@@ -71,7 +73,11 @@ def left_whole(garment: str) -> str:
 
 
 def _garments(settings: WearConfig) -> dict[str, str]:
-    """Kind -> photo, one or several. Raises: ConfigError."""
+    """Kind -> photo, one or several.
+
+    Raises:
+        ConfigError: what the message names.
+    """
     if (settings.garment is None) == (not settings.outfit):
         raise ConfigError("give --garment, or --outfit for several, not both")
     if settings.outfit and settings.mask and len(settings.outfit) > 1:

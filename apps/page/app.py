@@ -51,7 +51,9 @@ CSS = """
 def run(settings: DemoConfig) -> int:
     """Open the page and serve it until it is stopped; returns 0.
 
-    Raises: ConfigError for a host beyond this machine without --auth; ResourceError when the port is taken.
+    Raises:
+        ConfigError: a host beyond this machine without --auth.
+        ResourceError: the port is taken.
     """
     auth = check_exposure(settings.host, settings.auth)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -73,7 +75,11 @@ def run(settings: DemoConfig) -> int:
 
 
 def check_exposure(host: str, auth: str | None) -> tuple[str, str] | None:
-    """Split NAME:PASSWORD and refuse an address that others can reach without one. Raises: ConfigError."""
+    """Split NAME:PASSWORD and refuse an address that others can reach without one.
+
+    Raises:
+        ConfigError: what the message names.
+    """
     name, colon, password = (auth or "").partition(":")
     if auth and not (name and colon and len(password) >= 8):
         raise ConfigError("auth is not NAME:PASSWORD with a password of 8 characters or more; give one")

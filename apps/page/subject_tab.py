@@ -153,7 +153,11 @@ def _look(visits: Visits) -> Callable[..., str]:
 
 
 def gather(files: Sequence[str] | None, folder: Path) -> dict[str, str]:
-    """Copy uploads into a folder under names of ours; return the visitor's name of each. Raises: DataError."""
+    """Copy uploads into a folder under names of ours; return the visitor's name of each.
+
+    Raises:
+        DataError: what the message names.
+    """
     if not files:
         raise DataError("there are no pictures; give at least one")
     if len(files) > MAX_PICTURES:
@@ -168,7 +172,11 @@ def gather(files: Sequence[str] | None, folder: Path) -> dict[str, str]:
 
 
 def verdict(files: Sequence[str], work: Path) -> str:
-    """Write what the doctor says of each upload as an HTML table. Raises: DataError."""
+    """Write what the doctor says of each upload as an HTML table.
+
+    Raises:
+        DataError: what the message names.
+    """
     from personagen.subject.data import scan
 
     names = gather(files, work)
@@ -218,7 +226,11 @@ def settings(
     visit: Visit, files: Sequence[str] | None, name: str, preset: str, consent: bool, steps: int, seed: int,
     studio: Studio,
 ) -> SubjectConfig:  # fmt: skip
-    """Make the settings of a training and copy the uploads. Raises: ConfigError, DataError."""
+    """Make the settings of a training and copy the uploads.
+
+    Raises:
+        ConfigError, DataError: what the message names.
+    """
     if preset not in [value for _, value in PRESETS]:
         raise ConfigError(f"a subject cannot be {preset!r}; choose one of the list")
     if not name.strip():
@@ -305,7 +317,11 @@ def _paint(studio: Studio, visits: Visits) -> Callable[..., Iterator[list[Any]]]
 
 
 def read_weights(text: str) -> list[float]:
-    """Read weights separated by commas or spaces. Raises: ConfigError."""
+    """Read weights separated by commas or spaces.
+
+    Raises:
+        ConfigError: what the message names.
+    """
     try:
         return [float(word) for word in text.replace(",", " ").split()]
     except ValueError as error:
@@ -313,7 +329,11 @@ def read_weights(text: str) -> list[float]:
 
 
 def stacked(visit: Visit, chosen: Sequence[str], weights: list[float], studio: Studio, stop: Event) -> Watched:
-    """Load the base model with the visitor's chosen subjects on it. Raises: ConfigError, ModelError."""
+    """Load the base model with the visitor's chosen subjects on it.
+
+    Raises:
+        ConfigError, ModelError: what the message names.
+    """
     from personagen.subject.loaded import load_subjects
 
     if not chosen or any(label not in visit.subjects for label in chosen):
@@ -325,7 +345,12 @@ def stacked(visit: Visit, chosen: Sequence[str], weights: list[float], studio: S
 
 
 def painted(pipe: Watched, prompt: str, count: int, steps: int, seed: int, folder: Path) -> Iterator[Path]:
-    """Paint pictures of a prompt, write each, and yield its path. Raises: ConfigError on an empty prompt, Halted."""
+    """Paint pictures of a prompt, write each, and yield its path.
+
+    Raises:
+        ConfigError: an empty prompt.
+        Halted: what the message names.
+    """
     import torch
 
     from personagen.provenance import Parameters, sampling_settings, versions, write_png

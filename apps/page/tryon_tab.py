@@ -219,8 +219,9 @@ _parser = cache(load_parser)
 def read_pieces(garments: Sequence[Any]) -> list[Piece]:
     """Read (path, kind, path, kind, …), the first one given; later places may be empty (None).
 
-    Raises: DataError where the first is missing or a picture cannot be read; ConfigError on an outfit that cannot be
-    worn.
+    Raises:
+        DataError: the first is missing or a picture cannot be read.
+        ConfigError: an outfit that cannot be worn.
     """
     if garments[0] is None:
         raise DataError("there is no photo of a garment; give one")
@@ -241,7 +242,11 @@ def editor_value(person: Image.Image, mask: np.ndarray) -> dict[str, Any]:
 
 
 def drawn_mask(value: dict[str, Any] | None, *, size: tuple[int, int]) -> np.ndarray:
-    """Return what the editor's layers cover, bool (H, W) of `size`. Raises: DataError where nothing or all is."""
+    """Return what the editor's layers cover, bool (H, W) of `size`.
+
+    Raises:
+        DataError: nothing is covered, or all of it.
+    """
     mask = np.zeros(size, bool)
     for layer in (value or {}).get("layers") or []:
         alpha = layer.convert("RGBA").getchannel("A").resize(CANVAS[::-1])

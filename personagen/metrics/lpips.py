@@ -74,8 +74,10 @@ NETS = {
 def load_lpips(file: str | Path) -> Distance:
     """Load LPIPS with the backbone that the file holds: AlexNet, VGG-16 or SqueezeNet 1.1.
 
-    Returns a function that raises DataError on pictures of unequal shapes or below 32 pixels a side. Raises ModelError
-    when the file is missing or damaged, or a tensor is missing or has another shape.
+    Returns a function that raises DataError on pictures of unequal shapes or below 32 pixels a side.
+
+    Raises:
+        ModelError: the file is missing or damaged, or a tensor is missing or has another shape.
     """
     try:
         tensors = load_file(file)

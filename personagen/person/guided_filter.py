@@ -19,8 +19,10 @@ def guided_upsample(maps: Tensor, guide: Tensor, *, radius: int = 4, eps: float 
     """Enlarge maps (1, C, h, w) to the size of a guide (1, 3, H, W) in [0, 1], along the guide's edges.
 
     radius: half a window, in pixels of the maps; eps: variance of a colour below which it is no edge. Returns
-    (1, C, H, W), a little beyond the range of the maps here and there; maps that sum to one still do. Raises DataError
-    on other shapes.
+    (1, C, H, W), a little beyond the range of the maps here and there; maps that sum to one still do.
+
+    Raises:
+        DataError: other shapes.
     """
     if maps.ndim != 4 or guide.ndim != 4 or len(maps) != 1 or len(guide) != 1 or guide.shape[1] != 3:
         raise DataError(f"maps {tuple(maps.shape)} and guide {tuple(guide.shape)} must be (1, C, h, w), (1, 3, H, W).")

@@ -65,6 +65,7 @@ class Residual(nn.Module):
         self.norm1, self.norm2 = nn.GroupNorm(groups, width), nn.GroupNorm(groups, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map features (B, width, h, w) to features of the same shape."""
         return F.silu(x + self.norm2(self.second(F.silu(self.norm1(self.first(x))))))
 
 

@@ -36,8 +36,10 @@ def agnostic_mask(layers: Layers, *, mask_expand: float = 1.0) -> np.ndarray:
     """Cover garment and limbs, fill towards their box, grow (sideways twice as much as up, down), spare the identity.
 
     layers: bool (H, W) each. mask_expand 0..4: 0 is the bare contour, 1 hides sleeves, hems and waists well.
-    Returns bool (H, W), 1 = repaint; empty when there is neither garment nor limb. Raises ConfigError outside the
-    range.
+    Returns bool (H, W), 1 = repaint; empty when there is neither garment nor limb.
+
+    Raises:
+        ConfigError: outside the range.
     """
     if not 0 <= mask_expand <= 4:
         raise ConfigError(
@@ -76,7 +78,10 @@ def layers_from_parts(parts: np.ndarray, *, kind: str, skin: Skin | None = None)
     kind: a garment's, or a region (`REGIONS`); what is worn may be of another one (a dress, when a top is wanted).
     skin: `split_skin(parts)`, where it is known already.
     Skin is told apart by place: above the collar it is the head, beyond the hem it is a leg that ends in a foot,
-    otherwise an arm that ends in a hand. Raises ConfigError for an unknown kind.
+    otherwise an arm that ends in a hand.
+
+    Raises:
+        ConfigError: an unknown kind.
     """
     region = region_of(kind)
     upper = np.isin(parts, (Part.UPPER, Part.OUTER))
@@ -152,7 +157,9 @@ def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> 
     """Read a user's own mask: bright pixels (>= 50 %) are repainted. Returns bool (H, W).
 
     size: (H, W) of the photo the mask belongs to; a mask of another size but the same aspect is scaled (nearest).
-    Raises DataError when the file cannot be read, the aspect differs by more than 2 %, or nothing or all is marked.
+
+    Raises:
+        DataError: the file cannot be read, the aspect differs by more than 2 %, or nothing or all is marked.
     """
     image = load_gray(path)
     if size is not None and (image.height, image.width) != tuple(size):
@@ -178,7 +185,8 @@ def check_mask(mask: np.ndarray, *, name: str = "A mask") -> None:
 def mask_list(masks: Image.Image | np.ndarray | Tensor | Sequence) -> list[np.ndarray]:
     """Read what a pipeline takes as masks into bool arrays (H, W), true = repaint: PIL, arrays, tensors, lists.
 
-    Raises DataError on anything else.
+    Raises:
+        DataError: anything else.
     """
     several = masks if isinstance(masks, (list, tuple)) else [masks]
     arrays: list[np.ndarray] = []

@@ -143,7 +143,8 @@ def _place(x: Tensor) -> Tensor:
 def load_backbone(model: PersonParser, weights: Mapping[str, Tensor]) -> None:
     """Fill the backbone from EfficientNet-Lite0's weights in efficientnet_lite_pytorch's names, folding the norms.
 
-    Raises ModelError where one is missing or of another shape; what the parser does not have is left unread.
+    Raises:
+        ModelError: one is missing or of another shape; what the parser does not have is left unread.
     """
 
     def fold(conv: nn.Conv2d, kernel: str, norm: str) -> None:

@@ -138,7 +138,8 @@ def save_parser(model: PersonParser, folder: str | Path) -> Path:
 def load_parser(source: str | Path = "embedded") -> Parser:
     """Load a parser: the embedded one, a folder of `save_parser`, or a SegFormer folder in transformers' layout.
 
-    Raises ModelError that names what is missing or does not fit.
+    Raises:
+        ModelError: the message names what is missing or does not fit.
     """
     folder = EMBEDDED["parser"] if source == "embedded" else Path(source)
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():

@@ -19,7 +19,11 @@ Skin = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def region_of(kind: str) -> str:
-    """Return the region of a garment's kind, or of a region's own name. Raises ConfigError for another word."""
+    """Return the region of a garment's kind, or of a region's own name.
+
+    Raises:
+        ConfigError: another word.
+    """
     if kind not in REGION and kind not in REGIONS:
         raise ConfigError(f"kind {kind!r} is unknown; use one of {sorted({*REGIONS, *REGION})}.")
     return REGION.get(kind, kind)
@@ -59,7 +63,10 @@ PART_OF_CCP = {name: part for part, names in _CCP.items() for name in names.spli
 def parts_from_parsing(parsing: np.ndarray, labels: Sequence[str]) -> np.ndarray:
     """Merge a Clothing Co-Parsing label map (H, W) into `Part` values (H, W) uint8.
 
-    labels: the label names by index (`labels.json`). Raises DataError when a pixel's value has no name.
+    labels: the label names by index (`labels.json`).
+
+    Raises:
+        DataError: a pixel's value has no name.
     """
     if parsing.ndim != 2 or int(parsing.max(initial=0)) >= len(labels):
         raise DataError(

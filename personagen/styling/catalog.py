@@ -130,7 +130,10 @@ class FolderCatalog:
     Columns: `file` (needed; a path below the folder or below its `images`), `kind` or `label` (needed), and, optional,
     `id` (default: the file's name without its ending), `colour`, `pattern`, `scene`, `title`. Items are numbered in the
     table's order. `table` may be left out when the folder holds exactly one CSV. A colour that is not given is measured
-    in the picture. Raises `DataError`, naming the line or file and the remedy, for a missing table, column or picture.
+    in the picture.
+
+    Raises:
+        DataError: a table, column or picture is missing; the message names it.
     """
 
     def __init__(self, folder: str | os.PathLike[str], table: str | os.PathLike[str] | None = None) -> None:
@@ -142,8 +145,10 @@ class FolderCatalog:
     def select(self, names: Sequence[str], *, keep_rest: bool = False) -> Self:
         """Return the catalogue renumbered so that item i is names[i - 1], as a recommender's data counts its items.
 
-        keep_rest: append the items that `names` does not mention (new arrivals) behind them. Raises `DataError` for an
-        unknown name.
+        keep_rest: append the items that `names` does not mention (new arrivals) behind them.
+
+        Raises:
+            DataError: an unknown name.
         """
         by_name = {row.name: row for row in self._rows}
         missing = [name for name in names if name not in by_name]

@@ -47,8 +47,11 @@ def write_looks(
     run: what else made the pictures (configuration, adapters, model names); it goes into looks.json and every PNG.
     person: the photo that was given, for the sheet only.
     metadata: False leaves both text chunks out of the PNGs. When anything fails, or the caller stops early, nothing is
-    left behind and an older `out_dir` stays as it was. Raises `ConfigError` when `out_dir` holds files that are not
-    looks, and `DataError` when there was not a single look.
+    left behind and an older `out_dir` stays as it was.
+
+    Raises:
+        ConfigError: `out_dir` holds files that are not looks.
+        DataError: there was not a single look.
     """
     out = Path(out_dir).absolute()
     check_out_dir(out)
@@ -71,7 +74,11 @@ def write_looks(
 
 
 def check_out_dir(out: Path) -> None:
-    """Refuse a file, or a folder with something in it that is not looks. Raises `ConfigError`."""
+    """Refuse a file, or a folder with something in it that is not looks.
+
+    Raises:
+        ConfigError: what the message names.
+    """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; name a folder that is new or holds earlier looks")
     if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():

@@ -75,7 +75,9 @@ def concept_vectors(embeddings: Tensor, attributes: Attributes, *, shrink: float
     """Return a concept for every column of `attributes` that some but not all items carry.
 
     embeddings (n+1, d), row 0 = padding; attributes.matrix (n+1, f). A word carried by c items counts c / (c + shrink).
-    Raises `ConfigError` when the two do not have the same number of items, or no word tells items apart.
+
+    Raises:
+        ConfigError: the two do not have the same number of items, or no word tells items apart.
     """
     if embeddings.shape[0] != attributes.matrix.shape[0]:
         raise ConfigError(
@@ -146,7 +148,9 @@ def write_prompt(
     anchor: words of the item to show; a kind that cannot be worn here gives way to the taste's best. companion: words
     of a garment for the other half of the body; left out, it is composed from the taste. scene: left out, `scene_for`
     chooses. person: who wears it, such as "a sks person" where the model has learnt that subject.
-    Raises `ConfigError` for a scene that is not known.
+
+    Raises:
+        ConfigError: a scene that is not known.
     """
     scene = scene_for(anchor, taste) if scene is None else scene
     if scene not in SCENES:

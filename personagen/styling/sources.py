@@ -44,12 +44,29 @@ class Source(Protocol):
     """What the main job needs to know of its users."""
 
     @property
-    def catalog(self) -> Catalog: ...
-    def users(self) -> list[str]: ...
-    def label(self, user: str) -> str: ...
-    def history(self, user: str) -> list[int]: ...
-    def sitter(self, user: str) -> Sitter: ...
-    def sequences(self) -> list[np.ndarray]: ...
+    def catalog(self) -> Catalog:
+        """The items that users chose from."""
+        ...
+
+    def users(self) -> list[str]:
+        """List the ids one can choose."""
+        ...
+
+    def label(self, user: str) -> str:
+        """Name a user for people."""
+        ...
+
+    def history(self, user: str) -> list[int]:
+        """Return the item ids that a user chose, latest last."""
+        ...
+
+    def sitter(self, user: str) -> Sitter:
+        """Return who is dressed for this user."""
+        ...
+
+    def sequences(self) -> list[np.ndarray]:
+        """Return every user's item ids in time order, int64 (length,) each, to train on."""
+        ...
 
 
 class Atelier:
@@ -71,7 +88,11 @@ class Atelier:
         return f"Shopper {user}: " + ", ".join(shopper.favourite(aspect) for aspect in ("colour", "kind", "scene"))
 
     def history(self, user: str) -> list[int]:
-        """Return a shopper's item ids, latest last. Raises: DataError for a number that does not exist."""
+        """Return a shopper's item ids, latest last.
+
+        Raises:
+            DataError: a number that does not exist.
+        """
         return [int(item) for item in self.shopper(user).history]
 
     def sitter(self, user: str) -> Sitter:
@@ -82,12 +103,16 @@ class Atelier:
         return self._sitters[user]
 
     def sequences(self, count: int = FEW) -> list[np.ndarray]:
-        """Simulate the purchases of `count` shoppers for a recommender to learn from; more begin with the same ones."""
+        """Simulate what `count` shoppers bought, int64 (length,) each, to learn from; more begin with the same ones."""
         crowd = shoppers.simulate(count, seed=0, items=self.specs)
         return [np.append(shopper.history, shopper.target).astype(np.int64) for shopper in crowd]
 
     def shopper(self, user: str) -> shoppers.Shopper:
-        """Return a simulated shopper. Raises: DataError for a number that does not exist."""
+        """Return a simulated shopper.
+
+        Raises:
+            DataError: a number that does not exist.
+        """
         if not (user.isdecimal() and int(user) < SHOWN):
             raise DataError(
                 f"user {user!r} is not in the atelier; choose 0 to {SHOWN - 1}, or give --interactions FILE"
@@ -126,7 +151,11 @@ class Folder:
         return f"User {user}"
 
     def history(self, user: str) -> list[int]:
-        """Return a user's items in time order. Raises: DataError for an unknown user."""
+        """Return a user's items in time order.
+
+        Raises:
+            DataError: an unknown user.
+        """
         return [int(item) for item in self._interactions.history(user)]
 
     def sitter(self, user: str) -> Sitter:
@@ -138,7 +167,7 @@ class Folder:
         return photograph(shopper, tuple(specs[int(item) - 1] for item in shopper.history))
 
     def sequences(self) -> list[np.ndarray]:
-        """Return every user's items in time order."""
+        """Return every user's item ids in time order, int64 (length,) each."""
         return self._interactions.sequences()
 
 

@@ -164,7 +164,8 @@ class Studio:
     ) -> list[int]:
         """Return up to `length` items that fit a description best, the best last; empty or "any" fits everything.
 
-        Raises: DataError when nothing was said.
+        Raises:
+            DataError: nothing was said.
         """
         wanted = {"kind": set(kind), "colour": set(colour), "pattern": {pattern} - {"any"}, "scene": {scene} - {"any"}}
         if not any(wanted.values()):
@@ -193,7 +194,10 @@ class Studio:
 
         stop: asked after every picture and every denoising step; once it says yes, what is finished is written with
         its looks.json and sheet, and the iterator ends.
-        Raises: ConfigError, DataError, ModelError; nothing is left behind then, nor when the iterator is closed.
+
+        Raises:
+            ConfigError, DataError, ModelError: nothing is left behind then, nor when the iterator is
+                closed.
         """
         check_out_dir(Path(out))
         sitter = self.source.sitter(order.user) if order.looks else None

@@ -40,7 +40,9 @@ def set_cross_attention(unet, kind: str) -> None:
 
     kind: "zero" for models trained here, "identity" for weights published for CatVTON and Leffa. Self-attention is
     kept.
-    Raises ConfigError for another kind.
+
+    Raises:
+        ConfigError: another kind.
     """
     if kind not in CROSS_ATTENTION:
         raise ConfigError(f"cross-attention {kind!r} is unknown; use one of {sorted(CROSS_ATTENTION)}.")
@@ -71,7 +73,9 @@ def load_attention(unet: UNet2DConditionModel, source: str | Path) -> None:
 
     source: a .safetensors file in the layout of `attention_tensors`, or the folder that holds it as model.safetensors.
     16 layers, 80 tensors for Stable Diffusion 1.5. Nothing is changed unless everything fits.
-    Raises ModelError that names what is missing, left over, or of another shape.
+
+    Raises:
+        ModelError: the message names what is missing, left over, or of another shape.
     """
     file = Path(source) / "model.safetensors" if Path(source).is_dir() else Path(source)
     tensors, layers = _read(file), self_attentions(unet)

@@ -69,9 +69,12 @@ def plan_steps(count: int, fast: FastMode | None, *, guided: bool) -> list[Plann
 
 
 def extrapolate(leads: list[tuple[int, Tensor]], at: int) -> Tensor:
-    """What guidance adds in step `at` by what it added in earlier steps, the newest last: half way to a straight line.
+    """What guidance adds in step `at` (B, C, h, w), by what it added in earlier ones: half way to a straight line.
 
-    Raises ConfigError when it was never computed.
+    leads: (step, what was added (B, C, h, w)), the newest last.
+
+    Raises:
+        ConfigError: it was never computed.
     """
     if not leads:
         raise ConfigError(f"Step {at} is to be led, but none before it was guided; plan a guided step first.")

@@ -36,7 +36,9 @@ def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False,
     """Fit everything to `size`: the photo with its edge repeated, the garment on white, the mask's padding unmarked.
 
     zoom: show the model the surroundings of the mask (`frame`) instead of the whole photo.
-    Raises DataError when lists do not pair up, a mask is not of its photo's size, or marks nothing or all.
+
+    Raises:
+        DataError: lists do not pair up, a mask is not of its photo's size, or marks nothing or all.
     """
     photos, garments, masks = picture_list(person), picture_list(garment), mask_list(mask)
     count = max(len(photos), len(garments), len(masks))
@@ -78,8 +80,10 @@ def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image
     """Bring one decoded picture (3, H, W) back to its photo's size and aspect, and repaint there, at full resolution.
 
     Where there is a guess, its pixels are taken, in the picture's light and shade (`compose`).
-    Only the mask's box is worked on, in strips: a photo of 12 megapixels takes some 200 MB. Raises DataError where all
-    of the mask is thinner than its soft edge.
+    Only the mask's box is worked on, in strips: a photo of 12 megapixels takes some 200 MB.
+
+    Raises:
+        DataError: all of the mask is thinner than its soft edge.
     """
     canvas, (left, top, _, bottom) = inputs.photos[i].copy(), inputs.frames[i]
     result = unfit(to_pil(picture[None])[0], inputs.places[i])

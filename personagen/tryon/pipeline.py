@@ -46,7 +46,10 @@ SCHEDULERS = {"ddim": DDIMScheduler, "dpm": DPMSolverMultistepScheduler, "unipc"
 def build_scheduler(name: str, config: dict[str, Any]) -> SchedulerMixin:
     """Return the sampler `name` ("ddim", "dpm": DPM-Solver++, "unipc") for the noise schedule of another's config.
 
-    Latents are never clipped. Raises ConfigError for another name.
+    Latents are never clipped.
+
+    Raises:
+        ConfigError: another name.
     """
     if name not in SCHEDULERS:
         raise ConfigError(f"scheduler {name!r} is unknown; use one of {sorted(SCHEDULERS)}.")
@@ -66,7 +69,9 @@ def unet_input(
     garment_sample (B, C, h, w): the garment half of the sample; left out, it is `garment` itself (the corrected
     variant).
     Returns (B, 2C+1, 2h, w), channels [sample | mask | condition] as in Stable Diffusion 1.5 inpainting.
-    Raises ConfigError when the shapes do not belong together.
+
+    Raises:
+        ConfigError: the shapes do not belong together.
     """
     if noisy.shape != masked.shape or noisy.shape != garment.shape:
         raise ConfigError(
@@ -99,7 +104,10 @@ def spawn_generators(generator: torch.Generator | list[torch.Generator] | None, 
     """Return one generator a picture, so that its noise does not depend on the batch it is made in.
 
     A single generator is asked for one seed a picture, in order: a batch equals its pictures made one after the other.
-    A list is used as it is. Raises ConfigError when the list has another length than `count`.
+    A list is used as it is.
+
+    Raises:
+        ConfigError: the list has another length than `count.
     """
     if isinstance(generator, list):
         if len(generator) != count:
@@ -133,8 +141,10 @@ class TryOnPipeline(DiffusionPipeline):
     size in pixels the model works at. prefill: what the UNet is shown inside the mask, "grey" as published, or the
     "garment" laid over it (`drape`). eta: noise added in each step, 0 DDIM to 1 DDPM. All six are saved with the
     pipeline.
-    Raises ConfigError on an unknown variant, cross-attention or prefill, and ModelError when UNet and VAE do not fit
-    together.
+
+    Raises:
+        ConfigError: an unknown variant, cross-attention or prefill.
+        ModelError: UNet and VAE do not fit together.
     """
 
     model_cpu_offload_seq = "vae->unet->vae"
@@ -214,8 +224,11 @@ class TryOnPipeline(DiffusionPipeline):
         output_type: "pil", "np" (H, W, 3) in [0, 1], "pt" (both need photos of one size), or "latent" (B, C, h, w).
         callback_on_step_end(pipeline, step, timestep, {"latents": latents}) may return replaced latents; what it
         raises stops the run.
-        Raises ConfigError on settings, DataError on pictures and masks, ModelError when the model yields non-finite
-        latents or its safety checker refuses a picture.
+
+        Raises:
+            ConfigError: settings.
+            DataError: pictures and masks.
+            ModelError: the model yields non-finite latents or its safety checker refuses a picture.
         """
         # 1. Check the settings
         variant = variant or str(self.config["variant"])
