@@ -59,10 +59,10 @@ def photos(tmp_path_factory):
     return root
 
 
-def settings(photos, out, **changes) -> PretrainConfig:
+def settings(photos, out, *, steps=100, **changes) -> PretrainConfig:
     config = PretrainConfig(
         stage="parser", output_dir=str(out), height=48, width=32,
-        loop=LoopConfig(steps=100, batch_size=4, learning_rate=1e-2, warmup_steps=2, ema_decay=0.8,
+        loop=LoopConfig(steps=steps, batch_size=4, learning_rate=1e-2, warmup_steps=2, ema_decay=0.8,
                         mixed_precision="no", device="cpu", evaluate_every=100, preview_every=100, checkpoint_every=20,
                         heldout_rows=4),
         parser=ParserConfig(str(photos), garments=0, blocks=5, widths=(8, 16, 24), groups=4),
