@@ -201,3 +201,39 @@ def test_doubt_is_spared_with_a_seam_of_half_a_hundredth_of_the_height():
     faint = np.zeros((240, 120), bool)
     faint[100, 60], faint[100, 20] = True, True
     assert np.argwhere(spared(parts, faint=faint)).tolist() == [[y, x] for y in (99, 100, 101) for x in (19, 20, 21)]
+
+
+@pytest.mark.parametrize("shift", [-22, 15])
+def test_where_someone_stands_in_the_picture_does_not_matter(shift):
+    parts = np.pad(figure(sleeves=40), ((0, 0), (20, 20)))
+    for here, there in zip(split_skin(parts), split_skin(np.roll(parts, shift, axis=1)), strict=True):
+        assert np.array_equal(np.roll(here, shift, axis=1), there)
+
+
+def test_a_coat_hangs_half_as_far_below_a_top_as_the_top_is_high():
+    parts = standing(lower=110)  # a top of forty rows that ends at row 60
+    coat = layers_from_parts(parts, kind="outer").garment & (parts == Part.LOWER)
+    assert np.flatnonzero(coat.any(1)).tolist() == list(range(60, 79))
+    assert not (layers_from_parts(parts, kind="t-shirt").garment & (parts == Part.LOWER)).any()
+
+
+@pytest.mark.parametrize(("gap", "is_hand"), [(0, False), (11, False), (13, True)])
+def test_a_small_patch_of_skin_on_the_chest_is_a_hand_from_six_hundredths_below_the_collar_on(gap, is_hand):
+    """Of someone two hundred rows high: twelve rows."""
+    parts = np.zeros((240, 120), np.uint8)
+    parts[20:50, 50:70] = Part.HEAD
+    parts[50:220, 40:80] = Part.UPPER
+    parts[50 + gap : 54 + gap, 59:61] = Part.SKIN
+    arms, hands, legs, head = split_skin(parts)
+    where = parts == Part.SKIN
+    assert (hands[where].all() if is_hand else arms[where].all()) and not (legs | head).any()
+
+
+@pytest.mark.parametrize(("width", "above"), [(9, True), (10, False)])
+def test_a_collar_is_a_quarter_as_wide_as_the_clothes_are(width, above):
+    """Skin beside a strap that is narrower belongs to the head, as it does above a collar."""
+    parts = np.zeros((240, 120), np.uint8)
+    parts[50:220, 40:80] = Part.UPPER
+    parts[40:50, 50 : 50 + width] = Part.UPPER
+    parts[42:50, 62:66] = Part.SKIN
+    assert split_skin(parts)[3][parts == Part.SKIN].all() == above
