@@ -8,8 +8,9 @@ import numpy as np
 
 from recsys.errors import DataError
 
-from .masks import agnostic_mask, guarded, layers_from_parts
-from .parts import Skin, split_skin
+from .joints import Joint
+from .masks import agnostic_mask, guarded, layers_from_parts, shown_below
+from .parts import Part, Skin, region_of, split_skin
 
 Known = Callable[[str], np.ndarray | None]
 """From a garment's kind to a mask (H, W) that is there already, or None where it must be found."""
@@ -67,6 +68,28 @@ class Body:
         except DataError:
             return False
         return True
+
+    def comes_off(self, kind: str) -> np.ndarray:
+        """Mark what a garment of `kind` replaces, bool (H, W): the old one, but not what may stay below its hem.
+
+        Legs and long trousers stay below a dress; what ends above the middle of the shin, as skirts and shorts do,
+        comes off with the rest, since it would show beside the dress.
+        """
+        old = layers_from_parts(self.parts, kind=kind, skin=self.skin).garment
+        stays = shown_below(self.parts, kind=kind, skin=self.skin)
+        lower = self.parts == Part.LOWER
+        if region_of(kind) == "dress" and not self._reaches_the_shins(lower):
+            stays = stays & ~lower
+        return old & ~stays
+
+    def _reaches_the_shins(self, cloth: np.ndarray) -> bool:
+        """Tell whether cloth (H, W) hangs below the middle of the shins; yes where joints are unknown."""
+        if self.joints is None or not cloth.any():
+            return True
+        knees, ankles = (
+            self.joints[[Joint[f"LEFT_{name}"], Joint[f"RIGHT_{name}"]], 1].mean() for name in ("KNEE", "ANKLE")
+        )
+        return bool(np.flatnonzero(cloth.any(1))[-1] > (knees + ankles) / 2)
 
     def fixed(self, kind: str) -> bool:
         """Tell whether the mask of a kind is known, so that nothing may change beyond it."""

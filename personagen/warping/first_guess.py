@@ -6,7 +6,6 @@ from PIL import Image
 from recsys.errors import DataError
 
 from ..person.body import Body
-from ..person.masks import layers_from_parts, shown_below
 from ..person.parts import region_of
 from .lay import lay
 from .uncover import uncover
@@ -39,9 +38,7 @@ def first_guess(
     covered = np.asarray(layer.getchannel("A"))
     if further is not None:
         mask = mask | (further & (covered > 0))
-    old = layers_from_parts(body.parts, kind=kind, skin=body.skin).garment
-    old &= ~shown_below(body.parts, kind=kind, skin=body.skin)
-    guess = uncover(photo, body, old & mask & ~kept, region=region_of(kind), hidden=covered == 255)
+    guess = uncover(photo, body, body.comes_off(kind) & mask & ~kept, region=region_of(kind), hidden=covered == 255)
     guess.paste(layer, (0, 0), layer)
     guess = Image.composite(guess, photo.convert("RGB"), Image.fromarray(mask))
     guess.putalpha(layer.getchannel("A"))

@@ -5,9 +5,10 @@ import pytest
 
 from personagen.person import body as module
 from personagen.person.body import Body
+from personagen.person.parts import Part
 from recsys.errors import DataError
 
-from ..figures import standing
+from ..figures import joints_of_standing, standing
 
 PARTS = standing(lower=110)
 
@@ -51,3 +52,13 @@ def test_what_is_in_doubt_is_spared():
     doubt[0, 30:36, 40:56] = True  # may be hair, before the chest
     plain, careful = Body(PARTS), Body(PARTS, might=doubt, faint=np.zeros(PARTS.shape, bool))
     assert plain.mask("upper")[30:36, 40:56].all() and not careful.mask("upper")[30:36, 40:56].any()
+
+
+def test_a_dress_replaces_a_skirt_and_leaves_long_trousers_below_it():
+    skirt, trousers = standing(lower=90), standing(lower=112)
+    for parts, comes in ((skirt, True), (trousers, False)):
+        off = Body(parts, joints_of_standing()).comes_off("dress")
+        assert off[parts == Part.UPPER].all() and off[parts == Part.LOWER].all() == comes
+        assert off[parts == Part.LOWER].any() == comes and not off[parts == Part.HEAD].any()
+    assert not Body(skirt).comes_off("dress")[skirt == Part.LOWER].any()  # without joints one cannot tell
+    assert Body(skirt, joints_of_standing()).comes_off("skirt")[skirt == Part.LOWER].all()
