@@ -206,6 +206,7 @@ def test_the_whole_unet_is_trained_from_a_data_set(stock, tmp_path):
     assert (tmp_path / "tryon" / "model_index.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_model_that_starts_from_a_draped_garment_is_trained_on_one(stock, tmp_path):
     pipe: Any = load_tryon_base(settings(stock, tmp_path).base)  # type: ignore[arg-type]
     pipe.register_to_config(prefill="garment")

@@ -114,7 +114,7 @@ def test_a_step_equals_plain_diffusers(family, prior, gamma, tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("words", cases([True], slow=[False]))
 def test_the_class_is_held_to_what_the_base_model_says(family, words, tmp_path):
     settings = {"with_prior_preservation": True, "prior_target": "base", "prior_loss_weight": 0.7}
     made = learner(family, tmp_path, train_text_encoder=words, **settings)

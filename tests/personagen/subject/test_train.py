@@ -86,7 +86,7 @@ VARIANTS = {
 }
 
 
-QUICK = ["lora", "sdxl", "pivotal"]
+QUICK = ["sdxl", "pivotal"]
 
 
 @pytest.mark.parametrize("variant", cases(QUICK, slow=[name for name in VARIANTS if name not in QUICK]))
@@ -143,6 +143,7 @@ def test_optimisers_of_other_packages_learn_and_resume(package, name, rate, root
     same_checkpoint(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_a_thing_is_set_into_scenes(root, tmp_path):
     photos = tmp_path / "photos"
     write_pictures(photos, count=1)  # nothing stands out in it
@@ -242,6 +243,7 @@ def test_a_second_run_does_not_overwrite_the_first(root, tmp_path):
         train(settings(root, tmp_path, "sdxl", resume_from_checkpoint="latest"))
 
 
+@pytest.mark.slow
 def test_validation_paints_without_changing_the_training(root, tmp_path):
     config = settings(root, tmp_path / "seen", num_validation_images=2, validation_steps=2, use_ema=True)
     metrics = [step.metrics for step in train_subject(config) if step.step == 2]
@@ -309,6 +311,7 @@ def test_weights_that_are_not_numbers_are_refused(root, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_one_picture_is_enough(root, tmp_path):
     write_pictures(tmp_path / "one", count=1)
     *_, last = train(settings(root, tmp_path / "out", instance_data_dir=str(tmp_path / "one"), max_train_steps=1))
