@@ -17,5 +17,5 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(f"device {name} is not available here; use device: cpu or auto.")
+        raise ResourceError(f"device {name} is not available here; use device: cpu or auto")
     return device

@@ -31,7 +31,7 @@ def check_place(path: Path) -> Path:
     elif not os.access(known, os.W_OK):
         reason = f"{known} cannot be written to; choose another place"
     if reason is not None:
-        raise ResourceError(f"cannot write {path}: {reason}.")
+        raise ResourceError(f"cannot write {path}: {reason}")
     return path
 
 

@@ -66,10 +66,10 @@ def _read(source: str | Path | bytes, *, max_bytes: int) -> tuple[str, bytes]:
     else:
         path = Path(source)
         if not path.is_file():
-            raise DataError(f"There is no picture at {path}; give the path of a JPEG, PNG or WebP file.")
+            raise DataError(f"there is no picture at {path}; give the path of a JPEG, PNG or WebP file")
         name, data, size = str(path), None, path.stat().st_size
     if size > max_bytes:
-        raise DataError(f"{name} has {size:,} bytes, more than the {max_bytes:,} allowed; save it smaller.")
+        raise DataError(f"{name} has {size:,} bytes, more than the {max_bytes:,} allowed; save it smaller")
     return name, Path(name).read_bytes() if data is None else data
 
 
@@ -81,19 +81,19 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > max_pixels:
             raise DataError(
-                f"{name} is {image.width}x{image.height}, more than the {max_pixels:,} pixels allowed; scale it down."
+                f"{name} is {image.width}x{image.height}, more than the {max_pixels:,} pixels allowed; scale it down"
             )
         frames = getattr(image, "n_frames", 1)
         if image.format in ("PNG", "WEBP") and frames > 1:  # a JPEG's others are its thumbnails
-            raise DataError(f"{name} is animated ({frames} frames); save the one you want as a picture.")
+            raise DataError(f"{name} is animated ({frames} frames); save the one you want as a picture")
         image.load()
         return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
-        raise DataError(f"{name} is not a JPEG, PNG or WebP picture; convert it to one of these.") from error
+        raise DataError(f"{name} is not a JPEG, PNG or WebP picture; convert it to one of these") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{name} is damaged ({error}); open it in an editor and save it again.") from error
+        raise DataError(f"{name} is damaged ({error}); open it in an editor and save it again") from error
 
 
 def as_rgb(image: Image.Image, *, palest: int = 255) -> Image.Image:
@@ -132,11 +132,11 @@ def to_tensor(images: Image.Image | np.ndarray | Tensor | Sequence[Image.Image |
         batch = images.unsqueeze(0) if images.ndim == 3 else images
         if batch.ndim != 4 or batch.shape[1] != 3 or not batch.is_floating_point():
             raise DataError(
-                f"A picture tensor of {images.dtype} {tuple(images.shape)} must be floats (B, 3, H, W) in [0, 1]."
+                f"a picture tensor of {images.dtype} {tuple(images.shape)} must be floats (B, 3, H, W) in [0, 1]"
             )
         low, high = batch.aminmax()
         if not (low >= 0 and high <= 1):
-            raise DataError(f"A picture tensor holds values from {low:.3g} to {high:.3g}; scale them to [0, 1].")
+            raise DataError(f"a picture tensor holds values from {low:.3g} to {high:.3g}; scale them to [0, 1]")
         return batch.float()
     if isinstance(images, np.ndarray) and images.ndim == 4:
         images = list(images)
@@ -144,7 +144,7 @@ def to_tensor(images: Image.Image | np.ndarray | Tensor | Sequence[Image.Image |
     arrays = [_array(image) for image in several]
     if not arrays or any(array.shape != arrays[0].shape for array in arrays):
         raise DataError(
-            f"Pictures of sizes {[a.shape[:2] for a in arrays]} cannot form one batch; fit them to one size."
+            f"pictures of sizes {[a.shape[:2] for a in arrays]} cannot form one batch; fit them to one size"
         )
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float().div(255)
 
@@ -152,7 +152,7 @@ def to_tensor(images: Image.Image | np.ndarray | Tensor | Sequence[Image.Image |
 def _array(image: Image.Image | np.ndarray) -> np.ndarray:
     array = np.asarray(as_rgb(image)) if isinstance(image, Image.Image) else image
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise DataError(f"A picture array of {array.dtype} {array.shape} must be uint8 (H, W, 3).")
+        raise DataError(f"a picture array of {array.dtype} {array.shape} must be uint8 (H, W, 3)")
     return array
 
 
@@ -172,9 +172,9 @@ def picture_list(pictures: Image.Image | np.ndarray | Tensor | Sequence) -> list
         elif isinstance(one, (np.ndarray, Tensor)):
             images += to_pil(to_tensor(one))
         else:
-            raise DataError(f"A picture cannot be a {type(one).__name__}; give a PIL image, an array or a tensor.")
+            raise DataError(f"a picture cannot be a {type(one).__name__}; give a PIL image, an array or a tensor")
     if not images:
-        raise DataError("No picture was given; give at least one person and one garment.")
+        raise DataError("no picture was given; give at least one person and one garment")
     return images
 
 
@@ -203,7 +203,7 @@ def place(original: tuple[int, int], size: tuple[int, int]) -> Placement:
     """Centre a picture of `original` (H, W) on a canvas of `size`, as large as it fits; ConfigError on sizes < 1."""
     (h, w), (height, width) = original, size
     if min(h, w, height, width) < 1:
-        raise ConfigError(f"A picture of {original} cannot be fitted to {size}; every side must be at least 1.")
+        raise ConfigError(f"a picture of {original} cannot be fitted to {size}; every side must be at least 1")
     scale = min(height / h, width / w)
     inner_h, inner_w = max(1, round(h * scale)), max(1, round(w * scale))
     return Placement(original, (height - inner_h) // 2, (width - inner_w) // 2, inner_h, inner_w)
@@ -237,7 +237,7 @@ def unfit(image: Image.Image, where: Placement, *, resample: Resample = Resample
 def blur(mask: Tensor, *, kernel: int) -> Tensor:
     """Blur (B, C, H, W) with a Gaussian of odd width `kernel` (sigma as OpenCV chooses it); borders are replicated."""
     if kernel < 1 or kernel % 2 == 0:
-        raise ConfigError(f"A blur of width {kernel} is not possible; use an odd number of at least 1.")
+        raise ConfigError(f"a blur of width {kernel} is not possible; use an odd number of at least 1")
     sigma = 0.3 * ((kernel - 1) * 0.5 - 1) + 0.8
     x = torch.arange(kernel, dtype=mask.dtype, device=mask.device) - kernel // 2
     weights = torch.exp(-(x**2) / (2 * sigma**2))
@@ -319,7 +319,7 @@ def mask_box(mask: np.ndarray, *, at_least: int = 1) -> tuple[int, int, int, int
         DataError: nothing is marked or the picture is smaller than `at_least`.
     """
     if not mask.any() or min(mask.shape) < at_least:
-        raise DataError(f"A mask of {mask.shape} with {int(mask.sum())} marked pixels has no box of {at_least} a side.")
+        raise DataError(f"a mask of {mask.shape} with {int(mask.sum())} marked pixels has no box of {at_least} a side")
     sides: list[int] = []
     for axis, size in ((1, mask.shape[0]), (0, mask.shape[1])):
         marked = np.flatnonzero(mask.any(axis))

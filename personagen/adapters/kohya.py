@@ -70,8 +70,8 @@ def from_kohya(tensors: dict[str, Tensor], pipe: Any) -> tuple[dict[str, Tensor]
         stem, _, part = name.partition(".")
         if stem not in known or part not in {*PARTS, "alpha"}:
             raise ModelError(
-                f"The adapter's layer {name!r} is not in this base model; use the adapter with the base it was "
-                "trained on (SD 1.x, SD 2.x or SDXL), as plain LoRA or DoRA."
+                f"the adapter's layer {name!r} is not in this base model; use the adapter with the base it was "
+                "trained on (SD 1.x, SD 2.x or SDXL), as plain LoRA or DoRA"
             )
         if part == "alpha":
             alphas[known[stem]] = float(tensor)

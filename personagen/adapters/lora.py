@@ -57,11 +57,11 @@ class Lora:
 
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= MAX_RANK:
-            raise ConfigError(f"rank is {self.rank}; allowed are 1 to {MAX_RANK}, and 4 to 64 are usual.")
+            raise ConfigError(f"rank is {self.rank}; allowed are 1 to {MAX_RANK}, and 4 to 64 are usual")
         if self.alpha is not None and not self.alpha > 0:
-            raise ConfigError(f"lora_alpha is {self.alpha}; it must be above 0, and is usually the rank or half of it.")
+            raise ConfigError(f"lora_alpha is {self.alpha}; it must be above 0, and is usually the rank or half of it")
         if not 0 <= self.dropout < 1:
-            raise ConfigError(f"lora_dropout is {self.dropout}; allowed are 0 to below 1.")
+            raise ConfigError(f"lora_dropout is {self.dropout}; allowed are 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def collect(pipe: Any, *, name: str = "default") -> Adapter:
             tensors[f"{part}.{key}"] = value.detach().cpu().clone()
         configs[part] = _plain(config.to_dict())
     if not tensors:
-        raise ModelError(f"The pipeline has no adapter {name!r}; attach or load one first.")
+        raise ModelError(f"the pipeline has no adapter {name!r}; attach or load one first")
     return Adapter(tensors, configs)
 
 
@@ -175,7 +175,7 @@ def read_adapter(path: str | Path, pipe: Any = None, *, max_bytes: int = MAX_BYT
     tensors, metadata = _read_file(file, max_bytes)
     if is_kohya(tensors):
         if pipe is None:
-            raise ModelError(f"{file} is a kohya file; name its base model as well, so that its layers can be found.")
+            raise ModelError(f"{file} is a kohya file; name its base model as well, so that its layers can be found")
         tensors, alphas = from_kohya(tensors, pipe)
         check_tensors(tensors, name=str(file))
         adapter = Adapter(tensors, _configs_of(tensors, alphas))
@@ -184,7 +184,7 @@ def read_adapter(path: str | Path, pipe: Any = None, *, max_bytes: int = MAX_BYT
         check_tensors(tensors, name=str(file))
         adapter = Adapter(tensors, _read_configs(metadata, file) or _configs_of(tensors, {}))
     if missing := {name.split(".")[0] for name in adapter.tensors} - set(adapter.configs):
-        raise ModelError(f"{file} says nothing of how {', '.join(sorted(missing))} is scaled; save the adapter again.")
+        raise ModelError(f"{file} says nothing of how {', '.join(sorted(missing))} is scaled; save the adapter again")
     if pipe is not None:
         adapter = fit_adapter(adapter, pipe, name=str(file))
     return adapter
@@ -197,20 +197,20 @@ def check_tensors(tensors: Mapping[str, Tensor], *, name: str = "the adapter") -
         ModelError: a name is unknown, a pair incomplete, ranks differ in a pair, or a value is not finite.
     """
     if not tensors:
-        raise ModelError(f"{name} holds no tensors; save the adapter again.")
+        raise ModelError(f"{name} holds no tensors; save the adapter again")
     for key, value in tensors.items():
         module, part = split_name(key)
         if module.split(".")[0] not in PARTS or part not in ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector"):
-            raise ModelError(f"{name} holds {key!r}, which no LoRA of Stable Diffusion has; give a LoRA or DoRA file.")
+            raise ModelError(f"{name} holds {key!r}, which no LoRA of Stable Diffusion has; give a LoRA or DoRA file")
         if not value.is_floating_point() or not value.isfinite().all():
-            raise ModelError(f"{name} holds values in {key!r} that are not finite numbers; train or fetch it again.")
+            raise ModelError(f"{name} holds values in {key!r} that are not finite numbers; train or fetch it again")
         down, up = tensors.get(f"{module}.lora_A.weight"), tensors.get(f"{module}.lora_B.weight")
         if down is None or up is None:
-            raise ModelError(f"{name} lacks half of the pair of {module!r}; save the adapter again.")
+            raise ModelError(f"{name} lacks half of the pair of {module!r}; save the adapter again")
         if down.ndim != up.ndim or down.ndim not in (2, 4) or not 1 <= down.shape[0] == up.shape[1] <= MAX_RANK:
             raise ModelError(
                 f"{name}: {module!r} pairs shapes {tuple(down.shape)} and {tuple(up.shape)}; they must share one rank "
-                f"of 1 to {MAX_RANK}."
+                f"of 1 to {MAX_RANK}"
             )
 
 
@@ -235,7 +235,7 @@ def fit_adapter(adapter: Adapter, pipe: Any, *, name: str = "the adapter") -> Ad
             size = tuple(layers[spelling]) if spelling else "none"
             raise ModelError(
                 f"{name} is for another base model: its {key!r} of {tuple(value.shape)} meets a layer of {size}; use "
-                "the base it was trained on."
+                "the base it was trained on"
             )
         tensors[f"{spelling}{key[len(module) :]}"] = value
     return Adapter(tensors, adapter.configs)
@@ -249,7 +249,7 @@ def load_adapter(pipe: Any, source: Adapter | str | Path, *, name: str = "defaul
         ConfigError: the name is taken.
     """
     if name in {taken for names in pipe.get_list_adapters().values() for taken in names}:
-        raise ConfigError(f"An adapter named {name!r} is loaded already; choose another name.")
+        raise ConfigError(f"an adapter named {name!r} is loaded already; choose another name")
     adapter = fit_adapter(source, pipe) if isinstance(source, Adapter) else read_adapter(source, pipe)
     settings = {f"{part}.{key}": value for part, config in adapter.configs.items() for key, value in config.items()}
     tensors = {_with_text_model(key): value for key, value in adapter.tensors.items()}
@@ -277,10 +277,10 @@ def merge_adapters(adapters: Sequence[Adapter], weights: Sequence[float]) -> Ada
     """
     if not adapters or len(adapters) != len(weights):
         raise ConfigError(
-            f"{len(adapters)} adapters and {len(weights)} weights; give at least one, and as many of each."
+            f"{len(adapters)} adapters and {len(weights)} weights; give at least one, and as many of each"
         )
     if any(config.get("use_dora") for adapter in adapters for config in adapter.configs.values()):
-        raise ConfigError("DoRA adapters cannot be merged into one file; load them side by side with weights instead.")
+        raise ConfigError("DoRA adapters cannot be merged into one file; load them side by side with weights instead")
     tensors = {}
     for module in dict.fromkeys(module for adapter in adapters for module in adapter.modules()):
         having = [(a, w) for a, w in zip(adapters, weights) if f"{module}.lora_A.weight" in a.tensors]
@@ -293,17 +293,17 @@ def merge_adapters(adapters: Sequence[Adapter], weights: Sequence[float]) -> Ada
 
 def _read_file(file: Path, max_bytes: int) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not file.is_file():
-        raise ModelError(f"There is no adapter at {file}; give a .safetensors file, or a folder with {FILE}.")
+        raise ModelError(f"there is no adapter at {file}; give a .safetensors file, or a folder with {FILE}")
     if file.stat().st_size > max_bytes:
         raise ModelError(
-            f"{file} has {file.stat().st_size:,} bytes, more than the {max_bytes:,} allowed for an adapter."
+            f"{file} has {file.stat().st_size:,} bytes, more than the {max_bytes:,} allowed for an adapter"
         )
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
         return load_file(file), metadata
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{file} is not a sound safetensors file ({error}); save or fetch it again.") from error
+        raise ModelError(f"{file} is not a sound safetensors file ({error}); save or fetch it again") from error
 
 
 def _read_configs(metadata: Mapping[str, str], file: Path) -> dict[str, dict[str, Any]] | None:
@@ -320,7 +320,7 @@ def _read_configs(metadata: Mapping[str, str], file: Path) -> dict[str, dict[str
             LoraConfig(**config)
         return configs
     except (ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"The settings inside {file} cannot be read ({error}); save the adapter again.") from error
+        raise ModelError(f"the settings inside {file} cannot be read ({error}); save the adapter again") from error
 
 
 def _configs_of(tensors: Mapping[str, Tensor], alphas: Mapping[str, float]) -> dict[str, dict[str, Any]]:

@@ -34,8 +34,7 @@ def open_corpus(folder: str | Path, *, size: tuple[int, int]) -> Corpus:
     folder = Path(folder)
     if not (folder / "meta.jsonl").is_file():
         raise DataError(
-            f"{folder} is not a corpus: there is no {folder / 'meta.jsonl'}. Make the corpus first, or correct "
-            "the path."
+            f"{folder} is not a corpus: there is no {folder / 'meta.jsonl'}. Make the corpus first, or correct the path"
         )
     try:
         meta = [json.loads(line) for line in (folder / "meta.jsonl").read_text(encoding="utf-8").splitlines() if line]
@@ -45,18 +44,18 @@ def open_corpus(folder: str | Path, *, size: tuple[int, int]) -> Corpus:
             if name == "image" or (folder / f"{name}.npy").is_file()
         }
     except (OSError, ValueError) as error:
-        raise DataError(f"The corpus {folder} cannot be read ({error}); make it again.") from error
+        raise DataError(f"the corpus {folder} cannot be read ({error}); make it again") from error
     for name, array in arrays.items():
         expected = (len(meta), *size, 3)[: ARRAYS[name]]
         if array.shape != expected or array.dtype != np.uint8:
             raise DataError(
                 f"{folder / name}.npy holds {array.dtype} {array.shape}, expected uint8 {expected}; "
-                "set height and width to the corpus's size, or make the corpus again."
+                "set height and width to the corpus's size, or make the corpus again"
             )
     splits = np.array([row.get("split", "train") for row in meta])
     rows = {split: np.flatnonzero(splits == split) for split in ("train", "heldout")}
     if not len(rows["train"]):
-        raise DataError(f"{folder} has no row of split 'train'; check the field 'split' in meta.jsonl.")
+        raise DataError(f"{folder} has no row of split 'train'; check the field 'split' in meta.jsonl")
     return Corpus(folder, meta, arrays, rows)
 
 
@@ -72,8 +71,8 @@ def open_corpora(
     fitting = [(corpus, weight) for corpus, weight in opened if all(name in corpus.arrays for name in needs)]
     if not fitting:
         raise DataError(
-            f"None of the corpora {list(corpora)} holds {' and '.join(f'{name}.npy' for name in needs)}; "
-            "add one that does."
+            f"none of the corpora {list(corpora)} holds {' and '.join(f'{name}.npy' for name in needs)}; "
+            "add one that does"
         )
     return fitting
 

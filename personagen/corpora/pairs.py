@@ -75,7 +75,7 @@ def read_pairs(
         DataError: a list or a picture that it names is missing.
     """
     if layout not in LAYOUTS or split not in SPLITS:
-        raise ConfigError(f"layout {layout!r} must be one of {LAYOUTS}, and split {split!r} one of {SPLITS}.")
+        raise ConfigError(f"layout {layout!r} must be one of {LAYOUTS}, and split {split!r} one of {SPLITS}")
     lines = _viton_lines if layout == "viton-hd" else _dresscode_lines
     pairs = list(lines(Path(root), split, paired, Path(ids) if ids is not None else None))
     missing = [file for pair in pairs for file in (pair.person, pair.garment) if not file.is_file()]
@@ -83,27 +83,27 @@ def read_pairs(
     if missing or not pairs:
         raise DataError(
             f"{len(missing)} of the pictures of {len(pairs)} pairs in {root} are missing, such as "
-            f"{missing[0] if missing else 'all'}; copy the data set whole, or list other pairs."
+            f"{missing[0] if missing else 'all'}; copy the data set whole, or list other pairs"
         )
     return pairs
 
 
 def _lines(file: Path) -> Iterator[list[str]]:
     if not file.is_file():
-        raise DataError(f"There is no list of pairs at {file}; give the folder that holds it.")
+        raise DataError(f"there is no list of pairs at {file}; give the folder that holds it")
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 text ({error.reason}); save it as such.") from error
+        raise DataError(f"{file} is not UTF-8 text ({error.reason}); save it as such") from error
     if not any(line.strip() for line in lines):
-        raise DataError(f"{file} names no pair; expected lines such as `person.jpg garment.jpg`.")
+        raise DataError(f"{file} names no pair; expected lines such as `person.jpg garment.jpg`")
     for number, line in enumerate(lines, 1):
         words = line.split()
         if not words:
             continue
         inside = not any(word.startswith("/") or ".." in word for word in words[:2])
         if len(words) < 2 or not inside:
-            raise DataError(f"Line {number} of {file} is {line!r}; expected `person.jpg garment.jpg`.")
+            raise DataError(f"line {number} of {file} is {line!r}; expected `person.jpg garment.jpg`")
         yield words
 
 
@@ -126,11 +126,11 @@ def _dresscode_lines(root: Path, split: str, paired: bool, ids: Path | None) -> 
     else:
         found = [category for category in CATEGORIES if (root / category / name).is_file()]
         if not found:
-            raise DataError(f"There is no {name} in any of {', '.join(CATEGORIES)} of {root}; give that folder.")
+            raise DataError(f"there is no {name} in any of {', '.join(CATEGORIES)} of {root}; give that folder")
         entries = [(category, words[0], words[1]) for category in found for words in _lines(root / category / name)]
     for category, person, garment in entries:
         if category not in CATEGORIES:
-            raise DataError(f"Category {category!r} of pair {person} is unknown; use one of {list(CATEGORIES)}.")
+            raise DataError(f"category {category!r} of pair {person} is unknown; use one of {list(CATEGORIES)}")
         folder, stem = root / category, Path(person).stem
         parsing = folder / "label_maps" / f"{stem.removesuffix('_0')}_4.png"
         yield WornPair(
@@ -153,9 +153,7 @@ def load_pair(pair: WornPair) -> tuple[Image.Image, Image.Image, np.ndarray]:
     table[: len(pair.labels)] = [PART_OF.get(name, Part.BACKGROUND) for name in pair.labels]
     mask = agnostic_mask(layers_from_parts(table[values], kind=pair.kind))
     if not mask.any():
-        raise DataError(
-            f"The parsing {pair.parsing} marks no garment of kind {pair.kind!r}; leave pair {pair.key} out."
-        )
+        raise DataError(f"the parsing {pair.parsing} marks no garment of kind {pair.kind!r}; leave pair {pair.key} out")
     return person, garment, mask
 
 
@@ -164,10 +162,10 @@ def _labels(file: Path, size: tuple[int, int]) -> np.ndarray:
     try:
         with Image.open(file, formats=("PNG",)) as image:
             if image.mode not in ("P", "L"):
-                raise DataError(f"{file} is of mode {image.mode}; a label map has one value a pixel (P or L).")
+                raise DataError(f"{file} is of mode {image.mode}; a label map has one value a pixel (P or L)")
             return np.asarray(image.resize(size, Image.Resampling.NEAREST))
     except OSError as error:
-        raise DataError(f"The label map {file} cannot be read ({error}); copy it again.") from error
+        raise DataError(f"the label map {file} cannot be read ({error}); copy it again") from error
 
 
 def write_pairs_corpus(pairs: Sequence[WornPair], out: str | Path, *, size: tuple[int, int]) -> Iterator[float]:

@@ -70,7 +70,7 @@ def write_people_corpus(
     people = Path(images_root) / "people"
     if not (people / "labels.json").is_file():
         raise DataError(
-            f"There is no people/labels.json in {images_root}; give the folder that holds the parsed photos."
+            f"there is no people/labels.json in {images_root}; give the folder that holds the parsed photos"
         )
     labels = json.loads((people / "labels.json").read_text())
     files = sorted((people / "photos").glob("*.jpg"))[:limit]
@@ -80,9 +80,7 @@ def write_people_corpus(
         for pair in photo_pairs(file, people / "parsing" / f"{file.stem}.png", labels, size=size, zoom=zoom)
     ]
     if not pairs:
-        raise DataError(
-            f"No usable photo with a parsing in {people}; expected photos/NNNN.jpg beside parsing/NNNN.png."
-        )
+        raise DataError(f"no usable photo with a parsing in {people}; expected photos/NNNN.jpg beside parsing/NNNN.png")
     _write(
         out,
         [pair.row for pair in pairs],
@@ -105,7 +103,7 @@ def photo_pairs(
     """
     image, values = load_image(photo), np.asarray(Image.open(parsing))
     if values.shape != (image.height, image.width):
-        raise DataError(f"{parsing} is {values.shape} but {photo} is {(image.height, image.width)}; they must match.")
+        raise DataError(f"{parsing} is {values.shape} but {photo} is {(image.height, image.width)}; they must match")
     parts = parts_from_parsing(values, labels)
     head = head_of(parts)
     if head.sum() < 0.005 * head.size:
@@ -225,7 +223,7 @@ def garment_photos(images_root: str | Path, *, limit: int | None = None) -> Iter
     folder = Path(images_root) / "garments"
     if not (folder / "garments.csv").is_file():
         raise DataError(
-            f"There is no garments/garments.csv in {images_root}; give the folder that holds the garment photos."
+            f"there is no garments/garments.csv in {images_root}; give the folder that holds the garment photos"
         )
     with (folder / "garments.csv").open(newline="") as table:
         entries = list(csv.DictReader(table))[:limit]
@@ -266,7 +264,7 @@ def write_garments_corpus(
         pictures.append(np.asarray(fit(image, size=size)[0]))
     if not rows:
         raise DataError(
-            f"No usable garment in {images_root}/garments/garments.csv; expected kinds such as T-Shirt, Dress or Pants."
+            f"no usable garment in {images_root}/garments/garments.csv; expected kinds such as T-Shirt, Dress or Pants"
         )
     _write(out, rows, image=pictures)
     return len(rows)

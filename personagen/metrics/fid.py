@@ -39,10 +39,10 @@ def load_features(folder: str | Path, *, mean: Sequence[float] = MEAN, std: Sequ
         side = model.config.image_size if model.main_input_name == "pixel_values" else None
     except Exception as error:  # transformers, safetensors and huggingface_hub each have errors of their own
         raise ModelError(
-            f"The backbone {folder} cannot be loaded ({error}); give a folder in transformers' layout."
+            f"the backbone {folder} cannot be loaded ({error}); give a folder in transformers' layout"
         ) from error
     if side is None:
-        raise ModelError(f"The backbone {folder} reads no pictures; give an image model such as DINOv2 or a ViT.")
+        raise ModelError(f"the backbone {folder} reads no pictures; give an image model such as DINOv2 or a ViT")
     size = (side, side) if isinstance(side, int) else tuple(side)
     norm = [torch.tensor(values)[:, None, None] for values in (mean, std)]
 
@@ -83,5 +83,5 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
 
 def _checked(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.shape[1:] != b.shape[1:] or min(len(a), len(b)) < 2:
-        raise DataError(f"Features {tuple(a.shape)} and {tuple(b.shape)} must be (N, D), (M, D) with two rows or more.")
+        raise DataError(f"features {tuple(a.shape)} and {tuple(b.shape)} must be (N, D), (M, D) with two rows or more")
     return a.double(), b.double()

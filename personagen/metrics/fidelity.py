@@ -33,15 +33,15 @@ def psnr(a: Tensor, b: Tensor, *, mask: Tensor | None = None) -> Tensor:
 
 def _mean_power(a: Tensor, b: Tensor, mask: Tensor | None, *, power: int) -> Tensor:
     if a.shape != b.shape or a.ndim != 4:
-        raise DataError(f"Pictures {tuple(a.shape)} and {tuple(b.shape)} must have one shape (B, C, H, W).")
+        raise DataError(f"pictures {tuple(a.shape)} and {tuple(b.shape)} must have one shape (B, C, H, W)")
     values = (a - b).abs() ** power
     if mask is None:
         return values.mean((1, 2, 3))
     if mask.shape != (a.shape[0], 1, *a.shape[2:]):
-        raise DataError(f"A mask {tuple(mask.shape)} must be (B, 1, H, W) for pictures {tuple(a.shape)}.")
+        raise DataError(f"a mask {tuple(mask.shape)} must be (B, 1, H, W) for pictures {tuple(a.shape)}")
     count = mask.sum((1, 2, 3)) * a.shape[1]
     if not (count > 0).all():
-        raise DataError("A mask marks nothing, so there is nothing to compare; leave that picture out.")
+        raise DataError("a mask marks nothing, so there is nothing to compare; leave that picture out")
     return (values * mask).sum((1, 2, 3)) / count
 
 
@@ -54,7 +54,7 @@ def ssim(a: Tensor, b: Tensor, *, window: int = 11, sigma: float = 1.5) -> Tenso
         DataError: pictures smaller than the window or of unequal shapes.
     """
     if a.shape != b.shape or a.ndim != 4 or min(a.shape[2:]) < window:
-        raise DataError(f"Pictures {tuple(a.shape)}, {tuple(b.shape)} must have one shape, at least {window} a side.")
+        raise DataError(f"pictures {tuple(a.shape)}, {tuple(b.shape)} must have one shape, at least {window} a side")
     x = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
     weights = torch.exp(-(x**2) / (2 * sigma**2))
     weights = weights / weights.sum()
@@ -110,7 +110,7 @@ def colour_distance(a: np.ndarray, b: np.ndarray) -> float:
         DataError: an empty set.
     """
     if len(a) == 0 or len(b) == 0:
-        raise DataError(f"Sets of {len(a)} and {len(b)} pixels cannot be compared; both must hold pixels.")
+        raise DataError(f"sets of {len(a)} and {len(b)} pixels cannot be compared; both must hold pixels")
     levels = (np.arange(100) + 0.5) / 100
     quantiles = [np.quantile(to_lab(pixels), levels, axis=0) for pixels in (a, b)]
     return float(np.abs(quantiles[0] - quantiles[1]).mean())
@@ -154,9 +154,9 @@ def retrieval_ranks(queries: np.ndarray, gallery: np.ndarray, target: np.ndarray
     """
     shelves = np.broadcast_to(gallery, (len(queries), *gallery.shape[-2:])) if gallery.ndim == 2 else gallery
     if shelves.shape[0] != len(queries) or shelves.shape[2] != queries.shape[1] or target.shape != (len(queries),):
-        raise DataError(f"queries {queries.shape}, gallery {gallery.shape}, target {target.shape} do not fit together.")
+        raise DataError(f"queries {queries.shape}, gallery {gallery.shape}, target {target.shape} do not fit together")
     if target.size and not (0 <= target.min() and target.max() < shelves.shape[1]):
-        raise DataError(f"targets {target.min()}..{target.max()} must lie in 0..{shelves.shape[1] - 1}.")
+        raise DataError(f"targets {target.min()}..{target.max()} must lie in 0..{shelves.shape[1] - 1}")
     distances = ((shelves - queries[:, None]) ** 2).sum(-1)
     own = np.take_along_axis(distances, target[:, None], axis=1)
     return (distances <= own).sum(1)
@@ -185,9 +185,9 @@ def permutation_test(
         ConfigError: permutations < 1.
     """
     if agreement.ndim != 2 or agreement.shape[0] != agreement.shape[1] or len(agreement) < 2:
-        raise DataError(f"An agreement matrix {agreement.shape} must be square, with at least two users.")
+        raise DataError(f"an agreement matrix {agreement.shape} must be square, with at least two users")
     if permutations < 1:
-        raise ConfigError(f"permutations {permutations} must be at least 1; 9,999 resolves p = .0001.")
+        raise ConfigError(f"permutations {permutations} must be at least 1; 9,999 resolves p = .0001")
     users = np.arange(len(agreement))
     observed = float(agreement[users, users].mean())
     null = np.empty(permutations)
@@ -207,9 +207,9 @@ def bootstrap_interval(
         ConfigError: a level outside (0, 1).
     """
     if values.ndim != 1 or len(values) == 0:
-        raise DataError(f"Values of shape {values.shape} have no mean to bound; give (N,) with N >= 1.")
+        raise DataError(f"values of shape {values.shape} have no mean to bound; give (N,) with N >= 1")
     if not 0 < level < 1 or draws < 1:
-        raise ConfigError(f"level {level} must lie between 0 and 1 and draws {draws} be at least 1.")
+        raise ConfigError(f"level {level} must lie between 0 and 1 and draws {draws} be at least 1")
     chosen = torch.randint(len(values), (draws, len(values)), generator=generator).numpy()
     low, high = np.quantile(values.astype(np.float64)[chosen].mean(1), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

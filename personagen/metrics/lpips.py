@@ -82,11 +82,11 @@ def load_lpips(file: str | Path) -> Distance:
     try:
         tensors = load_file(file)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"The LPIPS weights {file} cannot be read ({error}); give a .safetensors file.") from error
+        raise ModelError(f"the LPIPS weights {file} cannot be read ({error}); give a .safetensors file") from error
     name = next((net for net in ("vgg", "squeeze", "alex") if NETS[net][2] in tensors), None)
     if name is None:
         raise ModelError(
-            f"{file} holds no features of AlexNet, VGG-16 or SqueezeNet; merge backbone and linear weights."
+            f"{file} holds no features of AlexNet, VGG-16 or SqueezeNet; merge backbone and linear weights"
         )
     build, taps, _ = NETS[name]
     layers = nn.Sequential(*build())
@@ -94,7 +94,7 @@ def load_lpips(file: str | Path) -> Distance:
     linear = [f"lin{i}.model.1.weight" for i in range(len(taps))]
     for key in [*wanted, *linear]:
         if key not in tensors or (key in wanted and tensors[key].shape != wanted[key]):
-            raise ModelError(f"{file} lacks {key} of {name}, or has it in another shape; merge both files of {name}.")
+            raise ModelError(f"{file} lacks {key} of {name}, or has it in another shape; merge both files of {name}")
     layers.load_state_dict({key.removeprefix("features."): tensors[key].float() for key in wanted})
     layers.requires_grad_(False).eval()
     weights = [tensors[key].float().flatten() for key in linear]
@@ -111,7 +111,7 @@ def load_lpips(file: str | Path) -> Distance:
     @torch.no_grad()
     def distance(a: Tensor, b: Tensor) -> Tensor:
         if a.shape != b.shape or a.ndim != 4 or min(a.shape[2:]) < 32:
-            raise DataError(f"Pictures {tuple(a.shape)}, {tuple(b.shape)} must have one shape, at least 32 a side.")
+            raise DataError(f"pictures {tuple(a.shape)}, {tuple(b.shape)} must have one shape, at least 32 a side")
         parts = zip(features(a), features(b), weights, strict=True)
         return torch.stack([((x - y).square().mean((2, 3)) * w).sum(1) for x, y, w in parts]).sum(0)
 

@@ -56,7 +56,7 @@ def evaluate_tryon(
         DataError: there is no pair.
     """
     if not pairs:
-        raise DataError("There is no pair to measure on; give a list with at least one.")
+        raise DataError("there is no pair to measure on; give a list with at least one")
     size = (int(pipeline.config["height"]), int(pipeline.config["width"]))
     for at, pair in enumerate(pairs):
         person, garment, mask = _fitted(pair, size)
@@ -145,7 +145,7 @@ def contact_sheet(cases: Sequence[Case], *, by: str, rows: int = 6) -> Image.Ima
     """
     ranked = sorted((case for case in cases if by in case.figures), key=lambda case: case.figures[by])
     if not ranked:
-        raise DataError(f"No case has the figure {by!r}; use one of {sorted(cases[0].figures) if cases else []}.")
+        raise DataError(f"no case has the figure {by!r}; use one of {sorted(cases[0].figures) if cases else []}")
     worst, best = ranked[:rows], ranked[::-1][:rows]
     width, height = ranked[0].pictures[0].size
     sheet = Image.new("RGB", (6 * width + 40, len(worst) * (height + 24)), "white")

@@ -58,20 +58,20 @@ def _text2image_class(folder: Path | None) -> Any:
         name = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"The model in {folder} cannot be loaded: its model_index.json is damaged ({error})."
+            f"the model in {folder} cannot be loaded: its model_index.json is damaged ({error})"
         ) from error
     if name not in ("StableDiffusionPipeline", "StableDiffusionXLPipeline"):
-        raise ModelError(f"The model in {folder} is a {name}; give a Stable Diffusion 1.x, 2.x or XL.")
+        raise ModelError(f"the model in {folder} is a {name}; give a Stable Diffusion 1.x, 2.x or XL")
     return getattr(diffusers, name)
 
 
 def _read_single(file: Path, layout: str | Path | None, *, dtype: "torch.dtype") -> Any:
     if not file.is_file():
-        raise ModelError(f"There is no model at {file}; give the path of a .safetensors file or of a folder.")
+        raise ModelError(f"there is no model at {file}; give the path of a .safetensors file or of a folder")
     if layout is None:
         raise ModelError(
             f"{file} holds weights alone; name a folder in diffusers' layout of the same family (its model_index.json, "
-            "configurations and tokenizers) as well."
+            "configurations and tokenizers) as well"
         )
     kind = _text2image_class(_resolve(layout, "text2image", ("model_index.json",)))
     try:
@@ -79,7 +79,7 @@ def _read_single(file: Path, layout: str | Path | None, *, dtype: "torch.dtype")
     except Exception as error:  # diffusers and safetensors each have errors of their own
         raise ModelError(
             f"{file} cannot be loaded as a {kind.__name__} ({type(error).__name__}: {error}); name the folder of its "
-            "own family, or fetch it again."
+            "own family, or fetch it again"
         ) from error
 
 
@@ -116,11 +116,11 @@ def _resolve(name_or_path: str | Path, kind: str, files: tuple[str, ...], *, all
     if not folder.is_dir():
         if allow_download and kind == "text2image" and len(folder.parts) == 2:
             return folder
-        raise ModelError(f"There is no model at {folder}; {_remedy(name_or_path)}")
+        raise ModelError(f"there is no model at {folder}; {_remedy(name_or_path)}")
     needed = files if name_or_path == "embedded" or kind == "tryon" else ("model_index.json",)
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
-        raise ModelError(f"The model in {folder} lacks {', '.join(missing)}; {_remedy(name_or_path)}")
+        raise ModelError(f"the model in {folder} lacks {', '.join(missing)}; {_remedy(name_or_path)}")
     return folder
 
 
@@ -144,8 +144,8 @@ def _shared_vae(source: Path) -> Path:
         if (folder / WEIGHTS).is_file():
             return folder
     raise ModelError(
-        f"The try-on model in {source} has no vae/ of its own, and none was found in {', '.join(map(str, places))}; "
-        "copy the autoencoder that it was trained with to one of them."
+        f"the try-on model in {source} has no vae/ of its own, and none was found in {', '.join(map(str, places))}; "
+        "copy the autoencoder that it was trained with to one of them"
     )
 
 
@@ -159,5 +159,5 @@ def _read(kind: Any, source: Path, *, dtype: "torch.dtype", local_files_only: bo
         raise
     except Exception as error:  # diffusers, safetensors and transformers each have errors of their own
         raise ModelError(
-            f"The model in {source} cannot be loaded ({type(error).__name__}: {error}); copy or train it again."
+            f"the model in {source} cannot be loaded ({type(error).__name__}: {error}); copy or train it again"
         ) from error

@@ -73,10 +73,10 @@ def load_unet_lora(unet: UNet2DConditionModel, source: str | Path) -> None:
         names = {name.removeprefix("unet.") for name in tensors}
         unet.load_lora_adapter({name.removeprefix("unet."): value for name, value in tensors.items()}, prefix=None)
     except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"The LoRA {file} does not fit this UNet or cannot be read ({error}).") from error
+        raise ModelError(f"the LoRA {file} does not fit this UNet or cannot be read ({error})") from error
     loaded = {name.replace(".default_0", "").replace(".default", "") for name, _ in unet.named_parameters()}
     if unused := sorted(names - loaded):
-        raise ModelError(f"The LoRA {file} has weights that this UNet has no place for, such as {unused[0]}.")
+        raise ModelError(f"the LoRA {file} has weights that this UNet has no place for, such as {unused[0]}")
 
 
 def _from_layout(config: BaseConfig, dtype: torch.dtype) -> tuple[UNet2DConditionModel, AutoencoderKL, dict]:
@@ -96,7 +96,7 @@ def _part(kind: Any, source: str, subfolder: str | None, config: BaseConfig, **s
     except Exception as error:  # diffusers, safetensors and huggingface_hub each have errors of their own
         remedy = "give a folder in diffusers' layout, a .safetensors file, or allow_download for a hub id"
         raise ModelError(
-            f"{subfolder or 'The model'} of {source} cannot be loaded ({type(error).__name__}: {error}); {remedy}."
+            f"{subfolder or 'The model'} of {source} cannot be loaded ({type(error).__name__}: {error}); {remedy}"
         ) from error
 
 
@@ -112,7 +112,7 @@ def _safety(config: BaseConfig, dtype: torch.dtype) -> dict[str, Any]:
 def _from_single_file(file: Path, dtype: torch.dtype) -> tuple[UNet2DConditionModel, AutoencoderKL, dict]:
     """Read a single file in Stable Diffusion's first layout; its sizes are read off its tensors."""
     if not file.is_file():
-        raise ModelError(f"There is no model at {file}; give the path of a .safetensors file.")
+        raise ModelError(f"there is no model at {file}; give the path of a .safetensors file")
     try:
         with safe_open(file, "pt") as opened:
             shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}
@@ -124,11 +124,11 @@ def _from_single_file(file: Path, dtype: torch.dtype) -> tuple[UNet2DConditionMo
                     kind.from_single_file(str(file), config=folder, subfolder="", dtype=dtype, local_files_only=True)
                 )
     except KeyError as error:
-        raise ModelError(f"{file} is not a Stable Diffusion 1.5 inpainting file: it lacks {error}.") from error
+        raise ModelError(f"{file} is not a Stable Diffusion 1.5 inpainting file: it lacks {error}") from error
     except NotImplementedError as error:  # a tensor that was not filled cannot be moved
-        raise ModelError(f"{file} lacks some of the model's tensors ({error}); copy it again.") from error
+        raise ModelError(f"{file} lacks some of the model's tensors ({error}); copy it again") from error
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{file} cannot be read ({type(error).__name__}: {error}); copy it again.") from error
+        raise ModelError(f"{file} cannot be read ({type(error).__name__}: {error}); copy it again") from error
     schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "set_alpha_to_one": False}
     return parts[0], parts[1], {**DDIMScheduler(**schedule, steps_offset=1).config}
 

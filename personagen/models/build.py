@@ -108,7 +108,7 @@ def train_tokenizer(captions: Iterable[str], *, size: int, length: int) -> CLIPT
         ConfigError: size is too small for the bytes and these.
     """
     if size < 600 or length < 8:
-        raise ConfigError(f"A tokenizer of {size} tokens and prompts of {length} is too small; use at least 600 and 8.")
+        raise ConfigError(f"a tokenizer of {size} tokens and prompts of {length} is too small; use at least 600 and 8")
     bpe = Tokenizer(models.BPE(end_of_word_suffix=WORD_END))
     reference = CLIPTokenizer().backend_tokenizer  # its normaliser and split are those of CLIP
     bpe.normalizer, bpe.pre_tokenizer = reference.normalizer, reference.pre_tokenizer
@@ -153,7 +153,7 @@ def build_text_encoder(tokenizer: CLIPTokenizer, *, width: int, layers: int, hea
         ConfigError: width is no multiple of heads.
     """
     if width % heads:
-        raise ConfigError(f"text_width {width} must be a multiple of text_heads {heads}.")
+        raise ConfigError(f"text_width {width} must be a multiple of text_heads {heads}")
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
@@ -192,7 +192,7 @@ def build_unet(
     _check_groups(block_out_channels[1:], head_width)
     levels = len(block_out_channels)
     if levels < 2:
-        raise ConfigError(f"block_out_channels {tuple(block_out_channels)} must name at least 2 levels.")
+        raise ConfigError(f"block_out_channels {tuple(block_out_channels)} must name at least 2 levels")
     return UNet2DConditionModel(
         sample_size=tuple(sample_size),
         in_channels=in_channels,
@@ -270,4 +270,4 @@ def build_scheduler(*, prediction_type: str, rescale_betas_zero_snr: bool) -> DD
 def _check_groups(widths: Sequence[int], group: int) -> None:
     for width in widths:
         if width % group:
-            raise ConfigError(f"width {width} of block_out_channels {tuple(widths)} must be a multiple of {group}.")
+            raise ConfigError(f"width {width} of block_out_channels {tuple(widths)} must be a multiple of {group}")

@@ -25,7 +25,7 @@ def guided_upsample(maps: Tensor, guide: Tensor, *, radius: int = 4, eps: float 
         DataError: other shapes.
     """
     if maps.ndim != 4 or guide.ndim != 4 or len(maps) != 1 or len(guide) != 1 or guide.shape[1] != 3:
-        raise DataError(f"maps {tuple(maps.shape)} and guide {tuple(guide.shape)} must be (1, C, h, w), (1, 3, H, W).")
+        raise DataError(f"maps {tuple(maps.shape)} and guide {tuple(guide.shape)} must be (1, C, h, w), (1, 3, H, W)")
     count = maps.shape[1]
     small = F.interpolate(guide, size=maps.shape[2:], mode="area")
     red, green, blue = small.split(1, 1)

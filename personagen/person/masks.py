@@ -43,7 +43,7 @@ def agnostic_mask(layers: Layers, *, mask_expand: float = 1.0) -> np.ndarray:
     """
     if not 0 <= mask_expand <= 4:
         raise ConfigError(
-            f"mask_expand {mask_expand} must lie in 0..4; 1 is the default, more hides more of the old shape."
+            f"mask_expand {mask_expand} must lie in 0..4; 1 is the default, more hides more of the old shape"
         )
     contour = layers.garment | layers.limbs
     rows = np.flatnonzero(contour.any(1))
@@ -166,20 +166,20 @@ def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> 
         ratio = (image.width / image.height) / (size[1] / size[0])
         if not 0.98 <= ratio <= 1.02:
             raise DataError(
-                f"The mask {path} is {image.width}x{image.height}, the photo {size[1]}x{size[0]}; draw it on it."
+                f"the mask {path} is {image.width}x{image.height}, the photo {size[1]}x{size[0]}; draw it on it"
             )
         image = image.resize((size[1], size[0]), Image.Resampling.NEAREST)
     mask = np.asarray(image) >= 128
-    check_mask(mask, name=f"The mask {path}")
+    check_mask(mask, name=f"the mask {path}")
     return mask
 
 
-def check_mask(mask: np.ndarray, *, name: str = "A mask") -> None:
+def check_mask(mask: np.ndarray, *, name: str = "a mask") -> None:
     """Refuse a mask (H, W) that marks nothing, or everything, which would leave nothing of the person. DataError."""
     if not mask.any():
-        raise DataError(f"{name} marks nothing; paint the old garment and the limbs white on black.")
+        raise DataError(f"{name} marks nothing; paint the old garment and the limbs white on black")
     if mask.all():
-        raise DataError(f"{name} marks everything; leave face, hands and surroundings black, so that they are kept.")
+        raise DataError(f"{name} marks everything; leave face, hands and surroundings black, so that they are kept")
 
 
 def mask_list(masks: Image.Image | np.ndarray | Tensor | Sequence) -> list[np.ndarray]:
@@ -197,7 +197,7 @@ def mask_list(masks: Image.Image | np.ndarray | Tensor | Sequence) -> list[np.nd
             one = one.detach().cpu().numpy()
         if not isinstance(one, np.ndarray) or one.ndim not in (2, 3, 4):
             raise DataError(
-                f"A mask must be a PIL image, an array (H, W) or a tensor (B, 1, H, W), not {type(one).__name__}."
+                f"a mask must be a PIL image, an array (H, W) or a tensor (B, 1, H, W), not {type(one).__name__}"
             )
         flat = one.reshape(-1, *one.shape[-2:])
         bright = flat if flat.dtype == bool else flat >= (0.5 if flat.max(initial=0) <= 1 else 128)

@@ -86,7 +86,7 @@ class PersonParser(nn.Module):
         self.sizes, widths, self.levels = sizes, sizes.widths, levels_of(sizes.blocks)
         if len(widths) != len(self.levels):
             raise ConfigError(
-                f"{sizes.blocks} blocks have {len(self.levels)} resolutions; give as many widths, not {widths}."
+                f"{sizes.blocks} blocks have {len(self.levels)} resolutions; give as many widths, not {widths}"
             )
         self.stem = _Conv(3, 32, 3, 2)
         self.blocks = nn.ModuleList([_Inverted(*shape) for shape in BLOCKS[: sizes.blocks]])
@@ -153,7 +153,7 @@ def load_backbone(model: PersonParser, weights: Mapping[str, Tensor]) -> None:
         gain = gain / (variance + EPS).sqrt()
         folded = weights[f"{kernel}.weight"] * gain[:, None, None, None]
         if folded.shape != conv.weight.shape:
-            raise ModelError(f"{kernel}.weight is {tuple(folded.shape)}, not {tuple(conv.weight.shape)}.")
+            raise ModelError(f"{kernel}.weight is {tuple(folded.shape)}, not {tuple(conv.weight.shape)}")
         conv.weight.copy_(folded)
         assert conv.bias is not None
         conv.bias.copy_(shift - mean * gain)
@@ -167,4 +167,4 @@ def load_backbone(model: PersonParser, weights: Mapping[str, Tensor]) -> None:
             fold(block.depthwise, f"_blocks.{i}._depthwise_conv", f"_blocks.{i}._bn1")
             fold(block.project, f"_blocks.{i}._project_conv", f"_blocks.{i}._bn2")
     except KeyError as error:
-        raise ModelError(f"The weights of EfficientNet-Lite0 lack {error}; give those of that network.") from error
+        raise ModelError(f"the weights of EfficientNet-Lite0 lack {error}; give those of that network") from error

@@ -144,8 +144,8 @@ def load_parser(source: str | Path = "embedded") -> Parser:
     folder = EMBEDDED["parser"] if source == "embedded" else Path(source)
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise ModelError(
-            f"There is no parser in {folder}; train it (personagen pretrain configs/pretrain/parser.yaml), give the "
-            "folder of a SegFormer for clothes, or give a mask."
+            f"there is no parser in {folder}; train it (personagen pretrain configs/pretrain/parser.yaml), give the "
+            "folder of a SegFormer for clothes, or give a mask"
         )
     try:
         config = json.loads((folder / "config.json").read_text())
@@ -154,7 +154,7 @@ def load_parser(source: str | Path = "embedded") -> Parser:
         model = load_model(folder)
         return partial(parse, model.bfloat16() if half_is_fast() else model)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"The parser in {folder} cannot be loaded ({type(error).__name__}: {error}).") from error
+        raise ModelError(f"the parser in {folder} cannot be loaded ({type(error).__name__}: {error})") from error
 
 
 def load_model(folder: str | Path = EMBEDDED["parser"]) -> PersonParser:

@@ -25,7 +25,7 @@ def region_of(kind: str) -> str:
         ConfigError: another word.
     """
     if kind not in REGION and kind not in REGIONS:
-        raise ConfigError(f"kind {kind!r} is unknown; use one of {sorted({*REGIONS, *REGION})}.")
+        raise ConfigError(f"kind {kind!r} is unknown; use one of {sorted({*REGIONS, *REGION})}")
     return REGION.get(kind, kind)
 
 
@@ -70,7 +70,7 @@ def parts_from_parsing(parsing: np.ndarray, labels: Sequence[str]) -> np.ndarray
     """
     if parsing.ndim != 2 or int(parsing.max(initial=0)) >= len(labels):
         raise DataError(
-            f"A parsing {parsing.shape} with values up to {parsing.max(initial=0)} must be (H, W) below {len(labels)}."
+            f"a parsing {parsing.shape} with values up to {parsing.max(initial=0)} must be (H, W) below {len(labels)}"
         )
     return np.array([PART_OF_CCP.get(name, Part.BACKGROUND) for name in labels], dtype=np.uint8)[parsing]
 

@@ -187,7 +187,7 @@ def check_config(config: PretrainConfig) -> None:
         ConfigError: one cannot; it names value and range.
     """
     if config.stage not in STAGES:
-        raise ConfigError(f"stage {config.stage!r} is unknown; use one of {STAGES}.")
+        raise ConfigError(f"stage {config.stage!r} is unknown; use one of {STAGES}")
     if config.stage == "corpus":
         return
     if config.stage not in ("parser", "joints"):
@@ -207,27 +207,27 @@ def check_config(config: PretrainConfig) -> None:
     }
     for name, value in shares.items():
         if not 0 <= value <= 1:
-            raise ConfigError(f"{name} is {value}; it must lie in 0..1.")
+            raise ConfigError(f"{name} is {value}; it must lie in 0..1")
     if not config.timestep_shift > 0:
-        raise ConfigError(f"timestep_shift is {config.timestep_shift}; it must be above 0, and 1 for no shift.")
+        raise ConfigError(f"timestep_shift is {config.timestep_shift}; it must be above 0, and 1 for no shift")
     if config.prediction_type == "epsilon" and config.rescale_betas_zero_snr:
         raise ConfigError(
             "prediction_type epsilon cannot be combined with rescale_betas_zero_snr: at zero SNR the noise "
-            "says nothing about the picture. Use v_prediction, or set rescale_betas_zero_snr to false."
+            "says nothing about the picture. Use v_prediction, or set rescale_betas_zero_snr to false"
         )
 
 
 def _check_parser(parser: ParserConfig) -> None:
     if not 1 <= parser.blocks <= 16:
-        raise ConfigError(f"parser.blocks {parser.blocks} must lie in 1..16, the blocks of EfficientNet-Lite0.")
+        raise ConfigError(f"parser.blocks {parser.blocks} must lie in 1..16, the blocks of EfficientNet-Lite0")
     if any(width % parser.groups for width in parser.widths):
-        raise ConfigError(f"parser.widths {parser.widths} must be multiples of parser.groups {parser.groups}.")
+        raise ConfigError(f"parser.widths {parser.widths} must be multiples of parser.groups {parser.groups}")
     if parser.joints < 0 or parser.joints % parser.groups:
-        raise ConfigError(f"parser.joints {parser.joints} must be 0 or a multiple of parser.groups {parser.groups}.")
+        raise ConfigError(f"parser.joints {parser.joints} must be 0 or a multiple of parser.groups {parser.groups}")
 
 
 def _check_corpora(config: PretrainConfig) -> None:
     if not config.corpora:
-        raise ConfigError("corpora is empty; name at least one corpus folder with its weight, e.g. {runs/corpus: 1}.")
+        raise ConfigError("corpora is empty; name at least one corpus folder with its weight, e.g. {runs/corpus: 1}")
     if min(config.corpora.values()) < 0 or not any(config.corpora.values()):
-        raise ConfigError(f"corpora weights {config.corpora} must be 0 or more, and one above 0.")
+        raise ConfigError(f"corpora weights {config.corpora} must be 0 or more, and one above 0")

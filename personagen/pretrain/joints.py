@@ -45,11 +45,11 @@ def train_joints(config: PretrainConfig) -> Iterator[Step]:
 def _labels(config: PretrainConfig) -> np.ndarray:
     """Joints of every photo (N, 13, 3) on the canvas that the network reads; nan where they are not known."""
     if config.parser.joints_file is None:
-        raise ConfigError("parser.joints_file is null; make one with personagen/pretrain/joint_labels.py.")
+        raise ConfigError("parser.joints_file is null; make one with personagen/pretrain/joint_labels.py")
     try:
         known = json.loads(Path(config.parser.joints_file).read_text())
     except (OSError, ValueError) as error:
-        raise DataError(f"parser.joints_file {config.parser.joints_file} cannot be read ({error}).") from error
+        raise DataError(f"parser.joints_file {config.parser.joints_file} cannot be read ({error})") from error
     files = sorted((config.parser.images() / "people" / "photos").glob("*.jpg"))
     labels = np.full((len(files), len(Joint), 3), np.nan, np.float32)
     for i, file in enumerate(files):
@@ -77,14 +77,14 @@ class JointStage:
         self.model.load_state_dict(found, strict=again)
         self.model.eval().requires_grad_(False)
         if self.model.joints is None:
-            raise ConfigError("parser.joints is 0; give the width of the branch, e.g. 48.")
+            raise ConfigError("parser.joints is 0; give the width of the branch, e.g. 48")
         self.branch = self.model.joints.requires_grad_(True)
         self.modules: dict[str, nn.Module] = {"joints": self.branch}
         train, validation = split_rows(people.held)
         known = ~np.isnan(labels.reshape(len(labels), -1).sum(1))
         self.train, self.validation = train[known[train]], validation[known[validation]][: config.loop.heldout_rows]
         if not len(self.train):
-            raise DataError(f"No photo to train on is named in {config.parser.joints_file}; mark those photos.")
+            raise DataError(f"no photo to train on is named in {config.parser.joints_file}; mark those photos")
         self.rows = len(self.train)
 
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:

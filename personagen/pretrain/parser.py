@@ -131,7 +131,7 @@ def _weights(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"parser.backbone {file} cannot be read ({error}); see the parser's configuration.") from error
+        raise ModelError(f"parser.backbone {file} cannot be read ({error}); see the parser's configuration") from error
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def read(folder: Path, name: str, *, size: tuple[int, int]) -> Photos:
     if photos.shape[1:3] != size or len(photos) != len(parts):
         raise DataError(
             f"{folder}/{name}-photos.npy holds pictures of {photos.shape[1:3]}, not {size}; remove it and "
-            f"{name}-parts.npy, or set height and width to its size."
+            f"{name}-parts.npy, or set height and width to its size"
         )
     return Photos(photos, parts, np.array(json.loads((folder / f"{name}-heldout.json").read_text()), bool))
 
@@ -76,10 +76,10 @@ Labelled = tuple[Image.Image, np.ndarray, bool]
 def _people(images_root: Path) -> tuple[int, Iterator[Labelled]]:
     people = images_root / "people"
     if not (people / "labels.json").is_file():
-        raise DataError(f"There is no {people}/labels.json; set parser.images_root to the folder that holds people/.")
+        raise DataError(f"there is no {people}/labels.json; set parser.images_root to the folder that holds people/")
     labels, files = json.loads((people / "labels.json").read_text()), sorted((people / "photos").glob("*.jpg"))
     if not files:
-        raise DataError(f"There is no photo in {people}/photos; expected NNNN.jpg beside parsing/NNNN.png.")
+        raise DataError(f"there is no photo in {people}/photos; expected NNNN.jpg beside parsing/NNNN.png")
     parts = lambda file: parts_from_parsing(np.asarray(Image.open(people / "parsing" / f"{file.stem}.png")), labels)
     return len(files), ((load_image(f), parts(f), is_heldout(f"people/{f.stem}")) for f in files)
 

@@ -177,8 +177,8 @@ def load_text(folder: str | Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
     for needed in ("text_encoder/model.safetensors", "tokenizer/tokenizer.json"):
         if not (Path(folder) / needed).is_file():
             raise ModelError(
-                f"There is no text encoder in {folder} ({needed} is missing); run the text stage first, "
-                "or correct text_dir."
+                f"there is no text encoder in {folder} ({needed} is missing); run the text stage first, "
+                "or correct text_dir"
             )
     with quiet():
         encoder = CLIPTextModel.from_pretrained(Path(folder) / "text_encoder", local_files_only=True)

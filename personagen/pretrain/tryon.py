@@ -51,7 +51,7 @@ def train_tryon(config: PretrainConfig) -> Iterator[Step]:
     unknown = set(config.tryon.garment_variants) - set(config.corpora)
     if unknown:
         raise ConfigError(
-            f"tryon.garment_variants names {sorted(unknown)}, which is not among the corpora {sorted(config.corpora)}."
+            f"tryon.garment_variants names {sorted(unknown)}, which is not among the corpora {sorted(config.corpora)}"
         )
     rows = []
     for corpus, _ in corpora:
@@ -267,8 +267,8 @@ def _start_unet(config: PretrainConfig, *, channels: int, cells: tuple[int, int]
     source = load_unet(size.unet_dir, setting="tryon.unet_dir")
     if source.config.in_channels != channels:
         raise ModelError(
-            f"The UNet in {size.unet_dir} reads {source.config.in_channels} channels, the autoencoder "
+            f"the UNet in {size.unet_dir} reads {source.config.in_channels} channels, the autoencoder "
             f"makes {channels}; "
-            "take both from one run."
+            "take both from one run"
         )
     return widen_for_tryon(source, sample_size=cells)

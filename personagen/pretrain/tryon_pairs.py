@@ -139,7 +139,7 @@ def free_parameters(unet: Any, train: str, *, rank: int) -> None:
         for name, parameter in unet.named_parameters():
             parameter.requires_grad_(".attn2." not in name)
     else:
-        raise ConfigError(f"train {train!r} must be attn1, lora or unet.")
+        raise ConfigError(f"train {train!r} must be attn1, lora or unet")
 
 
 class PairsStage:

@@ -51,7 +51,7 @@ def noise_schedule(pipe: Any, *, zero_snr: bool | None = None) -> Noise:
     prediction = scheduler.config.prediction_type
     if scheduler.config.rescale_betas_zero_snr and prediction == "epsilon":
         raise ConfigError(
-            "rescale_betas_zero_snr needs a model that predicts v, this one predicts the noise; leave it out."
+            "rescale_betas_zero_snr needs a model that predicts v, this one predicts the noise; leave it out"
         )
     return Noise(scheduler.alphas_cumprod, prediction)
 
@@ -92,7 +92,7 @@ def check_finite(pipe: Any) -> None:
         module = getattr(pipe, part, None)
         for name, parameter in module.named_parameters() if module is not None else ():
             if not parameter.isfinite().all():
-                raise ModelError(f"The base model's {part} holds values in {name} that are not finite; fetch it again.")
+                raise ModelError(f"the base model's {part} holds values in {name} that are not finite; fetch it again")
 
 
 def encode_prompts(pipe: Any, prompts: Sequence[str]) -> Text:

@@ -193,7 +193,7 @@ def resolve(config: SubjectConfig) -> SubjectConfig:
         ConfigError: the subject is a person who has not agreed.
     """
     if config.preset == "person" and not config.consent:
-        raise ConfigError("preset person needs consent: true, by which you confirm that the person agreed to this.")
+        raise ConfigError("preset person needs consent: true, by which you confirm that the person agreed to this")
     words = {"token": placeholder(config), "name": config.name}
     instance, of_class = (text.format(**words) for text in PROMPTS[config.preset])
     embedded = config.pretrained_model_name_or_path == "embedded"
@@ -250,7 +250,7 @@ def rows_a_step(config: SubjectConfig) -> int:
 def check_config(config: SubjectConfig) -> None:
     """Raise ConfigError, naming value and range, where a setting cannot work."""
     if config.preset not in PRESETS:
-        raise ConfigError(f"preset {config.preset!r} is unknown; use one of {', '.join(PRESETS)}.")
+        raise ConfigError(f"preset {config.preset!r} is unknown; use one of {', '.join(PRESETS)}")
     _check_ranges(config)
     _check_combinations(config)
 
@@ -284,7 +284,7 @@ def _check_ranges(config: SubjectConfig) -> None:
     for name, (low, high) in limits.items():
         value = getattr(config, name)
         if value is not None and not low <= value <= high:
-            raise ConfigError(f"{name} is {value}; allowed are {low:g} to {high:g}.")
+            raise ConfigError(f"{name} is {value}; allowed are {low:g} to {high:g}")
 
 
 def _check_combinations(config: SubjectConfig) -> None:
@@ -295,22 +295,22 @@ def _check_combinations(config: SubjectConfig) -> None:
         or len(set(config.concepts)) < len(config.concepts)
         or "token" in config.concepts
     ):
-        raise ConfigError(f"concepts are {config.concepts}; give different names of small letters and _, not token.")
+        raise ConfigError(f"concepts are {config.concepts}; give different names of small letters and _, not token")
     for theirs, ours in ALIASES.items():
         if getattr(config, theirs) is not None and getattr(config, ours) is not None:
-            raise ConfigError(f"{theirs} and {ours} are one setting, both were given; leave one out.")
+            raise ConfigError(f"{theirs} and {ours} are one setting, both were given; leave one out")
     if not config.name.strip():
-        raise ConfigError("name is empty; say what the subject is, such as dog, backpack or person.")
+        raise ConfigError("name is empty; say what the subject is, such as dog, backpack or person")
     if config.train_unet == "none" and not config.train_text_encoder and not config.new_tokens:
-        raise ConfigError("nothing would be trained; set train_unet to lora or full, train_text_encoder or new_tokens.")
+        raise ConfigError("nothing would be trained; set train_unet to lora or full, train_text_encoder or new_tokens")
     if config.train_unet == "full" and config.train_text_encoder:
-        raise ConfigError("train_unet full cannot be combined with train_text_encoder; use train_unet lora.")
+        raise ConfigError("train_unet full cannot be combined with train_text_encoder; use train_unet lora")
     if config.prior_target == "base" and config.train_unet != "lora":
         raise ConfigError(
-            f"prior_target base needs an adapter to leave out; set train_unet {config.train_unet} to lora."
+            f"prior_target base needs an adapter to leave out; set train_unet {config.train_unet} to lora"
         )
     if config.resume_from_checkpoint not in (None, "latest"):
-        raise ConfigError(f"resume_from_checkpoint is {config.resume_from_checkpoint!r}; use latest, or leave it out.")
+        raise ConfigError(f"resume_from_checkpoint is {config.resume_from_checkpoint!r}; use latest, or leave it out")
 
 
 def same_run(first: dict[str, Any], second: SubjectConfig) -> list[str]:

@@ -55,13 +55,13 @@ def scan(folder: str | Path, *, resolution: int | None = None) -> tuple[list[Pic
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}; give a folder with pictures of the subject.")
+        raise DataError(f"there is no folder {folder}; give a folder with pictures of the subject")
     rows, findings = _metadata(folder)
     pictures: list[Picture] = []
     hashes: dict[str, str] = {}
     files = sorted(folder.iterdir())
     if len(files) > MAX_FILES:
-        raise DataError(f"{folder} holds {len(files):,} files, more than {MAX_FILES:,}; give a folder of one subject.")
+        raise DataError(f"{folder} holds {len(files):,} files, more than {MAX_FILES:,}; give a folder of one subject")
     masks = {path for path in files if path.stem.endswith(".mask")} | {row[1] for row in rows.values() if row[1]}
     for path in files:
         if path.name == METADATA or path.suffix == ".txt" or path in masks:
@@ -81,7 +81,7 @@ def usable(folder: str | Path, *, resolution: int | None = None) -> tuple[list[P
     pictures, findings = scan(folder, resolution=resolution)
     if not pictures:
         reasons = "; ".join(f"{f.file}: {f.decision}" for f in findings[:5]) or "it is empty"
-        raise DataError(f"No picture in {folder} can be used ({reasons}); give at least one JPEG, PNG or WebP picture.")
+        raise DataError(f"no picture in {folder} can be used ({reasons}); give at least one JPEG, PNG or WebP picture")
     return pictures, findings
 
 

@@ -54,7 +54,7 @@ def likeness(pictures: Sequence[Image.Image], folder: str | Path) -> np.ndarray:
     """
     found, _ = scan(folder)
     if not found:
-        raise DataError(f"No picture in {folder} can be used; give a folder with pictures of one subject.")
+        raise DataError(f"no picture in {folder} can be used; give a folder with pictures of one subject")
     gallery = np.stack([features(load_image(picture.path)) for picture in found])
     return np.stack([features(image) for image in pictures]) @ gallery.mean(0)
 

@@ -38,7 +38,7 @@ def load_subjects(
     for i, (subject, run) in enumerate(zip(subjects, runs)):
         if words := token_names(run.config) if run is not None else []:
             if known & set(words):
-                raise ConfigError(f"{subject} has the new words of another subject; train it with concepts of its own.")
+                raise ConfigError(f"{subject} has the new words of another subject; train it with concepts of its own")
             known |= set(words)
             load_tokens(pipe, Path(subject) / TOKENS_FILE, words)
         if Path(subject).is_file() or (Path(subject) / FILE).is_file() or run is None:
@@ -69,7 +69,7 @@ def merged(subjects: Sequence[str | Path], *, weights: Sequence[float] = (), pip
         ModelError: a file is damaged or fits no other.
     """
     if not subjects:
-        raise ConfigError("subjects is empty; name at least one adapter file or result folder.")
+        raise ConfigError("subjects is empty; name at least one adapter file or result folder")
     strengths = fill_weights(subjects, weights)
     adapters = [read_adapter(subject, pipe) for subject in subjects]
     return adapters[0] if strengths == [1.0] else merge_adapters(adapters, strengths)
@@ -83,7 +83,7 @@ def phrase(subject: str | Path) -> str:
     """
     run = read_run(subject)
     if run is None:
-        raise ConfigError(f"{subject} has no run.json; name the result folder of `personagen subject train`.")
+        raise ConfigError(f"{subject} has no run.json; name the result folder of `personagen subject train`")
     return f"a {placeholder(run.config)} {run.config.name}"
 
 
@@ -94,5 +94,5 @@ def fill_weights(subjects: Sequence[Any], weights: Sequence[float]) -> list[floa
         ConfigError: there are too many.
     """
     if len(weights) > len(subjects):
-        raise ConfigError(f"{len(weights)} weights for {len(subjects)} subjects; give at most one each.")
+        raise ConfigError(f"{len(weights)} weights for {len(subjects)} subjects; give at most one each")
     return [*map(float, weights), *[1.0] * (len(subjects) - len(weights))]

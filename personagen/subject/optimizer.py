@@ -38,7 +38,7 @@ def build_optimizer(
         return getattr(importlib.import_module(package), kind)(settings)
     except ImportError as error:
         name = package.partition(".")[0]
-        raise ConfigError(f"optimizer {config.optimizer} needs {name}; pip install {name}, or use adamw.") from error
+        raise ConfigError(f"optimizer {config.optimizer} needs {name}; pip install {name}, or use adamw") from error
 
 
 def rate_factor(step: int, config: SubjectConfig) -> float:

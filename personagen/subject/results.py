@@ -124,7 +124,7 @@ def save_model(pipe: Any, folder: Path) -> None:
     except Exception as error:
         shutil.rmtree(work, ignore_errors=True)
         if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
-            raise ResourceError(f"cannot write {folder}: {error}; free disk space and run again.") from error
+            raise ResourceError(f"cannot write {folder}: {error}; free disk space and run again") from error
         raise
 
 

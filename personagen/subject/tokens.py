@@ -67,13 +67,13 @@ def load_tokens(pipe: Any, path: str | Path, names: Sequence[str]) -> None:
     try:
         vectors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} cannot be read as embeddings ({error}); save them again.") from error
+        raise ModelError(f"{path} cannot be read as embeddings ({error}); save them again") from error
     for encoder, tokenizer in _encoders(pipe):
         rows, width = vectors.get(KEYS[encoder]), getattr(pipe, encoder).get_input_embeddings().weight.shape[1]
         if rows is None or rows.shape != (len(names), width) or not rows.isfinite().all():
             found = None if rows is None else tuple(rows.shape)
             raise ModelError(f"{path} holds {KEYS[encoder]} of {found}, finite values of {(len(names), width)} are "
-                             "needed; use the base model and the words it was trained with.")  # fmt: skip
+                             "needed; use the base model and the words it was trained with")  # fmt: skip
         ids = add_words(getattr(pipe, encoder), getattr(pipe, tokenizer), names)
         table = getattr(pipe, encoder).get_input_embeddings().weight
         with torch.no_grad():

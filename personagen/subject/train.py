@@ -124,8 +124,8 @@ class Learner:
                     raise
                 if self.micro == 1:
                     raise ResourceError(
-                        "Memory ran out with a single picture at once; set gradient_checkpointing to true, "
-                        "mixed_precision to bf16, or lower resolution."
+                        "memory ran out with a single picture at once; set gradient_checkpointing to true, "
+                        "mixed_precision to bf16, or lower resolution"
                     ) from error
             self.micro = max(1, self.micro // 2)
             if self.device.type == "cuda":

@@ -56,8 +56,8 @@ def load_encoder(folder: str | Path, *, device: torch.device, bf16: bool) -> Enc
     weights = Path(folder) / "diffusion_pytorch_model.safetensors"
     if not weights.is_file():
         raise ModelError(
-            f"There is no autoencoder in {folder} ({weights.name} is missing); run the vae stage first, "
-            "or correct vae_dir."
+            f"there is no autoencoder in {folder} ({weights.name} is missing); run the vae stage first, "
+            "or correct vae_dir"
         )
     vae = AutoencoderKL.from_pretrained(str(folder), dtype=torch.float32, local_files_only=True, use_safetensors=True)
     vae.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)  # a third less time on a CPU

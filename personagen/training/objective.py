@@ -31,7 +31,7 @@ def prediction_target(x0: Tensor, noise: Tensor, abar: Tensor, *, prediction: Pr
     if prediction == "v_prediction":
         abar = _expand(abar, x0)
         return abar.sqrt() * noise - (1 - abar).sqrt() * x0
-    raise ConfigError(f"prediction {prediction!r} is unknown; use one of {get_args(Prediction)}.")
+    raise ConfigError(f"prediction {prediction!r} is unknown; use one of {get_args(Prediction)}")
 
 
 def predicted_x0(output: Tensor, x_t: Tensor, abar: Tensor, *, prediction: Prediction) -> Tensor:
@@ -43,7 +43,7 @@ def predicted_x0(output: Tensor, x_t: Tensor, abar: Tensor, *, prediction: Predi
         return abar.sqrt() * x_t - (1 - abar).sqrt() * output
     if prediction == "epsilon":
         return (x_t - (1 - abar).sqrt() * output) / abar.sqrt()
-    raise ConfigError(f"prediction {prediction!r} is unknown; use one of {get_args(Prediction)}.")
+    raise ConfigError(f"prediction {prediction!r} is unknown; use one of {get_args(Prediction)}")
 
 
 def snr_weights(
@@ -60,11 +60,11 @@ def snr_weights(
         ConfigError: gamma is 0 or less, or a kind is unknown.
     """
     if gamma <= 0:
-        raise ConfigError(f"snr_gamma {gamma} must be above 0; 5 is usual.")
+        raise ConfigError(f"snr_gamma {gamma} must be above 0; 5 is usual")
     if prediction not in get_args(Prediction) or weighting not in get_args(Weighting):
         raise ConfigError(
             f"prediction {prediction!r} must be one of {get_args(Prediction)} and weighting {weighting!r} "
-            f"one of {get_args(Weighting)}."
+            f"one of {get_args(Weighting)}"
         )
     abar = abar.double()
     sigma2 = 1 - abar

@@ -21,7 +21,7 @@ def thin_plate(points: Tensor, targets: Tensor, at: Tensor) -> Tensor:
     system[:count, :count], system[:count, count:], system[count:, :count] = _bend(points, points), corner, corner.T
     weights, trouble = torch.linalg.solve_ex(system, torch.cat([targets, torch.zeros(3, 2)]))
     if count < 3 or int(trouble):
-        raise ConfigError(f"A warp of {count} points is not defined; give three or more that are not on one line.")
+        raise ConfigError(f"a warp of {count} points is not defined; give three or more that are not on one line")
     return _bend(at, points) @ weights[:count] + torch.cat([torch.ones(len(at), 1), at], 1) @ weights[count:]
 
 

@@ -45,7 +45,7 @@ def set_cross_attention(unet, kind: str) -> None:
         ConfigError: another kind.
     """
     if kind not in CROSS_ATTENTION:
-        raise ConfigError(f"cross-attention {kind!r} is unknown; use one of {sorted(CROSS_ATTENTION)}.")
+        raise ConfigError(f"cross-attention {kind!r} is unknown; use one of {sorted(CROSS_ATTENTION)}")
     for name, module in unet.named_modules():
         if name.rsplit(".", 1)[-1] == "attn2":
             module.set_processor(CROSS_ATTENTION[kind]())
@@ -84,14 +84,14 @@ def load_attention(unet: UNet2DConditionModel, source: str | Path) -> None:
     if len(numbers) != len(layers) or not steps <= {7, 8} or len(steps) > 1:
         raise ModelError(
             f"{file} numbers its layers {numbers}; this UNet takes {len(layers)} numbers in steps of 8 or 7. "
-            "Give attention weights published for this base model."
+            "Give attention weights published for this base model"
         )
     expected = {f"{number}.{part}" for number in numbers for part in PARTS}
     missing, unknown = sorted(expected - set(tensors)), sorted(set(tensors) - expected)
     if missing or unknown:
         raise ModelError(
             f"{file} does not hold the {len(expected)} attention tensors expected: missing {missing or 'none'}, "
-            f"left over {unknown or 'none'}. Copy the file again."
+            f"left over {unknown or 'none'}. Copy the file again"
         )
     _copy(file, tensors, dict(zip(numbers, layers.values(), strict=True)))
 
@@ -112,7 +112,7 @@ def _copy(file: Path, tensors: dict[str, Tensor], layers: dict[int, nn.Module]) 
     if wrong or targets.keys() != tensors.keys():
         raise ModelError(
             f"{file} does not fit this UNet: {'; '.join(wrong[:3]) or 'its layers have other parts'}. Give the base "
-            "model that the weights were trained on."
+            "model that the weights were trained on"
         )
     for name, parameter in targets.items():
         parameter.copy_(tensors[name])
@@ -120,8 +120,8 @@ def _copy(file: Path, tensors: dict[str, Tensor], layers: dict[int, nn.Module]) 
 
 def _read(file: Path) -> dict[str, Tensor]:
     if file.suffix != ".safetensors" or not file.is_file():
-        raise ModelError(f"There are no attention weights at {file}; give the path of a .safetensors file.")
+        raise ModelError(f"there are no attention weights at {file}; give the path of a .safetensors file")
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"The attention weights {file} cannot be read ({error}); copy the file again.") from error
+        raise ModelError(f"the attention weights {file} cannot be read ({error}); copy the file again") from error

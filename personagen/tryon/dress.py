@@ -42,8 +42,8 @@ def in_order(outfit: Sequence[Piece]) -> list[Piece]:
     both = "dress" in regions and {"upper", "lower"} & set(regions)
     if not outfit or len(set(regions)) < len(regions) or both:
         raise ConfigError(
-            f"An outfit of {regions or 'nothing'} cannot be worn; give one garment for each of {ORDER}, and no top or "
-            "bottom with a dress."
+            f"an outfit of {regions or 'nothing'} cannot be worn; give one garment for each of {ORDER}, and no top or "
+            "bottom with a dress"
         )
     return sorted(outfit, key=lambda piece: ORDER.index(region_of(piece.kind)))
 

@@ -35,10 +35,10 @@ class FastMode:
 
     def __post_init__(self) -> None:
         if not 0 <= self.guide_from <= self.guide_to <= 1:
-            raise ConfigError(f"guide_from {self.guide_from} and guide_to {self.guide_to} must rise within 0..1.")
+            raise ConfigError(f"guide_from {self.guide_from} and guide_to {self.guide_to} must rise within 0..1")
         for name in ("guide_every", "refresh"):
             if not 1 <= getattr(self, name) <= 100:
-                raise ConfigError(f"{name} {getattr(self, name)} must lie in 1..100; 1 leaves nothing out.")
+                raise ConfigError(f"{name} {getattr(self, name)} must lie in 1..100; 1 leaves nothing out")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def extrapolate(leads: list[tuple[int, Tensor]], at: int) -> Tensor:
         ConfigError: it was never computed.
     """
     if not leads:
-        raise ConfigError(f"Step {at} is to be led, but none before it was guided; plan a guided step first.")
+        raise ConfigError(f"step {at} is to be led, but none before it was guided; plan a guided step first")
     (last, newest), (first, older) = leads[-1], leads[-2] if len(leads) > 1 else leads[-1]
     if last == first:
         return newest

@@ -44,14 +44,14 @@ def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False,
     count = max(len(photos), len(garments), len(masks))
     if any(len(several) not in (1, count) for several in (photos, garments, masks)):
         raise DataError(
-            f"{len(photos)} photos, {len(garments)} garments, {len(masks)} masks do not pair up; give 1 or {count}."
+            f"{len(photos)} photos, {len(garments)} garments, {len(masks)} masks do not pair up; give 1 or {count}"
         )
     photos, masks = photos * (count // len(photos)), masks * (count // len(masks))
     garments = garments * (count // len(garments))
     for photo, marked in zip(photos, masks, strict=True):
         if marked.shape != (photo.height, photo.width):
             raise DataError(
-                f"A mask of {marked.shape} is not of a photo of {photo.height, photo.width}; draw it on that photo."
+                f"a mask of {marked.shape} is not of a photo of {photo.height, photo.width}; draw it on that photo"
             )
         check_mask(marked)
     frames = [frame(m, size=size) if zoom else (0, 0, m.shape[1], m.shape[0]) for m in masks]
@@ -63,7 +63,7 @@ def prepare(person, garment, mask, *, size: tuple[int, int], zoom: bool = False,
     several: list[Image.Image] = guess if isinstance(guess, list) else [] if guess is None else [guess]
     guesses = [one.convert("RGBA") for one in several] or None
     if guesses is not None and [one.size for one in guesses] != [photo.size for photo in photos]:
-        raise DataError(f"Guesses of {[one.size for one in guesses]} do not fit the photos; make one of each photo.")
+        raise DataError(f"guesses of {[one.size for one in guesses]} do not fit the photos; make one of each photo")
     first = None
     if guesses is not None:
         shown = [one.crop(box).convert("RGB") for one, box in zip(guesses, frames)]
@@ -106,7 +106,7 @@ def finish(picture: Tensor, inputs: Prepared, i: int, *, repaint: bool) -> Image
         canvas.paste(to_pil(repaint_pictures(old, new, marked, kernel=kernel))[0], box[:2])
     whole = (left_edge, first, right_edge, last)
     if ImageChops.difference(canvas.crop(whole), inputs.photos[i].crop(whole)).getbbox() is None:
-        raise DataError(f"The mask changes nothing: its edge is soft over {kernel} pixels; paint wider strokes.")
+        raise DataError(f"the mask changes nothing: its edge is soft over {kernel} pixels; paint wider strokes")
     return canvas
 
 

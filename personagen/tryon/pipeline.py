@@ -52,7 +52,7 @@ def build_scheduler(name: str, config: dict[str, Any]) -> SchedulerMixin:
         ConfigError: another name.
     """
     if name not in SCHEDULERS:
-        raise ConfigError(f"scheduler {name!r} is unknown; use one of {sorted(SCHEDULERS)}.")
+        raise ConfigError(f"scheduler {name!r} is unknown; use one of {sorted(SCHEDULERS)}")
     given = {
         key: value for key, value in config.items() if key != "_use_default_values"
     }  # which would undo what is set
@@ -76,12 +76,12 @@ def unet_input(
     if noisy.shape != masked.shape or noisy.shape != garment.shape:
         raise ConfigError(
             f"noisy {tuple(noisy.shape)}, masked {tuple(masked.shape)} and garment {tuple(garment.shape)} "
-            "must have one shape (B, C, h, w); encode them at the same size."
+            "must have one shape (B, C, h, w); encode them at the same size"
         )
     if mask.shape != (noisy.shape[0], 1, *noisy.shape[2:]):
         raise ConfigError(
             f"mask {tuple(mask.shape)} must be {(noisy.shape[0], 1, *noisy.shape[2:])}: "
-            "one channel at the size of the latents."
+            "one channel at the size of the latents"
         )
     below = garment if garment_sample is None else garment_sample
     sample = torch.cat([noisy, below], dim=2)
@@ -111,7 +111,7 @@ def spawn_generators(generator: torch.Generator | list[torch.Generator] | None, 
     """
     if isinstance(generator, list):
         if len(generator) != count:
-            raise ConfigError(f"{len(generator)} generators were given for {count} pictures; give one, or one each.")
+            raise ConfigError(f"{len(generator)} generators were given for {count} pictures; give one, or one each")
         return generator
     device = generator.device if generator is not None else torch.device("cpu")
     seeds = torch.randint(2**62, (count,), generator=generator, device=device).tolist()
@@ -169,12 +169,12 @@ class TryOnPipeline(DiffusionPipeline):
         super().__init__()
         _check_variant(variant)
         if prefill not in PREFILLS:
-            raise ConfigError(f"prefill {prefill!r} is unknown; use one of {PREFILLS}.")
+            raise ConfigError(f"prefill {prefill!r} is unknown; use one of {PREFILLS}")
         channels = vae.config["latent_channels"]
         if unet.config["in_channels"] != 2 * channels + 1 or unet.config["out_channels"] != channels:
             raise ModelError(
-                f"A UNet of {unet.config['in_channels']} to {unet.config['out_channels']} channels does not suit a VAE "
-                f"of {channels} channels; try-on needs {2 * channels + 1} and {channels}."
+                f"a UNet of {unet.config['in_channels']} to {unet.config['out_channels']} channels does not suit a VAE "
+                f"of {channels} channels; try-on needs {2 * channels + 1} and {channels}"
             )
         set_cross_attention(unet, cross_attention)
         self.register_modules(
@@ -305,7 +305,7 @@ class TryOnPipeline(DiffusionPipeline):
                     latents = (callback(self, i, t, {"latents": latents}) or {}).pop("latents", latents)
         latents = latents[:, :, : known.masked.shape[2]]
         if not latents.isfinite().all():
-            raise ModelError(f"The model gave non-finite values in {latents.dtype}; use float32 or sounder weights.")
+            raise ModelError(f"the model gave non-finite values in {latents.dtype}; use float32 or sounder weights")
         return latents
 
     def _predict(
@@ -347,22 +347,22 @@ class TryOnPipeline(DiffusionPipeline):
     ) -> None:
         trained = self.scheduler.config.num_train_timesteps
         if not 1 <= steps <= trained:
-            raise ConfigError(f"num_inference_steps {steps} must lie in 1..{trained}; 20 is a good start.")
+            raise ConfigError(f"num_inference_steps {steps} must lie in 1..{trained}; 20 is a good start")
         if not 1 <= guidance_scale <= 30:
             raise ConfigError(
-                f"guidance_scale {guidance_scale} must lie in 1..30; 1 switches guidance off, 2.5 is usual."
+                f"guidance_scale {guidance_scale} must lie in 1..30; 1 switches guidance off, 2.5 is usual"
             )
         if eta is not None and not 0 <= eta <= 1:
-            raise ConfigError(f"eta {eta} must lie in 0..1; 0 is DDIM, 1 adds noise as DDPM.")
+            raise ConfigError(f"eta {eta} must lie in 0..1; 0 is DDIM, 1 adds noise as DDPM")
         if eta and "eta" not in inspect.signature(self.scheduler.step).parameters:
             raise ConfigError(
-                f"eta {eta} is not possible with {type(self.scheduler).__name__}; use DDIM, or leave it out."
+                f"eta {eta} is not possible with {type(self.scheduler).__name__}; use DDIM, or leave it out"
             )
         step = self._coarsest
         if min(size) < step or size[0] % self.vae_scale_factor or size[1] % self.vae_scale_factor:
-            raise ConfigError(f"height, width {size} must be multiples of {self.vae_scale_factor} and at least {step}.")
+            raise ConfigError(f"height, width {size} must be multiples of {self.vae_scale_factor} and at least {step}")
         if output_type not in OUTPUT_TYPES:
-            raise ConfigError(f"output_type {output_type!r} is unknown; use one of {OUTPUT_TYPES}.")
+            raise ConfigError(f"output_type {output_type!r} is unknown; use one of {OUTPUT_TYPES}")
 
     @property
     def _coarsest(self) -> int:
@@ -373,10 +373,10 @@ class TryOnPipeline(DiffusionPipeline):
         if fast is None or fast.refresh == 1:
             return
         if variant == "plain":
-            raise ConfigError(f"refresh {fast.refresh} is for the corrected variant; give 1 with the plain one.")
+            raise ConfigError(f"refresh {fast.refresh} is for the corrected variant; give 1 with the plain one")
         if size[0] % self._coarsest:
             raise ConfigError(
-                f"height {size[0]} must be a multiple of {self._coarsest} for refresh {fast.refresh}; or give 1."
+                f"height {size[0]} must be a multiple of {self._coarsest} for refresh {fast.refresh}; or give 1"
             )
 
     def _check_safety(self, results: list[Image.Image]) -> None:
@@ -388,7 +388,7 @@ class TryOnPipeline(DiffusionPipeline):
         arrays = [np.asarray(picture) / 255 for picture in results]
         flagged = self.safety_checker(images=arrays, clip_input=seen.to(device, self.safety_checker.dtype))[1]
         if any(flagged):
-            raise ModelError(f"The safety checker refused picture {flagged.index(True)}; use other pictures.")
+            raise ModelError(f"the safety checker refused picture {flagged.index(True)}; use other pictures")
 
 
 def _shown(inputs: Prepared) -> Tensor:
@@ -400,4 +400,4 @@ def _shown(inputs: Prepared) -> Tensor:
 
 def _check_variant(variant: str) -> None:
     if variant not in VARIANTS:
-        raise ConfigError(f"variant {variant!r} is unknown; use one of {VARIANTS}.")
+        raise ConfigError(f"variant {variant!r} is unknown; use one of {VARIANTS}")

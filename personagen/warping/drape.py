@@ -35,7 +35,7 @@ def drape(person: Tensor, mask: Tensor, garment: Tensor) -> Tensor:
     if person.shape != garment.shape or mask.shape != (len(person), 1, *person.shape[2:]):
         raise DataError(
             f"person {tuple(person.shape)}, garment {tuple(garment.shape)} and mask {tuple(mask.shape)} do not belong "
-            "together; give all three at one size."
+            "together; give all three at one size"
         )
     inside = mask >= 0.5
     pictures = [_laid(*one) for one in zip(garment, cloth_of(garment), inside, strict=True)]

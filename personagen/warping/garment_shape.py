@@ -99,7 +99,7 @@ def cut_of(cloth: np.ndarray, kind: str) -> Cut:
     rows, columns = np.flatnonzero(cloth.any(1)), np.flatnonzero(cloth.any(0))
     if rows.size < 2 or columns.size < 2:
         raise DataError(
-            "A garment's picture shows no cloth; give one on a white background, or one that can be cut out."
+            "a garment's picture shows no cloth; give one on a white background, or one that can be cut out"
         )
     top, side = rows[0], max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
     middle = (columns[0] + columns[-1] + 1) / 2

@@ -148,5 +148,5 @@ def _grid(T: int) -> Tensor:
 
 def _steps(T: int) -> int:
     if T < 1:
-        raise ConfigError(f"T = {T}; allowed is 1 or more noise steps")
+        raise ConfigError(f"t = {T}; allowed is 1 or more noise steps")
     return T

@@ -166,11 +166,11 @@ def test_sizes_that_do_not_fit_are_named(build, words):
 
 @pytest.mark.parametrize("load", [load_text2image, load_tryon])
 def test_missing_models_are_named_with_their_folder(load, tmp_path):
-    with pytest.raises(ModelError, match="There is no model at .*nowhere"):
+    with pytest.raises(ModelError, match="there is no model at .*nowhere"):
         load(tmp_path / "nowhere")
     with pytest.raises(ModelError, match="lacks model_index.json"):
         load(tmp_path)
-    with pytest.raises(ModelError, match="There is no model at"):
+    with pytest.raises(ModelError, match="there is no model at"):
         load("someone/some-model")
 
 

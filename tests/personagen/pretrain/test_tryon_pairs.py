@@ -115,7 +115,7 @@ def test_what_is_missing_or_odd_in_a_data_set_is_named(tmp_path):
     with pytest.raises(DataError, match="test_pairs_unpaired"):
         read_pairs(root, "dresscode", split="test", paired=False)
     (root / "train_pairs.txt").write_text("../../secret.jpg 1.jpg\n")
-    with pytest.raises(DataError, match="Line 1"):
+    with pytest.raises(DataError, match="line 1"):
         read_pairs(root, "viton-hd")
     (root / "train_pairs.txt").write_text("00009_00.jpg 00009_00.jpg\n")
     with pytest.raises(DataError, match="00009_00.jpg"):

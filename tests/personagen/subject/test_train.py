@@ -287,7 +287,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(root, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="it is empty"):
         train(settings(root, out, instance_data_dir=str(tmp_path / "empty")))
-    with pytest.raises(ModelError, match="There is no model at"):
+    with pytest.raises(ModelError, match="there is no model at"):
         train(settings(root, out, pretrained_model_name_or_path=str(tmp_path / "none")))
     single = tmp_path / "model.safetensors"
     save_file({"x": torch.zeros(1)}, single)

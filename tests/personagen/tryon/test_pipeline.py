@@ -244,7 +244,7 @@ def test_pictures_and_masks_are_refused_with_the_remedy(pipe):
         pipe([person] * 2, [person] * 3, mask)
     with pytest.raises(DataError, match="str"):
         pipe("person.png", person, mask)
-    with pytest.raises(DataError, match="No picture"):
+    with pytest.raises(DataError, match="no picture"):
         pipe([], person, mask)
 
 

@@ -56,5 +56,5 @@ def test_a_guess_keeps_its_detail_and_what_is_the_photos_in_it(case):
 
 def test_a_guess_of_another_photo_is_refused(case):
     photo, garment, mask, guess = case
-    with pytest.raises(DataError, match="Guesses"):
+    with pytest.raises(DataError, match="guesses"):
         prepare(photo, garment, mask, size=SIZE, guess=guess.resize((10, 10)))
