@@ -14,7 +14,8 @@ from recsys.errors import ModelError
 
 from ..tryon.attention import load_attention
 from ..tryon.config import BaseConfig
-from ..tryon.pipeline import TryOnPipeline, build_scheduler
+from ..tryon.pipeline import TryOnPipeline
+from ..tryon.scheduler import build_scheduler
 from .quiet import quiet
 
 LDM_UNET = "model.diffusion_model."

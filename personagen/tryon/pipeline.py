@@ -16,12 +16,9 @@ import torch
 import torch.nn.functional as F
 from diffusers import (
     AutoencoderKL,
-    DDIMScheduler,
     DiffusionPipeline,
-    DPMSolverMultistepScheduler,
     SchedulerMixin,
     UNet2DConditionModel,
-    UniPCMultistepScheduler,
 )
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
@@ -40,23 +37,6 @@ from .pictures import Prepared, as_type, finish, prepare
 VARIANTS = ("corrected", "plain")
 PREFILLS = ("grey", "garment")
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
-SCHEDULERS = {"ddim": DDIMScheduler, "dpm": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
-
-
-def build_scheduler(name: str, config: dict[str, Any]) -> SchedulerMixin:
-    """Return the sampler `name` ("ddim", "dpm": DPM-Solver++, "unipc") for the noise schedule of another's config.
-
-    Latents are never clipped.
-
-    Raises:
-        ConfigError: another name.
-    """
-    if name not in SCHEDULERS:
-        raise ConfigError(f"scheduler {name!r} is unknown; use one of {sorted(SCHEDULERS)}")
-    given = {
-        key: value for key, value in config.items() if key != "_use_default_values"
-    }  # which would undo what is set
-    return SCHEDULERS[name].from_config({**given, "clip_sample": False, "thresholding": False})
 
 
 def unet_input(
