@@ -62,6 +62,7 @@ def test_a_subject_is_taught_and_painted(tmp_path):
     assert Image.open(tmp_path / "here" / "painted.png").size == (144, 192)
 
 
+@pytest.mark.slow
 def test_a_new_recommender_learns_what_there_is_to_learn(tmp_path):
     lines = run(ROOT / "examples" / "write_a_recommender.py", tmp_path).splitlines()
     hits = {line.split(":")[0].strip(): float(line.split("hit@1")[1].split()[0]) for line in lines if ": hit@1" in line}

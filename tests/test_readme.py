@@ -57,6 +57,7 @@ def test_commands_are_accepted(line, monkeypatch):
         cli.parse(words[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code", [text for name in DOCUMENTS for language, text in blocks(name) if language == "python"]
 )

@@ -60,11 +60,11 @@ def plan_steps(count: int, fast: FastMode | None, *, guided: bool) -> list[Plann
     plan, age, rows, since = [], fast.refresh, False, fast.guide_every
     for i in range(count):
         within = guided and fast.guide_from <= i / count < fast.guide_to
-        guided = within and since >= fast.guide_every
-        since = 1 if guided else since + 1
-        reuse = age < fast.refresh and (rows or not guided)
-        plan.append(PlannedStep(guided, reuse, led=within and not guided))
-        age, rows = (age + 1, rows) if reuse else (1, guided)
+        asked = within and since >= fast.guide_every
+        since = 1 if asked else since + 1
+        reuse = age < fast.refresh and (rows or not asked)
+        plan.append(PlannedStep(asked, reuse, led=within and not asked))
+        age, rows = (age + 1, rows) if reuse else (1, asked)
     return plan
 
 

@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import save_file
 
-WIDTHS = (32, 32, 64, 64)
+WIDTHS = (32, 64, 128, 128)
 
 
 def tiny_unet(*, seed: int = 0, in_channels: int = 9) -> UNet2DConditionModel:

@@ -15,6 +15,7 @@ from recsys.models import MODELS
 from recsys.models.dreamrec import DreamRecConfig
 from recsys.ranking import top_k
 from recsys.types import Batch, Fittable, Preparable, Recommender, Trainable
+from tests.cases import cases
 
 N, L = 40, 8
 SMALL = {"d": 16, "max_len": L, "layers": 1, "heads": 2, "T": 12, "sample_steps": 6, "latent": 4, "hidden": [32]}
@@ -64,7 +65,7 @@ def _batch() -> Batch:
     return Batch(history, target.masked_fill(history == 0, 0))
 
 
-@pytest.fixture(params=sorted(MODELS) + sorted(VARIANTS), scope="module")
+@pytest.fixture(params=cases(sorted(MODELS), slow=sorted(VARIANTS)), scope="module")
 def model(request):
     torch.manual_seed(0)
     model = _build(request.param)

@@ -112,7 +112,7 @@ def test_sasrec_comes_within_five_percent_of_bayes_with_every_encoder(encoder):
 
 
 @pytest.mark.parametrize(("cls", "config_class"), [(SASRec, SASRecConfig), (DreamRec, DreamRecConfig)])
-@pytest.mark.parametrize("source", ["features", "both"])
+@pytest.mark.parametrize("source", cases(["both"], slow=["features"]))
 def test_an_item_that_was_never_in_training_is_found_by_its_features(cls, config_class, source):
     """Two items of every kind arrive after training: users must get those of their own kind."""
     data = tastes()

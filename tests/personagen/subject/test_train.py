@@ -99,6 +99,7 @@ def test_what_is_saved_paints_what_was_trained(variant, root, tmp_path):
     assert (tmp_path / "README.md").is_file() and not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_something_is_learnt_and_plain_diffusers_loads_it(root, tmp_path):
     config = settings(root, tmp_path, max_train_steps=40, train_batch_size=2, checkpointing_steps=100)
     losses = [step.losses["loss"] for step in train_subject(config) if step.losses]

@@ -118,7 +118,7 @@ def test_every_sampler_walks_both_variants(base, scheduler, variant):
             pipe(picture(), picture(1), mask(), eta=1.0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", cases([torch.bfloat16], slow=[torch.float16]))
 def test_half_precision_stays_near_float32(base, dtype):
     runs = []
     for kind in (torch.float32, dtype):

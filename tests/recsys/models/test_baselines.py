@@ -176,12 +176,14 @@ def measured(name, model_of, at, metric):
     return evaluate(model_of(split.n_items).fit(split.train), split.test, at=at, resamples=0).metrics[metric]
 
 
+@pytest.mark.slow
 def test_markov_on_beauty():
     assert measured("amazon-beauty", lambda n: Markov(MarkovConfig(n)), (10,), "recall@10") == pytest.approx(
         0.0862, abs=2e-4
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recency", "recall"), [("none", 0.1816), ("linear", 0.2150)])
 def test_ease_on_movielens(recency, recall):
     config = {"ridge": 1000, "recency": recency}

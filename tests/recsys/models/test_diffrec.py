@@ -278,7 +278,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", cases(["diffrec-later", "ldiffrec"], slow=["diffrec", "diffrec-softmax"]))
 def test_users_of_one_kind_get_items_of_that_kind(name):
     data = tastes(n_users=300, length=7)  # 6 kinds of 10 items
     model = _fit(MODELS[name](60), data.sequences[:200], epochs=50)
