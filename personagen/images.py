@@ -25,8 +25,8 @@ MAX_BYTES = 50_000_000
 WHITE = (255, 255, 255)
 PALEST = 244
 """Lightest that a garment on white may be."""
-GROUND = 250
-"""Lightness from which on a picture on white is background."""
+WHITE_FROM = 250
+"""Lightness from which a pixel of a picture on white is its background."""
 Resample = Image.Resampling
 Fill = tuple[int, int, int] | int | Literal["edge"]
 

@@ -32,7 +32,7 @@ MORE = 2
 """Further garments of an outfit."""
 CANVAS: tuple[int, int] = (800, 640)
 """Height and width in pixels of what is painted on; gradio draws layers of another size twice, side by side."""
-PAINT, GROUND = (225, 29, 72, 150), (245, 245, 244)
+PAINT, BACKDROP = (225, 29, 72, 150), (245, 245, 244)
 HINT = (
     "Your photos stay on this machine: they are read here, kept in a private folder while the page is open, and "
     "deleted with it. Use photos of yourself, or of someone who agreed. JPEG, PNG or WebP, up to 10 MB."
@@ -233,7 +233,7 @@ def read_pieces(garments: Sequence[Any]) -> list[Piece]:
 
 def editor_value(person: Image.Image, mask: np.ndarray) -> dict[str, Any]:
     """Lay a mask (H, W) over a photo as a layer that can be painted on, both fitted to the canvas."""
-    shown, _ = fit(person, size=CANVAS, fill=GROUND)
+    shown, _ = fit(person, size=CANVAS, fill=BACKDROP)
     small, _ = fit(Image.fromarray(mask).convert("L"), size=CANVAS, fill=0, resample=Image.Resampling.NEAREST)
     layer = np.zeros((*CANVAS, 4), np.uint8)
     layer[np.asarray(small) > 0] = PAINT

@@ -87,7 +87,7 @@ def unchanged_outside(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
 
 
 def garment_region(picture: np.ndarray, *, white: int = 245) -> np.ndarray:
-    """Mark the garment (bool (H, W)) on a product photo (H, W, 3) uint8 with a white ground: what is not white.
+    """Mark the garment (bool (H, W)) on a product photo (H, W, 3) uint8 with a white background: what is not white.
 
     White cloth keeps its shaded pixels only; when less than 2 % is left, the photo's middle half counts.
     """

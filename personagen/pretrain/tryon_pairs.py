@@ -224,7 +224,7 @@ class PairsStage:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Return held-out errors with the right and with the next row's garment: the second should stay larger."""
-        persons, own, worn, masks = self._gather(self.heldout, [0.0] * len(self.heldout), [False] * len(self.heldout))
+        people, own, worn, masks = self._gather(self.heldout, [0.0] * len(self.heldout), [False] * len(self.heldout))
         other = own
         if self.pipe.config["prefill"] == "garment":
             other = draped_swapped(self.encoder, self.corpora, self.heldout).to(self.device)
@@ -234,7 +234,7 @@ class PairsStage:
         ):  # fmt: skip
             generator, total = torch.Generator().manual_seed(0), 0.0
             for at in range(0, len(self.heldout), 4):
-                person, shown, garment, mask = (part[at : at + 4] for part in (persons, seen, garments, masks))
+                person, shown, garment, mask = (part[at : at + 4] for part in (people, seen, garments, masks))
                 with autocast(self.device, self.config.loop):
                     error = self._error(person, shown, garment, garment, mask, generator)
                 total += float(error) * len(person) / len(self.heldout)

@@ -26,7 +26,7 @@ EMBEDDED: dict[str, Any] = {
 }
 """What the small embedded model takes in place of a preset's values, which are for Stable Diffusion."""
 EMBEDDED_STEPS = {"object": 260, "person": 150, "style": 260, "garment": 150}
-"""Persons and garments need fewer: that model paints nothing else."""
+"""People and garments need fewer: that model paints nothing else."""
 PROMPTS = {
     "object": ("a photo of a {token} {name}", "a photo of a {name}"),
     "person": ("a photo of a {token} {name}", "a photo of a {name}"),
@@ -110,7 +110,7 @@ class SubjectConfig:
     num_class_images: int = 32
     prior_prompts: list[str] | None = None
     """More prompts for class pictures, which take turns with class_prompt: what the model is to go on painting. Null:
-    garments, persons in scenes and a few other things on the embedded model; else none. Captions lie beside the
+    garments, people in scenes and a few other things on the embedded model; else none. Captions lie beside the
     pictures."""
     prior_target: Literal["image", "base"] | None = None
     """What class pictures are compared with: themselves, as DreamBooth does; or what the base model says of them, which

@@ -1,4 +1,4 @@
-"""Weigh the error of a person's pictures: head, skin and shoes are who they are, and small beside clothes and ground.
+"""Weigh the error of a person's pictures: head, skin and shoes are who they are, small beside clothes and background.
 
 Without it a hundredth of the picture, such as the shoes, makes a hundredth of the loss, and half of its colour is
 learnt (docs/log/2026-11-26.md). The parts are found by the embedded parser.

@@ -124,7 +124,7 @@ def drape_over(corpus: Corpus, change: Prepare | None) -> Prepare:
 
 
 def draped_swapped(encoder: Encoder, corpora: list[tuple[Corpus, float]], rows: list[tuple[int, int]]) -> Tensor:
-    """Latents (N, C, h, w) of persons, `rows` of (corpus, row), with the next row's garment laid over them."""
+    """Latents (N, C, h, w) of people, `rows` of (corpus, row), with the next row's garment laid over them."""
     read = lambda name: [corpora[i][0].arrays[name][row] for i, row in rows]
     garment, mask = pictures(read("garment")).roll(1, dims=0), torch.from_numpy(np.stack(read("mask")))[:, None]
     return encoder.encode(drape(pictures(read("image")), mask.float(), garment)).cpu()

@@ -39,7 +39,7 @@ class TryOnEvaluateConfig:
     """Folder of the data set."""
     layout: Literal["viton-hd", "dresscode"] = "viton-hd"
     paired: bool = True
-    """Persons with the garment they wear (compared with the photo), or with another."""
+    """People with the garment they wear (compared with the photo), or with another."""
     ids: str | None = None
     """File with lines `person garment` to measure on exactly these pairs; none: the data set's test list."""
     limit: int | None = None

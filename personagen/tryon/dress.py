@@ -14,7 +14,7 @@ from PIL import Image
 
 from recsys.errors import ConfigError
 
-from ..images import GROUND
+from ..images import WHITE_FROM
 from ..person.body import Body
 from ..person.parser import Parser
 from ..person.parts import region_of
@@ -53,7 +53,7 @@ def cut_from_photos(
 ) -> tuple[list[Piece], list[str]]:
     """Put garments on white where they can be cut out of their photos (`cutout`), finely enough for `composed`.
 
-    Returns the outfit and the kinds that are left as they are, since they cannot be told from their ground.
+    Returns the outfit and the kinds that are left as they are, since they cannot be told from their background.
     """
     height, width = int(pipeline.config["height"]), int(pipeline.config["width"])
     finer = max(1, round(FINE / height))
@@ -166,5 +166,5 @@ def _alike(flags: Sequence[bool]) -> Iterator[list[int]]:
 
 def _on_white(garment: Image.Image) -> bool:
     """Tell whether a garment is cut out: most of the picture's border is white."""
-    white = np.asarray(garment.convert("L")) >= GROUND
+    white = np.asarray(garment.convert("L")) >= WHITE_FROM
     return bool(np.concatenate([white[0], white[-1], white[:, 0], white[:, -1]]).mean() > 0.5)

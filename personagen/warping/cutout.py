@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from ..colours import colour_gap, palette, to_lab
-from ..images import GROUND, PALEST, WHITE, blur, components, fit, no_paler_than
+from ..images import PALEST, WHITE, WHITE_FROM, blur, components, fit, no_paler_than
 from ..person.parser import Parser
 from ..person.parts import Part
 from .garment_shape import cut_of
@@ -85,7 +85,7 @@ def shaped_mask(photo: Image.Image, parser: Parser, kind: str) -> np.ndarray | N
 
 def on_white_mask(photo: Image.Image) -> np.ndarray | None:
     """Find a garment that lies on white, or lay on nothing (`images.PALEST`), bool (H, W); None where it does not."""
-    cloth = np.asarray(photo.convert("RGB")).min(-1) < GROUND
+    cloth = np.asarray(photo.convert("RGB")).min(-1) < WHITE_FROM
     return cloth if _trusted_small(cloth) is not None else None
 
 
