@@ -223,7 +223,7 @@ def test_labels_move_with_their_picture():
         assert torch.corrcoef(torch.stack([bright[i].flatten(), labels[i].flatten().float()]))[0, 1] > 0.9
 
 
-def test_a_segformer_folder_is_read_and_another_refused(tmp_path):
+def test_a_segformer_folder_is_read_and_another_refused(tmp_path, monkeypatch):
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
     names = ["Background", "Hat", "Hair", "Sunglasses", "Upper-clothes", "Skirt", "Pants", "Dress", "Belt",
@@ -238,8 +238,12 @@ def test_a_segformer_folder_is_read_and_another_refused(tmp_path):
         )).save_pretrained(folder)  # fmt: skip
 
     write(tmp_path / "clothes", names)
+    seen, plain = [], SegformerForSemanticSegmentation.forward
+    monkeypatch.setattr(SegformerForSemanticSegmentation, "forward", lambda self, x: seen.append(x) or plain(self, x))
     parts = load_parser(tmp_path / "clothes")(Image.new("RGB", (40, 60), "blue")).parts
     assert parts.shape == (60, 40) and parts.max() < len(Part)
+    blue = [-0.485 / 0.229, -0.456 / 0.224, (1 - 0.406) / 0.225]  # as ImageNet's pictures are normalised
+    assert seen[0][0, :, 9, 9].tolist() == pytest.approx(blue, abs=1e-5)
     write(tmp_path / "streets", [f"thing {i}" for i in range(18)])
     with pytest.raises(ModelError, match="ATR"):
         load_parser(tmp_path / "streets")
