@@ -248,8 +248,10 @@ def main() -> None:
         kept = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
         command = f"python benchmarks/mutation.py --only {module} --sample {asked.sample} --seed {asked.seed}"
         found = try_module(module, asked.sample, asked.seed)
-        modules = {**kept.get("modules", {}), module: {"command": command, **found}}
-        OUT.write_text(json.dumps({"modules": dict(sorted(modules.items()))}, indent=1) + "\n", encoding="utf-8")
+        modules = dict(sorted({**kept.get("modules", {}), module: {"command": command, **found}}.items()))
+        sums = {"tried": sum(one["tried"] for one in modules.values())}
+        sums["survive"] = sum(len(one["survivors"]) for one in modules.values())
+        OUT.write_text(json.dumps({**kept, **sums, "modules": modules}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
