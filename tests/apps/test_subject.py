@@ -146,7 +146,7 @@ def test_bad_input_has_a_remedy_and_its_exit_code(place, tmp_path, capsys):
     refused(train("--learning_rats", "1"), 2, "--learning_rats", capsys)
     refused(train("--rank", "0"), 2, "rank is 0", capsys)
     refused(train("--preset", "person"), 2, "consent", capsys)
-    refused(train("--pretrained_model_name_or_path", str(tmp_path / "none")), 4, "There is no model", capsys)
+    refused(train("--pretrained_model_name_or_path", str(tmp_path / "none")), 4, "there is no model", capsys)
     if find_spec("prodigyopt") is None:
         refused(train("--optimizer", "prodigy"), 2, "pip install prodigyopt", capsys)
     assert not out.exists()
