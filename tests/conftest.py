@@ -14,9 +14,6 @@ os.environ.update(
     CUDA_VISIBLE_DEVICES="",  # results are compared bit by bit: the CPU everywhere
 )
 
-import functools
-
-import numpy as np
 import pytest
 import torch
 
@@ -34,18 +31,3 @@ def pytest_collection_modifyitems(items):
 def _seeded():
     """Give every test the same global random state, whatever ran before it."""
     torch.manual_seed(0)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _silhouettes_are_fitted_once():
-    """Fit the cut of a silhouette once in a run: many tests dress the same garments, for half a CPU-second each."""
-    from personagen.warping import cutout, garment_shape, lay
-
-    @functools.cache
-    def fitted(data: bytes, shape: tuple[int, int], kind: str):
-        return garment_shape.cut_of(np.frombuffer(data, bool).reshape(shape), kind)
-
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (cutout, lay):
-            patch.setattr(module, "cut_of", lambda cloth, kind: fitted(cloth.tobytes(), cloth.shape, kind))
-        yield

@@ -6,6 +6,7 @@ where silhouettes do not, such as sleeves that lie beside the body.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -108,18 +109,28 @@ def cut_of(cloth: np.ndarray, kind: str) -> Cut:
     seen = np.zeros((GRID, GRID), bool)
     inside_y, inside_x = (y >= 0) & (y < cloth.shape[0]), (x >= 0) & (x < cloth.shape[1])
     seen[np.ix_(inside_y, inside_x)] = cloth[np.ix_(y[inside_y].astype(int), x[inside_x].astype(int))]
-    places = torch.stack(torch.meshgrid(torch.from_numpy(grid), torch.from_numpy(grid), indexing="xy")).float()
-    target, templates = torch.from_numpy(seen), TEMPLATES.get(kind, (_BARE, _SHORT, _LONG))
-    found = [_fitted(one, target, places, kind) for one in templates]
-    values, template, score = max(zip((f[0] for f in found), templates, (f[1] for f in found)), key=lambda f: f[2])
+    values, template, overlap = _best(seen.tobytes(), kind)
     to_pixels = lambda strip: Strip(
         np.stack([(strip.points[:, 0] - 0.5) * side + middle, strip.points[:, 1] * side + top], 1), strip.half * side
     )
-    overlap = float(_overlap(_inside(values[None], places, legs=template.legs), target)[0])
     strips = [to_pixels(strip) for strip in _strips(values, legs=template.legs)]
     if template.legs:
         return Cut(None, (), tuple(strips), overlap)
     return Cut(strips[0], tuple(strips[1:]), (), overlap)
+
+
+@lru_cache(maxsize=4096)
+def _best(seen: bytes, kind: str) -> tuple[Tensor, _Template, float]:
+    """Fit a silhouette, bool (GRID, GRID) as bytes: numbers (k,), the template they belong to, and the overlap.
+
+    Kept, since a fit takes a third of a second and a garment is fitted when it is cut out and again when it is laid.
+    """
+    grid = torch.from_numpy((np.arange(GRID) + 0.5) / GRID * (1 + 2 * MARGIN) - MARGIN)
+    places = torch.stack(torch.meshgrid(grid, grid, indexing="xy")).float()
+    target = torch.from_numpy(np.frombuffer(seen, bool).reshape(GRID, GRID).copy())
+    fits = [(*_fitted(one, target, places, kind), one) for one in TEMPLATES.get(kind, (_BARE, _SHORT, _LONG))]
+    values, _, template = max(fits, key=lambda fit: fit[1])
+    return values, template, float(_overlap(_inside(values[None], places, legs=template.legs), target)[0])
 
 
 def _fitted(template: _Template, target: Tensor, places: Tensor, kind: str) -> tuple[Tensor, float]:
