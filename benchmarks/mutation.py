@@ -23,6 +23,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "results" / "mutation.json"
@@ -248,7 +249,9 @@ def main() -> None:
         kept = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
         command = f"python benchmarks/mutation.py --only {module} --sample {asked.sample} --seed {asked.seed}"
         found = try_module(module, asked.sample, asked.seed)
-        modules = dict(sorted({**kept.get("modules", {}), module: {"command": command, **found}}.items()))
+        modules: dict[str, Any] = dict(
+            sorted({**kept.get("modules", {}), module: {"command": command, **found}}.items())
+        )
         sums = {"tried": sum(one["tried"] for one in modules.values())}
         sums["survive"] = sum(len(one["survivors"]) for one in modules.values())
         OUT.write_text(json.dumps({**kept, **sums, "modules": modules}, indent=1) + "\n", encoding="utf-8")

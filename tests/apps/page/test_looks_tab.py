@@ -126,7 +126,7 @@ def test_cancel_stops_and_the_page_can_go_on(visit):
     assert page.locator(".look:visible").count() < 12
     _order(page, looks=1, scenes=0)
     page.click("#go")
-    page.wait_for_function("document.querySelector('#state').innerText.includes('1 pictures')")
+    page.wait_for_function("document.querySelector('#state').innerText.includes('1 picture in')")
 
 
 @pytest.mark.slow
