@@ -22,7 +22,7 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
     "tryon": ("model_index.json", f"unet/{WEIGHTS}", "scheduler/scheduler_config.json"),
     "parser": ("config.json", "model.safetensors"),
-    "recommender": ("config.json", "model.safetensors"),
+    "recommender": ("config.json", "items.json", "model.safetensors"),
 }
 """What a whole model of each kind holds."""
 

@@ -67,7 +67,7 @@ class TrainConfig:
     train: dict[str, Any] = field(default_factory=dict)
     """Settings of the training loop, as in --train.epochs 20; the others keep their defaults."""
     out: str = "runs/recommender"
-    """Folder for config.json, model.safetensors and run.json; checkpoints go below it, and a second run resumes."""
+    """Folder for the recommender and the names of its items; checkpoints go below it, and a second run resumes."""
     seed: int = 0
     """Seed of initialisation, order and noise."""
 

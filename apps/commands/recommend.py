@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import torch
 from torch import Tensor
 
 from personagen.provenance import commit, versions
+from personagen.vocabulary import counted
 from recsys import pretrained
 from recsys import train as training
 from recsys.build import Training, build, model_named, trainable
 from recsys.data import datasets
-from recsys.data.splits import Split, leave_one_out, pad
+from recsys.data.splits import Split, leave_one_out, pad, renumber
+from recsys.data.vocabulary import Vocabulary
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure
@@ -37,10 +40,14 @@ DECIDE = ("python", "personagen", "torch", "numpy")
 class Data:
     """A split, item features (n+1, f) where the items have words, and `history(user)` for users spelled as text."""
 
+    name: str
     split: Split
     features: Tensor | None
     users: list[str]
     history: Callable[[str], np.ndarray]
+    items: Vocabulary
+    named: bool = False
+    """The items' names mean the same in any file; otherwise they are numbers of this data set alone."""
 
 
 def train(settings: TrainConfig) -> int:
@@ -74,7 +81,7 @@ def train(settings: TrainConfig) -> int:
             "validation: "
             + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("ndcg"))
         )
-    pretrained.save(model, settings.out, run=about(settings, data.split, metrics))
+    pretrained.save(model, settings.out, items=data.items, run=about(settings, data.split, metrics))
     print(
         f"saved in {settings.out}; next: personagen recommend evaluate "
         f"--recommender {settings.out} --data {settings.data}"
@@ -92,32 +99,52 @@ def _train(model: Any, split: Split, settings: TrainConfig) -> None:
 def rank(settings: RankConfig) -> int:
     """Rank the next items of users and print them, or write them as CSV. Returns 0.
 
+    A user of whose history the recommender knows nothing is skipped with a line on stderr.
+
     Raises:
         ConfigError: k is outside 1..n.
-        DataError: an unknown user.
+        DataError: an unknown user, or no user is left.
         ModelError: the folder holds no sound recommender.
     """
     data = read(settings.data, root=settings.root, catalog=None)
-    model = load(settings.recommender, data.split)
-    users = [str(user) for user in settings.users] or data.users[:10]
-    history = pad([data.history(user) for user in users])
-    found = model.recommend(history, min(settings.k, model.n_items), generator=_generator(settings.seed))
-    names = data.split.item_names or tuple(str(item) for item in range(data.split.n_items + 1))
+    model, items, table = load(settings.recommender, data)
+    histories = _known_histories([str(user) for user in settings.users] or data.users[:10], data, table)
+    found = model.recommend(
+        pad(list(histories.values())), min(settings.k, model.n_items), generator=_generator(settings.seed)
+    )
+    names = items.names if data.named else data.split.item_names or items.names
     lines = [
         (user, place, names[item], f"{score:.6g}")
-        for user, items, scores in zip(users, found.items.tolist(), found.scores.tolist(), strict=True)
-        for place, (item, score) in enumerate(zip(items, scores, strict=True), start=1)
+        for user, ranked, scores in zip(histories, found.items.tolist(), found.scores.tolist(), strict=True)
+        for place, (item, score) in enumerate(zip(ranked, scores, strict=True), start=1)
         if item
     ]
     _write_csv(("user", "rank", "item", "score"), lines, settings.out)
     return 0
 
 
+def _known_histories(users: Sequence[str], data: Data, table: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the recommender knows of each user's history; say who is skipped as nothing is left."""
+    histories = {}
+    for user in users:
+        known = table[data.history(user)]
+        histories[user] = known[known > 0]
+        if not len(histories[user]):
+            note(f"user {user!r} is skipped: the recommender knows none of the items of this history")
+            del histories[user]
+    if not histories:
+        raise DataError(
+            f"no user is left: the recommender knows none of the items of {counted(len(users), 'user')}; "
+            "name items as in the data that it was trained on"
+        )
+    return histories
+
+
 def evaluate(settings: EvaluateConfig) -> int:
     """Measure a recommender by full ranking over the catalogue, and print or write the figures as JSON. Returns 0."""
     data = read(settings.data, root=settings.root, catalog=None)
-    cases = _cases(data.split, settings.part)
-    model = load(settings.recommender, data.split)
+    model, _, table = load(settings.recommender, data)
+    (cases,), _ = cases_for(data, settings.part, [table])
     report = measure(model, cases, at=settings.cutoffs, generator=_generator(settings.seed))
     figures = {
         "settings": asdict(settings),
@@ -125,6 +152,7 @@ def evaluate(settings: EvaluateConfig) -> int:
         "metrics": report.metrics,
         "intervals": report.intervals,
         "seen_targets": report.seen_targets,
+        "recommender": pretrained.fingerprint(settings.recommender),
         "data": data.split.fingerprint(),
         "versions": versions(DECIDE),
     }
@@ -141,10 +169,12 @@ def compare(settings: CompareConfig) -> int:
     Intervals come from a paired bootstrap over cases, p from a sign-flip test. Returns 0.
     """
     data = read(settings.data, root=settings.root, catalog=None)
-    cases = _cases(data.split, settings.part)
+    folders = (settings.first, settings.second)
+    models, _, tables = zip(*(load(folder, data) for folder in folders), strict=True)
+    both, rows = cases_for(data, settings.part, tables)
     reports = [
-        measure(load(folder, data.split), cases, at=settings.cutoffs, generator=_generator(settings.seed), resamples=0)
-        for folder in (settings.first, settings.second)
+        measure(model, cases, at=settings.cutoffs, generator=_generator(settings.seed), resamples=0)
+        for model, cases in zip(models, both, strict=True)
     ]
     figures = {}
     print(f"{'':10} {'first':>8} {'second':>8} {'difference':>11} {'95 % interval':>19} {'p':>7}")
@@ -161,15 +191,34 @@ def compare(settings: CompareConfig) -> int:
         }
         print(f"{name:10} {one.mean():8.4f} {two.mean():8.4f} {gap:+11.4f} {f'{low:+.4f} to {high:+.4f}':>19} {p:7.4f}")
     if settings.out is not None:
-        _write_json({"settings": asdict(settings), "cases": len(cases), "metrics": figures,
+        _write_json({"settings": asdict(settings), "cases": len(rows), "metrics": figures,
+                     "recommenders": [pretrained.fingerprint(folder) for folder in folders],
                      "data": data.split.fingerprint(), "versions": versions(DECIDE)}, settings.out)  # fmt: skip
     return 0
 
 
-def _cases(split: Split, part: str) -> Cases:
+def cases_for(data: Data, part: str, tables: Sequence[np.ndarray]) -> tuple[list[Cases], np.ndarray]:
+    """Return the cases of which every recommender knows a target and some history, and their rows in the data.
+
+    tables (n+1,): where each recommender has the items of the data. Each gets its list of cases, in its own numbers.
+
+    Raises:
+        ConfigError: another part than valid and test.
+        DataError: there is no such case.
+    """
     if part not in ("valid", "test"):
         raise ConfigError(f"part is {part!r}; allowed are valid and test")
-    return split.test if part == "test" else split.valid
+    every = data.split.test if part == "test" else data.split.valid
+    found = [renumber(every, table) for table in tables]
+    rows = reduce(np.intersect1d, [kept for _, kept in found])
+    if not len(rows):
+        raise DataError(
+            f"{data.name} has {len(every)} cases, and none with a target and a history that the recommender knows; "
+            "give users with three items or more, named as in the data that it was trained on"
+        )
+    if left := len(every) - len(rows):
+        note(f"{left:,} of {len(every):,} cases are passed over: no target or nothing of the history is known")
+    return [cases.take(np.searchsorted(kept, rows)) for cases, kept in found], rows
 
 
 def _write_json(figures: dict[str, Any], out: str) -> None:
@@ -201,7 +250,7 @@ def read(name: str, *, root: str | None, catalog: str | None) -> Data:
         case = int(user) - 1
         return np.concatenate([split.test.histories[case], split.test.targets[case]])
 
-    return Data(split, None, numbers, history)
+    return Data(name, split, None, numbers, history, Vocabulary.numbered(split.n_items))
 
 
 def _atelier() -> Data:
@@ -212,7 +261,10 @@ def _atelier() -> Data:
     names = ("", *source.catalog.names)
     split = leave_one_out(source.sequences(TRAINED), len(source.catalog), item_names=names)
     features = attribute_matrix(source.catalog).matrix
-    return Data(split, features, source.users(), lambda user: np.asarray(source.history(user), np.int64))
+    return Data(
+        "the atelier", split, features, source.users(), lambda user: np.asarray(source.history(user), np.int64),
+        Vocabulary(names),
+    )  # fmt: skip
 
 
 def _file(name: str, catalog: str | None) -> Data:
@@ -223,7 +275,8 @@ def _file(name: str, catalog: str | None) -> Data:
         from personagen.styling.catalog import FolderCatalog, attribute_matrix
 
         features = attribute_matrix(FolderCatalog(catalog).select(interactions.item_names[1:])).matrix
-    return Data(split, features, list(interactions.user_names[1:]), interactions.history)
+    users, items = list(interactions.user_names[1:]), Vocabulary(interactions.item_names)
+    return Data(name, split, features, users, interactions.history, items, named=True)
 
 
 def settings_for(model: str, given: dict[str, Any], split: Split) -> dict[str, Any]:
@@ -267,18 +320,27 @@ def drive_on_the_spot(training: Training) -> None:
     drive(training)
 
 
-def load(folder: str, split: Split) -> Recommender:
-    """Load a recommender and check that it knows the data's items.
+def load(folder: str, data: Data) -> tuple[Recommender, Vocabulary, np.ndarray]:
+    """Load a recommender, its items' names, and where it has the items of the data (n+1,) int64, 0 for unknown ones.
+
+    Unknown items are counted in a line on stderr.
 
     Raises:
         ModelError: the folder holds no sound recommender.
-        DataError: it knows another number of items.
+        DataError: the data have no names of their own, and the recommender was trained on others.
     """
-    model = pretrained.load(folder)
-    if model.n_items != split.n_items:
-        raise DataError(f"the recommender in {folder} knows {model.n_items} items and the data {split.n_items}; "
-                        "use the data that it was trained on")  # fmt: skip
-    return model
+    model, items = pretrained.load(folder), pretrained.load_vocabulary(folder)
+    if not data.named and items != data.items:
+        raise DataError(f"the recommender in {folder} knows other items than {data.name}; "
+                        "use the data that it was trained on, or a file that names its items")  # fmt: skip
+    table = items.numbers(data.items.names)
+    unknown = np.flatnonzero(table[1:] == 0) + 1
+    if len(unknown):
+        note(
+            f"{len(unknown):,} of {len(data.items):,} items of {data.name} are unknown to the recommender in "
+            f"{folder}, the first is {data.items.names[unknown[0]]!r}; they are left out of histories"
+        )
+    return model, items, table
 
 
 def about(settings: TrainConfig, split: Split, metrics: dict[str, float]) -> dict[str, Any]:

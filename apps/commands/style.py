@@ -39,6 +39,8 @@ def run(settings: StyleConfig) -> int:
         style=_style(settings),
         metadata=settings.metadata,
     )
+    for line in studio.source.notes(user):
+        note(line)
     if settings.looks and (text := studio.source.sitter(user).note):
         note(text)
     done = 0

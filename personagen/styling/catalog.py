@@ -8,7 +8,7 @@ named columns.
 import csv
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -116,10 +116,10 @@ class AtelierCatalog:
 
 @dataclass(frozen=True)
 class _Row:
-    """One line of the table: the item's own id, its picture, and the words and title that the table gives."""
+    """One line of the table: the item's own id, its picture (None: missing), the words and title of the table."""
 
     name: str
-    path: Path
+    path: Path | None
     words: dict[str, str] = field(default_factory=dict)
     title: str = ""
 
@@ -130,17 +130,23 @@ class FolderCatalog:
     Columns: `file` (needed; a path below the folder or below its `images`), `kind` or `label` (needed), and, optional,
     `id` (default: the file's name without its ending), `colour`, `pattern`, `scene`, `title`. Items are numbered in the
     table's order. `table` may be left out when the folder holds exactly one CSV. A colour that is not given is measured
-    in the picture.
+    in the picture. gaps: allow items without a picture, as long as there is one of some; they have no words.
 
     Raises:
         DataError: a table, column or picture is missing; the message names it.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], table: str | os.PathLike[str] | None = None) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self, folder: str | os.PathLike[str], table: str | os.PathLike[str] | None = None, *, gaps: bool = False
+    ) -> None:
+        self.folder, self.gaps = Path(folder), gaps
         self.table = _find_table(self.folder, table)
-        self._rows = _read_rows(self.folder, self.table)
+        self._rows = _read_rows(self.folder, self.table, gaps=gaps)
         self.names = tuple(row.name for row in self._rows)
+
+    def missing(self) -> list[str]:
+        """List the items without a picture."""
+        return [row.name for row in self._rows if row.path is None]
 
     def select(self, names: Sequence[str], *, keep_rest: bool = False) -> Self:
         """Return the catalogue renumbered so that item i is names[i - 1], as a recommender's data counts its items.
@@ -148,19 +154,20 @@ class FolderCatalog:
         keep_rest: append the items that `names` does not mention (new arrivals) behind them.
 
         Raises:
-            DataError: an unknown name.
+            DataError: an unknown name, or with `gaps` nothing but items without a picture.
         """
         by_name = {row.name: row for row in self._rows}
-        missing = [name for name in names if name not in by_name]
-        if missing:
+        missing = [name for name in names if name not in by_name or by_name[name].path is None]
+        if missing and not (self.gaps and len(missing) < len(names)):
+            lack = "have no picture in" if self.gaps else "are not in"
             raise DataError(
-                f"{len(missing)} of {len(names)} items are not in {self.table}, the first is {missing[0]!r}; "
+                f"{len(missing)} of {len(names)} items {lack} {self.table}, the first is {missing[0]!r}; "
                 f"add them to the table, or drop their interactions (its ids look like {self.names[0]!r})"
             )
         chosen = object.__new__(type(self))
-        chosen.folder, chosen.table = self.folder, self.table
+        chosen.folder, chosen.table, chosen.gaps = self.folder, self.table, self.gaps
         rest = [row for row in self._rows if row.name not in set(names)] if keep_rest else []
-        chosen._rows = [*(by_name[name] for name in names), *rest]
+        chosen._rows = [*(by_name.get(name) or _Row(name, None) for name in names), *rest]
         chosen.names = tuple(row.name for row in chosen._rows)
         return chosen
 
@@ -168,14 +175,18 @@ class FolderCatalog:
         return len(self._rows)
 
     def words(self, item: int, /) -> dict[str, str]:
-        """Return the table's words for an item; measures the colour, once, when the table has none."""
+        """Return the table's words for an item, none without a picture; measures a colour, once, that is not there."""
         row = self._rows[_check_item(item, len(self)) - 1]
+        if row.path is None:
+            return {}
         if "colour" not in row.words:
             row.words["colour"] = measure_colour(load_image(row.path))
         return {slot: row.words[slot] for slot in SLOTS if slot in row.words}
 
     def __getitem__(self, item: int, /) -> Garment:
         words, row = self.words(item), self._rows[item - 1]
+        if row.path is None:
+            raise DataError(f"{self.folder} has no picture of {row.name!r}; add one, and a line to {self.table}")
         caption = row.title or f"a product photo of {garment_phrase(words)}"
         return Garment(load_image(row.path, palest=PALEST), words.pop("kind"), words, caption)
 
@@ -198,7 +209,7 @@ def _find_table(folder: Path, table: str | os.PathLike[str] | None) -> Path:
     return path
 
 
-def _read_rows(folder: Path, table: Path) -> list[_Row]:
+def _read_rows(folder: Path, table: Path, *, gaps: bool) -> list[_Row]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
@@ -212,8 +223,8 @@ def _read_rows(folder: Path, table: Path) -> list[_Row]:
     if not lines:
         raise DataError(f"{table} has a header and no line below it; add one line for each picture")
     rows = [_row(folder, table, number, line) for number, line in enumerate(lines, start=2)]
-    _check_rows(rows, table)
-    return rows
+    _check_names(rows, table)
+    return _with_pictures(rows, table, gaps=gaps)
 
 
 def _row(folder: Path, table: Path, number: int, line: dict[str, str]) -> _Row:
@@ -238,13 +249,18 @@ def _row(folder: Path, table: Path, number: int, line: dict[str, str]) -> _Row:
     return _Row(line.get("id") or Path(file).stem, path, words, line.get("title", ""))
 
 
-def _check_rows(rows: list[_Row], table: Path) -> None:
-    missing = [row.path for row in rows if not row.path.is_file()]
-    if missing:
+def _with_pictures(rows: list[_Row], table: Path, *, gaps: bool) -> list[_Row]:
+    found = [row if row.path and row.path.is_file() else replace(row, path=None) for row in rows]
+    missing = [row.path for row, now in zip(rows, found, strict=True) if now.path is None]
+    if missing and not (gaps and len(missing) < len(rows)):
         raise DataError(
             f"{len(missing)} pictures of {table} are missing, the first is {missing[0]}; "
             "copy them there or delete their lines"
         )
+    return found
+
+
+def _check_names(rows: list[_Row], table: Path) -> None:
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
         twice = next(name for at, name in enumerate(names) if name in names[:at])

@@ -147,6 +147,7 @@ def _write_sheet(
             counted(len(done) - tried, "scene"),
         )
     )
+    past = [item for item in past if catalog.words(item)]  # those of which there is a picture
     page = draw_sheet([one.look for one in done], history=past, catalog=catalog, title=title, note=note, person=person)
     write_png(page, folder / SHEET)
 

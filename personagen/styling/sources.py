@@ -1,8 +1,9 @@
 """Where users, items and photos come from: the atelier's shoppers, or a file of interactions and a catalogue."""
 
 import zlib
+from copy import copy
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from recsys.data.datasets import read_interactions
+from recsys.data.vocabulary import Vocabulary
 from recsys.errors import ConfigError, DataError
 
 from ..atelier import shoppers
@@ -21,7 +23,7 @@ from ..images import load_image
 from ..person.body import Body
 from ..person.masks import mask_from_file
 from ..person.parser import Parser, load_parser
-from ..vocabulary import REGION
+from ..vocabulary import REGION, counted
 from .catalog import AtelierCatalog, Catalog, FolderCatalog
 
 ITEMS, SHOWN = 300, 24  # the atelier's garments, and the shoppers one can choose
@@ -68,6 +70,14 @@ class Source(Protocol):
         """Return every user's item ids in time order, int64 (length,) each, to train on."""
         ...
 
+    def numbered_as(self, items: Vocabulary) -> "Source":
+        """Return the source with its items numbered as a recommender's are, found by their names."""
+        ...
+
+    def notes(self, user: str) -> list[str]:
+        """Say, a line each, what is left out for a user."""
+        ...
+
 
 class Atelier:
     """Simulated shoppers of the studio: users "0" to "23" can be chosen; others, of another seed, are learnt from."""
@@ -107,6 +117,21 @@ class Atelier:
         crowd = shoppers.simulate(count, seed=0, items=self.specs)
         return [np.append(shopper.history, shopper.target).astype(np.int64) for shopper in crowd]
 
+    def numbered_as(self, items: Vocabulary) -> "Atelier":
+        """Return the atelier itself, if these are its items.
+
+        Raises:
+            DataError: they are others.
+        """
+        if items.names[1:] != self.catalog.names:
+            raise DataError(f"the recommender knows other items than the {ITEMS} of the atelier; "
+                            "give the files that it was trained on with --interactions and --catalog")  # fmt: skip
+        return self
+
+    def notes(self, user: str) -> list[str]:
+        """Return nothing: the atelier is whole."""
+        return []
+
     def shopper(self, user: str) -> shoppers.Shopper:
         """Return a simulated shopper.
 
@@ -127,7 +152,10 @@ def atelier() -> Atelier:
 
 
 class Folder:
-    """Real users: interactions (CSV or Parquet), a catalogue with a picture for every item, and maybe a photo."""
+    """Real users: interactions (CSV or Parquet), a catalogue with pictures of the items, and maybe a photo.
+
+    Items without a picture stay in histories and are not shown.
+    """
 
     def __init__(
         self,
@@ -139,8 +167,41 @@ class Folder:
         region: str = "upper",
     ) -> None:
         self._interactions = read_interactions(interactions)
-        self.catalog = FolderCatalog(catalog).select(self._interactions.item_names[1:])
+        self._items = Vocabulary(self._interactions.item_names)
+        self._pictures = FolderCatalog(catalog, gaps=True)
         self._sitter = sitter_from_photo(person, mask, region=region) if person else None
+
+    @cached_property
+    def catalog(self) -> FolderCatalog:
+        """The pictures, numbered as the items are."""
+        return self._pictures.select(self._items.names[1:])
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        """Where the file's items are among the items (n+1,) int64; 0: unknown."""
+        return self._items.numbers(self._interactions.item_names)
+
+    def numbered_as(self, items: Vocabulary) -> "Folder":
+        """Return the same users and pictures with the items of a recommender; histories lose those it does not know."""
+        other = copy(self)
+        other._items = items
+        for name in ("catalog", "_table"):
+            other.__dict__.pop(name, None)
+        return other
+
+    def notes(self, user: str) -> list[str]:
+        """Count the user's items that the recommender does not know, and the items without a picture."""
+        names = self._interactions.item_names
+        past = list(dict.fromkeys(self._interactions.history(user).tolist()))
+        unknown = [names[item] for item in past if not self._table[item]]
+        notes = []
+        if unknown:
+            notes.append(f"{len(unknown)} of {len(past)} items of user {user!r} are unknown to the recommender, the "
+                         f"first is {unknown[0]!r}; the history goes without")  # fmt: skip
+        if missing := self.catalog.missing():
+            notes.append(f"no picture of {len(missing)} of {len(self.catalog)} items in {self._pictures.folder}, the "
+                         f"first is {missing[0]!r}; they are passed over")  # fmt: skip
+        return notes
 
     def users(self) -> list[str]:
         """List the ids of the file."""
@@ -154,9 +215,15 @@ class Folder:
         """Return a user's items in time order.
 
         Raises:
-            DataError: an unknown user.
+            DataError: an unknown user, or one of whom the recommender knows no item.
         """
-        return [int(item) for item in self._interactions.history(user)]
+        past = self._table[self._interactions.history(user)]
+        if not past.any():
+            raise DataError(
+                f"the recommender knows none of the {counted(len(past), 'item')} of user {user!r}; "
+                "name items as in the data that it was trained on"
+            )
+        return past[past > 0].tolist()
 
     def sitter(self, user: str) -> Sitter:
         """Return the photo's sitter; without a photo, a person of the atelier drawn from the user's id."""
@@ -168,7 +235,7 @@ class Folder:
 
     def sequences(self) -> list[np.ndarray]:
         """Return every user's item ids in time order, int64 (length,) each."""
-        return self._interactions.sequences()
+        return [found[found > 0] for found in (self._table[past] for past in self._interactions.sequences())]
 
 
 def sitter_from_photo(

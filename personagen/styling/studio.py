@@ -94,8 +94,9 @@ class Studio:
 
     @cached_property
     def source(self) -> Source:
-        """The users and their catalogue."""
-        return self._source or atelier()
+        """The users and their catalogue, its items numbered as the recommender's are."""
+        found = self._source or atelier()
+        return found if self._folder is None else found.numbered_as(pretrained.load_vocabulary(self._folder))
 
     @cached_property
     def recommender(self) -> Recommender:
@@ -181,7 +182,7 @@ class Studio:
     def history_pictures(self, history: Sequence[int], folder: Path) -> list[tuple[str, str]]:
         """Write the pictures of the last twelve items once, below `folder`; return (path, caption) of each."""
         catalog, shown = self.source.catalog, []
-        for item in [item for item in history if item][-12:]:
+        for item in [item for item in history if item and catalog.words(item)][-12:]:
             path = folder / f"item-{item}.png"
             if not path.exists():
                 write_png(catalog[item].image, path)

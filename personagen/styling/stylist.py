@@ -123,6 +123,7 @@ class Stylist:
         self.recommender, self.catalog = recommender, catalog
         self.tryon, self.text2image, self.parser = tryon, text2image, parser
         self.attributes: Attributes = attribute_matrix(catalog)
+        self.shown = self.attributes.matrix.any(1)  # (n+1,): an item without a picture has no words; padding has none
         self.concepts = self.vectors = None
         if isinstance(recommender, Generative):
             embeddings = recommender.item_embeddings().detach().float().cpu()
@@ -211,13 +212,16 @@ class Stylist:
         return torch.tensor([items], device=device)
 
     def _rank(self, past: Tensor, pool: int, seed: int, config: StyleConfig) -> Ranking:
-        """Return the ranking (1, m) of at most `pool` items, without empty places."""
+        """Return the ranking (1, m) of at most `pool` items that have a picture, without empty places."""
         seen = len(set(past[0].tolist())) if config.exclude_seen else 0
         noise = torch.Generator().manual_seed(seed)
-        pool = min(pool, len(self.catalog) - seen)
-        found = self.recommender.recommend(past, pool, exclude_seen=config.exclude_seen, generator=noise)
-        real = found.items[0] > 0
-        return Ranking(found.items[:, real].cpu(), found.scores[:, real].cpu())
+        wanted = min(pool + len(self.catalog) - int(self.shown.sum()), len(self.catalog) - seen)
+        found = self.recommender.recommend(past, wanted, exclude_seen=config.exclude_seen, generator=noise)
+        items, scores = found.items.cpu(), found.scores.cpu()
+        real = self.shown[items[0]].nonzero()[:pool, 0]
+        if not len(real):
+            raise DataError("the catalogue has no picture of any item that is left; add some, or allow seen items")
+        return Ranking(items[:, real], scores[:, real])
 
     def _taste(self, past: Tensor, ranking: Ranking, seed: int, config: StyleConfig) -> tuple[Word, ...]:
         if self.concepts is None or not isinstance(self.recommender, Generative):
@@ -254,9 +258,8 @@ class Stylist:
 
     def _chosen(self, item: int, score: Tensor, history: Sequence[int], taste: Sequence[Word]) -> Chosen:
         vectors = self.attributes.matrix if self.vectors is None else self.vectors
-        return Chosen(
-            item, float(score), explain(item, [int(id) for id in history if id], vectors, taste, self.catalog)
-        )
+        past = [int(id) for id in history if self.shown[int(id)]]
+        return Chosen(item, float(score), explain(item, past, vectors, taste, self.catalog))
 
     def _scenes(
         self,

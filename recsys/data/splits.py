@@ -120,6 +120,26 @@ def leave_one_out(sequences: list[np.ndarray], n_items: int, *, item_names: tupl
     return Split(train, valid, test, n_items, item_names)
 
 
+def renumber(cases: Cases, table: np.ndarray) -> tuple[Cases, np.ndarray]:
+    """Give the items of cases other numbers: item i becomes table[i], or is left out where that is 0.
+
+    table (n+1,) int64. Cases of which no target is left, or nothing of a history that held something, go. Returns the
+    cases that stay and their rows, int64.
+    """
+    targets, histories = _mapped(cases.targets, table), _mapped(cases.histories, table)
+    kept = [
+        row
+        for row, (target, history) in enumerate(zip(targets, histories, strict=True))
+        if len(target) and (len(history) or not len(cases.histories[row]))
+    ]
+    seen = None if cases.seen is None else _mapped(cases.seen, table)
+    return Cases(histories, targets, seen).take(kept), np.array(kept, np.int64)
+
+
+def _mapped(lists: Sequence[np.ndarray], table: np.ndarray) -> list[np.ndarray]:
+    return [found[found > 0] for found in (table[items] for items in lists)]
+
+
 def pad(histories: Sequence[np.ndarray], *, length: int | None = None) -> Tensor:
     """Stack histories into (B, L) int64, most recent item last, 0 on the left; L is `length` or the longest history.
 

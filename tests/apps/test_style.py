@@ -201,10 +201,42 @@ def test_bad_input_is_one_line_and_writes_nothing(case, models, shop, tmp_path, 
     assert not out.exists() and not list(tmp_path.glob(".out*"))
 
 
-def test_a_missing_picture_of_the_catalogue_is_named(models, shop, tmp_path, capsys):
+def test_missing_pictures_of_the_catalogue_are_counted_and_passed_over(models, shop, tmp_path, capsys):
+    """One picture is gone, one item has left the table: neither is shown, both are still part of histories."""
     (shop["catalog"] / "images" / "g3.png").unlink()
-    assert cli.main([*real(shop, tmp_path / "out"), *models]) == 3
-    assert "g3.png" in capsys.readouterr().err
+    table = shop["catalog"] / "garments.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("g7.png,sku7,trousers,blue\n", ""), encoding="utf-8")
+    user = next(row.split(",")[0] for row in shop["clicks"].read_text().splitlines() if row.split(",")[1] == "sku3")
+    flags = ["--looks", "2", "--scenes", "1"]
+    assert cli.main([*real(shop, tmp_path / "out", user=user), *models, *flags]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "no picture" in line]
+    assert len(lines) == 1 and "2 of 12" in lines[0] and "'sku3'" in lines[0]
+    report = json.loads((tmp_path / "out" / "looks.json").read_text(encoding="utf-8"))
+    assert len(report["looks"]) == 3 and not {"sku3", "sku7"} & {look["name"] for look in report["looks"]}
+    assert "sku3" in [item["name"] for item in report["history"]]
+    for picture in (shop["catalog"] / "images").iterdir():
+        picture.unlink()
+    assert cli.main([*real(shop, tmp_path / "none"), *models]) == 3 and not (tmp_path / "none").exists()
+
+
+def test_a_new_user_is_served_by_a_recommender_of_other_clicks(models, shop, tmp_path, capsys):
+    """The file holds one user and three items, one of them unknown: looks are named as the recommender's items are."""
+    out = str(tmp_path / "model")
+    assert cli.main(["recommend", "train", "--model", "markov", "--data", str(shop["clicks"]), "--out", out]) == 0
+    new = {**shop, "clicks": tmp_path / "new.csv"}
+    new["clicks"].write_text("user,item,timestamp\nme,sku9,1\nme,hat,2\nme,sku4,3\nhe,hat,1\n", encoding="utf-8")
+    flags = [*models, "--recommender", out, "--looks", "0", "--scenes", "2"]
+    assert cli.main([*real(new, tmp_path / "out", user="me"), *flags]) == 0
+    assert "1 of 3 items" in (err := capsys.readouterr().err) and "'hat'" in err
+    report = json.loads((tmp_path / "out" / "looks.json").read_text(encoding="utf-8"))
+    assert [item["name"] for item in report["history"]] == ["sku9", "sku4"]
+    for look in report["looks"]:
+        kind, colour = ("t-shirt", "trousers", "dress"), ("red", "blue")
+        number = int(look["name"].removeprefix("sku"))
+        assert look["words"]["kind"] == kind[number % 3] and look["words"]["colour"] == colour[number % 2]
+    assert cli.main([*real(new, tmp_path / "he", user="he"), *flags]) == 3
+    assert "user 'he'" in capsys.readouterr().err
+    assert cli.main(["style", *models, "--recommender", out, "--out", str(tmp_path / "atelier")]) == 3
 
 
 def test_other_files_are_not_replaced(models, recommender, tmp_path, capsys):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from recsys import pretrained
+from recsys.data.vocabulary import Vocabulary
 from recsys.errors import ModelError, ResourceError
 from recsys.models.sasrec import SASRec, SASRecConfig
 
@@ -15,8 +16,8 @@ def folder(tmp_path):
     return pretrained.save(SASRec(CONFIG), tmp_path / "model")
 
 
-def test_the_folder_holds_three_files_and_no_pickle(folder):
-    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors", "run.json"]
+def test_the_folder_holds_four_files_and_no_pickle(folder):
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "items.json", "model.safetensors", "run.json"]
     config = json.loads((folder / "config.json").read_text())
     assert config["model"] == "sasrec" and config["config"]["n_items"] == 7
 
@@ -52,7 +53,7 @@ def test_a_config_that_does_not_fit_is_refused(folder, changes, message):
         pretrained.load(folder)
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("name", ["config.json", "items.json", "model.safetensors"])
 def test_missing_and_damaged_files_are_named(folder, name):
     path = folder / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -72,3 +73,43 @@ def test_what_cannot_be_saved_is_refused(tmp_path):
     with pytest.raises(ResourceError, match="file"):
         pretrained.save(SASRec(CONFIG), tmp_path / "file")
     assert not list(tmp_path.glob(".saving*"))
+
+
+def test_items_keep_their_names(tmp_path):
+    items = Vocabulary(("", "007", "7", 'ä\n"b', "a,b", "null", "\u2028", "0"))
+    folder = pretrained.save(SASRec(CONFIG), tmp_path, items=items)
+    assert pretrained.load_vocabulary(folder) == items
+    pretrained.save(SASRec(CONFIG), tmp_path)
+    assert pretrained.load_vocabulary(folder) == Vocabulary.numbered(7)  # who gives no names has numbers
+    with pytest.raises(ModelError, match="6 items.*7"):
+        pretrained.save(SASRec(CONFIG), tmp_path, items=Vocabulary.numbered(6))
+
+
+@pytest.mark.parametrize("text", ['["1", "1"]', '{"a": 1}', '["1", "2", "3", "4", "5", "6", 7]', '["1"', "\x00", "3"])
+def test_an_items_file_that_does_not_fit_is_refused(folder, text):
+    (folder / "items.json").write_text(text)
+    for load in (pretrained.load, pretrained.load_vocabulary):
+        with pytest.raises(ModelError, match="items.json") as error:
+            load(folder)
+        assert "\n" not in str(error.value)
+
+
+def test_an_items_file_of_another_model_is_refused(folder):
+    (folder / "items.json").write_text('["1", "2"]')
+    with pytest.raises(ModelError, match="2 items.*7"):
+        pretrained.load(folder)
+
+
+def test_a_folder_of_before_names_the_remedy(folder):
+    (folder / "items.json").unlink()
+    with pytest.raises(ModelError, match=r"items\.json.*train it again"):
+        pretrained.load(folder)
+
+
+def test_the_fingerprint_covers_the_names(folder, tmp_path):
+    first = pretrained.fingerprint(folder)
+    assert pretrained.fingerprint(folder) == first
+    pretrained.save(pretrained.load(folder), tmp_path / "same", run={"seed": 3})
+    assert pretrained.fingerprint(tmp_path / "same") == first
+    pretrained.save(pretrained.load(folder), tmp_path / "same", items=Vocabulary(("", *"abcdefg")))
+    assert pretrained.fingerprint(tmp_path / "same") != first

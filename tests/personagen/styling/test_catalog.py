@@ -6,8 +6,11 @@ from PIL import Image, ImageDraw
 from personagen.atelier.garment import random_garment
 from personagen.colours import measure_colour
 from personagen.styling.catalog import AtelierCatalog, FolderCatalog, attribute_matrix, garment_phrase
+from personagen.styling.config import StyleConfig
+from personagen.styling.stylist import Stylist
 from personagen.vocabulary import COLOURS
 from recsys.errors import DataError
+from recsys.models import Popularity, PopularityConfig
 from tests.personagen.styling.seam_parts import catalog, specs
 
 
@@ -52,6 +55,32 @@ def test_select_counts_as_the_interactions_do(shop):
     assert found.select(["C3"], keep_rest=True).names == ("C3", "A1", "B2")
     with pytest.raises(DataError, match="'Z9'.*'A1'"):
         found.select(["A1", "Z9"])
+
+
+def test_gaps_have_no_words_and_are_listed(shop):
+    (shop / "images" / "b.png").unlink()
+    with pytest.raises(DataError, match=r"1 pictures.*b\.png"):
+        FolderCatalog(shop)
+    found = FolderCatalog(shop, gaps=True).select(["B2", "A1", "Z9"])
+    assert found.names == ("B2", "A1", "Z9") and found.missing() == ["B2", "Z9"]
+    assert found.words(1) == found.words(3) == {} and found[2].kind == "t-shirt"
+    assert attribute_matrix(found).matrix.any(1).tolist() == [False, False, True, False]
+    with pytest.raises(DataError, match="no picture of 'Z9'"):
+        found[3]
+    with pytest.raises(DataError, match="2 of 2 items have no picture"):
+        found.select(["B2", "Z9"])
+
+
+def test_a_ranking_holds_items_with_pictures_only(shop):
+    (shop / "images" / "b.png").unlink()
+    found = FolderCatalog(shop, gaps=True).select(["Z9", "B2", "A1", "C3"])
+    popular = Popularity(PopularityConfig(n_items=4)).fit([np.array([1, 2, 3, 1, 2, 1, 4, 3])])  # by rank: 1 2 3 4
+    stylist = Stylist(popular, found)
+    plan = stylist.plan([2, 4], 0, scenes=2, config=StyleConfig(pool=1))
+    assert [chosen.item for chosen, _ in plan.scenes] == [3]
+    assert {reason.item for reason in plan.scenes[0][0].reasons if reason.source == "past"} == {4}
+    with pytest.raises(DataError, match="no picture of any item that is left"):
+        stylist.plan([3, 4], 0, scenes=1)
 
 
 @pytest.mark.parametrize("item", [0, -1, 4])
