@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from personagen.devices import DeviceSettings, choose_device
 from personagen.provenance import commit, versions
 from recsys import pretrained
 from recsys import train as training
@@ -22,7 +23,7 @@ from recsys.data.splits import Split, leave_one_out, pad
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure
-from recsys.types import Cases, Recommender
+from recsys.types import Cases, Recommender, device_of
 
 from ..checked import checked, typed
 from ..progress import bar, first_process, note
@@ -97,10 +98,11 @@ def rank(settings: RankConfig) -> int:
         DataError: an unknown user.
         ModelError: the folder holds no sound recommender.
     """
+    device = device_for(settings)
     data = read(settings.data, root=settings.root, catalog=None)
-    model = load(settings.recommender, data.split)
+    model = load(settings.recommender, data.split, device=device)
     users = [str(user) for user in settings.users] or data.users[:10]
-    history = pad([data.history(user) for user in users])
+    history = pad([data.history(user) for user in users]).to(device_of(model))
     found = model.recommend(history, min(settings.k, model.n_items), generator=_generator(settings.seed))
     names = data.split.item_names or tuple(str(item) for item in range(data.split.n_items + 1))
     lines = [
@@ -115,9 +117,10 @@ def rank(settings: RankConfig) -> int:
 
 def evaluate(settings: EvaluateConfig) -> int:
     """Measure a recommender by full ranking over the catalogue, and print or write the figures as JSON. Returns 0."""
+    device = device_for(settings)
     data = read(settings.data, root=settings.root, catalog=None)
     cases = _cases(data.split, settings.part)
-    model = load(settings.recommender, data.split)
+    model = load(settings.recommender, data.split, device=device)
     report = measure(model, cases, at=settings.cutoffs, generator=_generator(settings.seed))
     figures = {
         "settings": asdict(settings),
@@ -140,11 +143,12 @@ def compare(settings: CompareConfig) -> int:
 
     Intervals come from a paired bootstrap over cases, p from a sign-flip test. Returns 0.
     """
+    device = device_for(settings)
     data = read(settings.data, root=settings.root, catalog=None)
     cases = _cases(data.split, settings.part)
+    models = [load(folder, data.split, device=device) for folder in (settings.first, settings.second)]
     reports = [
-        measure(load(folder, data.split), cases, at=settings.cutoffs, generator=_generator(settings.seed), resamples=0)
-        for folder in (settings.first, settings.second)
+        measure(model, cases, at=settings.cutoffs, generator=_generator(settings.seed), resamples=0) for model in models
     ]
     figures = {}
     print(f"{'':10} {'first':>8} {'second':>8} {'difference':>11} {'95 % interval':>19} {'p':>7}")
@@ -267,18 +271,30 @@ def drive_on_the_spot(training: Training) -> None:
     drive(training)
 
 
-def load(folder: str, split: Split) -> Recommender:
+def load(folder: str, split: Split, *, device: torch.device) -> Recommender:
     """Load a recommender and check that it knows the data's items.
 
     Raises:
         ModelError: the folder holds no sound recommender.
         DataError: it knows another number of items.
     """
-    model = pretrained.load(folder)
+    model = pretrained.load(folder, device=device)
     if model.n_items != split.n_items:
         raise DataError(f"the recommender in {folder} knows {model.n_items} items and the data {split.n_items}; "
                         "use the data that it was trained on")  # fmt: skip
     return model
+
+
+def device_for(settings: DeviceSettings) -> torch.device:
+    """Choose the device of a recommender.
+
+    Raises:
+        ConfigError: an unknown device, or mps, which lacks the float64 of a recommender's noise.
+        ResourceError: it is not there.
+    """
+    if settings.device == "mps":
+        raise ConfigError("device mps computes no float64, which recommenders need; use cpu, cuda or auto")
+    return choose_device(settings.device)
 
 
 def about(settings: TrainConfig, split: Split, metrics: dict[str, float]) -> dict[str, Any]:
