@@ -68,7 +68,7 @@ def evaluate(settings: TryOnEvaluateConfig) -> int:
             if patience.asked:
                 break
     patience.end("nothing is written")
-    _write(settings, cases, {} if features is None else set_distances(cases, features))
+    _write(settings, compute, cases, {} if features is None else set_distances(cases, features))
     return 0
 
 
@@ -78,7 +78,7 @@ def _pipeline(settings: TryOnEvaluateConfig, compute: Compute) -> Any:
     return pipeline
 
 
-def _write(settings: TryOnEvaluateConfig, cases: list[Case], distances: dict[str, float]) -> None:
+def _write(settings: TryOnEvaluateConfig, compute: Compute, cases: list[Case], distances: dict[str, float]) -> None:
     out, summary = Path(settings.out), summarise(cases)
     for name in ("figures.json", "cases.csv", "sheet.png"):
         (out / name).unlink(missing_ok=True)  # figures come last: with them the others are of the same run
@@ -92,7 +92,8 @@ def _write(settings: TryOnEvaluateConfig, cases: list[Case], distances: dict[str
     write_whole(out / "cases.csv", lambda part: part.write_text(rows.getvalue(), encoding="utf-8", newline=""))
     used = {"layout": settings.layout, "paired": settings.paired, "steps": settings.steps, "seed": settings.seed,
             "guidance": settings.guidance, "repaint": settings.repaint, "model": Path(settings.model).name,
-            "lpips_weights": None if settings.lpips is None else Path(settings.lpips).name}  # fmt: skip
+            "lpips_weights": None if settings.lpips is None else Path(settings.lpips).name,
+            "device": compute.device, "dtype": str(compute.torch_dtype).removeprefix("torch.")}  # fmt: skip
     written = json.dumps({**used, "figures": summary, **distances, "versions": versions()}, indent=1)
     write_text(out / "figures.json", written + "\n")
     for name, value in summary.items():
