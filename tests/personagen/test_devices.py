@@ -1,5 +1,7 @@
 """Where and how finely models compute: what auto chooses, what is refused, half precision, offloading."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -68,12 +70,14 @@ def test_auto_takes_the_gpu_and_half_precision_there(gpus, monkeypatch):
 
 def test_what_is_unknown_or_absent_is_named_with_a_remedy(gpus):
     gpus(0)
-    for settings, says in (({"device": "gpu"}, "cuda:N"), ({"device": "cuda:x"}, "cuda:x"), ({"dtype": "int8"}, "int8"),
-                           ({"offload": "disk"}, "sequential")):  # fmt: skip
+    unknown: Any = (({"device": "gpu"}, "cuda:N"), ({"device": "cuda:x"}, "cuda:x"), ({"dtype": "int8"}, "int8"),
+                           ({"offload": "disk"}, "sequential"))  # fmt: skip
+    for settings, says in unknown:
         with pytest.raises(ConfigError, match=says):
             resolve(**settings)
-    for settings, says in (({"device": "cuda"}, "use device cpu or auto"), ({"device": "mps"}, "mps"),
-                           ({"offload": "model"}, "needs a GPU")):  # fmt: skip
+    absent: Any = (({"device": "cuda"}, "use device cpu or auto"), ({"device": "mps"}, "mps"),
+                           ({"offload": "model"}, "needs a GPU"))  # fmt: skip
+    for settings, says in absent:
         with pytest.raises(ResourceError, match=says):
             resolve(**settings)
     gpus(2)
@@ -144,7 +148,8 @@ def _layer_by_layer(pipe) -> None:
 def test_the_parser_takes_the_precision_asked_for(monkeypatch, fast):
     monkeypatch.setattr(parsers, "half_is_fast", lambda: fast)
     kinds = [Compute(), Compute(dtype="float32"), Compute(dtype="bfloat16")]
-    networks = [parsers.load_parser(compute=compute).args[0] for compute in kinds]
+    loaded: list[Any] = [parsers.load_parser(compute=compute) for compute in kinds]
+    networks = [parser.args[0] for parser in loaded]
     unasked = torch.bfloat16 if fast else torch.float32
     assert [next(net.parameters()).dtype for net in networks] == [unasked, torch.float32, torch.bfloat16]
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 60, 3), dtype=np.uint8))
