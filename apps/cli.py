@@ -15,6 +15,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
+from personagen.devices import is_out_of_memory, out_of_memory
+
 from .signals import Stopped, raise_on_sigterm
 
 # command words -> (help, frozen dataclass of its settings, function that takes it and returns an exit code)
@@ -129,6 +131,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `personagen ... | head` is no error
         return 0
     except Exception as error:
+        if is_out_of_memory(error) and _takes_dtype(arguments):
+            error = out_of_memory(error)
         code = exit_code(error)
         if code is None:
             raise
@@ -140,7 +144,7 @@ def exit_code(error: BaseException) -> int | None:
     own = getattr(error, "exit_code", None)
     if isinstance(own, int):
         return own
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return 5
     if isinstance(error, OSError) and error.errno in REFUSED:
         return 5
@@ -209,6 +213,12 @@ def _help_for(arguments: Sequence[str]) -> str:
     words = _words(arguments)
     known = words if words in COMMANDS else tuple(word for word in words[:1] if word in GROUPS)
     return " ".join(["personagen", *known, "--help"])
+
+
+def _takes_dtype(arguments: Sequence[str]) -> bool:
+    """Tell whether the command has the switches that `out_of_memory` names."""
+    words = _words(arguments)
+    return words in COMMANDS and any(field.name == "dtype" for field in fields(_load(COMMANDS[words][1])))
 
 
 def _spell_out(words: tuple[str, ...], arguments: list[str]) -> list[str]:

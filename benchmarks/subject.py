@@ -45,6 +45,7 @@ from subject_cases import (
     persons,
 )
 
+from personagen.devices import resolve
 from personagen.images import load_image
 from personagen.person.parser import load_model
 from personagen.subject import SubjectConfig, train_subject
@@ -93,7 +94,7 @@ def paint(case: Case, work: Path, count: int) -> list[np.ndarray]:
     """Paint `count` pictures of each prompt, unless it is done: uint8 (H, W, 3) each."""
     file = work / "painted.npy"
     if not file.exists():
-        pipe, made = load_subjects([work / "run"]), []
+        pipe, made = load_subjects([work / "run"], compute=resolve(dtype="float32")), []
         for prompt in case[2]:
             for i in range(count):
                 made.append(
@@ -211,7 +212,7 @@ def shown(case: Case, work: Path, count: int) -> list[np.ndarray]:
     """Return a picture trained on, the base model's of the first prompt, and those painted: uint8 (H, W, 3) each."""
     file = work / "before.npy"
     if not file.exists():
-        pipe = load_subjects([])
+        pipe = load_subjects([], compute=resolve(dtype="float32"))
         np.save(file, np.asarray(pipe(case[2][0], generator=torch.Generator().manual_seed(1000), **PAINT).images[0]))
     known, made = sorted((work / "train").iterdir())[0], paint(case, work, count)[::count]
     given = cover(load_image(known), made[0].shape[:2])[0]

@@ -15,7 +15,7 @@ import torch
 
 from .data.splits import pad
 from .errors import ConfigError, DataError
-from .types import Cases, Generative, Recommender
+from .types import Cases, Generative, Recommender, device_of
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def rank_cases(
     ranked = np.zeros((len(cases), k), np.int64)
     for low in range(0, len(cases), batch_size):
         rows = slice(low, low + batch_size)
-        history = pad(cases.histories[rows], length=None)
+        history = pad(cases.histories[rows], length=None).to(device_of(recommender))
         if max_length is not None:
             history = history[:, -max_length:]
         banned = cases.seen[rows] if exclude_seen and cases.seen is not None else None

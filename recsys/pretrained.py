@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -71,13 +72,14 @@ def save(
     return folder
 
 
-def load(folder: str | Path) -> Recommender:
-    """Read a recommender that `save` wrote, ready to recommend, on the CPU.
+def load(folder: str | Path, *, device: torch.device | str = "cpu") -> Recommender:
+    """Read a recommender that `save` wrote, ready to recommend on a device.
 
     Raises:
         ModelError: something is missing, damaged, unknown or of the wrong shape; the message names it.
     """
-    return cast(Recommender, _load(Path(folder), MODELS))
+    model = _load(Path(folder), MODELS)
+    return cast(Recommender, model.to(device) if isinstance(model, nn.Module) else model)
 
 
 def load_enhancer(folder: str | Path) -> nn.Module:

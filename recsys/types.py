@@ -157,3 +157,9 @@ class Generative(Protocol):
     def item_embeddings(self) -> Tensor:
         """Return the embeddings (n+1, d) that generation lands near, row 0 padding."""
         ...
+
+
+def device_of(model: Any) -> torch.device:
+    """Return the device that a recommender wants histories on: that of its weights or counts, else the CPU."""
+    tensors = [*model.parameters(), *model.buffers()] if isinstance(model, torch.nn.Module) else []
+    return tensors[0].device if tensors else torch.device("cpu")

@@ -6,12 +6,13 @@ Nothing heavy is imported here, so that `--help` answers at once.
 from dataclasses import dataclass, field
 from typing import Any
 
+from personagen.devices import ComputeSettings, DeviceSettings
 from personagen.styling.config import StyleConfig as Finer
 from personagen.tryon.config import BaseConfig
 
 
 @dataclass(frozen=True)
-class StyleConfig:
+class StyleConfig(ComputeSettings):
     """Settings of `personagen style`."""
 
     out: str = "looks"
@@ -73,7 +74,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class RankConfig:
+class RankConfig(DeviceSettings):
     """Settings of `personagen recommend rank`."""
 
     recommender: str = "runs/recommender"
@@ -93,7 +94,7 @@ class RankConfig:
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(DeviceSettings):
     """Settings of `personagen recommend evaluate`."""
 
     recommender: str = "runs/recommender"
@@ -113,7 +114,7 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(DeviceSettings):
     """Settings of `personagen recommend compare`."""
 
     first: str
@@ -135,7 +136,7 @@ class CompareConfig:
 
 
 @dataclass(frozen=True)
-class MaskConfig:
+class MaskConfig(ComputeSettings):
     """Settings of `personagen tryon mask`."""
 
     person: str
@@ -151,7 +152,7 @@ class MaskConfig:
 
 
 @dataclass(frozen=True)
-class WearConfig:
+class WearConfig(ComputeSettings):
     """Settings of `personagen tryon wear`."""
 
     person: str
@@ -192,7 +193,7 @@ class WearConfig:
 
 
 @dataclass(frozen=True)
-class DemoConfig:
+class DemoConfig(ComputeSettings):
     """Settings of `personagen demo`."""
 
     host: str = "127.0.0.1"

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from personagen.devices import resolve
 from personagen.embedded import EMBEDDED, missing_files
 
 from .config import DoctorConfig
@@ -26,7 +27,7 @@ def run(settings: DoctorConfig) -> int:
 
 
 def examine() -> dict[str, Any]:
-    """Collect versions, threads, device, memory, free disk, weights, and the problems found in them."""
+    """Collect versions, threads, device, what auto takes, memory, free disk, weights, and their problems."""
     report: dict[str, Any] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -54,13 +55,15 @@ def _torch() -> dict[str, Any]:
     try:
         import torch
     except ImportError:
-        return {"threads": None, "device": None}
+        return {"threads": None, "device": None, "auto": None}
     device = "cpu"
     if torch.cuda.is_available():
         device = f"cuda: {torch.cuda.get_device_name(0)}"
     elif torch.backends.mps.is_available():
         device = "mps"
-    return {"threads": torch.get_num_threads(), "device": device}
+    chosen = resolve()
+    auto = {"device": chosen.device, "dtype": str(chosen.torch_dtype).removeprefix("torch.")}
+    return {"threads": torch.get_num_threads(), "device": device, "auto": auto}
 
 
 def _memory() -> dict[str, float | None]:
@@ -96,6 +99,7 @@ def _as_text(report: dict[str, Any]) -> str:
         f"python       {report['python']} on {report['system']} ({sys.executable})",
         "packages     " + ", ".join(f"{name} {have or 'missing'}" for name, have in report["packages"].items()),
         f"device       {report['device']}, {report['cores']} cores, {report['threads']} threads",
+        f"auto         {_chosen(report)}",
         f"memory       {free} GiB free of {report['memory_gib']}" if free is not None else "memory       unknown here",
         f"disk         {report['disk_free_gib']} GiB free in {Path.cwd()}",
     ]
@@ -104,6 +108,11 @@ def _as_text(report: dict[str, Any]) -> str:
         lines.append(f"weights      {name}: {found}")
     lines += [f"PROBLEM      {problem['text']}" for problem in report["problems"]]
     return "\n".join(lines if report["problems"] else [*lines, "all is well  next: personagen style"])
+
+
+def _chosen(report: dict[str, Any]) -> str:
+    auto = report["auto"]
+    return f"--device {auto['device']} --dtype {auto['dtype']}" if auto else "unknown without torch"
 
 
 def _some(names: list[str]) -> str:

@@ -23,9 +23,9 @@ def run(settings: MaskConfig) -> int:
     """
     check_range(mask_expand=(settings.mask_expand, 0, 4))
     region_of(settings.kind)
-    out = png_path(settings.out)
+    out, compute = png_path(settings.out), settings.compute()
     person = load_image(settings.person)
-    mask = load_parser(settings.parser)(person).mask(settings.kind, expand=settings.mask_expand)
+    mask = load_parser(settings.parser, compute=compute)(person).mask(settings.kind, expand=settings.mask_expand)
     write_whole(out, lambda part: Image.fromarray(mask).convert("L").save(part, format="PNG"))
     print(f"wrote {out}: {mask.mean():.0%} of the photo may be repainted")
     return 0

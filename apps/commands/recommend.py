@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from personagen.devices import DeviceSettings, choose_device
 from personagen.provenance import commit, versions
 from personagen.vocabulary import counted
 from recsys import pretrained
@@ -25,7 +26,7 @@ from recsys.data.vocabulary import Vocabulary
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure
-from recsys.types import Cases, Recommender
+from recsys.types import Cases, Recommender, device_of
 
 from ..checked import checked, typed
 from ..progress import bar, first_process, note
@@ -106,12 +107,12 @@ def rank(settings: RankConfig) -> int:
         DataError: an unknown user, or no user is left.
         ModelError: the folder holds no sound recommender.
     """
+    device = device_for(settings)
     data = read(settings.data, root=settings.root, catalog=None)
-    model, items, table = load(settings.recommender, data)
+    model, items, table = load(settings.recommender, data, device=device)
     histories = _known_histories([str(user) for user in settings.users] or data.users[:10], data, table)
-    found = model.recommend(
-        pad(list(histories.values())), min(settings.k, model.n_items), generator=_generator(settings.seed)
-    )
+    history = pad(list(histories.values())).to(device_of(model))
+    found = model.recommend(history, min(settings.k, model.n_items), generator=_generator(settings.seed))
     names = items.names if data.named else data.split.item_names or items.names
     lines = [
         (user, place, names[item], f"{score:.6g}")
@@ -142,8 +143,9 @@ def _known_histories(users: Sequence[str], data: Data, table: np.ndarray) -> dic
 
 def evaluate(settings: EvaluateConfig) -> int:
     """Measure a recommender by full ranking over the catalogue, and print or write the figures as JSON. Returns 0."""
+    device = device_for(settings)
     data = read(settings.data, root=settings.root, catalog=None)
-    model, _, table = load(settings.recommender, data)
+    model, _, table = load(settings.recommender, data, device=device)
     (cases,), _ = cases_for(data, settings.part, [table])
     report = measure(model, cases, at=settings.cutoffs, generator=_generator(settings.seed))
     figures = {
@@ -168,9 +170,10 @@ def compare(settings: CompareConfig) -> int:
 
     Intervals come from a paired bootstrap over cases, p from a sign-flip test. Returns 0.
     """
+    device = device_for(settings)
     data = read(settings.data, root=settings.root, catalog=None)
     folders = (settings.first, settings.second)
-    models, _, tables = zip(*(load(folder, data) for folder in folders), strict=True)
+    models, _, tables = zip(*(load(folder, data, device=device) for folder in folders), strict=True)
     both, rows = cases_for(data, settings.part, tables)
     reports = [
         measure(model, cases, at=settings.cutoffs, generator=_generator(settings.seed), resamples=0)
@@ -320,7 +323,7 @@ def drive_on_the_spot(training: Training) -> None:
     drive(training)
 
 
-def load(folder: str, data: Data) -> tuple[Recommender, Vocabulary, np.ndarray]:
+def load(folder: str, data: Data, *, device: torch.device) -> tuple[Recommender, Vocabulary, np.ndarray]:
     """Load a recommender, its items' names, and where it has the items of the data (n+1,) int64, 0 for unknown ones.
 
     Unknown items are counted in a line on stderr.
@@ -329,7 +332,7 @@ def load(folder: str, data: Data) -> tuple[Recommender, Vocabulary, np.ndarray]:
         ModelError: the folder holds no sound recommender.
         DataError: the data have no names of their own, and the recommender was trained on others.
     """
-    model, items = pretrained.load(folder), pretrained.load_vocabulary(folder)
+    model, items = pretrained.load(folder, device=device), pretrained.load_vocabulary(folder)
     if not data.named and items != data.items:
         raise DataError(f"the recommender in {folder} knows other items than {data.name}; "
                         "use the data that it was trained on, or a file that names its items")  # fmt: skip
@@ -341,6 +344,18 @@ def load(folder: str, data: Data) -> tuple[Recommender, Vocabulary, np.ndarray]:
             f"{folder}, the first is {data.items.names[unknown[0]]!r}; they are left out of histories"
         )
     return model, items, table
+
+
+def device_for(settings: DeviceSettings) -> torch.device:
+    """Choose the device of a recommender.
+
+    Raises:
+        ConfigError: an unknown device, or mps, which lacks the float64 of a recommender's noise.
+        ResourceError: it is not there.
+    """
+    if settings.device == "mps":
+        raise ConfigError("device mps computes no float64, which recommenders need; use cpu, cuda or auto")
+    return choose_device(settings.device)
 
 
 def about(settings: TrainConfig, split: Split, metrics: dict[str, float]) -> dict[str, Any]:

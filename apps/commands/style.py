@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from personagen.devices import Compute
 from personagen.styling.config import StyleConfig as Finer
 from personagen.styling.sources import Folder
 from personagen.styling.studio import Order, Studio
@@ -21,12 +22,14 @@ def run(settings: StyleConfig) -> int:
         ConfigError, DataError, ModelError, ResourceError: what the message names.
         Stopped: after a signal, with what is finished kept.
     """
+    compute = settings.compute()
     studio = Studio(
         text2image=settings.text2image,
         tryon=settings.tryon,
-        source=open_source(settings),
+        source=open_source(settings, compute),
         recommender=settings.recommender,
         subject=settings.subject,
+        compute=compute,
         drive=drive_on_the_spot,
     )
     user = choose_user(settings, studio)
@@ -64,7 +67,7 @@ def _style(settings: StyleConfig) -> Finer:
     return replace(style, scene_person=phrase(settings.subject))
 
 
-def open_source(settings: StyleConfig) -> Folder | None:
+def open_source(settings: StyleConfig, compute: Compute) -> Folder | None:
     """Open interactions and catalogue where given; None means the atelier.
 
     Raises:
@@ -84,7 +87,7 @@ def open_source(settings: StyleConfig) -> Folder | None:
     if settings.user is None:
         raise ConfigError("--user is missing; name an id of the user column")
     return Folder(settings.interactions, settings.catalog, person=settings.person, mask=settings.mask,
-                  region=settings.mask_region)  # fmt: skip
+                  region=settings.mask_region, compute=compute)  # fmt: skip
 
 
 def choose_user(settings: StyleConfig, studio: Studio) -> str:

@@ -72,10 +72,11 @@ def generate(settings: GenerateConfig) -> int:
         guidance=(settings.guidance, 1, 30),
         seed=(settings.seed, 0, 2**62),
     )
+    compute = settings.compute()
     from personagen.provenance import Parameters, sampling_settings, versions, write_png
     from personagen.subject.loaded import load_subjects
 
-    pipe = load_subjects(settings.subjects, weights=settings.weights, base=settings.base)
+    pipe = load_subjects(settings.subjects, weights=settings.weights, base=settings.base, compute=compute)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     for i in bar(range(settings.count), total=settings.count, label="painting", unit="picture"):
@@ -162,6 +163,7 @@ def doctor(settings: SubjectDoctorConfig) -> int:
 def evaluate(settings: SubjectEvaluateConfig) -> int:
     """Paint the subject and measure whether it is recognised, and how far other prompts drifted. Returns 0."""
     check_range(count=(settings.count, 1, 64), steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30))
+    compute = settings.compute()
     from personagen.files import write_text
     from personagen.subject.evaluate import recognised
     from personagen.subject.loaded import load_subjects
@@ -172,7 +174,7 @@ def evaluate(settings: SubjectEvaluateConfig) -> int:
     prompts = settings.prompts or ([str(run.config.instance_prompt)] if run is not None else [])
     if not prompts or not all(prompts):
         raise ConfigError("prompts is empty and the subject has no run.json; name at least one prompt")
-    pipe = load_subjects([settings.subject])
+    pipe = load_subjects([settings.subject], compute=compute)
     pictures = [_paint(pipe, settings, prompt, settings.seed + i) for prompt in prompts for i in range(settings.count)]
     figures: dict[str, Any] = recognised(pictures, settings.pictures, settings.others)
     if pipe.get_list_adapters():

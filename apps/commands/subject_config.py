@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from personagen.devices import ComputeSettings
+
 
 @dataclass(frozen=True)
-class GenerateConfig:
+class GenerateConfig(ComputeSettings):
     """Settings of `personagen subject generate`."""
 
     prompt: str
@@ -63,7 +65,7 @@ class SubjectDoctorConfig:
 
 
 @dataclass(frozen=True)
-class SubjectEvaluateConfig:
+class SubjectEvaluateConfig(ComputeSettings):
     """Settings of `personagen subject evaluate`."""
 
     subject: str

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from personagen.corpora.pairs import read_pairs
+from personagen.devices import Compute
 from personagen.files import check_place, write_text, write_whole
 from personagen.metrics.fid import load_features
 from personagen.metrics.lpips import load_lpips
 from personagen.metrics.tryon import Case, contact_sheet, evaluate_tryon, set_distances, summarise
-from personagen.models import load_tryon
 from personagen.pretrain.pairs_config import TryOnTrainConfig
 from personagen.pretrain.tryon_pairs import train_tryon_pairs
 from personagen.provenance import versions
@@ -22,6 +22,7 @@ from recsys.errors import ConfigError, check_range
 from ..progress import bar, first_process
 from ..signals import Patience
 from .pretrain import follow
+from .wear import load_pipeline
 
 
 def train(settings: TryOnTrainConfig) -> int:
@@ -48,7 +49,7 @@ def evaluate(settings: TryOnEvaluateConfig) -> int:
     """
     check_range(steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**31))
     check_range(limit=(1 if settings.limit is None else settings.limit, 1, 10**9))
-    out = check_place(Path(settings.out))
+    out, compute = check_place(Path(settings.out)), settings.compute()
     if out.is_file():
         raise ConfigError(f"out is {out}, which is a file; name a folder")
     pairs = read_pairs(
@@ -56,7 +57,7 @@ def evaluate(settings: TryOnEvaluateConfig) -> int:
     )[: settings.limit]  # fmt: skip
     features = None if settings.backbone is None else load_features(settings.backbone)
     lpips = None if settings.lpips is None else load_lpips(settings.lpips)
-    pipeline, cases = _pipeline(settings), []
+    pipeline, cases = _pipeline(settings, compute), []
     with Patience() as patience, bar(None, total=len(pairs), label="tryon", unit="pair") as progress:
         for case in evaluate_tryon(
             pipeline, pairs, paired=settings.paired, num_inference_steps=settings.steps,
@@ -67,22 +68,17 @@ def evaluate(settings: TryOnEvaluateConfig) -> int:
             if patience.asked:
                 break
     patience.end("nothing is written")
-    _write(settings, cases, {} if features is None else set_distances(cases, features))
+    _write(settings, compute, cases, {} if features is None else set_distances(cases, features))
     return 0
 
 
-def _pipeline(settings: TryOnEvaluateConfig) -> Any:
-    if settings.base is None:
-        pipeline = load_tryon(settings.model)
-    else:
-        from personagen.models.base import load_tryon_base
-
-        pipeline = load_tryon_base(settings.base)
+def _pipeline(settings: TryOnEvaluateConfig, compute: Compute) -> Any:
+    pipeline = load_pipeline(settings, compute)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def _write(settings: TryOnEvaluateConfig, cases: list[Case], distances: dict[str, float]) -> None:
+def _write(settings: TryOnEvaluateConfig, compute: Compute, cases: list[Case], distances: dict[str, float]) -> None:
     out, summary = Path(settings.out), summarise(cases)
     for name in ("figures.json", "cases.csv", "sheet.png"):
         (out / name).unlink(missing_ok=True)  # figures come last: with them the others are of the same run
@@ -96,7 +92,8 @@ def _write(settings: TryOnEvaluateConfig, cases: list[Case], distances: dict[str
     write_whole(out / "cases.csv", lambda part: part.write_text(rows.getvalue(), encoding="utf-8", newline=""))
     used = {"layout": settings.layout, "paired": settings.paired, "steps": settings.steps, "seed": settings.seed,
             "guidance": settings.guidance, "repaint": settings.repaint, "model": Path(settings.model).name,
-            "lpips_weights": None if settings.lpips is None else Path(settings.lpips).name}  # fmt: skip
+            "lpips_weights": None if settings.lpips is None else Path(settings.lpips).name,
+            "device": compute.device, "dtype": str(compute.torch_dtype).removeprefix("torch.")}  # fmt: skip
     written = json.dumps({**used, "figures": summary, **distances, "versions": versions()}, indent=1)
     write_text(out / "figures.json", written + "\n")
     for name, value in summary.items():

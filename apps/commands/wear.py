@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from PIL import Image
 
+from personagen.devices import Compute
 from personagen.images import PALEST, load_image
 from personagen.models import load_tryon
 from personagen.person.masks import mask_from_file
 from personagen.person.parser import load_parser
 from personagen.person.parts import region_of
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
+from personagen.tryon.config import TryOnEvaluateConfig
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
 from personagen.tryon.fast import FastMode
 from recsys.errors import ConfigError, check_range
@@ -32,17 +34,17 @@ def run(settings: WearConfig) -> int:
         steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**63 - 1),
         mask_expand=(settings.mask_expand, 0, 4),
     )  # fmt: skip
-    out, files = png_path(settings.out), _garments(settings)
+    out, files, compute = png_path(settings.out), _garments(settings), settings.compute()
     person = load_image(settings.person)
     pieces = in_order([Piece(load_image(file, palest=PALEST), kind) for kind, file in files.items()])
     drawn = None if settings.mask is None else mask_from_file(settings.mask, size=(person.height, person.width))
-    parser = load_parser(settings.parser)
+    parser = load_parser(settings.parser, compute=compute)
     body = parser(person)
     if drawn is not None:
         body = body.with_mask(pieces[0].kind, drawn)
     for piece in pieces:
         body.mask(piece.kind, expand=settings.mask_expand)  # refuse bad photos before the model is loaded
-    pipeline = _pipeline(settings)
+    pipeline = load_pipeline(settings, compute)
     if settings.cut_out:
         pieces, whole = cut_from_photos(pieces, pipeline, parser=parser)
         for kind in whole:
@@ -88,12 +90,17 @@ def _garments(settings: WearConfig) -> dict[str, str]:
     return files
 
 
-def _pipeline(settings: WearConfig) -> Any:
+def load_pipeline(settings: WearConfig | TryOnEvaluateConfig, compute: Compute) -> Any:
+    """Load the try-on model, or put it together from its base.
+
+    Raises:
+        ModelError: what the message names.
+    """
     if settings.base is None:
-        return load_tryon(settings.model)
+        return load_tryon(settings.model, compute=compute)
     from personagen.models.base import load_tryon_base
 
-    return load_tryon_base(settings.base)
+    return load_tryon_base(settings.base, compute=compute)
 
 
 def _write(settings: WearConfig, image: Image.Image, out: Path, garments: list[str]) -> None:

@@ -53,14 +53,14 @@ def run(settings: DemoConfig) -> int:
 
     Raises:
         ConfigError: a host beyond this machine without --auth.
-        ResourceError: the port is taken.
+        ResourceError: the port is taken, or the device is not there.
     """
-    auth = check_exposure(settings.host, settings.auth)
+    auth, compute = check_exposure(settings.host, settings.auth), settings.compute()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with tempfile.TemporaryDirectory(prefix="personagen-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        page = build(Studio(text2image=settings.text2image, tryon=settings.tryon), Path(folder))
+        page = build(Studio(text2image=settings.text2image, tryon=settings.tryon, compute=compute), Path(folder))
         try:
             _, url, _ = page.launch(**launch_settings(folder), server_name=settings.host, auth=auth,
                                     server_port=settings.port or None, inbrowser=settings.open)  # fmt: skip

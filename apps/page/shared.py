@@ -8,6 +8,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
 
+from personagen.devices import is_out_of_memory, out_of_memory
+
 HEAVY = "pictures"  # one concurrency id for every event that paints: one at a time on this machine
 
 
@@ -61,6 +63,8 @@ def status(text: str, part: float, *, bad: bool = False) -> str:
 
 def excuse(error: Exception) -> tuple[str, bool]:
     """Say an error that the visitor can act on, and whether it is one; others are for the server's log."""
+    if is_out_of_memory(error):
+        return str(out_of_memory(error)), True
     known = hasattr(error, "exit_code")
     return (str(error) if known else "This did not work; the server's log says why."), known
 

@@ -244,7 +244,8 @@ def settings(
     whole = resolve(SubjectConfig(
         str(folder / "pictures"), " ".join(name.split()), preset=preset, output_dir=str(folder / "result"),  # type: ignore[arg-type]
         pretrained_model_name_or_path=studio.models["text2image"], token=f"sks{len(visit.subjects) or ''}",
-        consent=bool(consent), max_train_steps=steps or None, seed=seed, num_validation_images=2,
+        consent=bool(consent), device=studio.compute.device, max_train_steps=steps or None, seed=seed,
+        num_validation_images=2,
     ))  # fmt: skip
     return replace(whole, validation_steps=max(1, int(whole.max_train_steps or 1) // 4))
 
@@ -339,7 +340,7 @@ def stacked(visit: Visit, chosen: Sequence[str], weights: list[float], studio: S
     if not chosen or any(label not in visit.subjects for label in chosen):
         raise ConfigError("choose at least one of the subjects learnt in this visit")
     folders = [visit.subjects[label] for label in chosen]
-    pipe = load_subjects(folders, weights=weights, base=studio.models["text2image"])
+    pipe = load_subjects(folders, weights=weights, base=studio.models["text2image"], compute=studio.compute)
     pipe.set_progress_bar_config(disable=True)
     return Watched(pipe, stop.is_set)
 

@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from PIL import Image
 from personagen.images import PALEST, fit, load_image, place, unfit
 from personagen.person.body import Body
 from personagen.person.masks import check_mask
-from personagen.person.parser import load_parser
+from personagen.person.parser import Parser
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
 from personagen.styling.studio import Halted, Studio, Watched
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
@@ -95,7 +94,7 @@ def _wire(gr: Any, studio: Studio, folder: Path, widgets: dict[str, Any]) -> Non
     bar = [widgets["state"], widgets["go"], widgets["stop"]]
     for event in (widgets["person"].change, widgets["kind"].change, widgets["expand"].release):
         event(
-            _find_handler(gr),
+            _find_handler(gr, studio),
             [widgets["person"], widgets["kind"], widgets["expand"]],
             [widgets["state"], widgets["editor"]],
             concurrency_id=HEAVY,
@@ -123,7 +122,7 @@ def _begin_handler(folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any
     return begin
 
 
-def _find_handler(gr: Any) -> Callable[..., Iterator[list[Any]]]:
+def _find_handler(gr: Any, studio: Studio) -> Callable[..., Iterator[list[Any]]]:
     """Show the photo with the mask that was found, ready to be painted on."""
 
     def find(person: str | None, kind: str, expand: float) -> Iterator[list[Any]]:
@@ -133,7 +132,7 @@ def _find_handler(gr: Any) -> Callable[..., Iterator[list[Any]]]:
         image = None
         try:
             image = load_image(person)
-            mask = _parser()(image).mask(kind, expand=float(expand))
+            mask = studio.parser(image).mask(kind, expand=float(expand))
             text = f"{mask.mean():.0%} of the photo may be repainted; paint or erase where the mask is wrong."
             yield [status(text, 0.0), gr.update(value=editor_value(image, mask), visible=True)]
         except (ValueError, RuntimeError) as error:
@@ -158,7 +157,7 @@ def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
             if person is None:
                 raise DataError("there is no photo of a person; give one")
             pieces, image = read_pieces(garments), load_image(person)
-            body = _painted_or_found(drawn, image, pieces[0].kind, float(expand))
+            body = _painted_or_found(studio.parser, drawn, image, pieces[0].kind, float(expand))
             settings = (int(steps), float(guidance), int(seed or 0), cut, float(expand))
             *pair, whole = _dress(studio, image, pieces, body, job, settings)
             text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
@@ -176,9 +175,11 @@ def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
     return wear
 
 
-def _painted_or_found(drawn: dict[str, Any] | None, person: Image.Image, kind: str, expand: float) -> Body:
+def _painted_or_found(
+    parser: Parser, drawn: dict[str, Any] | None, person: Image.Image, kind: str, expand: float
+) -> Body:
     """Take the mask as it was painted, or where nobody painted, as it was found, in the photo's own pixels."""
-    body = _parser()(person)
+    body = parser(person)
     mask = drawn_mask(drawn, size=(person.height, person.width))
     with suppress(DataError):  # nothing found: all of it is painted
         found = editor_value(person, body.mask(kind, expand=expand))
@@ -200,7 +201,7 @@ def _dress(
     pipeline = Watched(studio.tryon, job.stop.is_set)
     whole: list[str] = []
     if cut:
-        pieces, whole = cut_from_photos(pieces, pipeline, parser=_parser())
+        pieces, whole = cut_from_photos(pieces, pipeline, parser=studio.parser)
     image = dress(
         pipeline, person, body, pieces, mask_expand=expand, num_inference_steps=steps, guidance_scale=guidance,
         generator=torch.Generator().manual_seed(seed),
@@ -211,9 +212,6 @@ def _dress(
     after = write_png(image, job.folder / "after.png", record=record,
                       parameters=Parameters("a person wearing a garment", settings=sampled))  # fmt: skip
     return str(before), str(after), whole
-
-
-_parser = cache(load_parser)
 
 
 def read_pieces(garments: Sequence[Any]) -> list[Piece]:

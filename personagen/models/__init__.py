@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsys.errors import ModelError
 
+from ..devices import CPU, Compute
 from ..embedded import EMBEDDED, FILES, WEIGHTS
 from .quiet import quiet
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 def load_text2image(
     name_or_path: str | Path = "embedded",
     *,
-    dtype: "torch.dtype | None" = None,
-    device: "torch.device | str" = "cpu",
+    compute: Compute = CPU,
     allow_download: bool = False,
     layout: str | Path | None = None,
 ) -> "StableDiffusionPipeline | StableDiffusionXLPipeline":
@@ -28,24 +28,23 @@ def load_text2image(
 
     A path is a folder in diffusers' layout, or a single .safetensors file; of the latter, `layout` is a folder in
     diffusers' layout with the configurations and tokenizers of its family, which the file itself does not hold.
-    dtype: of the weights in memory, float32 when left out (half precision is slow on a CPU). allow_download: take a
-    name such as "owner/model" from the hub when no folder of that name is there; without it nothing outside is asked.
+    compute: on which device and in which precision (`devices.resolve`), a CPU in float32 when left out. allow_download:
+    take a name such as "owner/model" from the hub when no folder of that name is there; without it nothing outside is
+    asked.
 
     Raises:
         ModelError: files are missing or damaged; it names them and their folder.
     """
-    import torch
-
     with quiet():
         if Path(name_or_path).suffix == ".safetensors":
-            pipe = _read_single(Path(name_or_path), layout, dtype=dtype or torch.float32)
+            pipe = _read_single(Path(name_or_path), layout, dtype=compute.torch_dtype)
         else:
             source = _resolve(name_or_path, "text2image", FILES["text2image"], allow_download=allow_download)
             offline = source.is_dir()
             kind = _text2image_class(source if offline else None)
-            pipe = _read(kind, source, dtype=dtype or torch.float32, local_files_only=offline)
+            pipe = _read(kind, source, dtype=compute.torch_dtype, local_files_only=offline)
     pipe.set_progress_bar_config(disable=True)
-    return pipe.to(device)
+    return compute.place(pipe)
 
 
 def _text2image_class(folder: Path | None) -> Any:
@@ -83,31 +82,26 @@ def _read_single(file: Path, layout: str | Path | None, *, dtype: "torch.dtype")
         ) from error
 
 
-def load_tryon(
-    name_or_path: str | Path = "embedded", *, dtype: "torch.dtype | None" = None, device: "torch.device | str" = "cpu"
-) -> "TryOnPipeline":
+def load_tryon(name_or_path: str | Path = "embedded", *, compute: Compute = CPU) -> "TryOnPipeline":
     """Load a try-on pipeline: the embedded one, or a folder that `save_pretrained` or the tryon stage wrote.
 
     A folder without an autoencoder of its own (`vae`) gets the embedded text-to-image model's, or, where a folder
-    `embedded` lies beside it or beside its parent's `text2image`, that one's.
+    `embedded` lies beside it or beside its parent's `text2image`, that one's. compute: as for `load_text2image`.
 
     Raises:
         ModelError: files are missing or damaged; it names them and their folder.
     """
-    import torch
-
     with quiet():
         from diffusers import AutoencoderKL
 
         from ..tryon.pipeline import TryOnPipeline
 
-        dtype = dtype or torch.float32
         source = _resolve(name_or_path, "tryon", FILES["tryon"])
         components = {}
         if not (source / "vae").is_dir():
-            components["vae"] = _read(AutoencoderKL, _shared_vae(source), dtype=dtype)
-        pipe = _read(TryOnPipeline, source, dtype=dtype, **components)
-    return pipe.to(device)
+            components["vae"] = _read(AutoencoderKL, _shared_vae(source), dtype=compute.torch_dtype)
+        pipe = _read(TryOnPipeline, source, dtype=compute.torch_dtype, **components)
+    return compute.place(pipe)
 
 
 def _resolve(name_or_path: str | Path, kind: str, files: tuple[str, ...], *, allow_download: bool = False) -> Path:

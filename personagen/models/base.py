@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from recsys.errors import ModelError
 
+from ..devices import CPU, Compute
 from ..tryon.attention import load_attention
 from ..tryon.config import BaseConfig
 from ..tryon.pipeline import TryOnPipeline
@@ -23,15 +24,13 @@ LDM_VAE = "first_stage_model."
 """Prefixes of a single file's tensors in the layout that Stable Diffusion was published in."""
 
 
-def load_tryon_base(
-    config: BaseConfig, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-) -> TryOnPipeline:
-    """Put a try-on pipeline together from `config`; float32 unless dtype says otherwise.
+def load_tryon_base(config: BaseConfig, *, compute: Compute = CPU) -> TryOnPipeline:
+    """Put a try-on pipeline together from `config`, on a CPU in float32 unless `compute` says otherwise.
 
     Raises:
         ModelError: a part is missing, damaged or does not fit; it names the part.
     """
-    dtype, file = dtype or torch.float32, Path(config.base)
+    dtype, file = compute.torch_dtype, Path(config.base)
     with quiet():
         if file.suffix == ".safetensors":
             unet, vae, schedule = _from_single_file(file, dtype)
@@ -55,7 +54,7 @@ def load_tryon_base(
             eta=config.eta if config.scheduler == "ddim" else 0.0,
             **checks,
         )
-    return pipe.to(device)
+    return compute.place(pipe)
 
 
 def load_unet_lora(unet: UNet2DConditionModel, source: str | Path) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from recsys.errors import ModelError
 
+from ..devices import CPU, Compute
 from ..embedded import EMBEDDED
 from ..images import Placement, fit, to_tensor
 from .body import Body
@@ -51,12 +52,14 @@ def parse(model: PersonParser, photo: Image.Image) -> Body:
 
 def shares_of(model: PersonParser, photo: Image.Image) -> tuple[Tensor, np.ndarray | None]:
     """Read a photo: probabilities of `Part` all over it, (1, parts, h, w), at the size that the network reads it; and
-    joints (13, 3) in its own pixels."""
+    joints (13, 3) in its own pixels. Both are on the CPU, wherever the network is."""
     fitted, where = fit(photo.convert("RGB"), size=(model.sizes.height, model.sizes.width), fill="edge")
     like = next(model.parameters())
     logits, heat = model.both_ways((to_tensor(fitted) * 2 - 1).to(like))
-    shares = _unpadded(logits.float().softmax(1), where)
-    return shares, None if heat is None else _in_pixels(places(heat)[0].numpy(), where, (fitted.width, fitted.height))
+    shares = _unpadded(logits.float().softmax(1), where).cpu()
+    if heat is None:
+        return shares, None
+    return shares, _in_pixels(places(heat)[0].cpu().numpy(), where, (fitted.width, fitted.height))
 
 
 def _in_pixels(found: np.ndarray, where: Placement, size: tuple[int, int]) -> np.ndarray:
@@ -135,8 +138,10 @@ def save_parser(model: PersonParser, folder: str | Path) -> Path:
     return folder
 
 
-def load_parser(source: str | Path = "embedded") -> Parser:
+def load_parser(source: str | Path = "embedded", *, compute: Compute = CPU) -> Parser:
     """Load a parser: the embedded one, a folder of `save_parser`, or a SegFormer folder in transformers' layout.
+
+    compute: on which device and in which precision; the network runs there, pixels are decided on the CPU.
 
     Raises:
         ModelError: the message names what is missing or does not fit.
@@ -150,11 +155,16 @@ def load_parser(source: str | Path = "embedded") -> Parser:
     try:
         config = json.loads((folder / "config.json").read_text())
         if "widths" not in config:
-            return _segformer(folder)
-        model = load_model(folder)
-        return partial(parse, model.bfloat16() if half_is_fast() else model)
+            return _segformer(folder, compute)
+        return partial(parse, load_model(folder).to(compute.device, _precision(compute)))
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the parser in {folder} cannot be loaded ({type(error).__name__}: {error})") from error
+
+
+def _precision(compute: Compute) -> torch.dtype:
+    """The precision asked for; by itself a CPU that is fast in bfloat16 takes it."""
+    cpu = compute.dtype == "auto" and compute.device == "cpu"
+    return torch.bfloat16 if cpu and half_is_fast() else compute.torch_dtype
 
 
 def load_model(folder: str | Path = EMBEDDED["parser"]) -> PersonParser:
@@ -182,7 +192,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, as SegFormer's pictures are normalised."""
 
 
-def _segformer(folder: Path, *, size: tuple[int, int] = (512, 512)) -> Parser:
+def _segformer(folder: Path, compute: Compute, *, size: tuple[int, int] = (512, 512)) -> Parser:
     """Parse with a SegFormer whose labels are the eighteen of ATR, such as mattmdjaga/segformer_b2_clothes; joints are
     those that the embedded network finds."""
     from transformers import SegformerForSemanticSegmentation
@@ -190,17 +200,19 @@ def _segformer(folder: Path, *, size: tuple[int, int] = (512, 512)) -> Parser:
     model: Any = SegformerForSemanticSegmentation.from_pretrained(
         folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
     ).eval()
+    model.to(compute.device, compute.torch_dtype)
     names = [str(model.config.id2label[i]).lower() for i in range(model.config.num_labels)]
     if not set(names) & set(PART_OF_ATR):
         raise ValueError(f"its labels {names[:3]} ... are not those of ATR (Hair, Upper-clothes, Pants, ...)")
-    finder = load_model()
+    finder = load_model().to(compute.device)
     table = torch.tensor([int(PART_OF_ATR.get(name, Part.BACKGROUND)) for name in names])
 
     @torch.no_grad()
     def parse(photo: Image.Image) -> Body:
         fitted, where = fit(photo.convert("RGB"), size=size, fill="edge")
         x = (to_tensor(fitted) - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
-        logits = F.interpolate(model(x).logits, size=size, mode="bilinear", align_corners=False)
+        raw = model(x.to(compute.device, compute.torch_dtype)).logits.float().cpu()
+        logits = F.interpolate(raw, size=size, mode="bilinear", align_corners=False)
         shares = torch.zeros(1, len(Part), *size).index_add_(1, table, logits.softmax(1))
         return replace(parsed_at(_unpadded(shares, where), photo), joints=shares_of(finder, photo)[1])
 

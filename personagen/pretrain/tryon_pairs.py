@@ -110,9 +110,9 @@ def _start(config: TryOnTrainConfig, processes: Processes) -> TryOnPipeline:
     if config.base is not None:
         from ..models.base import load_tryon_base
 
-        pipe = load_tryon_base(config.base, device=device)
+        pipe = load_tryon_base(config.base).to(device)
     else:
-        pipe = load_tryon(config.model, device=device)
+        pipe = load_tryon(config.model).to(device)
     pipe.register_to_config(variant=config.variant, height=config.height, width=config.width)
     pipe.set_progress_bar_config(disable=True)
     pipe.vae.requires_grad_(False)

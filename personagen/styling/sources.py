@@ -19,6 +19,7 @@ from ..atelier.garment import GarmentSpec
 from ..atelier.render import render_person
 from ..atelier.trace import Camera
 from ..corpora.renders import body_of_render
+from ..devices import CPU, Compute
 from ..images import load_image
 from ..person.body import Body
 from ..person.masks import mask_from_file
@@ -165,11 +166,12 @@ class Folder:
         person: str | Path | None = None,
         mask: str | Path | None = None,
         region: str = "upper",
+        compute: Compute = CPU,
     ) -> None:
         self._interactions = read_interactions(interactions)
         self._items = Vocabulary(self._interactions.item_names)
         self._pictures = FolderCatalog(catalog, gaps=True)
-        self._sitter = sitter_from_photo(person, mask, region=region) if person else None
+        self._sitter = sitter_from_photo(person, mask, region=region, compute=compute) if person else None
 
     @cached_property
     def catalog(self) -> FolderCatalog:
@@ -239,11 +241,17 @@ class Folder:
 
 
 def sitter_from_photo(
-    person: str | Path, mask: str | Path | None = None, *, region: str = "upper", parser: Parser | None = None
+    person: str | Path,
+    mask: str | Path | None = None,
+    *,
+    region: str = "upper",
+    parser: Parser | None = None,
+    compute: Compute = CPU,
 ) -> Sitter:
     """Read a photo and find the body in it; a mask of one's own serves the kinds of `region` and no others.
 
-    person, mask: picture files; region: upper, lower or dress; parser: the embedded one where left out.
+    person, mask: picture files; region: upper, lower or dress; parser: the embedded one where left out,
+    which then computes as `compute` says.
 
     Raises:
         ConfigError: another region.
@@ -254,7 +262,7 @@ def sitter_from_photo(
         raise ConfigError(f"mask_region is {region!r}; allowed are {', '.join(MASKED)}")
     image = load_image(person)
     drawn = None if mask is None else mask_from_file(mask, size=(image.height, image.width))
-    body = (parser or load_parser())(image)
+    body = (parser or load_parser(compute=compute))(image)
     if drawn is None:
         return Sitter(
             image, body, f"no mask for {person}: the parser finds it; --mask FILE is better where it is wrong"

@@ -6,7 +6,7 @@ What is heavy (catalogue, recommender, image models) is loaded when first needed
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from recsys.build import Training, train_on_the_spot
 from recsys.errors import ConfigError, DataError, check_range
 from recsys.types import Recommender
 
+from ..devices import CPU, Compute
 from ..embedded import EMBEDDED
 from ..person.parser import Parser, load_parser
 from ..provenance import write_png
@@ -74,7 +75,8 @@ class Studio:
 
     text2image, tryon: `embedded` or a model folder each. source: where users come from (the atelier when left out).
     recommender: a folder of `recommend train`; left out, the embedded one (atelier), else trained on the spot, where
-    `drive` takes the steps, so that a caller can show how far it is.
+    `drive` takes the steps, so that a caller can show how far it is. compute: where and how finely the models compute
+    (`devices.resolve`).
     """
 
     def __init__(
@@ -85,11 +87,12 @@ class Studio:
         source: Source | None = None,
         recommender: str | None = None,
         subject: str | None = None,
+        compute: Compute = CPU,
         drive: Callable[[Training], object] = Training.finish,
     ) -> None:
         self.models = {"text2image": text2image, "tryon": tryon}
         self._source, self._folder, self._subject = source, recommender, subject
-        self._drive = drive
+        self._drive, self.compute = drive, compute
         self.seconds: dict[str, float] = {}
 
     @cached_property
@@ -105,7 +108,7 @@ class Studio:
         if folder is None and isinstance(self.source, Atelier) and EMBEDDED["recommender"].is_dir():
             folder = str(EMBEDDED["recommender"])
         if folder is not None:
-            found = pretrained.load(folder)
+            found = pretrained.load(folder, device=self.compute.recommender_device)
         else:
             training = train_on_the_spot(self.source.sequences(), attribute_matrix(self.source.catalog).matrix)
             self._drive(training)
@@ -118,7 +121,7 @@ class Studio:
         """The try-on pipeline."""
         from ..models import load_tryon
 
-        return self._timed("tryon", load_tryon)
+        return self._timed("tryon", partial(load_tryon, compute=self.compute))
 
     @cached_property
     def text2image(self):
@@ -126,14 +129,15 @@ class Studio:
         from ..models import load_text2image
         from ..subject.loaded import load_subjects
 
-        subject = self._subject
-        loader = load_text2image if subject is None else lambda base: load_subjects([subject], base=base, device="cpu")
-        return self._timed("text2image", loader)
+        if self._subject is None:
+            return self._timed("text2image", partial(load_text2image, compute=self.compute))
+        subjects = [self._subject]
+        return self._timed("text2image", lambda base: load_subjects(subjects, base=base, compute=self.compute))
 
     @cached_property
     def parser(self) -> Parser:
         """The embedded parser of body parts, which also cuts garments out of their photos."""
-        return load_parser()
+        return load_parser(compute=self.compute)
 
     def _timed(self, name: str, loader: Callable[[str], Any]) -> Any:
         start = time.perf_counter()

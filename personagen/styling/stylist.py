@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from recsys.errors import ConfigError, DataError
-from recsys.types import Generative, Ranking, Recommender
+from recsys.types import Generative, Ranking, Recommender, device_of
 
 from ..person.body import Body
 from ..person.parser import Parser
@@ -208,8 +208,7 @@ class Stylist:
             raise DataError(
                 f"the history holds all {len(self.catalog)} items; set exclude_seen to False to see them again"
             )
-        device = next(self.recommender.parameters()).device if isinstance(self.recommender, torch.nn.Module) else None
-        return torch.tensor([items], device=device)
+        return torch.tensor([items], device=device_of(self.recommender))
 
     def _rank(self, past: Tensor, pool: int, seed: int, config: StyleConfig) -> Ranking:
         """Return the ranking (1, m) of at most `pool` items that have a picture, without empty places."""

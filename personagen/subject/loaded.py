@@ -7,7 +7,7 @@ from typing import Any
 from recsys.errors import ConfigError
 
 from ..adapters.lora import FILE, Adapter, load_adapter, merge_adapters, read_adapter, use_adapters
-from ..devices import choose_device
+from ..devices import CPU, Compute
 from ..models import load_text2image
 from .base import use_schedule
 from .config import placeholder, token_names
@@ -18,11 +18,16 @@ from .tokens import load_tokens
 
 
 def load_subjects(
-    subjects: Sequence[str | Path], *, weights: Sequence[float] = (), base: str | None = None, device: str = "auto"
+    subjects: Sequence[str | Path],
+    *,
+    weights: Sequence[float] = (),
+    base: str | None = None,
+    compute: Compute = CPU,
 ) -> Any:
     """Load a base model with subjects on it, at `weights` (1 where left out); return the pipeline.
 
     subjects: result folders, with their new tokens, or adapter files. base: none takes that of the first result folder.
+    compute: as for `load_text2image`.
 
     Raises:
         ConfigError: there are more weights than subjects, or two subjects have the same new words.
@@ -32,7 +37,7 @@ def load_subjects(
     strengths = fill_weights(subjects, weights)
     first = next((run.config for run in runs if run is not None), None)
     layout = None if first is None else first.single_file_layout
-    pipe = load_text2image(base_of(subjects, base), device=choose_device(device), layout=layout)
+    pipe = load_text2image(base_of(subjects, base), compute=compute.at_first(), layout=layout)
     use_schedule(pipe, zero_snr=None if first is None else first.rescale_betas_zero_snr)
     active, known = {}, set()
     for i, (subject, run) in enumerate(zip(subjects, runs)):
@@ -46,7 +51,7 @@ def load_subjects(
             active[f"subject-{i}"] = strengths[i]
     if active:
         use_adapters(pipe, active)
-    return pipe
+    return compute.place(pipe)
 
 
 def base_of(subjects: Sequence[str | Path], base: str | None) -> str:

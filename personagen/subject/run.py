@@ -60,10 +60,9 @@ def load_base(config: SubjectConfig, processes: Processes) -> Any:
     """Load the base model in float32 onto the device, and check that it can be trained as asked."""
     pipe = load_text2image(
         config.pretrained_model_name_or_path,
-        device=processes.own(choose_device(config.device)),
         allow_download=config.allow_download,
         layout=config.single_file_layout,
-    )
+    ).to(processes.own(choose_device(config.device)))
     check_finite(pipe)
     noise_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
     use_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)

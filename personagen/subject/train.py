@@ -20,10 +20,10 @@ from recsys.loop import Checkpoints, refuse_a_second_start
 from recsys.types import Step
 
 from ..adapters.lora import Lora, attach
-from ..devices import DTYPES
+from ..devices import is_out_of_memory
 from ..models.quiet import quiet
 from ..training.processes import Processes
-from ..training.weights import Weights
+from ..training.weights import DTYPES, Weights
 from .base import ENCODERS, encode_prompts, noise_schedule, without_adapter
 from .config import SubjectConfig, new_words, placeholder, rows_a_step, same_run, token_names
 from .examples import Example, PromptCache, Row, chunks, draw_rows
@@ -120,7 +120,7 @@ class Learner:
                 total = self._accumulate(rows)
                 break
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if self.micro == 1:
                     raise ResourceError(
@@ -245,12 +245,6 @@ def _weights(config: SubjectConfig, groups: dict[str, list[tuple[str, nn.Paramet
         half=DTYPES[config.mixed_precision],
         learning_rate=config.learning_rate,
     )
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out, on a GPU or on the CPU."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def _make_trainable(pipe: Any, config: SubjectConfig) -> NewTokens | None:

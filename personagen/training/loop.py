@@ -19,10 +19,9 @@ from recsys.checkpoint import Checkpoint
 from recsys.loop import Checkpoints, drive
 from recsys.types import Step
 
-from ..devices import DTYPES
 from .config import LoopConfig
 from .processes import Processes
-from .weights import Weights
+from .weights import DTYPES, Weights
 
 
 class StageConfig(Protocol):

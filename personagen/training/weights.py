@@ -13,6 +13,8 @@ from recsys.checkpoint import Checkpoint, load_optimizer_tensors, optimizer_tens
 from recsys.errors import ModelError, ResourceError
 from recsys.loop import Failures
 
+DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+"""Precisions by the names that configurations of training use."""
 PATIENCE = 5  # steps in a row that are not finite before the run stops
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ..devices import ComputeSettings
+
 
 @dataclass(frozen=True)
 class BaseConfig:
@@ -32,7 +34,7 @@ class BaseConfig:
 
 
 @dataclass(frozen=True)
-class TryOnEvaluateConfig:
+class TryOnEvaluateConfig(ComputeSettings):
     """Settings of `personagen tryon evaluate`."""
 
     root: str

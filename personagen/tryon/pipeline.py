@@ -232,8 +232,10 @@ class TryOnPipeline(DiffusionPipeline):
 
         # 5. Decode, repaint and crop back
         if output_type == "latent":
+            self.maybe_free_model_hooks()
             return ImagePipelineOutput(images=cast(Any, latents))
         pictures = self._decode(latents)
+        self.maybe_free_model_hooks()
         results = [finish(picture, inputs, i, repaint=repaint) for i, picture in enumerate(pictures)]
 
         # 6. Hand over in the type asked for
@@ -352,6 +354,8 @@ class TryOnPipeline(DiffusionPipeline):
     def _check_fast(self, fast: FastMode | None, variant: str, size: tuple[int, int]) -> None:
         if fast is None or fast.refresh == 1:
             return
+        if self.unet.device.type == "meta":
+            raise ConfigError(f"refresh {fast.refresh} needs the UNet whole on its device; give 1, or offload model")
         if variant == "plain":
             raise ConfigError(f"refresh {fast.refresh} is for the corrected variant; give 1 with the plain one")
         if size[0] % self._coarsest:

@@ -126,7 +126,7 @@ def test_scenes_show_a_subject(models, recommender, studio, tmp_path):
     assert cli.main(["style", *models, *recommender, *flags]) == 0
     report = json.loads((tmp_path / "out" / "looks.json").read_text(encoding="utf-8"))
     assert report["looks"][0]["prompt"].startswith("a sks person wearing")
-    text2image = load_subjects([tmp_path / "run"], base=base, device="cpu")
+    text2image = load_subjects([tmp_path / "run"], base=base)
     stylist = Stylist(studio.recommender, studio.source.catalog, text2image=text2image)
     config = StyleConfig(scene_steps=2, scene_person=phrase(tmp_path / "run"))
     (look,) = stylist(studio.history("0"), scenes=1, config=config)
@@ -151,7 +151,7 @@ def test_without_a_photo_a_person_is_rendered(models, shop, tmp_path):
 
 def test_a_photo_in_which_nobody_is_found_is_refused(models, shop, tmp_path, capsys, monkeypatch):
     nobody = Body(np.zeros((160, 120), np.uint8), joints_of_standing())
-    monkeypatch.setattr("personagen.styling.sources.load_parser", lambda: lambda photo: nobody)
+    monkeypatch.setattr("personagen.styling.sources.load_parser", lambda compute: lambda photo: nobody)
     flags = ["--person", str(shop["photo"]), "--looks", "1", "--scenes", "0"]
     assert cli.main([*real(shop, tmp_path / "out"), *models, *flags]) == 3
     assert "can be worn in this picture" in capsys.readouterr().err and not (tmp_path / "out").exists()

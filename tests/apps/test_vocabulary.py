@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pytest
+import torch
 from pyarrow import parquet
 
 from apps import cli
@@ -62,7 +63,7 @@ def test_one_item_renamed(trained, tmp_path, capsys):
     reports = []
     for path in (plain, other):
         data = recommend.read(path, root=None, catalog=None)
-        model, _, table = recommend.load(trained, data)
+        model, _, table = recommend.load(trained, data, device=torch.device("cpu"))
         (cases,), kept = recommend.cases_for(data, "test", [table])
         reports.append((evaluate(model, cases, at=(1, 10)).per_case, kept))
     (first, every), (second, kept) = reports

@@ -34,15 +34,14 @@ def test_a_mask_comes_back_from_the_editor_as_it_was(size):
             tryon_tab.drawn_mask(nothing, size=size)
 
 
-def test_a_mask_that_nobody_painted_on_is_taken_as_it_was_found(monkeypatch):
+def test_a_mask_that_nobody_painted_on_is_taken_as_it_was_found():
     person, found = Image.new("RGB", (60, 90), "gray"), np.zeros((90, 60), bool)
     found[31:60, 17:40] = True
     body = Body(np.zeros((90, 60), np.uint8), known=lambda kind: found)
-    monkeypatch.setattr(tryon_tab, "_parser", lambda: lambda photo: body)
     shown = tryon_tab.editor_value(person, found)
-    assert tryon_tab._painted_or_found(shown, person, "upper", 1.0) is body
+    assert tryon_tab._painted_or_found(lambda photo: body, shown, person, "upper", 1.0) is body
     painted = tryon_tab.editor_value(person, np.roll(found, 8, axis=0))
-    own = tryon_tab._painted_or_found(painted, person, "upper", 1.0)
+    own = tryon_tab._painted_or_found(lambda photo: body, painted, person, "upper", 1.0)
     assert own is not body and own.fixed("upper")
     assert abs(int(own.mask("upper").sum()) - int(found.sum())) < 60
     assert np.array_equal(own.mask("lower"), found)
@@ -84,13 +83,13 @@ def _says(page, text):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", cases([1360], slow=[390]))
-def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, monkeypatch):
+def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, studio, monkeypatch):
     def parser(photo):
         mask = np.zeros((photo.height, photo.width), bool)
         mask[30:60, 20:40] = True
         return Body(mask.astype(np.uint8), known=lambda kind: mask)
 
-    monkeypatch.setattr(tryon_tab, "_parser", lambda: parser)
+    monkeypatch.setitem(vars(studio), "parser", parser)
     page = tab(width)
     page.click("#wear-go")
     _says(page, "no photo of a person")

@@ -173,10 +173,10 @@ def test_nothing_stands_in_a_ground_any_more():
 def test_stacked_subjects_have_words_of_their_own(root, tmp_path):
     for name, concept in (("a", "dog"), ("b", "bag"), ("c", "dog")):
         train(settings(root, tmp_path / name, new_tokens=1, concepts=[concept], max_train_steps=1, seed=len(name)))
-    pipe = load_subjects([tmp_path / "a", tmp_path / "b"], device="cpu")
+    pipe = load_subjects([tmp_path / "a", tmp_path / "b"])
     assert {"<dog0>", "<bag0>"} <= pipe.tokenizer.get_vocab().keys() and phrase(tmp_path / "b") == "a <bag0> dog"
     with pytest.raises(ConfigError, match="concepts"):
-        load_subjects([tmp_path / "a", tmp_path / "c"], device="cpu")
+        load_subjects([tmp_path / "a", tmp_path / "c"])
     with pytest.raises(ConfigError, match="different names"):
         settings(root, tmp_path, concepts=["Dog!"])
 

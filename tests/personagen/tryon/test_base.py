@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from personagen.devices import Compute
 from personagen.models.base import load_tryon_base
 from personagen.tryon.attention import attention_tensors, load_attention, self_attentions, set_cross_attention
 from personagen.tryon.config import BaseConfig
@@ -118,11 +119,11 @@ def test_every_sampler_walks_both_variants(base, scheduler, variant):
             pipe(picture(), picture(1), mask(), eta=1.0)
 
 
-@pytest.mark.parametrize("dtype", cases([torch.bfloat16], slow=[torch.float16]))
+@pytest.mark.parametrize("dtype", cases(["bfloat16"], slow=["float16"]))
 def test_half_precision_stays_near_float32(base, dtype):
     runs = []
-    for kind in (torch.float32, dtype):
-        pipe = load_tryon_base(BaseConfig(base, eta=0.0, **SMALL), dtype=kind)
+    for kind in ("float32", dtype):
+        pipe = load_tryon_base(BaseConfig(base, eta=0.0, **SMALL), compute=Compute(dtype=kind))
         out = pipe(picture(), picture(1), mask(), num_inference_steps=1, generator=seeded(), output_type="latent")
         runs.append(torch.as_tensor(out.images).float())
     assert (runs[0] - runs[1]).abs().mean() < 0.05 * runs[0].std()
