@@ -21,6 +21,7 @@ from personagen.styling.studio import Studio
 from recsys import pretrained
 from recsys.errors import ModelError
 from recsys.types import device_of
+from tests.cases import cases
 from tests.personagen.pretrain.test_tryon_pairs import viton
 from tests.personagen.subject import parts as subject_parts
 
@@ -138,6 +139,7 @@ def test_a_device_that_is_unknown_or_absent_is_one_line(words, tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_style_in_half_precision(place, loaded, tmp_path):
     models = f"--tryon {place}/tryon --text2image {place}/text2image --recommender {place}/recommender"
     assert half(f"style {models} --looks 1 --scenes 1 --steps 2 --out {tmp_path}/out") == 0
@@ -146,6 +148,7 @@ def test_style_in_half_precision(place, loaded, tmp_path):
     assert kinds == ["tryon", "scene"]
 
 
+@pytest.mark.slow
 def test_style_reads_a_photo_and_a_subject_in_half_precision(place, loaded, tmp_path, capsys):
     (tmp_path / "clicks.csv").write_text("user,item,timestamp\na,top.png,1\nb,top.png,2\n")
     flags = f"--interactions {tmp_path}/clicks.csv --catalog {place}/nowhere --user a --person {place}/me.png"
@@ -158,6 +161,7 @@ def test_style_reads_a_photo_and_a_subject_in_half_precision(place, loaded, tmp_
     assert all_in_half(loaded) >= {"load_subjects", "load_text2image", "load_parser"}
 
 
+@pytest.mark.slow
 def test_try_on_in_half_precision(place, loaded, tmp_path):
     flags = f"--person {place}/me.png --garment {place}/top.png --mask {place}/mask.png --model {place}/tryon"
     assert half(f"tryon wear {flags} --steps 2 --out {tmp_path}/worn.png") == 0
@@ -173,7 +177,7 @@ def test_try_on_in_half_precision(place, loaded, tmp_path):
     assert (told["device"], told["dtype"]) == ("cpu", "bfloat16")
 
 
-@pytest.mark.parametrize("base", ["sd1", "sdxl"])
+@pytest.mark.parametrize("base", cases(["sd1"], slow=["sdxl"]))
 def test_subjects_in_half_precision(place, loaded, tmp_path, base):
     learnt = f'--subjects ["{place}/run"]' if base == "sd1" else ""
     assert (

@@ -15,7 +15,6 @@ from PIL import Image
 from apps.page import app, looks_tab, shared
 from personagen.styling.stylist import Look, Reason
 from recsys.errors import ConfigError
-from tests.cases import cases
 from tests.place import ROOT
 
 PATIENCE = 90_000  # milliseconds; the machine may be busy
@@ -150,8 +149,9 @@ def test_an_empty_description_says_what_to_do(visit):
     page.wait_for_selector("#go:not([disabled])")
 
 
+@pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "scheme"), cases([(390, "dark")], slow=[(390, "light"), (1360, "dark")]))
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (390, "light"), (1360, "dark")])
 def test_the_page_fits_a_phone_and_the_dark(visit, width, scheme):
     page, _ = visit(width=width, height=844, scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

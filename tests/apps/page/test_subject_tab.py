@@ -62,6 +62,7 @@ def test_what_cannot_be_learnt_is_refused_with_a_remedy(visit, place):
         subject_tab.read_weights("1, x")
 
 
+@pytest.mark.slow
 def test_two_subjects_are_learnt_stacked_and_painted(visit, place):
     studio = Studio(text2image=str(place / "sd1"))
     config = asked(visit, place, name="dog")
