@@ -64,9 +64,13 @@ def recommenders(data: str, metrics: dict[str, str] = METRICS, *, shown: str = "
 
 Measure = tuple[str, str, str, Callable[[dict], str]]
 TRYON: tuple[Measure, ...] = (
-    ("pictures-tryon", "try-on: right garment of 20 by the repainted region", "≥ .90",
+    ("pictures-main-job", "main job on renders: right garment of 20 by the repainted region", "≥ .90",
      lambda d: _bounded(d["retrieval_top1_of_20"])),
-    ("pictures-tryon", "try-on: SSIM inside the mask's box against the true render", "≥ .80",
+    ("pictures-main-job", "the same: SSIM inside the mask's box against the true render", "≥ .80",
+     lambda d: _bounded(d["ssim_in_mask_box"])),
+    ("pictures-tryon", "try-on by the network alone: right garment of 20 by the repainted region", "≥ .90",
+     lambda d: _bounded(d["retrieval_top1_of_20"])),
+    ("pictures-tryon", "the same: SSIM inside the mask's box against the true render", "≥ .80",
      lambda d: _bounded(d["ssim_in_mask_box"])),
     ("pictures-tryon", "try-on: pixels outside the mask unchanged", "1",
      lambda d: f"{d['outside_unchanged']['mean']:.3f}"),
@@ -205,7 +209,7 @@ def summary() -> str:
 
 
 SUMMARY: tuple[Measure, ...] = (
-    ("pictures-tryon", "try-on on renders: the right garment of 20 is recognised", ".90",
+    ("pictures-main-job", "try-on on renders: the right garment of 20 is recognised", ".90",
      lambda d: f"{d['retrieval_top1_of_20']['mean']:.3f}"),
     ("pictures-street", "try-on on street photos: colours of the given garment", ".90",
      lambda d: f"{d['given_nearer_than_swapped']['mean']:.3f}"),
