@@ -16,6 +16,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,14 @@ def _by_the_network(pipe, case: Case, before: Render, photos: list[np.ndarray], 
     return _dress(pipe, before.image, photos, mask, seed, args)
 
 
+_parser = cache(load_parser)  # read once, not for every case
+
+
 def _as_the_main_job(pipe, case: Case, before: Render, photos: list[np.ndarray], seed: int, args) -> np.ndarray:
     """The person in each garment, as the stylist dresses them, with the exact body: (N, H, W, 3) uint8."""
     sitting, garment, others = case
     pieces = [Piece(Image.fromarray(p), g.kind) for p, g in zip(photos, (garment, others[1]), strict=True)]
-    pieces, _ = cut_from_photos(pieces, pipe, parser=load_parser())
+    pieces, _ = cut_from_photos(pieces, pipe, parser=_parser())
     done = dress_each(
         pipe,
         Image.fromarray(before.image),

@@ -122,7 +122,10 @@ def dress_each(
 ) -> list[Image.Image]:
     """Return one photo for each piece, as `dress` makes it of that piece alone, painted in one batch.
 
-    generators: one a piece. Raises: as `dress`.
+    generators: one a piece.
+
+    Raises:
+        ConfigError, DataError, ModelError: as `dress` does.
     """
     lays, kept = _lays(pipeline, body, None), np.zeros((photo.height, photo.width), bool)
     laid = [_laid(photo, body, piece, mask_expand=1.0, lays=lays, kept=kept) for piece in pieces]
