@@ -15,6 +15,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
+from personagen import __version__
 from personagen.devices import is_out_of_memory, out_of_memory
 
 from .signals import Stopped, raise_on_sigterm
@@ -157,7 +158,7 @@ def build_parser(words: Sequence[str] = ()) -> ArgumentParser:
     """Build the parser in which only the command named by `words` has its options; the others have name and help."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(prog="personagen", exit_on_error=False, description=SUMMARY)
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action="version", version=f"personagen {__version__}")
     commands = parser.add_subcommands(required=True, dest="command", metavar="COMMAND", title="commands")
     groups: dict[str, Any] = {}
     for path, (text, config, _) in COMMANDS.items():
@@ -232,15 +233,6 @@ def _spell_out(words: tuple[str, ...], arguments: list[str]) -> list[str]:
 def _load(target: str) -> Any:
     module, name = target.split(":")
     return getattr(importlib.import_module(module), name)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"personagen {version('personagen')}"
-    except PackageNotFoundError:
-        return "personagen (not installed)"
 
 
 def _one_line(text: str) -> str:

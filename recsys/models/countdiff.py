@@ -44,6 +44,7 @@ from ..networks.denoiser import PosteriorDenoiser
 from ..networks.items import equal_norms, grow
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
+from ..saved import Pretrained
 from ..types import PAD, Batch, Cases, Ranking
 from .counting import flatten
 from .dreamrec import DreamRec, DreamRecConfig
@@ -110,7 +111,7 @@ class CountDiffConfig:
         return DreamRecConfig(p_uncond=0.0, **{name: getattr(self, name) for name in names})
 
 
-class CountDiff(nn.Module):
+class CountDiff(nn.Module, Pretrained):
     """A network, what was counted, and the weights that put them together."""
 
     def __init__(self, config: CountDiffConfig, *, features: Tensor | None = None):

@@ -39,6 +39,7 @@ from ..networks.encoder import CAUSAL, build
 from ..networks.items import cross_entropy, log_probabilities, mean_log_probabilities, with_first_items
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
+from ..saved import Pretrained
 from ..types import PAD, Batch, Ranking
 
 
@@ -85,7 +86,7 @@ class DDSRConfig:
         check_range(draws=(self.draws, 1, 1024), sample_steps=(self.sample_steps, 1, self.T))
 
 
-class DDSR(nn.Module):
+class DDSR(nn.Module, Pretrained):
     """Codes of items, their vectors, and a history encoder that knows how fuzzy the history is."""
 
     def __init__(self, config: DDSRConfig, *, features: Tensor | None = None):

@@ -27,6 +27,7 @@ from ..diffusion.schedule import linear_variance
 from ..errors import ConfigError, check_range
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
+from ..saved import Pretrained
 from ..types import PAD, Batch, Denoise, Ranking
 from .interactions import (
     ImportanceSteps,
@@ -72,7 +73,7 @@ class DiffRecConfig:
         check_range(steps=(self.T if self.steps is None else self.steps, 1, self.T))
 
 
-class DiffRec(nn.Module):
+class DiffRec(nn.Module, Pretrained):
     """A denoiser of interaction rows."""
 
     def __init__(self, config: DiffRecConfig):

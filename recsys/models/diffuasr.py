@@ -37,6 +37,7 @@ from ..networks.encoder import CAUSAL, build
 from ..networks.mode import evaluating
 from ..networks.unet import SequentialUNet, side
 from ..ranking import check_history
+from ..saved import Pretrained
 from ..types import PAD, Batch, Denoise
 
 
@@ -75,7 +76,7 @@ class DiffuASRConfig:
         side(c.d, c.levels)
 
 
-class DiffuASR(nn.Module):
+class DiffuASR(nn.Module, Pretrained):
     """An encoder of real sequences and a U-Net over the items before them.
 
     `embeddings` (n+1, d), row 0 padding, are those of a trained recommender; they are scaled to deviation 1, saved with

@@ -30,6 +30,7 @@ from ..networks.encoder import build
 from ..networks.items import ItemTable, cross_entropy, expected_embedding, mean_log_probabilities, with_first_items
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
+from ..saved import Pretrained
 from ..types import PAD, Batch, Ranking
 
 Guide = Callable[[Tensor, Tensor], Tensor]
@@ -74,7 +75,7 @@ class Answers:
     bias: Tensor
 
 
-class DiffuRec(nn.Module):
+class DiffuRec(nn.Module, Pretrained):
     """An item table and a transformer that recovers the next item from the history and a noisy guess of it."""
 
     def __init__(self, config: DiffuRecConfig):

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import check_range
+from ..saved import Pretrained
 from ..types import Batch, Ranking
 from .diffurec import DiffuRec, DiffuRecConfig
 
@@ -95,7 +96,7 @@ def discrepancy_loss(x0_hat: Tensor, x0: Tensor, target: Tensor, *, temperature:
     return (torch.cat([own, others], dim=1).logsumexp(1) - own[:, 0]).mean()
 
 
-class DiQDiff(nn.Module):
+class DiQDiff(nn.Module, Pretrained):
     """DiffuRec's backbone guided by a codebook."""
 
     def __init__(self, config: DiQDiffConfig):

@@ -45,6 +45,7 @@ from ..networks.items import (
 )
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
+from ..saved import Pretrained
 from ..types import PAD, Batch, Ranking
 
 
@@ -124,7 +125,7 @@ class Examples:
     bias: Tensor
 
 
-class DreamRec(nn.Module):
+class DreamRec(nn.Module, Pretrained):
     """A history encoder and a denoiser of item embeddings."""
 
     def __init__(self, config: DreamRecConfig, *, features: Tensor | None = None):

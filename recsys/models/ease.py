@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, ResourceError
 from ..ranking import check_history, top_k
+from ..saved import Pretrained
 from ..types import PAD, Ranking
 from .counting import check_fitted, flatten, read_state
 
@@ -43,7 +44,7 @@ class EaseConfig:
             raise ConfigError(f"floor is {self.floor}, decay {self.decay}; floor must be in 0..1, decay in (0, 1]")
 
 
-class Ease:
+class Ease(Pretrained):
     """Recommend by a closed-form linear map from a user's items to all items."""
 
     def __init__(self, config: EaseConfig):

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from ..saved import Pretrained
 from ..types import Batch, Ranking
 from .sasrec import SASRec, SASRecConfig
 
@@ -41,7 +42,7 @@ class GRU4RecConfig:
         return SASRecConfig(encoder="gru", heads=1, **asdict(self))
 
 
-class GRU4Rec(nn.Module):
+class GRU4Rec(nn.Module, Pretrained):
     """SASRec's training and ranking around a GRU."""
 
     def __init__(self, config: GRU4RecConfig, *, features: Tensor | None = None):

@@ -29,6 +29,7 @@ from ..diffusion.schedule import linear_variance
 from ..errors import ConfigError, ModelError, check_range
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
+from ..saved import Pretrained
 from ..types import PAD, Batch, Ranking
 from .interactions import (
     ImportanceSteps,
@@ -83,7 +84,7 @@ class LDiffRecConfig:
         check_range(anneal=(self.anneal, 1, 10**9))
 
 
-class LDiffRec(nn.Module):
+class LDiffRec(nn.Module, Pretrained):
     """A denoiser of the latents of clustered interaction rows; it needs `features` or `prepare` before training."""
 
     def __init__(self, config: LDiffRecConfig, *, features: Tensor | None = None):

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..counts.transitions import Transitions, count_transitions
 from ..errors import ConfigError
 from ..ranking import check_history, top_k
+from ..saved import Pretrained
 from ..types import PAD, Ranking
 from .counting import check_fitted, flatten, read_state
 
@@ -40,7 +41,7 @@ class MarkovConfig:
             raise ConfigError(f"degree_power is {self.degree_power}; it must be from 0 to 1")
 
 
-class Markov:
+class Markov(Pretrained):
     """Recommend what followed the recent items in other histories."""
 
     def __init__(self, config: MarkovConfig):

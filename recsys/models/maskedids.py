@@ -37,6 +37,7 @@ from ..networks.encoder import CAUSAL, build
 from ..networks.items import with_first_items
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
+from ..saved import Pretrained
 from ..types import PAD, Batch, Ranking
 
 
@@ -76,7 +77,7 @@ class MaskedIdsConfig:
             raise ConfigError(f"heads = {self.heads}; allowed are divisors of d = {self.d}")
 
 
-class MaskedIds(nn.Module):
+class MaskedIds(nn.Module, Pretrained):
     """A causal history encoder and a bidirectional denoiser over the digits of the next item."""
 
     def __init__(self, config: MaskedIdsConfig, *, features: Tensor | None = None):

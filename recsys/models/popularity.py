@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..ranking import check_history, top_k
+from ..saved import Pretrained
 from ..types import Ranking
 from .counting import check_fitted, flatten, read_state
 
@@ -18,7 +19,7 @@ class PopularityConfig:
     n_items: int
 
 
-class Popularity:
+class Popularity(Pretrained):
     """Recommend the most frequent items, the same for everyone but for what each has already seen."""
 
     def __init__(self, config: PopularityConfig):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..diffusion.gaussian import q_sample
 from ..errors import check_range
+from ..saved import Pretrained
 from ..types import Batch, Ranking
 from .dreamrec import DreamRec, DreamRecConfig
 
@@ -89,7 +90,7 @@ def preference_loss(
     return {"loss": share * simple + (1 - share) * preference, "simple": simple, "preference": preference}
 
 
-class PreferDiff(nn.Module):
+class PreferDiff(nn.Module, Pretrained):
     """DreamRec's encoder, denoiser and ranking under the preference objective."""
 
     def __init__(self, config: PreferDiffConfig):

@@ -27,6 +27,7 @@ from ..diffusion.schedule import by_name
 from ..errors import ConfigError, check_range
 from ..networks.denoiser import time_embedding, time_network
 from ..networks.mode import evaluating
+from ..saved import Pretrained
 from ..types import PAD, Batch
 
 
@@ -56,7 +57,7 @@ class RobustConfig:
         return max(1, self.T // 2) if self.start is None else self.start
 
 
-class Robust(nn.Module):
+class Robust(nn.Module, Pretrained):
     """An MLP that knows what item embeddings look like.
 
     `embeddings` (n+1, d), row 0 padding, are a trained recommender's and `context` (n+1, d) what `neighbours` makes of

@@ -15,6 +15,7 @@ from ..networks.encoder import CAUSAL, build
 from ..networks.items import ItemTable, cross_entropy, grow, log_probabilities, with_first_items
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
+from ..saved import Pretrained
 from ..types import PAD, Batch, Ranking
 
 
@@ -48,7 +49,7 @@ class SASRecConfig:
         )
 
 
-class SASRec(nn.Module):
+class SASRec(nn.Module, Pretrained):
     """A sequence encoder whose last state is matched against every item."""
 
     def __init__(self, config: SASRecConfig, *, features: Tensor | None = None):

@@ -1,12 +1,16 @@
 import json
 
+import huggingface_hub
 import pytest
 import torch
 
 from recsys import pretrained
 from recsys.data.vocabulary import Vocabulary
 from recsys.errors import ModelError, ResourceError
+from recsys.models import ENHANCERS, MODELS
+from recsys.models.dreamrec import DreamRec
 from recsys.models.sasrec import SASRec, SASRecConfig
+from recsys.saved import Pretrained, name_of
 
 CONFIG = SASRecConfig(7, d=8, max_len=4, layers=1)
 
@@ -16,8 +20,9 @@ def folder(tmp_path):
     return pretrained.save(SASRec(CONFIG), tmp_path / "model")
 
 
-def test_the_folder_holds_four_files_and_no_pickle(folder):
-    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "items.json", "model.safetensors", "run.json"]
+def test_the_folder_holds_five_files_and_no_pickle(folder):
+    names = sorted(p.name for p in folder.iterdir())
+    assert names == ["README.md", "config.json", "items.json", "model.safetensors", "run.json"]
     config = json.loads((folder / "config.json").read_text())
     assert config["model"] == "sasrec" and config["config"]["n_items"] == 7
 
@@ -113,3 +118,61 @@ def test_the_fingerprint_covers_the_names(folder, tmp_path):
     assert pretrained.fingerprint(tmp_path / "same") == first
     pretrained.save(pretrained.load(folder), tmp_path / "same", items=Vocabulary(("", *"abcdefg")))
     assert pretrained.fingerprint(tmp_path / "same") != first
+
+
+def test_a_model_reads_and_writes_itself_and_keeps_its_items_names(folder, tmp_path):
+    items = Vocabulary(("", *"abcdefg"))
+    SASRec(CONFIG).save_pretrained(tmp_path / "named", items=items, run={"seed": 1})
+    loaded = SASRec.from_pretrained(tmp_path / "named")
+    assert loaded.vocabulary == items and not loaded.training
+    again = loaded.save_pretrained(str(tmp_path / "again"))
+    assert pretrained.fingerprint(again) == pretrained.fingerprint(tmp_path / "named")
+    assert pretrained.fingerprint(pretrained.save(pretrained.load(again), tmp_path / "plain")) == (
+        pretrained.fingerprint(again)
+    )
+
+
+def test_every_model_goes_by_its_class_in_the_folder():
+    for name, (cls, config) in (MODELS | ENHANCERS).items():
+        assert issubclass(cls, Pretrained) and name_of(cls) == name
+        assert config.__name__ == f"{cls.__name__}Config"
+
+
+def test_another_class_and_a_damaged_folder_are_refused(folder):
+    with pytest.raises(ModelError, match="'sasrec'; allowed are dreamrec"):
+        DreamRec.from_pretrained(folder)
+    (folder / "items.json").unlink()
+    with pytest.raises(ModelError, match="items.json"):
+        SASRec.from_pretrained(folder)
+
+
+def test_nothing_is_fetched_unless_asked_for(folder, monkeypatch):
+    asked = {}
+
+    def fetch(name, **settings):
+        asked.update(settings, name=name)
+        if settings["local_files_only"]:
+            raise FileNotFoundError(name)
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    with pytest.raises(ModelError, match="owner/shop .*local_files_only=False"):
+        SASRec.from_pretrained("owner/shop")
+    assert asked["local_files_only"]
+    assert SASRec.from_pretrained("owner/shop", local_files_only=False, revision="v2").n_items == 7
+    assert asked["name"] == "owner/shop" and asked["revision"] == "v2"
+    assert not any("pickle" in pattern or pattern.endswith(".bin") for pattern in asked["allow_patterns"])
+
+
+def test_the_card_has_a_head_and_no_path(tmp_path):
+    run = {
+        "command": {"data": str(tmp_path / "clicks.csv")},
+        "validation": {"ndcg@10": 0.25},
+        "versions": {"torch": "2"},
+    }
+    folder = pretrained.save(SASRec(CONFIG), tmp_path / "shop", run=run)
+    card = huggingface_hub.ModelCard.load(folder / "README.md")
+    head = card.data.to_dict()
+    assert head["library_name"] == "personagen" and "sasrec" in head["tags"] and head["license"] == "other"
+    assert "| ndcg@10 | 0.25 |" in card.text and "torch 2" in card.text
+    assert str(tmp_path) not in card.content

@@ -1,0 +1,223 @@
+"""What a saved recommender's folder holds, and the methods by which each recommender reads and writes itself.
+
+A folder holds config.json, model.safetensors, items.json (the names of items 1..n, a list of texts), run.json and a
+model card, README.md. Nothing is pickled.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from .card import UNNAMED, card, table
+from .data.vocabulary import Vocabulary
+from .errors import ModelError, ResourceError
+
+CONFIG, ITEMS, WEIGHTS, RUN, CARD = "config.json", "items.json", "model.safetensors", "run.json", "README.md"
+IDENTITY = (CONFIG, ITEMS, WEIGHTS)
+"""What a model is; run.json and the card tell how it came about."""
+
+
+class Pretrained:
+    """A recommender that a folder can hold. Its name there is its class's in lower case.
+
+    The two methods are those of the hub's mixins, beside `recsys.pretrained.load` and `save`, which take any model.
+    """
+
+    vocabulary: Vocabulary | None = None
+    """The names of its items, as they were read with it."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = True,
+        revision: str | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """Read a model of this class from a folder, or by a hub's name; nothing is fetched unless asked for.
+
+        local_files_only: False lets files be fetched from the hub; otherwise a name is looked up in the local cache.
+        The other settings are the hub's own.
+
+        Raises:
+            ModelError: something is missing, damaged, of the wrong shape, or of another class.
+        """
+        folder = Path(pretrained_model_name_or_path)
+        if not folder.is_dir():
+            from huggingface_hub import snapshot_download
+
+            try:
+                folder = Path(snapshot_download(
+                    str(pretrained_model_name_or_path), allow_patterns=[*IDENTITY, RUN, CARD], revision=revision,
+                    force_download=force_download, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
+                ))  # fmt: skip
+            except Exception as error:  # the hub's errors and those of its network library are of many kinds
+                ask = "give a folder, or local_files_only=False to fetch it" if local_files_only else "check the name"
+                raise ModelError(f"there is no model at {folder} ({type(error).__name__}); {ask}") from error
+        return read(folder, {name_of(cls): (cls, typing.get_type_hints(cls.__init__)["config"])}, device=device)
+
+    def save_pretrained(
+        self, save_directory: str | Path, *, items: Vocabulary | None = None, run: dict | None = None
+    ) -> Path:
+        """Write the model to a folder, as `recsys.pretrained.save` does; return the folder.
+
+        Raises:
+            ModelError, ResourceError: as `recsys.pretrained.save` does.
+        """
+        return write(self, name_of(type(self)), Path(save_directory), items=items, run=run)
+
+
+def name_of(cls: type) -> str:
+    """Name a model's class as config.json does."""
+    return cls.__name__.lower()
+
+
+def write(model: Any, name: str, folder: Path, *, items: Vocabulary | None, run: dict | None) -> Path:
+    """Write a model under its name; see `recsys.pretrained.save`.
+
+    Raises:
+        ModelError: another number of items, or a run that is not JSON.
+        ResourceError: the files cannot be written.
+    """
+    try:
+        config = json.dumps({"model": name, "config": dataclasses.asdict(model.config)}, indent=2)
+        about = json.dumps(run or {}, indent=2, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"run= holds something that is not JSON ({error}); give numbers, strings, lists and dicts"
+        ) from error
+    n_items = model.config.n_items
+    if items is None:
+        items = model.vocabulary or Vocabulary.numbered(n_items)
+    if len(items) != n_items:
+        raise ModelError(f"items= names {len(items)} items and the model has {n_items}; name each of them")
+    texts = {
+        CONFIG: config,
+        ITEMS: json.dumps(items.names[1:], separators=(",\n", ":")),
+        RUN: about,
+        CARD: _card(model, name, run or {}),
+    }
+    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as work:
+            for file, text in texts.items():
+                (Path(work) / file).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+            save_file(tensors, Path(work) / WEIGHTS)
+            for file in (*texts, WEIGHTS):
+                os.replace(Path(work) / file, folder / file)
+    except (OSError, SafetensorError) as error:
+        raise ResourceError(
+            f"cannot write the model to {folder}: {error}; free space or choose another folder"
+        ) from error
+    return folder
+
+
+def read(folder: Path, models: Mapping[str, tuple[Any, Any]], *, device: torch.device | str = "cpu") -> Any:
+    """Read one of `models`, each by name with the class of its configuration, ready to recommend on a device.
+
+    Raises:
+        ModelError: something is missing, damaged, unknown or of the wrong shape; the message names it.
+    """
+    name, config = _read_config(folder / CONFIG, models)
+    cls, config_class = models[name]
+    known = {field.name for field in dataclasses.fields(config_class)}
+    if unknown := sorted(set(config) - known):
+        raise ModelError(f"{folder / CONFIG} has unknown settings {unknown}; {name} knows {sorted(known)}")
+    try:
+        model = cls(config_class(**config))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{folder / CONFIG} does not describe a {name}: {error}") from error
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{folder / WEIGHTS} does not fit its config.json: {error}; save the model again") from error
+    model.vocabulary = load_vocabulary(folder)
+    if len(model.vocabulary) != model.config.n_items:
+        raise ModelError(
+            f"{folder / ITEMS} names {len(model.vocabulary)} items and config.json says {model.config.n_items}; "
+            "train the recommender again"
+        )
+    return model.eval().to(device) if isinstance(model, nn.Module) else model
+
+
+def load_vocabulary(folder: str | Path) -> Vocabulary:
+    """Read the names of the items of a saved recommender.
+
+    Raises:
+        ModelError: the file is missing or damaged, or a name is empty or there twice.
+    """
+    path = Path(folder) / ITEMS
+    if not path.is_file():
+        raise ModelError(
+            f"there is no {path}, which names the recommender's items; train it again, or give another folder"
+        )
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(names, list):
+            raise ValueError(f"it holds a {type(names).__name__}, not a list")
+        return Vocabulary(("", *names))
+    except (OSError, ValueError) as error:  # a DataError is a ValueError
+        raise ModelError(f"cannot read {path}: {error}; train the recommender again") from error
+
+
+def fingerprint(folder: str | Path) -> str:
+    """Digest configuration, weights and items' names of a saved model: equal models have equal fingerprints.
+
+    Raises:
+        ModelError: a file is missing.
+    """
+    digest = hashlib.sha256()
+    try:
+        for name in IDENTITY:
+            with (Path(folder) / name).open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    except OSError as error:
+        raise ModelError(f"{folder} is no whole model: {error}; train it again") from error
+    return digest.hexdigest()[:16]
+
+
+def _read_config(path: Path, models: Mapping[str, Any]) -> tuple[str, dict]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        name, config = content["model"], dict(content["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"cannot read {path}: {error}; give a folder that recsys.pretrained.save wrote") from error
+    if name not in models:
+        raise ModelError(f"{path} names the model {name!r}; allowed are {', '.join(models)}")
+    return name, config
+
+
+def _card(model: Any, name: str, run: dict) -> str:
+    """The model card; `run` may hold figures under "validation" and packages under "versions"."""
+    head = {
+        "license": UNNAMED,
+        "license_name": "chosen-by-who-trained-it",
+        "library_name": "personagen",
+        "tags": ["recommendation", "sequential-recommendation", name],
+    }
+    made_with = ", ".join(f"{package} {version}" for package, version in run.get("versions", {}).items())
+    return card(head, [
+        f"# {type(model).__name__} for {model.config.n_items:,} items", "",
+        "Ranks the items that come next after a history. `items.json` holds the items' names."
+        + (f" Trained with {made_with}." if made_with else ""), "",
+        "```python", "import recsys", "", 'model = recsys.load("FOLDER")', "```", "",
+        "```bash", "personagen recommend rank --recommender FOLDER --data HISTORIES.csv", "```", "",
+        *table("validation", run.get("validation", {})),
+        *table("setting", dataclasses.asdict(model.config)),
+    ])  # fmt: skip
