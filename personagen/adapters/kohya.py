@@ -11,20 +11,29 @@ from typing import Any
 
 from torch import Tensor
 
-from recsys.errors import ModelError
-
-PREFIXES = {
-    "lora_unet_": "unet",
-    "lora_te_": "text_encoder",
-    "lora_te1_": "text_encoder",
-    "lora_te2_": "text_encoder_2",
+PREFIXES = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
+PARTS = {"lora_A.weight": "lora_down.weight", "lora_B.weight": "lora_up.weight", "lora_magnitude_vector": "dora_scale"}
+_INSIDE = {  # of a residual block: diffusers, original
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
 }
-PARTS = {"lora_down.weight": "lora_A.weight", "lora_up.weight": "lora_B.weight", "dora_scale": "lora_magnitude_vector"}
+_OUTSIDE = {
+    "conv_in": "input_blocks.0.0",
+    "conv_out": "out.2",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+}
 
 
-def is_kohya(tensors: dict[str, Tensor]) -> bool:
-    """Tell whether the names are kohya's; tensors: named, lora_down (r, in), lora_up (out, r), alpha ()."""
-    return bool(tensors) and all(name.startswith(tuple(PREFIXES)) for name in tensors)
+def is_kohya(name: str) -> bool:
+    """Tell whether a tensor's name is kohya's."""
+    return name.startswith(PREFIXES)
 
 
 def to_kohya(tensors: dict[str, Tensor], alphas: dict[str, float]) -> dict[str, Tensor]:
@@ -39,9 +48,8 @@ def to_kohya(tensors: dict[str, Tensor], alphas: dict[str, float]) -> dict[str, 
     renamed = {}
     for name, tensor in tensors.items():
         module, part = split_name(name)
-        kohya_part = next(key for key, value in PARTS.items() if value == part)
         stem = kohya_stem(module, two_encoders=two)
-        renamed[f"{stem}.{kohya_part}"] = tensor.reshape(-1, 1) if kohya_part == "dora_scale" else tensor
+        renamed[f"{stem}.{PARTS[part]}"] = tensor.reshape(-1, 1) if PARTS[part] == "dora_scale" else tensor
         renamed[f"{stem}.alpha"] = torch.tensor(float(alphas[module]))
     return renamed
 
@@ -56,35 +64,11 @@ def kohya_stem(module: str, *, two_encoders: bool) -> str:
     return f"lora_te{number}_{flat if flat.startswith('text_model_') else 'text_model_' + flat}"
 
 
-def from_kohya(tensors: dict[str, Tensor], pipe: Any) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Rename kohya's tensors to peft's, for the modules of `pipe`; return them and each module's alpha, where given.
-
-    tensors: named, lora_down (r, in) and lora_up (out, r), which keep their shapes, and alpha ().
-
-    Raises:
-        ModelError: a layer that the base model does not have.
-    """
-    known = known_stems(pipe)
-    renamed, alphas = {}, {}
-    for name, tensor in tensors.items():
-        stem, _, part = name.partition(".")
-        if stem not in known or part not in {*PARTS, "alpha"}:
-            raise ModelError(
-                f"the adapter's layer {name!r} is not in this base model; use the adapter with the base it was "
-                "trained on (SD 1.x, SD 2.x or SDXL), as plain LoRA or DoRA"
-            )
-        if part == "alpha":
-            alphas[known[stem]] = float(tensor)
-        else:
-            renamed[f"{known[stem]}.{PARTS[part]}"] = tensor.flatten() if part == "dora_scale" else tensor
-    return renamed, alphas
-
-
 def known_stems(pipe: Any) -> dict[str, str]:
     """Map every spelling a kohya file may use for a layer of `pipe` to "component.module"."""
-    stems = {}
-    for path in _layers(pipe.unet):
-        for spelling in (path, _original_name(path, pipe.unet.config["layers_per_block"])):
+    stems, paths = {}, _layers(pipe.unet)
+    for path in paths:
+        for spelling in (path, original_name(path, paths, layers=pipe.unet.config["layers_per_block"])):
             stems["lora_unet_" + spelling.replace(".", "_")] = f"unet.{path}"
     for component, prefixes in (("text_encoder", ("lora_te_", "lora_te1_")), ("text_encoder_2", ("lora_te2_",))):
         encoder = getattr(pipe, component, None)
@@ -93,6 +77,26 @@ def known_stems(pipe: Any) -> dict[str, str]:
             for prefix in prefixes:
                 stems[f"{prefix}text_model_{flat}"] = stems[f"{prefix}{flat}"] = f"{component}.{path}"
     return stems
+
+
+def original_name(path: str, paths: list[str], *, layers: int) -> str:
+    """Spell a UNet's module (one of `paths`) as the original (sgm) code does, given the layers of its down blocks."""
+    if found := re.match(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.*)", path):
+        side, kind, rest = found[1], found[3], found[5]
+        block, place = int(found[2]), int(found[4])
+        first = block * (layers + 1) + (side == "down")
+        if kind == "downsamplers":
+            return f"input_blocks.{first + layers}.0.op"
+        if kind == "upsamplers":
+            attends = any(name.startswith(f"up_blocks.{block}.attentions.") for name in paths)
+            return f"output_blocks.{first + layers}.{1 + attends}.{rest}"
+        row = f"{'input' if side == 'down' else 'output'}_blocks.{first + place}"
+        return f"{row}.1.{rest}" if kind == "attentions" else f"{row}.0.{_INSIDE.get(rest, rest)}"
+    if found := re.match(r"mid_block\.(resnets|attentions)\.(\d+)\.(.*)", path):
+        if found[1] == "attentions":
+            return f"middle_block.1.{found[3]}"
+        return f"middle_block.{2 * int(found[2])}.{_INSIDE.get(found[3], found[3])}"
+    return _OUTSIDE.get(path, path)
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -107,13 +111,3 @@ def _layers(module: Any) -> list[str]:
 
     names = (name for name, layer in module.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d)))
     return [name.removesuffix(".base_layer") for name in names if ".lora_" not in name]
-
-
-def _original_name(path: str, layers: int) -> str:
-    """Spell a module inside a UNet's attention block as the original (sgm) code does; others stay."""
-    found = re.match(r"(down_blocks|up_blocks)\.(\d+)\.attentions\.(\d+)\.(.*)", path)
-    if found:
-        side, block, place, rest = found[1], int(found[2]), int(found[3]), found[4]
-        index = block * (layers + 1) + place
-        return f"input_blocks.{1 + index}.1.{rest}" if side == "down_blocks" else f"output_blocks.{index}.1.{rest}"
-    return re.sub(r"^mid_block\.attentions\.0\.", "middle_block.1.", path)

@@ -1,4 +1,4 @@
-"""LoRA adapters: attach to a pipeline, collect, save, read, check, load, export and merge.
+"""LoRA adapters: attach to a pipeline, collect, save, load, export and merge.
 
 LoRA: Hu et al., arXiv 2106.09685; rsLoRA (scale alpha / sqrt(rank)): arXiv 2312.03732; DoRA: arXiv 2402.09353.
 The file is diffusers' own, `pytorch_lora_weights.safetensors` with the settings of each part as metadata, so that any
@@ -9,38 +9,27 @@ lora_magnitude_vector (out,).
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict
-from peft.utils.other import get_pattern_key
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from recsys.errors import ConfigError, ModelError
 
 from ..files import write_tensors
 from ..models.quiet import quiet
-from .kohya import from_kohya, is_kohya, split_name, to_kohya
+from .adapter import FILE, METADATA, PARTS, Adapter, check_tensors, configs_of, fit_adapter, plain_config
+from .kohya import split_name, to_kohya
+from .read import read_adapter
 
-FILE = "pytorch_lora_weights.safetensors"
-METADATA = "lora_adapter_metadata"
-PARTS = ("unet", "text_encoder", "text_encoder_2")
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
 TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
-MAX_BYTES = 4 << 30
 MAX_RANK = 1024
-_SPELLINGS = {
-    ".lora_linear_layer.down.": ".lora_A.",
-    ".lora_linear_layer.up.": ".lora_B.",
-    ".lora.down.": ".lora_A.",
-    ".lora.up.": ".lora_B.",
-}
 
 
 @dataclass(frozen=True)
@@ -58,30 +47,10 @@ class Lora:
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= MAX_RANK:
             raise ConfigError(f"rank is {self.rank}; allowed are 1 to {MAX_RANK}, and 4 to 64 are usual")
-        if self.alpha is not None and not self.alpha > 0:
-            raise ConfigError(f"lora_alpha is {self.alpha}; it must be above 0, and is usually the rank or half of it")
+        if self.alpha is not None and not 0 < self.alpha < math.inf:
+            raise ConfigError(f"lora_alpha is {self.alpha}; it must be above 0 and finite; usual is the rank")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"lora_dropout is {self.dropout}; allowed are 0 to below 1")
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """A whole adapter in memory: tensors by name, and for each part the settings that peft builds a layer from."""
-
-    tensors: dict[str, Tensor]
-    configs: dict[str, dict[str, Any]]
-
-    def modules(self) -> list[str]:
-        """Name the layers that are changed, as "part.module"."""
-        return list(dict.fromkeys(split_name(name)[0] for name in self.tensors))
-
-    def scale(self, module: str) -> float:
-        """Return the factor of lora_B lora_A in a layer named as in `modules`."""
-        part, _, path = module.partition(".")
-        config, rank = self.configs[part], self.tensors[f"{module}.lora_A.weight"].shape[0]
-        alphas = config.get("alpha_pattern") or {}
-        alpha = alphas.get(get_pattern_key(list(alphas), path), config["lora_alpha"])
-        return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def attach(
@@ -128,7 +97,7 @@ def collect(pipe: Any, *, name: str = "default") -> Adapter:
             continue
         for key, value in get_peft_model_state_dict(getattr(pipe, part), adapter_name=name).items():
             tensors[f"{part}.{key}"] = value.detach().cpu().clone()
-        configs[part] = _plain(config.to_dict())
+        configs[part] = plain_config(config.to_dict())
     if not tensors:
         raise ModelError(f"the pipeline has no adapter {name!r}; attach or load one first")
     return Adapter(tensors, configs)
@@ -162,91 +131,12 @@ def save_kohya(adapter: Adapter, path: str | Path, *, metadata: Mapping[str, str
     return write_tensors(Path(path), to_kohya(adapter.tensors, alphas), metadata=metadata)
 
 
-def read_adapter(path: str | Path, pipe: Any = None, *, max_bytes: int = MAX_BYTES) -> Adapter:
-    """Read and check an adapter file of diffusers or kohya; `pipe`, the base model, is needed for kohya's names.
-
-    path: the file, or a folder with `pytorch_lora_weights.safetensors`.
-
-    Raises:
-        ModelError: the file is missing, damaged or does not fit; nothing is changed in `pipe` then.
-    """
-    path = Path(path)
-    file = path / FILE if path.is_dir() else path
-    tensors, metadata = _read_file(file, max_bytes)
-    if is_kohya(tensors):
-        if pipe is None:
-            raise ModelError(f"{file} is a kohya file; name its base model as well, so that its layers can be found")
-        tensors, alphas = from_kohya(tensors, pipe)
-        check_tensors(tensors, name=str(file))
-        adapter = Adapter(tensors, _configs_of(tensors, alphas))
-    else:
-        tensors = {_peft_name(name): value for name, value in tensors.items()}
-        check_tensors(tensors, name=str(file))
-        adapter = Adapter(tensors, _read_configs(metadata, file) or _configs_of(tensors, {}))
-    if missing := {name.split(".")[0] for name in adapter.tensors} - set(adapter.configs):
-        raise ModelError(f"{file} says nothing of how {', '.join(sorted(missing))} is scaled; save the adapter again")
-    if pipe is not None:
-        adapter = fit_adapter(adapter, pipe, name=str(file))
-    return adapter
-
-
-def check_tensors(tensors: Mapping[str, Tensor], *, name: str = "the adapter") -> None:
-    """Check that tensors, lora_A (r, in) and lora_B (out, r) by name, are a sound LoRA.
-
-    Raises:
-        ModelError: a name is unknown, a pair incomplete, ranks differ in a pair, or a value is not finite.
-    """
-    if not tensors:
-        raise ModelError(f"{name} holds no tensors; save the adapter again")
-    for key, value in tensors.items():
-        module, part = split_name(key)
-        if module.split(".")[0] not in PARTS or part not in ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector"):
-            raise ModelError(f"{name} holds {key!r}, which no LoRA of Stable Diffusion has; give a LoRA or DoRA file")
-        if not value.is_floating_point() or not value.isfinite().all():
-            raise ModelError(f"{name} holds values in {key!r} that are not finite numbers; train or fetch it again")
-        down, up = tensors.get(f"{module}.lora_A.weight"), tensors.get(f"{module}.lora_B.weight")
-        if down is None or up is None:
-            raise ModelError(f"{name} lacks half of the pair of {module!r}; save the adapter again")
-        if down.ndim != up.ndim or down.ndim not in (2, 4) or not 1 <= down.shape[0] == up.shape[1] <= MAX_RANK:
-            raise ModelError(
-                f"{name}: {module!r} pairs shapes {tuple(down.shape)} and {tuple(up.shape)}; they must share one rank "
-                f"of 1 to {MAX_RANK}"
-            )
-
-
-def fit_adapter(adapter: Adapter, pipe: Any, *, name: str = "the adapter") -> Adapter:
-    """Spell the modules as `pipe` does and check that they fit its layers.
-
-    Raises:
-        ModelError: the adapter belongs to another base model.
-    """
-    layers = {
-        f"{part}.{path}".replace(".base_layer", ""): layer.weight.shape
-        for part in PARTS
-        if getattr(pipe, part, None) is not None
-        for path, layer in getattr(pipe, part).named_modules()
-        if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)) and ".lora_" not in path
-    }
-    tensors = {}
-    for key, value in adapter.tensors.items():
-        module, part = split_name(key)
-        spelling = next((s for s in (module, module.replace(".text_model.", ".", 1)) if s in layers), None)
-        if spelling is None or not _fits(part, value, layers[spelling]):
-            size = tuple(layers[spelling]) if spelling else "none"
-            raise ModelError(
-                f"{name} is for another base model: its {key!r} of {tuple(value.shape)} meets a layer of {size}; use "
-                "the base it was trained on"
-            )
-        tensors[f"{spelling}{key[len(module) :]}"] = value
-    return Adapter(tensors, adapter.configs)
-
-
 def load_adapter(pipe: Any, source: Adapter | str | Path, *, name: str = "default") -> None:
     """Check an adapter and load it into a pipeline under `name`; with several, call `use_adapters` afterwards.
 
     Raises:
         ModelError: the adapter does not fit the base model; nothing is changed in the pipeline then.
-        ConfigError: the name is taken.
+        ConfigError: the name is taken, or a word that comes with the adapter.
     """
     if name in {taken for names in pipe.get_list_adapters().values() for taken in names}:
         raise ConfigError(f"an adapter named {name!r} is loaded already; choose another name")
@@ -258,11 +148,48 @@ def load_adapter(pipe: Any, source: Adapter | str | Path, *, name: str = "defaul
         if "unet" in adapter.configs:
             pipe.load_lora_into_unet(tensors, unet=pipe.unet, **shared)
         for part in [part for part in PARTS[1:] if part in adapter.configs]:
-            pipe.load_lora_into_text_encoder(tensors, text_encoder=getattr(pipe, part), prefix=part, **shared)
+            _into_text_encoder(getattr(pipe, part), adapter, part, name)
+        _add_embeddings(pipe, adapter.embeddings)
+
+
+def _into_text_encoder(encoder: Any, adapter: Adapter, part: str, name: str) -> None:
+    """Load the tensors of a text encoder; diffusers' own way wants attention layers among them."""
+    inside = {key: value for key, value in adapter.tensors.items() if key.startswith(f"{part}.")}
+    tensors = {key.removeprefix(f"{part}.").removeprefix("text_model."): value for key, value in inside.items()}
+    settings: dict[str, Any] = {
+        **adapter.configs[part],
+        "target_modules": sorted({split_name(key)[0] for key in tensors}),
+    }
+    encoder.load_adapter(adapter_name=name, adapter_state_dict=tensors, peft_config=LoraConfig(**settings))
+    encoder.to(device=encoder.device, dtype=encoder.dtype)
+
+
+def _add_embeddings(pipe: Any, embeddings: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Teach the pipeline the words that came with an adapter.
+
+    Raises:
+        ConfigError: it knows one of them already.
+    """
+    encoders = [(part, key) for part, key in (("text_encoder", "clip_l"), ("text_encoder_2", "clip_g"))]
+    for word, vectors in embeddings.items():
+        for part, key in encoders:
+            if getattr(pipe, part, None) is None or key not in vectors:
+                continue
+            tokenizer = getattr(pipe, part.replace("text_encoder", "tokenizer"))
+            if word in tokenizer.get_vocab():
+                raise ConfigError(f"the word {word!r} comes with the adapter and is there already; load it once")
+            pipe.load_textual_inversion(vectors[key], token=word, text_encoder=getattr(pipe, part), tokenizer=tokenizer)
 
 
 def use_adapters(pipe: Any, weights: Mapping[str, float]) -> None:
-    """Switch the named adapters on at the given weights, and all others off."""
+    """Switch the named adapters on at the given weights, and all others off.
+
+    Raises:
+        ConfigError: a weight is no finite number.
+    """
+    for name, weight in weights.items():
+        if not math.isfinite(weight):
+            raise ConfigError(f"the weight of {name} is {weight}; give a number, 0 to 1 is usual")
     with quiet():
         pipe.set_adapters(list(weights), adapter_weights=list(weights.values()))
 
@@ -288,84 +215,7 @@ def merge_adapters(adapters: Sequence[Adapter], weights: Sequence[float]) -> Ada
         tensors[down] = torch.cat([a.tensors[down].float() for a, _ in having])
         tensors[up] = torch.cat([a.tensors[up].float() * (w * a.scale(module)) for a, w in having], dim=1)
     check_tensors(tensors, name="the merged adapter")
-    return Adapter(tensors, _configs_of(tensors, {}))
-
-
-def _read_file(file: Path, max_bytes: int) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if not file.is_file():
-        raise ModelError(f"there is no adapter at {file}; give a .safetensors file, or a folder with {FILE}")
-    if file.stat().st_size > max_bytes:
-        raise ModelError(
-            f"{file} has {file.stat().st_size:,} bytes, more than the {max_bytes:,} allowed for an adapter"
-        )
-    try:
-        with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-        return load_file(file), metadata
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{file} is not a sound safetensors file ({error}); save or fetch it again") from error
-
-
-def _read_configs(metadata: Mapping[str, str], file: Path) -> dict[str, dict[str, Any]] | None:
-    """Read the settings of each part out of a diffusers file's metadata; None where there are none."""
-    if METADATA not in metadata:
-        return None
-    try:
-        settings = json.loads(metadata[METADATA])
-        configs: dict[str, dict[str, Any]] = {}
-        for key, value in settings.items():
-            part, _, name = key.partition(".")
-            configs.setdefault(part, {})[name] = value
-        for config in configs.values():
-            LoraConfig(**config)
-        return configs
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"the settings inside {file} cannot be read ({error}); save the adapter again") from error
-
-
-def _configs_of(tensors: Mapping[str, Tensor], alphas: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """Work out each part's settings from the shapes; a module without alpha is scaled by 1."""
-    configs = {}
-    modules = list(dict.fromkeys(split_name(name)[0] for name in tensors))
-    for part in [part for part in PARTS if any(module.startswith(f"{part}.") for module in modules)]:
-        inside = [module for module in modules if module.split(".")[0] == part]
-        paths = {module.removeprefix(f"{part}.").removeprefix("text_model."): module for module in inside}
-        ranks = {path: tensors[f"{module}.lora_A.weight"].shape[0] for path, module in paths.items()}
-        scaled = {path: float(alphas.get(module, ranks[path])) for path, module in paths.items()}
-        rank, alpha = _usual(ranks.values()), _usual(scaled.values())
-        config = LoraConfig(
-            r=rank,
-            lora_alpha=alpha,
-            target_modules=list(paths),
-            rank_pattern={_exact(path, part): value for path, value in ranks.items() if value != rank},
-            alpha_pattern={_exact(path, part): value for path, value in scaled.items() if value != alpha},
-            use_dora=any(f"{module}.lora_magnitude_vector" in tensors for module in paths.values()),
-        )
-        configs[part] = _plain(config.to_dict())
-    return configs
-
-
-def _exact(path: str, part: str) -> str:
-    """A pattern for this module alone, with or without `text_model.` before a text encoder's."""
-    return f"^{path}" if part == "unet" else path
-
-
-def _usual(values: Iterable[Any]) -> Any:
-    counted = list(values)
-    return max(dict.fromkeys(counted), key=counted.count)
-
-
-def _plain(config: dict[str, Any]) -> dict[str, Any]:
-    """Keep of a LoraConfig what JSON can hold and a reader needs; dropout is for training alone."""
-    keep = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora")
-    return {key: sorted(value) if isinstance(value, set) else value for key, value in config.items() if key in keep}
-
-
-def _peft_name(name: str) -> str:
-    for old, new in _SPELLINGS.items():
-        if old in name:
-            return name.replace(old, new)
-    return name.replace(".lora_magnitude_vector.weight", ".lora_magnitude_vector")
+    return Adapter(tensors, configs_of(tensors, {}))
 
 
 def _with_text_model(name: str) -> str:
@@ -373,9 +223,3 @@ def _with_text_model(name: str) -> str:
         if name.startswith(f"{part}.encoder."):
             return name.replace(f"{part}.", f"{part}.text_model.", 1)
     return name
-
-
-def _fits(part: str, value: Tensor, layer: torch.Size) -> bool:
-    if part == "lora_A.weight":
-        return value.shape[1] == layer[1] and value.ndim == len(layer)
-    return value.shape[0] == layer[0]

@@ -1,12 +1,15 @@
 """Paint with subjects: load results of training, or adapters from elsewhere, onto a base model."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from recsys.errors import ConfigError
 
-from ..adapters.lora import FILE, Adapter, load_adapter, merge_adapters, read_adapter, use_adapters
+from ..adapters.adapter import FILE, Adapter
+from ..adapters.lora import load_adapter, merge_adapters, use_adapters
+from ..adapters.read import read_adapter
 from ..devices import CPU, Compute
 from ..models import load_text2image
 from .base import use_schedule
@@ -96,8 +99,10 @@ def fill_weights(subjects: Sequence[Any], weights: Sequence[float]) -> list[floa
     """Return one weight a subject, 1 where none was given.
 
     Raises:
-        ConfigError: there are too many.
+        ConfigError: there are too many, or one is no finite number.
     """
     if len(weights) > len(subjects):
         raise ConfigError(f"{len(weights)} weights for {len(subjects)} subjects; give at most one each")
+    if bad := [weight for weight in weights if not math.isfinite(weight)]:
+        raise ConfigError(f"a weight is {bad[0]}; give a number, 0 to 1 is usual")
     return [*map(float, weights), *[1.0] * (len(subjects) - len(weights))]

@@ -13,7 +13,8 @@ import torch
 
 from recsys.errors import ResourceError
 
-from ..adapters.lora import FILE, Adapter, collect, load_adapter, save_adapter, save_kohya
+from ..adapters.adapter import FILE, Adapter
+from ..adapters.lora import collect, load_adapter, save_adapter, save_kohya
 from ..files import write_text
 from ..models import load_text2image
 from ..models.quiet import quiet

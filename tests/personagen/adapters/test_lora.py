@@ -8,21 +8,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from personagen.adapters.adapter import FILE, METADATA, Adapter
 from personagen.adapters.kohya import known_stems
 from personagen.adapters.lora import (
-    FILE,
-    METADATA,
-    Adapter,
     Lora,
     attach,
     collect,
     load_adapter,
     merge_adapters,
-    read_adapter,
     save_adapter,
     save_kohya,
     use_adapters,
 )
+from personagen.adapters.read import read_adapter
 from personagen.models.quiet import quiet
 from recsys.errors import ConfigError, ModelError, ResourceError
 from tests.cases import cases
@@ -194,7 +192,7 @@ def spoil(adapter: Adapter, **changes) -> Adapter:
         (lambda t, k: {**t, k: t[k] * float("nan")}, "not finite"),
         (lambda t, k: {key: value for key, value in t.items() if key != k}, "half of the pair"),
         (lambda t, k: {**t, k: t[k][:1]}, "share one rank"),
-        (lambda t, k: {**t, "unet.x.hada_w1_a": t[k].clone()}, "no LoRA"),
+        (lambda t, k: {**t, "unet.x.oft_diag": t[k].clone()}, "no LoRA"),
         (lambda t, k: {**t, "transformer.x.lora_A.weight": t[k].clone()}, "no LoRA"),
         (lambda t, k: {**t, k: t[k].to(torch.int32)}, "not finite"),
         (lambda t, k: {}, "no tensors"),
