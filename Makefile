@@ -42,19 +42,19 @@ install: .venv/.run
 
 .venv/.run: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing into .venv (about 2.5 GB, a few minutes the first time)"
-	$(PIP) -e .
+	$(PIP) -e '.[all]'
 	@touch $@
 
 .venv/.test: .venv/.run
-	$(PIP) -e '.[test]'
+	$(PIP) -e '.[all,test]'
 	@touch $@
 
 .venv/.lint: .venv/.test
-	$(PIP) -e '.[test,lint,plot]'
+	$(PIP) -e '.[all,test,lint,plot]'
 	@touch $@
 
 .venv/.docs: .venv/.run
-	$(PIP) -e '.[docs]'
+	$(PIP) -e '.[all,docs]'
 	@touch $@
 
 # The page's tests drive Debian's chromium; where it cannot be installed they skip and say so.

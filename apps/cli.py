@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
@@ -18,6 +19,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from personagen import __version__
 from personagen.devices import is_out_of_memory, out_of_memory
 
+from .extras import missing
 from .signals import Stopped, raise_on_sigterm
 
 # command words -> (help, frozen dataclass of its settings, function that takes it and returns an exit code)
@@ -107,6 +109,8 @@ GROUPS = {
     "subject": "teach the image model a subject, and paint it (DreamBooth, LoRA)",
 }
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+CONFIGS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
+"""Where the configurations lie: in the wheel, and in a checkout."""
 TAKES_CONFIG = {
     ("pretrain",),
     ("recommend", "train"),
@@ -131,6 +135,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `personagen ... | head` is no error
         return 0
+    except ModuleNotFoundError as error:
+        lacking = missing(error, " ".join(_words(arguments)))
+        if lacking is None:
+            raise
+        return _complain(lacking.exit_code, str(lacking))
     except Exception as error:
         if is_out_of_memory(error) and _takes_dtype(arguments):
             error = out_of_memory(error)
@@ -223,11 +232,18 @@ def _takes_dtype(arguments: Sequence[str]) -> bool:
 
 
 def _spell_out(words: tuple[str, ...], arguments: list[str]) -> list[str]:
-    """Turn `pretrain FILE ...` into `pretrain --config FILE ...`."""
+    """Turn `pretrain FILE ...` into `pretrain --config FILE ...`, and find the configurations that come with it."""
     rest = arguments[len(words) :]
     if words in TAKES_CONFIG and rest and not rest[0].startswith("-"):
         rest = ["--config", *rest]
-    return [*words, *rest]
+    before = [None, *rest]
+    return [*words, *(_packaged(word) if last == "--config" else word for last, word in zip(before, rest))]
+
+
+def _packaged(name: str) -> str:
+    """Find `configs/...` in the installation where the current folder has none."""
+    found = [folder.parent / name for folder in CONFIGS if (folder.parent / name).is_file()]
+    return str(found[0]) if Path(name).parts[:1] == ("configs",) and not Path(name).exists() and found else name
 
 
 def _load(target: str) -> Any:

@@ -1,5 +1,6 @@
 """The installed wheel works, not only the checkout: built, installed alone, asked for its command and weights."""
 
+import email
 import json
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import recsys
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
@@ -60,6 +63,24 @@ def test_the_wheel_holds_the_three_packages_with_their_weights_and_nothing_else(
     assert {"apps", "personagen", "recsys"} < tops and len(tops) == 4  # and the metadata
     weights = [name for name in names if name.endswith(".safetensors")]
     assert len(weights) == 6 and "personagen/models/parser/model.safetensors" in weights
+    configs = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml"))
+    assert sorted(name.removeprefix("apps/") for name in names if name.startswith("apps/configs/")) == configs
+    assert {f"{package}/py.typed" for package in ("apps", "personagen", "recsys")} <= set(names)
+
+
+def test_the_metadata_say_who_and_what(installed):
+    with zipfile.ZipFile(next(installed.parents[1].glob("*.whl"))) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("/METADATA"))
+        written = email.message_from_string(archive.read(name).decode())
+    assert written["Version"] == recsys.__version__ and written["License-Expression"] == "Apache-2.0"
+    assert written["Author"] and written["Keywords"] and "Typing :: Typed" in written.get_all("Classifier")
+    assert {"pictures", "page", "all"} <= set(written.get_all("Provides-Extra"))
+
+
+def test_the_configurations_are_found_in_any_folder(installed, tmp_path):
+    words = ("pretrain", "configs/pretrain/vae.yaml", "--print_config")
+    assert "stage: vae" in run(str(installed / "personagen"), *words, cwd=tmp_path)
+    assert "stage: vae" in run(str(installed / "python"), "-m", "personagen", *words, cwd=tmp_path)
 
 
 def test_it_paints_without_the_checkout(installed, tmp_path):

@@ -12,6 +12,7 @@ from typing import Any
 from personagen.devices import resolve
 from personagen.embedded import EMBEDDED, missing_files
 
+from ..extras import remedy
 from .config import DoctorConfig
 
 PACKAGES = ("personagen", "torch", "diffusers", "transformers", "accelerate", "peft", "gradio", "safetensors", "numpy",
@@ -82,7 +83,9 @@ def _memory() -> dict[str, float | None]:
 
 
 def _problems(report: dict[str, Any]) -> list[dict[str, Any]]:
-    problems = [(2, f"{name} is not installed; run: make install") for name in PACKAGES if not report["packages"][name]]
+    problems = [
+        (2, f"{name} is not installed; run: {remedy(name)}") for name in PACKAGES if not report["packages"][name]
+    ]
     for name, state in report["weights"].items():
         if state["missing"]:
             text = f"weights '{name}' lack {_some(state['missing'])} in {state['folder']}; "

@@ -119,3 +119,50 @@ def test_output_into_a_closed_pipe_is_no_error():
     command = f"{sys.executable} -m apps.cli style --print_config | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+LEAN = """import sys
+sys.modules.update(dict.fromkeys(("diffusers", "transformers", "tokenizers", "peft", "gradio")))  # as if not installed
+from apps import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def lean(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", LEAN, *words], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_recommenders_need_no_extra(tmp_path):
+    data, out = tmp_path / "clicks.csv", str(tmp_path / "shop")
+    rows = [f"u{user},i{(user + step) % 9},{step}" for user in range(12) for step in range(5)]
+    data.write_text("\n".join(["user,item,timestamp", *rows]) + "\n", encoding="utf-8")
+    trained = lean("recommend", "train", "--model", "markov", "--data", str(data), "--out", out)
+    assert trained.returncode == 0, trained.stderr
+    ranked = lean("recommend", "rank", "--recommender", out, "--data", str(data), "--k", "2")
+    assert ranked.returncode == 0 and ranked.stdout.startswith("user,rank,item,score"), ranked.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "package", "extra"),
+    [
+        (["style"], "diffusers", "pictures"),
+        (["tryon", "wear", "--person", "a.png", "--garment", "b.png"], "diffusers", "pictures"),
+        (["demo"], "diffusers", "page"),
+    ],
+)
+def test_a_missing_extra_is_one_line_with_the_remedy(words, package, extra):
+    done = lean(*words)
+    assert done.returncode == 2
+    command = " ".join(word for word in words[:2] if word != "--person")
+    assert done.stderr == (
+        f"personagen: {command} needs {package}, which is not installed; run: pip install 'personagen[{extra}]'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [["pretrain", "configs/pretrain/vae.yaml"], ["style", "--config", "configs/style.yaml"]]
+)
+def test_configurations_are_found_from_any_folder(words, tmp_path, monkeypatch):
+    at_home = cli.parse(words)
+    monkeypatch.chdir(tmp_path)
+    assert cli.parse(words) == at_home
