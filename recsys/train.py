@@ -37,7 +37,10 @@ PLACE = ("epoch", "position", "stale")  # what a checkpoint says of where the ru
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. `patience` counts validations without improvement of `metric`; `checkpoint_every` counts steps."""
+    """How to train. `patience` counts validations without improvement of `metric`; `checkpoint_every` counts steps.
+
+    The default metric is cut to the catalogue where that has fewer items; any other must fit.
+    """
 
     epochs: int = 50
     batch_size: int = 256
@@ -215,7 +218,8 @@ def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: A
         raise ConfigError(
             f"{accelerator.num_processes} processes share a batch_size of {config.batch_size}; raise it or start fewer"
         )
-    if model.n_items != split.n_items or int(config.metric.partition("@")[2]) > split.n_items:
+    beyond = int(config.metric.partition("@")[2]) > split.n_items and config.metric != TrainConfig.metric
+    if model.n_items != split.n_items or beyond:
         raise ConfigError(
             f"the model ranks {model.n_items} items, the data hold {split.n_items}, the metric is {config.metric!r}: "
             "build the model for the data's items, and choose a cut-off of at most their number"
@@ -288,12 +292,12 @@ def _validate(run: _Run) -> dict[str, float] | None:
     config = run.config
     if len(run.valid) == 0 or (run.epoch % config.validate_every and run.epoch < config.epochs):
         return None
-    cutoff = int(config.metric.partition("@")[2])
-
+    name, _, cutoff = config.metric.partition("@")
+    cutoff = min(int(cutoff), run.model.n_items)
     draws = _generator(config.seed, 4, 0, device=run.accelerator.device)
     metrics = evaluate(_On(run), run.valid, at=(cutoff,), resamples=0, generator=draws).metrics
-    if metrics[config.metric] > run.best:
-        run.best, run.stale = metrics[config.metric], 0
+    if (found := metrics[f"{name}@{cutoff}"]) > run.best:
+        run.best, run.stale = found, 0
         run.best_weights = {name: value.detach().clone() for name, value in run.model.state_dict().items()}
     else:
         run.stale += 1

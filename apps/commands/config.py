@@ -9,10 +9,21 @@ from typing import Any
 from personagen.devices import ComputeSettings, DeviceSettings
 from personagen.styling.config import StyleConfig as Finer
 from personagen.tryon.config import BaseConfig
+from recsys.data.columns import Columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSettings:
+    """Settings of every command that reads a file of interactions."""
+
+    columns: Columns = Columns()
+    """Columns of the file, where their names are unusual, as in --columns.user buyer; a number counts from 1."""
+    min_rating: float | None = None
+    """Leave out rows of the file that are rated lower; none: all rows count."""
 
 
 @dataclass(frozen=True)
-class StyleConfig(ComputeSettings):
+class StyleConfig(ComputeSettings, FileSettings):
     """Settings of `personagen style`."""
 
     out: str = "looks"
@@ -20,7 +31,7 @@ class StyleConfig(ComputeSettings):
     user: str | int | None = None
     """User to work for: a number in the atelier (0 and up), or an id of --interactions."""
     interactions: str | None = None
-    """CSV or Parquet file with the columns user, item and timestamp; none: the atelier's simulated users."""
+    """File of who chose what and when (CSV, Parquet, JSON lines, ...); none: the atelier's simulated users."""
     catalog: str | None = None
     """Folder with a picture for every item and one CSV that describes them; none: the atelier's garments."""
     person: str | None = None
@@ -52,17 +63,17 @@ class StyleConfig(ComputeSettings):
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(FileSettings):
     """Settings of `personagen recommend train`."""
 
     model: str = "countdiff"
     """A name in recsys/models/__init__.py: popularity, markov, ease, sasrec, dreamrec, countdiff, ..."""
     data: str = "atelier"
-    """Name of a data set (atelier, ml-100k, amazon-beauty, ...), or a CSV or Parquet file."""
+    """Name of a data set (atelier, ml-100k, amazon-beauty, ...), or a file of interactions (CSV, Parquet, ...)."""
     root: str | None = None
     """Folder that holds the named data sets; none: that of the variable PERSONAGEN_DATA, or the current one."""
     catalog: str | None = None
-    """Folder that describes the items of a CSV or Parquet file; its words become features of the items."""
+    """Folder that describes the items of a file; its words become features of the items."""
     settings: dict[str, Any] = field(default_factory=dict)
     """The model's own settings by name, as in --settings.dim 64; the others keep their defaults."""
     train: dict[str, Any] = field(default_factory=dict)
@@ -74,13 +85,13 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class RankConfig(DeviceSettings):
+class RankConfig(DeviceSettings, FileSettings):
     """Settings of `personagen recommend rank`."""
 
     recommender: str = "runs/recommender"
     """Folder written by `personagen recommend train`."""
     data: str = "atelier"
-    """Name of a data set, or a CSV or Parquet file."""
+    """Name of a data set, or a file of interactions (CSV, Parquet, JSON lines, ...)."""
     root: str | None = None
     """Folder that holds the named data sets; none: that of the variable PERSONAGEN_DATA, or the current one."""
     users: list[str | int] = field(default_factory=list)
@@ -94,19 +105,19 @@ class RankConfig(DeviceSettings):
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(DeviceSettings):
+class EvaluateConfig(DeviceSettings, FileSettings):
     """Settings of `personagen recommend evaluate`."""
 
     recommender: str = "runs/recommender"
     """Folder written by `personagen recommend train`."""
     data: str = "atelier"
-    """Name of a data set, or a CSV or Parquet file."""
+    """Name of a data set, or a file of interactions (CSV, Parquet, JSON lines, ...)."""
     root: str | None = None
     """Folder that holds the named data sets; none: that of the variable PERSONAGEN_DATA, or the current one."""
     part: str = "test"
     """valid or test."""
-    cutoffs: list[int] = field(default_factory=lambda: [5, 10, 20])
-    """Cut-offs of HR, NDCG and MRR."""
+    cutoffs: list[int] | None = None
+    """Cut-offs of HR, NDCG and MRR; none: 5, 10 and 20, those that do not go beyond the catalogue."""
     out: str | None = None
     """JSON file for the figures; none: printed."""
     seed: int = 0
@@ -114,7 +125,7 @@ class EvaluateConfig(DeviceSettings):
 
 
 @dataclass(frozen=True)
-class CompareConfig(DeviceSettings):
+class CompareConfig(DeviceSettings, FileSettings):
     """Settings of `personagen recommend compare`."""
 
     first: str
@@ -122,13 +133,13 @@ class CompareConfig(DeviceSettings):
     second: str
     """The one it is compared with."""
     data: str = "atelier"
-    """Name of a data set, or a CSV or Parquet file."""
+    """Name of a data set, or a file of interactions (CSV, Parquet, JSON lines, ...)."""
     root: str | None = None
     """Folder that holds the named data sets; none: that of the variable PERSONAGEN_DATA, or the current one."""
     part: str = "test"
     """valid or test."""
-    cutoffs: list[int] = field(default_factory=lambda: [10, 20])
-    """Cut-offs of HR, NDCG and MRR."""
+    cutoffs: list[int] | None = None
+    """Cut-offs of HR, NDCG and MRR; none: 10 and 20, those that do not go beyond the catalogue."""
     out: str | None = None
     """JSON file for the figures; none: only printed."""
     seed: int = 0

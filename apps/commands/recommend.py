@@ -21,7 +21,9 @@ from recsys import pretrained
 from recsys import train as training
 from recsys.build import Training, build, model_named, trainable
 from recsys.data import datasets
+from recsys.data.interactions import collect
 from recsys.data.splits import Split, leave_one_out, pad, renumber
+from recsys.data.tables import open_table
 from recsys.data.vocabulary import Vocabulary
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
@@ -31,7 +33,7 @@ from recsys.types import Cases, Recommender, device_of
 from ..checked import checked, typed
 from ..progress import bar, first_process, note
 from ..signals import Patience
-from .config import CompareConfig, EvaluateConfig, RankConfig, TrainConfig
+from .config import CompareConfig, EvaluateConfig, FileSettings, RankConfig, TrainConfig
 
 DECIDE = ("python", "personagen", "torch", "numpy")
 """What decides a recommender's numbers."""
@@ -61,7 +63,7 @@ def train(settings: TrainConfig) -> int:
         ResourceError: the disk refused a checkpoint or the model.
         Stopped: after a signal, with a checkpoint written.
     """
-    data = read(settings.data, root=settings.root, catalog=settings.catalog)
+    data = read(settings.data, root=settings.root, catalog=settings.catalog, settings=settings)
     own = settings_for(settings.model, settings.settings, data.split)
     model = build(settings.model, data.split, own, features=data.features, seed=settings.seed)
     if trainable(settings.model):
@@ -108,7 +110,7 @@ def rank(settings: RankConfig) -> int:
         ModelError: the folder holds no sound recommender.
     """
     device = device_for(settings)
-    data = read(settings.data, root=settings.root, catalog=None)
+    data = read(settings.data, root=settings.root, catalog=None, settings=settings)
     model, items, table = load(settings.recommender, data, device=device)
     histories = _known_histories([str(user) for user in settings.users] or data.users[:10], data, table)
     history = pad(list(histories.values())).to(device_of(model))
@@ -144,10 +146,11 @@ def _known_histories(users: Sequence[str], data: Data, table: np.ndarray) -> dic
 def evaluate(settings: EvaluateConfig) -> int:
     """Measure a recommender by full ranking over the catalogue, and print or write the figures as JSON. Returns 0."""
     device = device_for(settings)
-    data = read(settings.data, root=settings.root, catalog=None)
+    data = read(settings.data, root=settings.root, catalog=None, settings=settings)
     model, _, table = load(settings.recommender, data, device=device)
     (cases,), _ = cases_for(data, settings.part, [table])
-    report = measure(model, cases, at=settings.cutoffs, generator=_generator(settings.seed))
+    cutoffs = settings.cutoffs or _cutoffs([5, 10, 20], model.n_items)
+    report = measure(model, cases, at=cutoffs, generator=_generator(settings.seed))
     figures = {
         "settings": asdict(settings),
         "cases": report.n_cases,
@@ -171,12 +174,13 @@ def compare(settings: CompareConfig) -> int:
     Intervals come from a paired bootstrap over cases, p from a sign-flip test. Returns 0.
     """
     device = device_for(settings)
-    data = read(settings.data, root=settings.root, catalog=None)
+    data = read(settings.data, root=settings.root, catalog=None, settings=settings)
     folders = (settings.first, settings.second)
     models, _, tables = zip(*(load(folder, data, device=device) for folder in folders), strict=True)
     both, rows = cases_for(data, settings.part, tables)
+    cutoffs = settings.cutoffs or _cutoffs([10, 20], min(model.n_items for model in models))
     reports = [
-        measure(model, cases, at=settings.cutoffs, generator=_generator(settings.seed), resamples=0)
+        measure(model, cases, at=cutoffs, generator=_generator(settings.seed), resamples=0)
         for model, cases in zip(models, both, strict=True)
     ]
     figures = {}
@@ -229,21 +233,27 @@ def _write_json(figures: dict[str, Any], out: str) -> None:
     note(f"wrote {out}")
 
 
-def read(name: str, *, root: str | None, catalog: str | None) -> Data:
-    """Read a data set by name, a CSV or Parquet file, or the atelier.
+def read(name: str, *, root: str | None, catalog: str | None, settings: FileSettings | None = None) -> Data:
+    """Read a data set by name, a file of interactions as the settings say, or the atelier.
+
+    How a file was read, and what was left out, is said on stderr.
 
     Raises:
         DataError: unknown name, missing or damaged file, wrong columns.
-        ConfigError: a catalogue is given for data that have no pictures.
+        ConfigError: a catalogue, columns or a lowest rating are given for data that have none.
     """
-    if name == "atelier":
-        return _atelier()
-    if Path(name).suffix.lower() in datasets.FORMATS:
-        return _file(name, catalog)
-    if catalog is not None:
-        raise ConfigError(
-            f"catalog is {catalog}, but {name} has no pictures; a catalogue belongs to a CSV or Parquet file"
-        )
+    settings = settings or FileSettings()
+    if name != "atelier" and name not in datasets.names():
+        return _file(name, settings, catalog)
+    given = {"catalog": catalog, "min_rating": settings.min_rating}
+    given |= {f"columns.{role}": value for role, value in asdict(settings.columns).items()}
+    for key, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{key} is {value}, but {name} is no file, and files alone have such; leave it out")
+    return _atelier() if name == "atelier" else _named(name, root)
+
+
+def _named(name: str, root: str | None) -> Data:
     split = datasets.load(name, root=root)
     numbers = [str(number) for number in range(1, len(split.test) + 1)]
 
@@ -270,8 +280,11 @@ def _atelier() -> Data:
     )  # fmt: skip
 
 
-def _file(name: str, catalog: str | None) -> Data:
-    interactions = datasets.read_interactions(name)
+def _file(name: str, settings: FileSettings, catalog: str | None) -> Data:
+    table = open_table(datasets.existing(name), settings.columns, settings.min_rating)
+    interactions = collect(table)
+    for line in table.notes():
+        note(line)
     split = leave_one_out(interactions.sequences(), interactions.n_items, item_names=interactions.item_names)
     features = None
     if catalog is not None:

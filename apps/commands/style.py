@@ -87,7 +87,8 @@ def open_source(settings: StyleConfig, compute: Compute) -> Folder | None:
     if settings.user is None:
         raise ConfigError("--user is missing; name an id of the user column")
     return Folder(settings.interactions, settings.catalog, person=settings.person, mask=settings.mask,
-                  region=settings.mask_region, compute=compute)  # fmt: skip
+                  region=settings.mask_region, compute=compute, columns=settings.columns,
+                  min_rating=settings.min_rating)  # fmt: skip
 
 
 def choose_user(settings: StyleConfig, studio: Studio) -> str:

@@ -10,7 +10,9 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from recsys.data.datasets import read_interactions
+from recsys.data.columns import Columns
+from recsys.data.interactions import collect
+from recsys.data.tables import open_table
 from recsys.data.vocabulary import Vocabulary
 from recsys.errors import ConfigError, DataError
 
@@ -153,9 +155,10 @@ def atelier() -> Atelier:
 
 
 class Folder:
-    """Real users: interactions (CSV or Parquet), a catalogue with pictures of the items, and maybe a photo.
+    """Real users: interactions, a catalogue with pictures of the items, and maybe a photo.
 
-    Items without a picture stay in histories and are not shown.
+    Interactions are a file of any format that `recsys.data.tables.open_table` knows, with its `columns` and
+    `min_rating`. Items without a picture stay in histories and are not shown.
     """
 
     def __init__(
@@ -167,8 +170,12 @@ class Folder:
         mask: str | Path | None = None,
         region: str = "upper",
         compute: Compute = CPU,
+        columns: Columns | None = None,
+        min_rating: float | None = None,
     ) -> None:
-        self._interactions = read_interactions(interactions)
+        table = open_table(interactions, columns, min_rating)
+        self._interactions = collect(table)
+        self._read = table.notes()
         self._items = Vocabulary(self._interactions.item_names)
         self._pictures = FolderCatalog(catalog, gaps=True)
         self._sitter = sitter_from_photo(person, mask, region=region, compute=compute) if person else None
@@ -192,11 +199,11 @@ class Folder:
         return other
 
     def notes(self, user: str) -> list[str]:
-        """Count the user's items that the recommender does not know, and the items without a picture."""
+        """Say how the file was read; count the user's unknown items, and the items without a picture."""
         names = self._interactions.item_names
         past = list(dict.fromkeys(self._interactions.history(user).tolist()))
         unknown = [names[item] for item in past if not self._table[item]]
-        notes = []
+        notes = list(self._read)
         if unknown:
             notes.append(f"{len(unknown)} of {len(past)} items of user {user!r} are unknown to the recommender, the "
                          f"first is {unknown[0]!r}; the history goes without")  # fmt: skip

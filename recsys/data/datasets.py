@@ -1,4 +1,4 @@
-"""Read the public recommendation data sets by name, or your own CSV or Parquet file, into one kind of split.
+"""Read the public recommendation data sets by name, or your own file, into one kind of split.
 
 Every reader gives items 1..n in time order. Where the files lie: the `root` argument, else the environment variable
 PERSONAGEN_DATA, else the current folder.
@@ -13,26 +13,45 @@ import numpy as np
 
 from ..errors import DataError
 from ..types import Cases
+from .columns import Columns
+from .interactions import read_interactions
 from .splits import Interactions, Split, leave_one_out
 
 
-def load(name_or_path: str | Path, *, root: str | Path | None = None) -> Split:
-    """Load a data set by name (see `names()`), or a CSV or Parquet file with columns user, item and timestamp.
+def load(
+    name_or_path: str | Path,
+    *,
+    root: str | Path | None = None,
+    columns: Columns | None = None,
+    min_rating: float | None = None,
+) -> Split:
+    """Load a data set by name (see `names()`), or a file of interactions, whose columns and ratings are as asked for.
 
     A file is split by leave-one-out: each user's last item is the test target, the one before the validation target.
 
     Raises:
-        DataError: unknown name, missing or damaged file, wrong columns.
+        DataError: neither a known name nor a file; a missing or damaged file, wrong columns.
     """
     name = str(name_or_path)
     if name in READERS:
         return _guarded(READERS[name], find(name, root=root))
-    if Path(name).suffix.lower() in FORMATS:
-        interactions = read_interactions(name)
-        return leave_one_out(interactions.sequences(), interactions.n_items, item_names=interactions.item_names or None)
-    raise DataError(
-        f"{name!r} is neither a known data set ({', '.join(names())}) nor a file ending in {', '.join(FORMATS)}"
-    )
+    interactions = read_interactions(existing(name), columns, min_rating)
+    return leave_one_out(interactions.sequences(), interactions.n_items, item_names=interactions.item_names or None)
+
+
+def existing(name: str) -> Path:
+    """Return the path of a file of interactions, or of a folder of Parquet files.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = Path(name)
+    if not path.exists():
+        raise DataError(
+            f"{name!r} is neither a known data set ({', '.join(names())}) nor a file; there is no file {path}. Check "
+            "the path, or run from the folder it is relative to"
+        )
+    return path
 
 
 def names() -> list[str]:
@@ -55,111 +74,6 @@ def find(name: str, *, root: str | Path | None = None) -> Path:
         f"data set {name!r} is neither at {places[0]} nor at {places[1]}; put its files there, or name the folder that "
         f"holds {name}/ with root (--root) or the environment variable PERSONAGEN_DATA"
     )
-
-
-def read_interactions(
-    path: str | Path, *, user: str = "user", item: str = "item", timestamp: str = "timestamp"
-) -> Interactions:
-    """Read a CSV or Parquet file whose columns `user`, `item` and `timestamp` hold one interaction a row.
-
-    Ids are taken as text and numbered from 1 in sorted order (numbers by value), so the row order does not matter;
-    times are numbers or dates.
-
-    Raises:
-        DataError: no such file, damaged file, a missing column (the message names those found), empty cells or rows.
-    """
-    path = Path(path)
-    table = _read_table(path, text=(user, item))
-    _require_columns(path, table.column_names, {"user": user, "item": item, "timestamp": timestamp})
-    users, user_names = _number(path, table[user], user)
-    items, item_names = _number(path, table[item], item)
-    return Interactions(users, items, _times(path, table[timestamp], timestamp), user_names, item_names)
-
-
-def _read_table(path: Path, *, text: tuple[str, ...]):
-    """Read a whole file as a pyarrow table; a CSV's columns `text` stay text (007 is not 7).
-
-    Raises:
-        DataError: no such file, another ending, or damage.
-    """
-    import pyarrow
-    from pyarrow import csv, parquet
-
-    if path.suffix.lower() not in FORMATS:
-        raise DataError(f"{path} ends in {path.suffix!r}; known are {', '.join(FORMATS)}")
-    if not path.is_file():
-        raise DataError(f"there is no file {path}; check the path, or run from the folder it is relative to")
-    try:
-        if path.suffix.lower() == ".csv":
-            types = dict.fromkeys(text, pyarrow.string())
-            return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=types))
-        return parquet.read_table(path)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path} cannot be read as {path.suffix[1:]}: {error}. Is it complete, and saved as UTF-8?"
-        ) from error
-
-
-def _require_columns(path: Path, found: list[str], wanted: dict[str, str]) -> None:
-    missing = [column for column in wanted.values() if column not in found]
-    if missing:
-        raise DataError(
-            f"{path} has no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, found))}. "
-            f"Rename the columns to {', '.join(wanted.values())}, or name yours with user=, item= and timestamp="
-        )
-
-
-def _refuse_empty(path: Path, column, name: str) -> None:
-    if len(column) == 0:
-        raise DataError(f"{path} has a header but no rows; give at least one interaction")
-    if column.null_count:
-        raise DataError(f"{path}: column {name!r} has {column.null_count} empty cells; fill or drop those rows")
-
-
-def _number(path: Path, column, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Map ids to 1..n in sorted order; return the numbers (N,) int64 and the names with "" first."""
-    import pyarrow
-
-    _refuse_empty(path, column, name)
-    try:
-        texts = column.cast(pyarrow.string()).to_numpy(zero_copy_only=False).astype(str)
-    except pyarrow.ArrowException as error:
-        raise DataError(
-            f"{path}: column {name!r} of type {column.type} is no id; give text or whole numbers"
-        ) from error
-    if (texts == "").any():
-        raise DataError(f"{path}: column {name!r} has {int((texts == '').sum())} empty cells; fill or drop those rows")
-    known, inverse = np.unique(texts, return_inverse=True)
-    if all(text.isdecimal() for text in known):
-        order = np.array(sorted(range(len(known)), key=lambda i: (int(known[i]), known[i])))
-        rank = np.empty(len(known), np.int64)
-        rank[order] = np.arange(len(known))
-        known, inverse = known[order], rank[inverse]
-    return inverse.astype(np.int64) + 1, ("", *known.tolist())
-
-
-def _times(path: Path, column, name: str) -> np.ndarray:
-    """Read numbers, dates or date-times as a sortable array.
-
-    Raises:
-        DataError: empty cells, or values that are neither numbers nor dates.
-    """
-    import pyarrow
-
-    _refuse_empty(path, column, name)
-    kind = column.type
-    if pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind):
-        values = column.to_numpy()
-    elif pyarrow.types.is_timestamp(kind) or pyarrow.types.is_date(kind):
-        values = column.cast(pyarrow.timestamp("us")).cast(pyarrow.int64()).to_numpy()
-    else:
-        raise DataError(
-            f"{path}: column {name!r} holds {kind} such as {column[0].as_py()!r}; give seconds as numbers, or dates "
-            "like 2026-01-31 or 2026-01-31 12:00:00"
-        )
-    if not np.isfinite(values).all():
-        raise DataError(f"{path}: column {name!r} holds values that are not finite; fill or drop those rows")
-    return values
 
 
 def _guarded(reader: Callable[[Path], Split], folder: Path) -> Split:
@@ -277,7 +191,6 @@ def _office(folder: Path) -> Split:
     return Split([], held["valid"], held["test"], n_items, names)
 
 
-FORMATS = (".csv", ".parquet")
 READERS: dict[str, Callable[[Path], Split]] = {
     "amazon-beauty": _sequence_file,
     "amazon-sports": _sequence_file,

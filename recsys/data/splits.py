@@ -6,6 +6,7 @@ Items are 1..n and 0 is padding; a sequence is an int64 array in time order, old
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from ..types import PAD, Batch, Cases
 class Interactions:
     """Who took what, when: three arrays (N,) of one length, in any order.
 
-    `users` 1..m and `items` 1..n, both int64; `timestamps` of any ordered number type. `user_names[u]` and
+    `users` 1..m and `items` 1..n, whole numbers; `timestamps` of any ordered number type. `user_names[u]` and
     `item_names[i]` are the ids as the file spells them; index 0 is "" in both.
     """
 
@@ -47,9 +48,7 @@ class Interactions:
 
     def sequences(self) -> list[np.ndarray]:
         """List each user's items in time order, user 1 first; rows of equal time keep the order of the file."""
-        order = np.lexsort((self.timestamps, self.users))
-        users, items = self.users[order], self.items[order].astype(np.int64)
-        bounds = np.searchsorted(users, np.arange(1, int(users.max()) + 2))
+        items, bounds = self._by_user
         return [items[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
 
     def history(self, user: str) -> np.ndarray:
@@ -58,15 +57,27 @@ class Interactions:
         Raises:
             DataError: an unknown user.
         """
-        try:
-            number = self.user_names.index(user)
-        except ValueError:
+        number = self._numbers.get(user)
+        if not number:
             known = ", ".join(self.user_names[1:6])
             raise DataError(
-                f"user {user!r} is not among the {len(set(self.users))} users of the data; known are {known} …"
-            ) from None
-        rows = np.flatnonzero(self.users == number)
-        return self.items[rows[np.argsort(self.timestamps[rows], kind="stable")]].astype(np.int64)
+                f"user {user!r} is not among the {len(np.unique(self.users))} users of the data; known are {known} …"
+            )
+        items, bounds = self._by_user
+        return items[bounds[number - 1] : bounds[number]] if number < len(bounds) else items[:0]
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.user_names) if number}
+
+    @cached_property
+    def _by_user(self) -> tuple[np.ndarray, np.ndarray]:
+        """The items (N,) int64 sorted by user and time, and where each user's begin and the last one's end."""
+        users, times = self.users, self.timestamps
+        later = (users[1:] > users[:-1]) | ((users[1:] == users[:-1]) & (times[1:] >= times[:-1]))
+        order = slice(None) if later.all() else np.lexsort((times, users))
+        users, items = users[order], self.items[order].astype(np.int64)
+        return items, np.searchsorted(users, np.arange(1, int(users[-1]) + 2))
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,11 @@ class Table:
         return f"{self.path}: {self.format}; {', '.join(parts)}"
 
     def notes(self) -> list[str]:
-        """Say, a line each, how the file was read and what was left out."""
-        if not self.dropped:
-            return [self.description]
-        return [self.description, f"{self.path}: left out {self._losses()}"]
+        """Say, a line each, how the file was read, unless nothing had to be guessed, and what was left out."""
+        names = [self.format.names[place] for place in vars(self.places).values() if place is not None]
+        guessed = str(self.format) != "separated by commas" or names != ["user", "item", "timestamp"]
+        notes = [self.description] if guessed else []
+        return [*notes, f"{self.path}: left out {self._losses()}"] if self.dropped else notes
 
     def batches(self) -> Iterator[Any]:
         """Read the file from its start: pyarrow batches of user (string), item (string) and time (int64), in order.

@@ -138,3 +138,40 @@ def test_a_recommender_of_other_data_is_refused(clicks, tmp_path, capsys):
     assert cli.main(["recommend", "evaluate", "--recommender", out, "--data", str(other)]) == 3
     assert "4 of 4 items" in capsys.readouterr().err
     assert cli.main(["recommend", "rank", "--recommender", out, "--data", clicks, "--users", '["nobody"]']) == 3
+
+
+@pytest.mark.parametrize("model", ["markov", "sasrec", "countdiff"])
+def test_fewer_items_than_the_usual_cutoffs(model, tmp_path, capsys):
+    rows = [f"u{u},i{(2 * u + step) % 9},{step}" for u in range(12) for step in range(5)]
+    (tmp_path / "nine.csv").write_text("\n".join(["user,item,timestamp", *rows]))
+    out, data = str(tmp_path / "model"), str(tmp_path / "nine.csv")
+    flags = ["--train.epochs", "2", "--settings.d", "8"] if model != "markov" else []
+    assert cli.main(["recommend", "train", "--model", model, "--data", data, "--out", out, *flags]) == 0
+    capsys.readouterr()
+    assert cli.main(["recommend", "evaluate", "--recommender", out, "--data", data]) == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert "ndcg@5" in metrics and "ndcg@10" not in metrics
+    assert cli.main(["recommend", "rank", "--recommender", out, "--data", data, "--users", '["u1"]']) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5  # nine items less the five that were seen, and a header
+    assert cli.main(["recommend", "compare", "--first", out, "--second", out, "--data", data]) == 0
+    assert "ndcg@9" in capsys.readouterr().out
+    assert cli.main(["recommend", "evaluate", "--recommender", out, "--data", data, "--cutoffs", "[10]"]) == 2
+    assert cli.main(["recommend", "train", "--model", model, "--data", data, "--out", out + "2", *flags,
+                     "--train.metric", "ndcg@20"]) == 2  # fmt: skip
+
+
+def test_files_as_people_have_them(tmp_path, capsys):
+    """What is read from which columns is said in a line, and what is left out in another."""
+    rows = [f"{u};{30 + (u + step) % 12};{4 - step % 2};{1_700_000_000 + step}" for u in range(10) for step in range(6)]
+    (tmp_path / "clicks.dat").write_text("\n".join(["buyer;thing;stars;when", *rows, "x;1"]))
+    command = ["recommend", "train", "--model", "markov", "--data", str(tmp_path / "clicks.dat"),
+               "--out", str(tmp_path / "m")]  # fmt: skip
+    assert cli.main(command) == 3
+    assert "--columns.user" in capsys.readouterr().err
+    command += ["--columns.user", "buyer", "--columns.item", "2", "--columns.time", "when", "--min_rating", "4"]
+    assert cli.main(command) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert "semicolons; user 'buyer', item 'thing', time 'when', ratings in 'stars' from 4 up" in lines[0]
+    assert "left out 31 of 61 rows: 1 malformed lines, 30 rated below 4" in lines[1]
+    assert cli.main(["recommend", "train", "--data", "ml-100k", "--min_rating", "4"]) == 2
+    assert "min_rating is 4" in capsys.readouterr().err

@@ -9,6 +9,9 @@ import pytest
 from pyarrow import csv, parquet
 
 from recsys.data import datasets
+from recsys.data.columns import Columns
+from recsys.data.interactions import collect
+from recsys.data.tables import open_table
 from recsys.errors import DataError
 
 SIZES = {  # training sequences, test cases, items
@@ -269,7 +272,7 @@ def test_numeric_ids_sort_by_value_whatever_the_row_order(tmp_path):
     for order in ([0, 1, 2], [2, 1, 0]):
         path = tmp_path / "own.csv"
         path.write_text("u,i,t\n" + "\n".join(",".join(rows[n]) for n in order))
-        data = datasets.read_interactions(path, user="u", item="i", timestamp="t")
+        data = datasets.read_interactions(path, Columns("u", "i", "t"))
         assert data.item_names == ("", "9", "10", "100") and data.user_names == ("", "7", "30")
         assert [s.tolist() for s in data.sequences()] == [[1, 2], [3]]
 
@@ -279,34 +282,42 @@ def test_ids_are_text_even_where_they_look_like_numbers(tmp_path):
     assert datasets.read_interactions(tmp_path / "own.csv").item_names == ("", "007", "7")
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("user,article,timestamp\n1,2,3\n", r"no column 'item'; it has 'user', 'article', 'timestamp'.*item="),
-        ("user,item,timestamp\n", "header but no rows"),
-        ("user,item,timestamp\n1,,3\n", "column 'item' has 1 empty"),
-        ("user,item,timestamp\n1,2,soon\n", "'soon'; give seconds as numbers"),
-        ("user,item,timestamp\n1,2,\n1,2,4\n", "column 'timestamp' has 1 empty"),
-        ("user,item,timestamp\n1,2\n", "cannot be read as csv"),
-        ("", "cannot be read as csv"),
-    ],
-)
-def test_bad_files_are_refused_with_a_remedy(tmp_path, text, message):
-    path = tmp_path / "bad.csv"
-    path.write_text(text)
-    with pytest.raises(DataError, match=message):
-        datasets.read_interactions(path)
+def test_rows_without_an_id_or_a_time_are_left_out(tmp_path):
+    (tmp_path / "own.csv").write_text("user,item,timestamp\na,1,3\na,,4\na,2,soon\na,3,\nb,9\nb,1,2\n")
+    data = datasets.read_interactions(tmp_path / "own.csv")
+    assert data.item_names == ("", "1") and data.user_names == ("", "a", "b")
+
+
+def test_a_row_that_is_there_again_counts_once(tmp_path):
+    rows = ["a,2,5", "a,1,5", "a,2,5", "a,2,6", "b,2,5", "a,1,5", "a,3,1", "b,2,5"]
+    (tmp_path / "own.csv").write_text("user,item,timestamp\n" + "\n".join(rows))
+    table = open_table(tmp_path / "own.csv")
+    assert plain(collect(table).sequences()) == [[3, 2, 1, 2], [2]]
+    assert list(table.dropped.values()) == [3] and "left out 3 of 8 rows" in table.notes()[0]
+    (tmp_path / "own.csv").write_text("user,item\n" + "a,2\n" * 3)  # without a time, twice is twice
+    assert plain(datasets.read_interactions(tmp_path / "own.csv").sequences()) == [[1, 1, 1]]
+
+
+def test_the_whole_file_is_kept_compactly(tmp_path):
+    rows = "".join(f"u{n % 700},{n % 130},{1_700_000_000 + n}\n" for n in range(5000))
+    (tmp_path / "own.csv").write_text("user,item,timestamp\n" + rows)
+    data = datasets.read_interactions(tmp_path / "own.csv")
+    assert data.users.dtype == data.items.dtype == np.int32 and len(data.users) == 5000
+    assert data.item_names[:4] == ("", "0", "1", "2")
+    assert all(np.array_equal(data.history(user), found) for user, found in zip(data.user_names[1:], data.sequences()))
+    with pytest.raises(DataError, match="'u700' is not among the 700 users"):
+        data.history("u700")
 
 
 def test_missing_things_are_named(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="there is no file"):
         datasets.load(tmp_path / "absent.csv")
-    with pytest.raises(DataError, match="neither a known data set"):
+    with pytest.raises(DataError, match="neither a known data set.*nor a file"):
         datasets.load("netflix")
     with pytest.raises(DataError, match="PERSONAGEN_DATA"):
         datasets.load("zhihu", root=tmp_path)
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 not really")
-    with pytest.raises(DataError, match="cannot be read as parquet"):
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
         datasets.load(tmp_path / "bad.parquet")
     folder = tmp_path / "recsys" / "amazon-beauty"
     folder.mkdir(parents=True)

@@ -1,0 +1,89 @@
+"""Read a whole file of interactions into memory, compactly: ids as numbers of four bytes, sorted by user and time."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .columns import Columns
+from .splits import Interactions
+from .tables import Table, open_table
+
+REPEATED = "rows that are there already, with the same user, item and time"
+
+
+def read_interactions(
+    path: str | Path, columns: Columns | None = None, min_rating: float | None = None
+) -> Interactions:
+    """Read a file of interactions of any known format; the arguments are those of `open_table`.
+
+    Ids are taken as text and numbered from 1 in sorted order (numbers by value), so the row order matters only among
+    rows of one user and time. A row that is there again, with the same user, item and time, counts once.
+
+    Raises:
+        DataError: no such file, a damaged or unknown one, a missing column, or no row is left.
+    """
+    return collect(open_table(path, columns, min_rating))
+
+
+def collect(table: Table) -> Interactions:
+    """Read all rows of an open table; afterwards its `dropped` counts repeated rows as well.
+
+    Raises:
+        DataError: as `Table.batches` does.
+    """
+    users, items, times = [], [], []
+    for batch in table.batches():
+        users.append(batch.column("user").dictionary_encode())
+        items.append(batch.column("item").dictionary_encode())
+        times.append(batch.column("time").to_numpy())
+    user_codes, user_names = _numbered(users)
+    item_codes, item_names = _numbered(items)
+    user_codes, item_codes, moments = _sorted(user_codes, item_codes, np.concatenate(times))
+    again = _repeated(user_codes, item_codes, moments)
+    if len(again):
+        table.kept -= len(again)
+        table.drop(REPEATED, len(again))
+        user_codes, item_codes, moments = (np.delete(array, again) for array in (user_codes, item_codes, moments))
+    return Interactions(user_codes, item_codes, moments, user_names, item_names)
+
+
+def _numbered(chunks: list[Any]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Number ids from 1 in sorted order; return the numbers (N,) int32 and the names with "" first.
+
+    The list is emptied, to save memory.
+    """
+    import pyarrow as pa
+
+    whole = pa.chunked_array(chunks).unify_dictionaries()
+    chunks.clear()
+    names = whole.chunk(whole.num_chunks - 1).dictionary.to_pylist()
+    order = _order(names)
+    number = np.empty(len(names), np.int32)
+    number[order] = np.arange(1, len(names) + 1, dtype=np.int32)
+    codes = np.concatenate([number[chunk.indices.to_numpy()] for chunk in whole.chunks])
+    return codes, ("", *(names[at] for at in order))
+
+
+def _order(names: list[str]) -> np.ndarray:
+    """Return in which order names are numbered: by value where all are whole numbers, else by their letters."""
+    if not all(name.isascii() and name.isdecimal() for name in names):
+        return np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
+    values = [name.lstrip("0") for name in names]
+    return np.array(sorted(range(len(names)), key=lambda at: (len(values[at]), values[at], names[at])), np.int64)
+
+
+def _sorted(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sort rows by user and time; those of one user and time keep their order."""
+    order = np.lexsort((times, users))
+    return users[order], items[order], times[order]
+
+
+def _repeated(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Find the rows (N,) int64 that are there before with the same user, item and time; rows are sorted."""
+    same = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    group = np.cumsum(np.append(True, ~same))[tied]
+    order = np.lexsort((items[tied], group))
+    again = (np.diff(group[order]) == 0) & (np.diff(items[tied][order]) == 0)
+    return np.sort(tied[order[1:][again]])
