@@ -1,5 +1,7 @@
 """Cut a garment out of a flat-lay or hanger photo and put it on white, or say that this cannot be done well.
 
+A photo of somebody who wears it is another matter (`worn`).
+
 Two sets of colours, of the picture's border and of its middle, are fitted in turn with what is nearer to which (the
 iteration of GrabCut, Rother et al., SIGGRAPH 2004, without its graph cut; a blur of the evidence stands for it).
 Where that is not to be trusted a parser may know, since ours was shown such photos too. What lies on white is known.
@@ -11,9 +13,11 @@ from PIL import Image, ImageFilter
 
 from ..colours import colour_gap, palette, to_lab
 from ..images import PALEST, WHITE, WHITE_FROM, blur, components, fit, no_paler_than
+from ..person.body import Body
 from ..person.parser import Parser
 from ..person.parts import Part
 from .garment_shape import cut_of
+from .worn import shows_person, worn_garment
 
 SIDE = 160
 """Longest side in pixels at which colours are compared."""
@@ -58,27 +62,35 @@ def garment_on_white(
     """Return the garment on white, fitted to `size` (H, W), and whether it was cut out; otherwise the photo, padded.
 
     parser: asked where colours and a white background do not tell the garment. kind: the garment's, or a region; of
-    what the three say, that is taken which has the shape of such a garment (`shaped_mask`).
+    what the three say, that is taken which has the shape of such a garment (`shaped_mask`). Where somebody wears it,
+    only the parts of its kind are taken (`worn_garment`).
+
+    Raises:
+        NotWorn: somebody in the photo wears other garments than the kind; the message says which.
     """
     if parser is not None and kind is not None:
-        mask = shaped_mask(photo, parser, kind)
+        body = parser(photo)
+        if shows_person(body):
+            return cut_out(*worn_garment(photo, body, kind), size=size), True
+        mask = shaped_mask(photo, body, kind)
     else:
         mask = garment_mask(photo)
         mask = on_white_mask(photo) if mask is None else mask
         if mask is None and parser is not None:
-            mask = parsed_mask(photo, parser)
+            mask = parsed_mask(photo, parser(photo))
     if mask is None:
         return fit(photo.convert("RGB"), size=size)[0], False
     return cut_out(photo.convert("RGB"), mask, size=size), True
 
 
-def shaped_mask(photo: Image.Image, parser: Parser, kind: str) -> np.ndarray | None:
+def shaped_mask(photo: Image.Image, body: Body, kind: str) -> np.ndarray | None:
     """Find the garment by parser, colours or a white background, whichever is shaped most like one: bool (H, W).
 
-    What lies on white is taken even where none is shaped like a garment of its kind; other garments are not: None.
+    body: what a parser says of the photo. What lies on white is taken even where none is shaped like a garment of its
+    kind; other garments are not: None.
     """
     white = on_white_mask(photo)  # with its shadow, where it has one
-    found = [mask for mask in (parsed_mask(photo, parser), garment_mask(photo), white) if mask is not None]
+    found = [mask for mask in (parsed_mask(photo, body), garment_mask(photo), white) if mask is not None]
     best = max(((cut_of(mask, kind).overlap, -i) for i, mask in enumerate(found)), default=(0.0, 0))
     return found[-best[1]] if best[0] >= SHAPED else white
 
@@ -89,9 +101,9 @@ def on_white_mask(photo: Image.Image) -> np.ndarray | None:
     return cloth if _trusted_small(cloth) is not None else None
 
 
-def parsed_mask(photo: Image.Image, parser: Parser) -> np.ndarray | None:
+def parsed_mask(photo: Image.Image, body: Body) -> np.ndarray | None:
     """Find the garment in a product photo by a parser, bool (H, W), or None where the result is not to be trusted."""
-    inside = np.isin(parser(photo).parts, WORN)
+    inside = np.isin(body.parts, WORN)
     inner = _trusted_small(inside)
     return None if inner is None else inside & _enlarged(inner, photo.size)
 
