@@ -7,8 +7,8 @@ took, a network knows the rest. The prior of the reverse process is a product of
     log p(i | x_t, history) = the same + (alpha_t/sigma_t²) x_t·e_i - log Z_t            (docs/notation.md)
 
 The network is DreamRec's (softmax objective), trained alone. The experts s_k are discounted sums over recent items:
-of what followed them, of what was taken together with them, in any order, and, where items have neighbours (by their
-texts, say), of those. Where items are described by words f_iw >= 0 (`words`), the words of the history speak, too:
+of what followed them, of what was taken together with them, in any order, of a regression of every item on the others
+(regression.py), and, where items have neighbours (by their texts, say), of those. Where items are described by words f_iw >= 0 (`words`), the words of the history speak, too:
 sum_w v_w f_iw log(1 + kappa u_w), what naive Bayes would say.
 
 The dozen numbers w, kappa (and v) are fitted on validation cases, which no count has seen (`tune`): stacking (Wolpert,
@@ -30,6 +30,7 @@ from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..counts.arrivals import arrival_logits, fit_arrivals, hidden_items
@@ -48,10 +49,11 @@ from ..saved import Pretrained
 from ..types import PAD, Batch, Cases, Ranking
 from .counting import flatten
 from .dreamrec import DreamRec, DreamRecConfig
+from .regression import regress
 
 KEEP = 200  # as many items taken together with an item are remembered
 CASES, CELLS = 5000, 1e8  # as many cases are stacked on, or fewer where the catalogue is large
-START, KAPPA = (0.5, 0.0, 1.0, 0.5, 0.5), (4.0, 7.0, 3.0, 0.0)  # of w and log kappa, before any fit
+START, KAPPA = (0.5, 0.0, 1.0, 0.5, 0.5, 0.5), (4.0, 7.0, 3.0, 3.0, 0.0)  # of w and log kappa, before any fit
 Items = tuple[Tensor, Tensor]
 Evidence = tuple[list[Counted | None], Tensor | None]
 
@@ -60,7 +62,9 @@ Evidence = tuple[list[Counted | None], Tensor | None]
 class CountDiffConfig:
     """`decay`, `window`, `degree_power` are those of the counts (markov.py), `order` is a; the others are DreamRec's.
 
-    `likeness_decay` discounts the neighbours of older items, `together_decay` what was taken together with them.
+    `likeness_decay` discounts the neighbours of older items, `together_decay` what was taken together with them,
+    `regressed_decay` what the regression says of them. `regressed` most frequent items enter the regression (0: none),
+    which needs 12 bytes times their square; `ridge` is its own.
     `words` says that features count words or attributes (none is negative). The last `new_items` items came after
     training.
     """
@@ -79,6 +83,9 @@ class CountDiffConfig:
     degree_power: float = 0.5
     likeness_decay: float = 0.3
     together_decay: float = 0.9
+    regressed: int = 20_000
+    regressed_decay: float = 0.95
+    ridge: float = 200.0
     words: bool = False
     order: float = 2.0
     T: int = 100
@@ -97,6 +104,7 @@ class CountDiffConfig:
         check_range(
             window=(c.window, 1, 4096), decay=(c.decay, 0.01, 1), likeness_decay=(c.likeness_decay, 0, 1),
             together_decay=(c.together_decay, 0, 1), degree_power=(c.degree_power, 0, 1), order=(c.order, 1, 16),
+            regressed=(c.regressed, 0, 10**6), regressed_decay=(c.regressed_decay, 0.01, 1), ridge=(c.ridge, 1e-3, 1e9),
             new_items=(c.new_items, 0, c.n_items - 1),
         )  # fmt: skip
         self.dreamrec()
@@ -122,11 +130,13 @@ class CountDiff(nn.Module, Pretrained):
         self.counts = TransitionTable(c.n_items)
         self.together = TransitionTable(c.n_items)
         self.neighbours = TransitionTable(c.n_items)
+        self.regression = TransitionTable(c.n_items)
         self.arrivals = TransitionTable(c.n_items)
         recent = Discount(c.decay, c.window, c.degree_power)
         together = Discount(c.together_decay, 2 * c.window, c.degree_power)
         self.experts = (
-            (self.counts, recent), (self.together, together), (self.neighbours, Discount(c.likeness_decay, c.window))
+            (self.counts, recent), (self.together, together), (self.neighbours, Discount(c.likeness_decay, c.window)),
+            (self.regression, Discount(c.regressed_decay, c.max_len)),
         )  # fmt: skip
         self.once: Tensor
         self.weights: Tensor
@@ -134,7 +144,7 @@ class CountDiff(nn.Module, Pretrained):
         self.word_weights: Tensor
         self.arrival: Tensor
         self.register_buffer("once", torch.zeros(1, dtype=torch.bool))
-        self.register_buffer("weights", torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0]))
+        self.register_buffer("weights", torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0, 0.0]))
         self.register_buffer("log_kappa", torch.tensor(KAPPA))
         self.register_buffer("word_weights", torch.zeros(c.n_features if c.words else 0))
         self.register_buffer("arrival", torch.tensor([0.0, 0.0, 0.0]))
@@ -144,12 +154,15 @@ class CountDiff(nn.Module, Pretrained):
 
         Raises:
             DataError: none, or ids outside 1..n_items.
+            ResourceError: memory does not suffice for the regression.
         """
         c = self.config
         self.once.fill_(all(len(np.unique(sequence)) == len(sequence) for sequence in sequences))
         items, owners = flatten(sequences, c.n_items)
         self.counts.set(count_transitions(items, owners, c.n_items, decay=c.decay, window=c.window))
         self.together.set(thinned(count_together(items, owners, c.n_items, window=c.max_len), keep=KEEP))
+        if c.regressed:
+            self.regression.set(regress(sequences, c.n_items, most=c.regressed, ridge=c.ridge, keep=KEEP))
 
     def set_neighbours(self, neighbours: Transitions) -> None:
         """Let items like the recent ones be more likely: row i holds the items like i, weights their likeness."""
@@ -267,6 +280,16 @@ class CountDiff(nn.Module, Pretrained):
         if neighbours is not None:
             model.set_neighbours(neighbours)
         return model.to(self.weights.device)
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):  # pyrefly: ignore[bad-override]
+        older = len(state_dict.get(prefix + "weights", ())) == len(self.weights) - 1
+        if older and prefix + "log_kappa" in state_dict:  # saved before there was a regression, which stays silent
+            for name, empty in TransitionTable(self.n_items).state_dict().items():
+                state_dict[f"{prefix}regression.{name}"] = empty
+            state_dict[prefix + "weights"] = F.pad(state_dict[prefix + "weights"], (0, 1))
+            *kappa, words = state_dict[prefix + "log_kappa"].split(1)
+            state_dict[prefix + "log_kappa"] = torch.cat([*kappa, torch.zeros_like(words), words])
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _banned(self, history: Tensor) -> Tensor | None:
         """What nobody takes again: the items seen, for users whom that leaves any."""

@@ -116,7 +116,7 @@ def test_what_was_counted_adds_to_logits_with_the_right_gradients_whether_sparse
 
 def test_ranking_adds_in_place_what_was_fitted():
     model, history = _model(_sequences()), torch.tensor([[0, 3, 5], [1, 2, 7]])
-    model.weights.copy_(torch.tensor([1.0, 1.0, 0.7, 0.3, 0.2]))
+    model.weights.copy_(torch.tensor([1.0, 1.0, 0.7, 0.3, 0.2, 0.4]))
     numbers = (model.weights, model.log_kappa, model.word_weights)
     wanted = model._add(torch.zeros(2, N + 1), model._evidence(history), *numbers)
     found = torch.zeros(2, N + 1)
