@@ -8,8 +8,8 @@ took, a network knows the rest. The prior of the reverse process is a product of
 
 The network is DreamRec's (softmax objective), trained alone. The experts s_k are discounted sums over recent items:
 of what followed them, of what was taken together with them, in any order, of a regression of every item on the others
-(regression.py), and, where items have neighbours (by their texts, say), of those. Where items are described by words f_iw >= 0 (`words`), the words of the history speak, too:
-sum_w v_w f_iw log(1 + kappa u_w), what naive Bayes would say.
+(regression.py), and, where items have neighbours (by their texts, say), of those. Where items are described by words
+f_iw >= 0 (`words`), the words of the history speak, too: sum_w v_w f_iw log(1 + kappa u_w), what naive Bayes would say.
 
 The dozen numbers w, kappa (and v) are fitted on validation cases, which no count has seen (`tune`): stacking (Wolpert,
 Stacked Generalization, Neural Networks 1992). Trained jointly instead, the network learns only what counts leave over,
