@@ -115,7 +115,7 @@ def export(settings: ExportConfig) -> int:
     """
     from personagen.adapters.lora import load_adapter, save_adapter, save_kohya
     from personagen.models import load_text2image
-    from personagen.models.quiet import quiet
+    from personagen.quiet import quiet
     from personagen.subject.loaded import base_of, merged
     from personagen.subject.results import save_model
 

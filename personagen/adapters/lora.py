@@ -21,7 +21,7 @@ from torch import Tensor
 from recsys.errors import ConfigError, ModelError
 
 from ..files import write_tensors
-from ..models.quiet import quiet
+from ..quiet import quiet
 from .adapter import FILE, METADATA, PARTS, Adapter, check_tensors, configs_of, fit_adapter, plain_config
 from .kohya import split_name, to_kohya
 from .read import read_adapter

@@ -8,7 +8,9 @@ from recsys.errors import ModelError
 
 from ..devices import CPU, Compute
 from ..embedded import EMBEDDED, FILES, WEIGHTS
-from .quiet import quiet
+from ..quiet import quiet
+from .config import PLAIN, OwnWeights, refuse_pickle
+from .hub import from_hub, is_hub_id
 
 if TYPE_CHECKING:
     import torch
@@ -18,41 +20,37 @@ if TYPE_CHECKING:
 
 
 def load_text2image(
-    name_or_path: str | Path = "embedded",
-    *,
-    compute: Compute = CPU,
-    allow_download: bool = False,
-    layout: str | Path | None = None,
+    name_or_path: str | Path = "embedded", *, own: OwnWeights = PLAIN, compute: Compute = CPU
 ) -> "StableDiffusionPipeline | StableDiffusionXLPipeline":
-    """Load a text-to-image pipeline: the embedded one, or any Stable Diffusion 1.x, 2.x or XL by path.
+    """Load a text-to-image pipeline: the embedded one, or any Stable Diffusion 1.x, 2.x or XL, with what lies over it.
 
-    A path is a folder in diffusers' layout, or a single .safetensors file; of the latter, `layout` is a folder in
-    diffusers' layout with the configurations and tokenizers of its family, which the file itself does not hold.
-    compute: on which device and in which precision (`devices.resolve`), a CPU in float32 when left out. allow_download:
-    take a name such as "owner/model" from the hub when no folder of that name is there; without it nothing outside is
-    asked.
+    name_or_path: a folder in diffusers' layout, a single .safetensors file, or a hub id such as owner/model, which is
+    fetched only where `own` allows it. own: the tokenizer of a single file, another autoencoder, textual inversions,
+    LoRAs, the sampler. compute: on which device and in which precision (`devices.resolve`), a CPU in float32 when left
+    out.
 
     Raises:
-        ModelError: files are missing or damaged; it names them and their folder.
+        ConfigError: `own` contradicts itself.
+        ModelError: files are missing or damaged, or do not fit; it names them and their folder.
     """
     with quiet():
+        from .text2image import lay_over, read_text2image
+
         if Path(name_or_path).suffix == ".safetensors":
-            pipe = _read_single(Path(name_or_path), layout, dtype=compute.torch_dtype)
+            pipe: Any = read_text2image(Path(name_or_path), own, dtype=compute.torch_dtype)
         else:
-            source = _resolve(name_or_path, "text2image", FILES["text2image"], allow_download=allow_download)
-            offline = source.is_dir()
-            kind = _text2image_class(source if offline else None)
-            pipe = _read(kind, source, dtype=compute.torch_dtype, local_files_only=offline)
+            refuse_pickle(name_or_path)
+            source = _resolve(name_or_path, "text2image", FILES["text2image"], allow_download=own.allow_download)
+            pipe = _read(_text2image_class(source), source, dtype=compute.torch_dtype)
+        lay_over(pipe, own)
     pipe.set_progress_bar_config(disable=True)
     return compute.place(pipe)
 
 
-def _text2image_class(folder: Path | None) -> Any:
-    """Name the class that a folder's model_index.json asks for; of a hub name diffusers finds it out itself."""
+def _text2image_class(folder: Path) -> Any:
+    """Name the class that a folder's model_index.json asks for."""
     import diffusers
 
-    if folder is None:
-        return diffusers.AutoPipelineForText2Image
     try:
         name = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
@@ -62,24 +60,6 @@ def _text2image_class(folder: Path | None) -> Any:
     if name not in ("StableDiffusionPipeline", "StableDiffusionXLPipeline"):
         raise ModelError(f"the model in {folder} is a {name}; give a Stable Diffusion 1.x, 2.x or XL")
     return getattr(diffusers, name)
-
-
-def _read_single(file: Path, layout: str | Path | None, *, dtype: "torch.dtype") -> Any:
-    if not file.is_file():
-        raise ModelError(f"there is no model at {file}; give the path of a .safetensors file or of a folder")
-    if layout is None:
-        raise ModelError(
-            f"{file} holds weights alone; name a folder in diffusers' layout of the same family (its model_index.json, "
-            "configurations and tokenizers) as well"
-        )
-    kind = _text2image_class(_resolve(layout, "text2image", ("model_index.json",)))
-    try:
-        return kind.from_single_file(str(file), config=str(layout), dtype=dtype, local_files_only=True)
-    except Exception as error:  # diffusers and safetensors each have errors of their own
-        raise ModelError(
-            f"{file} cannot be loaded as a {kind.__name__} ({type(error).__name__}: {error}); name the folder of its "
-            "own family, or fetch it again"
-        ) from error
 
 
 def load_tryon(name_or_path: str | Path = "embedded", *, compute: Compute = CPU) -> "TryOnPipeline":
@@ -105,11 +85,11 @@ def load_tryon(name_or_path: str | Path = "embedded", *, compute: Compute = CPU)
 
 
 def _resolve(name_or_path: str | Path, kind: str, files: tuple[str, ...], *, allow_download: bool = False) -> Path:
-    """Turn a name or path into a folder that holds `files`; a hub name passes only with allow_download."""
+    """Turn a name or path into a folder that holds `files`; a hub id is fetched only with allow_download."""
     folder = EMBEDDED[kind] if name_or_path == "embedded" else Path(name_or_path)
     if not folder.is_dir():
-        if allow_download and kind == "text2image" and len(folder.parts) == 2:
-            return folder
+        if kind == "text2image" and is_hub_id(name_or_path):
+            return from_hub(name_or_path, allow_download=allow_download)
         raise ModelError(f"there is no model at {folder}; {_remedy(name_or_path)}")
     needed = files if name_or_path == "embedded" or kind == "tryon" else ("model_index.json",)
     missing = [name for name in needed if not (folder / name).is_file()]
@@ -122,9 +102,9 @@ def _remedy(name_or_path: str | Path) -> str:
     if name_or_path == "embedded":
         return (
             "clone the repository again, or train it: personagen pretrain configs/pretrain/vae.yaml, then "
-            "text.yaml, text2image.yaml and tryon.yaml."
+            "text.yaml, text2image.yaml and tryon.yaml"
         )
-    return 'give "embedded" or the path of a folder in diffusers\' layout (model_index.json, unet/, ...).'
+    return "give the path of a folder in diffusers' layout (model_index.json, unet/, ...) or of a .safetensors file"
 
 
 def _shared_vae(source: Path) -> Path:
@@ -143,12 +123,10 @@ def _shared_vae(source: Path) -> Path:
     )
 
 
-def _read(kind: Any, source: Path, *, dtype: "torch.dtype", local_files_only: bool = True, **components: Any) -> Any:
+def _read(kind: Any, source: Path, *, dtype: "torch.dtype", **components: Any) -> Any:
     """Call from_pretrained safely; whatever it finds wrong with the files becomes a ModelError."""
     try:
-        return kind.from_pretrained(
-            str(source), dtype=dtype, use_safetensors=True, local_files_only=local_files_only, **components
-        )
+        return kind.from_pretrained(str(source), dtype=dtype, use_safetensors=True, local_files_only=True, **components)
     except ModelError:
         raise
     except Exception as error:  # diffusers, safetensors and transformers each have errors of their own

@@ -21,7 +21,7 @@ from recsys.types import Step
 from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
 from ..models.build import build_text_encoder, train_tokenizer
-from ..models.quiet import quiet
+from ..quiet import quiet
 from ..training.loop import autocast
 from ..training.preview import write_grid
 from ..vocabulary import COLOURS, KINDS, PATTERNS

@@ -13,7 +13,7 @@ from recsys.types import Step
 from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
 from ..models.build import build_scheduler, build_unet, start_silent
-from ..models.quiet import quiet
+from ..quiet import quiet
 from ..training.latents import cache_latents, load_encoder
 from ..training.loop import autocast
 from ..training.objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error

@@ -20,7 +20,7 @@ from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictur
 from ..devices import choose_device
 from ..metrics.fidelity import psnr
 from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
-from ..models.quiet import quiet
+from ..quiet import quiet
 from ..training.latents import (
     Encoder,
     Prepare,

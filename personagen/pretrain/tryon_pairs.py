@@ -23,13 +23,13 @@ from ..corpora.photos import write_people_corpus
 from ..devices import choose_device
 from ..files import write_tensors
 from ..models import load_tryon
-from ..models.quiet import quiet
+from ..quiet import quiet
 from ..training.latents import Encoder, Prepare, cache_latents, drape_over, draped_swapped, paint_over, vary
 from ..training.loop import autocast, run
 from ..training.objective import add_noise, prediction_target, stratified_timesteps, weighted_error
 from ..training.preview import write_grid
 from ..training.processes import Processes
-from ..tryon.attention import attention_tensors, self_attentions
+from ..tryon.attention import attention_tensors, self_attentions, size_conditions
 from ..tryon.pipeline import TryOnPipeline, unet_input
 from .pairs_config import TryOnTrainConfig
 
@@ -216,7 +216,9 @@ class PairsStage:
         noisy, rows = add_noise(x0, noise, self.abar[t]), person.shape[2]
         below = noisy[:, :, rows:] if plain else None
         inputs = unet_input(noisy[:, :, :rows], shown[mine], condition[mine], mask, garment_sample=below)
-        output = self.unet(inputs, t, encoder_hidden_states=None).sample[:, :, : x0.shape[2]]
+        sizes = size_conditions(self.unet, inputs, cell=self.pipe.vae_scale_factor)
+        output = self.unet(inputs, t, encoder_hidden_states=None, added_cond_kwargs=sizes).sample
+        output = output[:, :, : x0.shape[2]]
         target = prediction_target(x0, noise, self.abar[t], prediction=self.prediction)
         outside = self.config.outside_weight
         return weighted_error(output, target, region=None if plain else outside + (1 - outside) * mask)

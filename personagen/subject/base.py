@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,12 @@ from torch import Tensor
 
 from recsys.errors import ConfigError, ModelError
 
-ENCODERS = (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2"))
+from ..adapters.embeddings import ENCODERS
+from ..adapters.adapter import PARTS
+from ..devices import CPU, Compute
+from ..models import load_text2image
+from ..models.config import OwnWeights
+from ..quiet import quiet
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,20 @@ def use_schedule(pipe: Any, *, zero_snr: bool | None) -> None:
         pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, **settings)
 
 
+def open_base(source: str | Path, own: OwnWeights, *, compute: Compute = CPU) -> Any:
+    """Load a base model as training sees it: its LoRAs are added into its weights. On the CPU, to be placed later.
+
+    Raises:
+        ConfigError, ModelError: as `load_text2image` does.
+    """
+    pipe = load_text2image(source, own=own, compute=compute.at_first())
+    if own.loras:
+        with quiet():
+            pipe.fuse_lora(components=[part for part in PARTS if getattr(pipe, part, None) is not None])
+            pipe.unload_lora_weights()
+    return pipe
+
+
 @contextmanager
 def without_adapter(pipe: Any) -> Iterator[None]:
     """Switch the adapter off inside."""
@@ -101,11 +121,9 @@ def encode_prompts(pipe: Any, prompts: Sequence[str]) -> Text:
     Where the model replaces the empty prompt by zeros (SDXL), so does this.
     """
     if getattr(pipe, "text_encoder_2", None) is None:
-        return Text(pipe.text_encoder(_ids(pipe.tokenizer, prompts, pipe.text_encoder.device))[0])
+        return Text(pipe.text_encoder(_ids(pipe, "tokenizer", prompts, pipe.text_encoder.device))[0])
     outputs = [
-        getattr(pipe, encoder)(
-            _ids(getattr(pipe, tokenizer), prompts, getattr(pipe, encoder).device), output_hidden_states=True
-        )
+        getattr(pipe, encoder)(_ids(pipe, tokenizer, prompts, getattr(pipe, encoder).device), output_hidden_states=True)
         for encoder, tokenizer in ENCODERS
     ]
     context = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
@@ -116,9 +134,12 @@ def encode_prompts(pipe: Any, prompts: Sequence[str]) -> Text:
     return Text(context, pooled)
 
 
-def _ids(tokenizer: Any, prompts: Sequence[str], device: torch.device) -> Tensor:
+def _ids(pipe: Any, name: str, prompts: Sequence[str], device: torch.device) -> Tensor:
+    """Tokenize prompts; a word of several vectors is spelt out as the pipelines do."""
+    tokenizer = getattr(pipe, name)
+    spelt = [pipe.maybe_convert_prompt(prompt, tokenizer) for prompt in prompts]
     ids = tokenizer(
-        list(prompts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        spelt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
     ).input_ids
     return ids.to(device)
 

@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from recsys.errors import ConfigError
 
+from ..models.config import OwnWeights, own_of
+from ..schedulers import Sampler, check_sampler
+
 PRESETS: dict[str, dict[str, Any]] = {
     "object": {"max_train_steps": 400, "rank": 8, "learning_rate": 1e-4, "train_text_encoder": False},
     "person": {"max_train_steps": 800, "rank": 16, "learning_rate": 1e-4, "train_text_encoder": True},
@@ -73,9 +76,21 @@ class SubjectConfig:
     output_dir: str = "runs/subject"
     pretrained_model_name_or_path: str = "embedded"
     """`embedded`, a folder in diffusers' layout, a single .safetensors file, or, with allow_download, a hub name."""
-    single_file_layout: str | None = None
-    """Of a single file: a folder in diffusers' layout of its family, with its configurations and tokenizers."""
+    tokenizer: str | None = None
+    """Of a single file, which holds no words: a folder with CLIP's vocabulary, or one in diffusers' layout of the same
+    family; null: that of an installed open_clip."""
+    prediction: Literal["epsilon", "v_prediction"] | None = None
+    """What a single file predicts, where it does not say."""
+    vae: str | None = None
+    """Another autoencoder for the base model: a folder in diffusers' layout or a .safetensors file."""
+    embeddings: list[str] = field(default_factory=list)
+    """Textual inversions that the base model is to know: .safetensors files of diffusers or A1111."""
+    loras: list[str] = field(default_factory=list)
+    """LoRAs added into the base model before it learns: .safetensors files of diffusers or kohya, or their folders."""
+    lora_weights: list[float] = field(default_factory=list)
+    """Strength of each LoRA, 1 where left out."""
     allow_download: bool = False
+    """Fetch a hub id; without it nothing is asked of the network."""
     token: str = "sks"
     """The rare word that comes to mean this subject; with new_tokens it is replaced by <s0><s1>..."""
     instance_prompt: str | None = None
@@ -181,9 +196,16 @@ class SubjectConfig:
     """Paint the validation pictures every so many steps; 0: only at the end."""
     validation_inference_steps: int = 20
     guidance_scale: float = 5.0
+    scheduler: Sampler | None = None
+    """Sampler of the pictures painted on the way: ddim, dpmpp_2m, euler, euler_a, unipc or lcm; null: the model's."""
 
     def __post_init__(self) -> None:
         check_config(self)
+
+
+def own_weights(config: SubjectConfig) -> OwnWeights:
+    """Say how the base model is read and what lies over it; the sampler is for the pictures alone."""
+    return replace(own_of(config), scheduler=None)
 
 
 def resolve(config: SubjectConfig) -> SubjectConfig:
@@ -253,6 +275,8 @@ def check_config(config: SubjectConfig) -> None:
         raise ConfigError(f"preset {config.preset!r} is unknown; use one of {', '.join(PRESETS)}")
     _check_ranges(config)
     _check_combinations(config)
+    check_sampler(config.scheduler, config.validation_inference_steps)
+    own_of(config)
 
 
 def _check_ranges(config: SubjectConfig) -> None:
@@ -318,6 +342,7 @@ def same_run(first: dict[str, Any], second: SubjectConfig) -> list[str]:
     free = {"resume_from_checkpoint", "max_train_steps", "device", "output_dir", "checkpointing_steps",
             "checkpoints_total_limit", "validation_steps", "num_validation_images", "validation_prompt", "consent",
             "validation_inference_steps", "guidance_scale", "instance_data_dir", "class_data_dir",
-            "pretrained_model_name_or_path", "single_file_layout", "allow_download", "cache_dir"}  # fmt: skip
+            "pretrained_model_name_or_path", "tokenizer", "prediction", "vae", "embeddings", "loras", "lora_weights",
+            "scheduler", "allow_download", "cache_dir"}  # fmt: skip
     names = [field.name for field in fields(second) if field.name not in free]
     return [name for name in names if first.get(name) != getattr(second, name)]

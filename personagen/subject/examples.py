@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..adapters.embeddings import ENCODERS
 from ..images import load_image, to_tensor
 from ..training.objective import stratified_timesteps
-from .base import ENCODERS, Text, encode_prompts, scale_factor
+from .base import Text, encode_prompts, scale_factor
 from .cache import Cache, open_cache
 from .config import SubjectConfig, rows_a_step
 from .data import Picture, bucket_size, cover, read_region

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ from ..adapters.lora import load_adapter, merge_adapters, use_adapters
 from ..adapters.read import read_adapter
 from ..devices import CPU, Compute
 from ..models import load_text2image
-from .base import use_schedule
-from .config import placeholder, token_names
+from ..models.config import PLAIN, OwnWeights, lora_strengths
+from ..models.text2image import lay_over
+from ..quiet import quiet
+from ..schedulers import use_sampler
+from .base import open_base, use_schedule
+from .config import SubjectConfig, own_weights, placeholder, token_names
 from .record import read_run
 from .results import MODEL
 from .tokens import FILE as TOKENS_FILE
@@ -25,12 +30,13 @@ def load_subjects(
     *,
     weights: Sequence[float] = (),
     base: str | None = None,
+    own: OwnWeights = PLAIN,
     compute: Compute = CPU,
 ) -> Any:
     """Load a base model with subjects on it, at `weights` (1 where left out); return the pipeline.
 
-    subjects: result folders, with their new tokens, or adapter files. base: none takes that of the first result folder.
-    compute: as for `load_text2image`.
+    subjects: result folders, with their new tokens, or adapter files. base: none takes that of the first result folder,
+    with what lay over it in training. own: what lies over the base besides; compute: as for `load_text2image`.
 
     Raises:
         ConfigError: there are more weights than subjects, or two subjects have the same new words.
@@ -39,10 +45,10 @@ def load_subjects(
     runs = [read_run(subject) for subject in subjects]
     strengths = fill_weights(subjects, weights)
     first = next((run.config for run in runs if run is not None), None)
-    layout = None if first is None else first.single_file_layout
-    pipe = load_text2image(base_of(subjects, base), compute=compute.at_first(), layout=layout)
+    pipe = _open(base_of(subjects, base), base, first, own, compute)
     use_schedule(pipe, zero_snr=None if first is None else first.rescale_betas_zero_snr)
-    active, known = {}, set()
+    use_sampler(pipe, own.scheduler)
+    active, known = lora_strengths(own), set()
     for i, (subject, run) in enumerate(zip(subjects, runs)):
         if words := token_names(run.config) if run is not None else []:
             if known & set(words):
@@ -55,6 +61,20 @@ def load_subjects(
     if active:
         use_adapters(pipe, active)
     return compute.place(pipe)
+
+
+def _open(source: str, base: str | None, first: SubjectConfig | None, own: OwnWeights, compute: Compute) -> Any:
+    """Load the base model: as the first subject was trained on it and what `own` adds; another with `own` alone."""
+    given = replace(own, scheduler=None)
+    if base is not None or first is None or first.train_unet == "full":
+        return load_text2image(source, own=given, compute=compute.at_first())
+    trained = own_weights(first)
+    read = {name: getattr(own, name) or getattr(trained, name) for name in ("tokenizer", "prediction", "vae")}
+    allowed = own.allow_download or trained.allow_download
+    pipe = open_base(source, replace(trained, **read, allow_download=allowed), compute=compute)
+    with quiet():
+        lay_over(pipe, replace(given, vae=None))
+    return pipe
 
 
 def base_of(subjects: Sequence[str | Path], base: str | None) -> str:

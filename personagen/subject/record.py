@@ -14,6 +14,7 @@ from .config import SubjectConfig
 FILE = "run.json"
 RETIRED = ("report_to",)
 """Settings that older runs name and that decide nothing any more."""
+RENAMED = {"single_file_layout": "tokenizer"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ def read_run(folder: str | Path) -> SubjectRun | None:
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        config = {name: value for name, value in content.pop("config").items() if name not in RETIRED}
+        config = {
+            RENAMED.get(name, name): value for name, value in content.pop("config").items() if name not in RETIRED
+        }
         _refuse_unknown(content, SubjectRun)
         _refuse_unknown(config, SubjectConfig)
         return SubjectRun(SubjectConfig(**config), **content)

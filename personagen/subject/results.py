@@ -14,14 +14,16 @@ import torch
 from recsys.errors import ResourceError
 
 from ..adapters.adapter import FILE, Adapter
+from ..adapters.embeddings import ENCODERS
 from ..adapters.lora import collect, load_adapter, save_adapter, save_kohya
 from ..files import write_text
-from ..models import load_text2image
-from ..models.quiet import quiet
+from ..models.config import PLAIN
 from ..provenance import versions
+from ..quiet import quiet
+from ..schedulers import use_sampler
 from ..vocabulary import counted
-from .base import ENCODERS, use_schedule
-from .config import SubjectConfig, token_names
+from .base import open_base, use_schedule
+from .config import SubjectConfig, own_weights, token_names
 from .data import Picture
 from .record import SubjectRun, write_run
 from .samples import at_rest, paint
@@ -77,10 +79,13 @@ def prove(learner: Learner, *, size: tuple[int, int]) -> dict[str, float]:
 def reloaded(config: SubjectConfig, form: str) -> Any:
     """Load a run's result from disk, in float32: the base as it was trained on, then adapter and new tokens."""
     folder, full = Path(config.output_dir), config.train_unet == "full"
-    source = folder / MODEL if full else config.pretrained_model_name_or_path
-    pipe = load_text2image(source, allow_download=config.allow_download, layout=config.single_file_layout)
+    if full:
+        pipe = open_base(folder / MODEL, PLAIN)
+    else:
+        pipe = open_base(config.pretrained_model_name_or_path, own_weights(config))
     _in_float32(pipe, by_way_of=torch.float32 if full else DTYPES[config.mixed_precision])
     use_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
+    use_sampler(pipe, config.scheduler)
     if config.new_tokens:
         load_tokens(pipe, folder / TOKENS_FILE, token_names(config))
     if (folder / FILE).is_file() and (config.train_unet == "lora" or config.train_text_encoder):

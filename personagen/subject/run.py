@@ -10,10 +10,10 @@ from recsys.loop import Checkpoints, drive
 from recsys.types import Step
 
 from ..devices import choose_device
-from ..models import load_text2image
+from ..schedulers import use_sampler
 from ..training.processes import Processes
-from .base import check_finite, native_size, noise_schedule, use_schedule
-from .config import SubjectConfig, resolve
+from .base import check_finite, native_size, noise_schedule, open_base, use_schedule
+from .config import SubjectConfig, own_weights, resolve
 from .data import Picture, usable
 from .examples import PromptCache, encode_pictures
 from .prior import class_size, paint_class
@@ -58,14 +58,12 @@ def run(config: SubjectConfig) -> Iterator[Step]:
 
 def load_base(config: SubjectConfig, processes: Processes) -> Any:
     """Load the base model in float32 onto the device, and check that it can be trained as asked."""
-    pipe = load_text2image(
-        config.pretrained_model_name_or_path,
-        allow_download=config.allow_download,
-        layout=config.single_file_layout,
-    ).to(processes.own(choose_device(config.device)))
+    pipe = open_base(config.pretrained_model_name_or_path, own_weights(config))
+    pipe.to(processes.own(choose_device(config.device)))
     check_finite(pipe)
     noise_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
     use_schedule(pipe, zero_snr=config.rescale_betas_zero_snr)
+    use_sampler(pipe, config.scheduler)
     return pipe
 
 

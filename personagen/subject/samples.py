@@ -13,6 +13,7 @@ from torch import Tensor
 from ..files import write_whole
 from ..images import to_tensor
 from ..provenance import Parameters, sampling_settings, versions, write_png
+from ..schedulers import sampler_of
 from ..training.preview import write_grid
 from .base import encode_prompts, native_size, predict, scale_factor, without_adapter
 from .config import SubjectConfig
@@ -72,7 +73,8 @@ def validate(learner: Learner, *, size: tuple[int, int]) -> dict[str, float]:
         if config.num_validation_images:
             now, before = _both(learner, size)
             folder.mkdir(parents=True, exist_ok=True)
-            _write_samples(now, folder / f"step-{learner.step:06d}", config, learner.step)
+            sampler = sampler_of(learner.pipe)
+            _write_samples(now, folder / f"step-{learner.step:06d}", config, step=learner.step, sampler=sampler)
             rows = [to_tensor(_bytes(pictures)) * 2 - 1 for pictures in (before, now) if pictures is not None]
             write_grid(rows, folder / f"step-{learner.step:06d}.png")
     write_curve(learner.losses, learner.folder / "loss.png", label="loss")
@@ -92,11 +94,12 @@ def _both(learner: Learner, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarr
         return now, paint(*arguments, size=size, steps=config.validation_inference_steps)
 
 
-def _write_samples(pictures: np.ndarray, folder: Path, config: SubjectConfig, step: int) -> None:
+def _write_samples(pictures: np.ndarray, folder: Path, config: SubjectConfig, *, step: int, sampler: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, picture in enumerate(_bytes(pictures)):
         settings = sampling_settings(
             steps=config.validation_inference_steps,
+            sampler=sampler,
             guidance=config.guidance_scale,
             seed=config.seed + i,
             size=(picture.shape[0], picture.shape[1]),

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from recsys.errors import ModelError
 
+from ..adapters.embeddings import KEYS, add_words, encoders, set_rows
 from ..files import write_tensors
-from .base import ENCODERS
 
 FILE = "learned_embeds.safetensors"
-KEYS = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}
 
 
 class NewTokens(nn.Module):
@@ -30,7 +29,7 @@ class NewTokens(nn.Module):
         self.names, self.hooks = list(names), []
         self.vectors = nn.ParameterDict()
         generator = torch.Generator().manual_seed(seed)
-        for encoder, tokenizer in _encoders(pipe):
+        for encoder, tokenizer in encoders(pipe):
             ids = add_words(getattr(pipe, encoder), getattr(pipe, tokenizer), self.names)
             table = getattr(pipe, encoder).get_input_embeddings()
             words = getattr(pipe, tokenizer)(like, add_special_tokens=False).input_ids
@@ -68,27 +67,10 @@ def load_tokens(pipe: Any, path: str | Path, names: Sequence[str]) -> None:
         vectors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path} cannot be read as embeddings ({error}); save them again") from error
-    for encoder, tokenizer in _encoders(pipe):
+    for encoder, _ in encoders(pipe):
         rows, width = vectors.get(KEYS[encoder]), getattr(pipe, encoder).get_input_embeddings().weight.shape[1]
         if rows is None or rows.shape != (len(names), width) or not rows.isfinite().all():
             found = None if rows is None else tuple(rows.shape)
             raise ModelError(f"{path} holds {KEYS[encoder]} of {found}, finite values of {(len(names), width)} are "
                              "needed; use the base model and the words it was trained with")  # fmt: skip
-        ids = add_words(getattr(pipe, encoder), getattr(pipe, tokenizer), names)
-        table = getattr(pipe, encoder).get_input_embeddings().weight
-        with torch.no_grad():
-            table[ids] = rows.to(table)
-
-
-def add_words(encoder: Any, tokenizer: Any, names: Sequence[str]) -> list[int]:
-    """Teach a tokenizer the words, if it does not know them, and give the encoder rows for them; return their ids."""
-    from tokenizers import AddedToken
-
-    tokenizer.add_tokens([AddedToken(name, normalized=False) for name in names if name not in tokenizer.get_vocab()])
-    if len(tokenizer) > encoder.get_input_embeddings().weight.shape[0]:
-        encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    return tokenizer.convert_tokens_to_ids(list(names))
-
-
-def _encoders(pipe: Any) -> list[tuple[str, str]]:
-    return [(encoder, tokenizer) for encoder, tokenizer in ENCODERS if getattr(pipe, encoder, None) is not None]
+        set_rows(pipe, encoder, names, rows)

@@ -19,12 +19,13 @@ from recsys.errors import ConfigError, ResourceError
 from recsys.loop import Checkpoints, refuse_a_second_start
 from recsys.types import Step
 
+from ..adapters.embeddings import ENCODERS
 from ..adapters.lora import Lora, attach
 from ..devices import is_out_of_memory
-from ..models.quiet import quiet
+from ..quiet import quiet
 from ..training.processes import Processes
 from ..training.weights import DTYPES, Weights
-from .base import ENCODERS, encode_prompts, noise_schedule, without_adapter
+from .base import encode_prompts, noise_schedule, without_adapter
 from .config import SubjectConfig, new_words, placeholder, rows_a_step, same_run, token_names
 from .examples import Example, PromptCache, Row, chunks, draw_rows
 from .loss import Chunk, answer, chunk_loss

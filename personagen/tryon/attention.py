@@ -51,6 +51,20 @@ def set_cross_attention(unet, kind: str) -> None:
             module.set_processor(CROSS_ATTENTION[kind]())
 
 
+def size_conditions(unet, inputs: Tensor, *, cell: int) -> dict[str, Tensor] | None:
+    """What an SDXL's UNet is told besides: zeros for a prompt, and the size of person above garment; else None.
+
+    inputs (B, 2C+1, 2h, w); cell: pixels that a latent covers in each direction.
+    Returns text_embeds (B, p) and time_ids (B, 6).
+    """
+    if unet.config["addition_embed_type"] != "text_time":
+        return None
+    wide = unet.config["projection_class_embeddings_input_dim"] - 6 * unet.config["addition_time_embed_dim"]
+    height, width = cell * inputs.shape[2], cell * inputs.shape[3]
+    sizes = inputs.new_tensor([[height, width, 0, 0, height, width]])
+    return {"text_embeds": inputs.new_zeros(len(inputs), wide), "time_ids": sizes.expand(len(inputs), 6)}
+
+
 def self_attentions(unet: nn.Module) -> dict[str, nn.Module]:
     """List the self-attention layers (`attn1`) of a UNet by name, in the order of published files: down, up, middle."""
     return {name: module for name, module in unet.named_modules() if name.rsplit(".", 1)[-1] == "attn1"}

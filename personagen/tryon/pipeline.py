@@ -30,7 +30,7 @@ from transformers.image_processing_base import ImageProcessingMixin
 from recsys.errors import ConfigError, ModelError
 
 from ..warping.drape import drape
-from .attention import set_cross_attention
+from .attention import set_cross_attention, size_conditions
 from .fast import FastMode, GarmentMemory, extrapolate, plan_steps
 from .pictures import Prepared, as_type, finish, prepare
 
@@ -163,6 +163,11 @@ class TryOnPipeline(DiffusionPipeline):
         self.register_to_config(
             variant=variant, cross_attention=cross_attention, height=height, width=width, prefill=prefill, eta=eta
         )
+
+    def set_attention_slice(self, slice_size: Any) -> None:
+        """Slice self-attention as diffusers does, and keep the cross-attention that the weights expect."""
+        super().set_attention_slice(slice_size)
+        set_cross_attention(self.unet, str(self.config["cross_attention"]))
 
     @property
     def vae_scale_factor(self) -> int:
@@ -303,9 +308,11 @@ class TryOnPipeline(DiffusionPipeline):
         if both:
             nothing = torch.zeros_like(known.worn)
             inputs = torch.cat([unet_input(top, known.masked, nothing, cells, garment_sample=below), inputs])
+        sizes = size_conditions(self.unet, inputs, cell=self.vae_scale_factor)
         if alone:
             inputs = inputs[:, :, :rows]
-        output = self.unet(inputs, t, encoder_hidden_states=None).sample[:, :, : sample.shape[2]]
+        output = self.unet(inputs, t, encoder_hidden_states=None, added_cond_kwargs=sizes).sample
+        output = output[:, :, : sample.shape[2]]
         return (output[len(sample) :], output[: len(sample)]) if both else (output, None)
 
     def _encode(self, pictures: Tensor) -> Tensor:

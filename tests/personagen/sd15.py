@@ -70,7 +70,7 @@ def _inner(kind: str, rest: str) -> str:
     return f"{RESNET[first]}.{last}"
 
 
-def _vae_name(name: str) -> str:
+def vae_name(name: str) -> str:
     name = re.sub(r"down_blocks\.(\d)\.resnets\.(\d)", r"down.\1.block.\2", name)
     name = re.sub(r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample", name)
     name = re.sub(r"up_blocks\.(\d)\.resnets\.(\d)", lambda m: f"up.{3 - int(m[1])}.block.{m[2]}", name)
@@ -87,6 +87,6 @@ def write_single_file(path: Path) -> Path:
     tensors = {f"model.diffusion_model.{_unet_name(k)}": v for k, v in tiny_unet().state_dict().items()}
     for name, value in tiny_vae().state_dict().items():
         dense = ".attentions." in name and name.endswith("weight") and value.ndim == 2
-        tensors[f"first_stage_model.{_vae_name(name)}"] = value[:, :, None, None] if dense else value
+        tensors[f"first_stage_model.{vae_name(name)}"] = value[:, :, None, None] if dense else value
     save_file({name: value.contiguous() for name, value in tensors.items()}, path)
     return path

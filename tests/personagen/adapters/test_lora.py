@@ -21,7 +21,7 @@ from personagen.adapters.lora import (
     use_adapters,
 )
 from personagen.adapters.read import read_adapter
-from personagen.models.quiet import quiet
+from personagen.quiet import quiet
 from recsys.errors import ConfigError, ModelError, ResourceError
 from tests.cases import cases
 from tests.personagen.subject.parts import FAMILIES, paint, pipeline

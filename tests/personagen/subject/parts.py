@@ -18,8 +18,8 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from personagen.models.build import train_tokenizer
-from personagen.models.quiet import quiet
 from personagen.pretrain.save import write_tokenizer_files
+from personagen.quiet import quiet
 
 FAMILIES = ("sd1", "sd2-v", "sdxl")
 
