@@ -12,8 +12,8 @@ from torch import Tensor
 
 from recsys.errors import ConfigError, ModelError
 
-from ..adapters.embeddings import ENCODERS
 from ..adapters.adapter import PARTS
+from ..adapters.embeddings import ENCODERS
 from ..devices import CPU, Compute
 from ..models import load_text2image
 from ..models.config import OwnWeights
