@@ -35,9 +35,9 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
         "apps.commands.recommend:train",
     ),
     ("recommend", "rank"): (
-        "rank the next items of users",
+        "rank the next items of everyone, or of some users",
         "apps.commands.config:RankConfig",
-        "apps.commands.recommend:rank",
+        "apps.commands.rank:rank",
     ),
     ("recommend", "evaluate"): (
         "measure a recommender on held-out items",

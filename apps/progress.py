@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 
-def bar(items: Iterable | None, *, total: int | None, label: str, unit: str) -> Any:
+def bar(items: Iterable | None, *, total: int | None, label: str, unit: str, shown: bool = True) -> Any:
     """Wrap `items` in a bar that shows count, rate and time left; with None the caller moves it."""
     seldom = not sys.stderr.isatty()
     return tqdm(
@@ -17,7 +17,7 @@ def bar(items: Iterable | None, *, total: int | None, label: str, unit: str) -> 
         desc=label,
         unit=unit,
         file=sys.stderr,
-        disable=not first_process(),
+        disable=not (shown and first_process()),
         dynamic_ncols=True,
         mininterval=15.0 if seldom else 0.2,
         smoothing=0.1,

@@ -94,12 +94,17 @@ class RankConfig(DeviceSettings, FileSettings):
     """Name of a data set, or a file of interactions (CSV, Parquet, JSON lines, ...)."""
     root: str | None = None
     """Folder that holds the named data sets; none: that of the variable PERSONAGEN_DATA, or the current one."""
-    users: list[str | int] = field(default_factory=list)
-    """Ids of the users to rank for; none: the first ten."""
+    users: list[str | int] | str | int | None = None
+    """Users to rank for: a list, or a file with one a line; none: everyone, or the first ten without `out`."""
     k: int = 10
     """Number of items for each user."""
     out: str | None = None
-    """CSV file for user, rank, item and score; none: printed."""
+    """File for user, rank, item and score, ending in .parquet, .csv or .jsonl; none: printed as CSV. A run that is
+    stopped goes on where it was."""
+    part: int = 4096
+    """Number of users after which their lists are saved: a killed run loses no more. Lists do not depend on it."""
+    restart: bool = False
+    """Start over where an unfinished run of other settings, model or data lies beside `out`."""
     seed: int = 0
     """Seed of the draws."""
 

@@ -1,9 +1,7 @@
-"""`personagen recommend train | rank | evaluate | compare`: what is read, printed and written."""
+"""`personagen recommend train | evaluate | compare`: what is read, printed and written."""
 
-import csv
 import json
 import platform
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
@@ -16,24 +14,23 @@ from torch import Tensor
 
 from personagen.devices import DeviceSettings, choose_device
 from personagen.provenance import commit, versions
-from personagen.vocabulary import counted
 from recsys import pretrained
 from recsys import train as training
 from recsys.build import Training, build, model_named, trainable
 from recsys.data import datasets
 from recsys.data.interactions import collect
-from recsys.data.splits import Split, leave_one_out, pad, renumber
+from recsys.data.splits import Split, leave_one_out, renumber
 from recsys.data.tables import open_table
 from recsys.data.vocabulary import Vocabulary
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure
-from recsys.types import Cases, Recommender, device_of
+from recsys.types import Cases, Recommender
 
 from ..checked import checked, typed
 from ..progress import bar, first_process, note
 from ..signals import Patience
-from .config import CompareConfig, EvaluateConfig, FileSettings, RankConfig, TrainConfig
+from .config import CompareConfig, EvaluateConfig, FileSettings, TrainConfig
 
 DECIDE = ("python", "personagen", "torch", "numpy")
 """What decides a recommender's numbers."""
@@ -97,50 +94,6 @@ def _train(model: Any, split: Split, settings: TrainConfig) -> None:
     folder = Path(settings.out) / "checkpoints"
     steps = training.train(model, split, config, folder=folder, resume=True)
     drive(Training(model, steps, training.planned_steps(split, config), sum(map(len, split.train))), folder)
-
-
-def rank(settings: RankConfig) -> int:
-    """Rank the next items of users and print them, or write them as CSV. Returns 0.
-
-    A user of whose history the recommender knows nothing is skipped with a line on stderr.
-
-    Raises:
-        ConfigError: k is outside 1..n.
-        DataError: an unknown user, or no user is left.
-        ModelError: the folder holds no sound recommender.
-    """
-    device = device_for(settings)
-    data = read(settings.data, root=settings.root, catalog=None, settings=settings)
-    model, items, table = load(settings.recommender, data, device=device)
-    histories = _known_histories([str(user) for user in settings.users] or data.users[:10], data, table)
-    history = pad(list(histories.values())).to(device_of(model))
-    found = model.recommend(history, min(settings.k, model.n_items), generator=_generator(settings.seed))
-    names = items.names if data.named else data.split.item_names or items.names
-    lines = [
-        (user, place, names[item], f"{score:.6g}")
-        for user, ranked, scores in zip(histories, found.items.tolist(), found.scores.tolist(), strict=True)
-        for place, (item, score) in enumerate(zip(ranked, scores, strict=True), start=1)
-        if item
-    ]
-    _write_csv(("user", "rank", "item", "score"), lines, settings.out)
-    return 0
-
-
-def _known_histories(users: Sequence[str], data: Data, table: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what the recommender knows of each user's history; say who is skipped as nothing is left."""
-    histories = {}
-    for user in users:
-        known = table[data.history(user)]
-        histories[user] = known[known > 0]
-        if not len(histories[user]):
-            note(f"user {user!r} is skipped: the recommender knows none of the items of this history")
-            del histories[user]
-    if not histories:
-        raise DataError(
-            f"no user is left: the recommender knows none of the items of {counted(len(users), 'user')}; "
-            "name items as in the data that it was trained on"
-        )
-    return histories
 
 
 def evaluate(settings: EvaluateConfig) -> int:
@@ -383,12 +336,3 @@ def _generator(seed: int) -> torch.Generator:
 
 def _cutoffs(wanted: Sequence[int], n_items: int) -> list[int]:
     return [k for k in wanted if k <= n_items] or [n_items]
-
-
-def _write_csv(header: Sequence[str], lines: Sequence[Sequence[Any]], out: str | None) -> None:
-    if out is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *lines])
-        return
-    with open(out, "w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([header, *lines])
-    note(f"wrote {out}")

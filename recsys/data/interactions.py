@@ -40,7 +40,7 @@ def collect(table: Table) -> Interactions:
     user_codes, user_names = _numbered(users)
     item_codes, item_names = _numbered(items)
     user_codes, item_codes, moments = _sorted(user_codes, item_codes, np.concatenate(times))
-    again = _repeated(user_codes, item_codes, moments)
+    again = repeated(user_codes, item_codes, moments)
     if len(again):
         table.kept -= len(again)
         table.drop(REPEATED, len(again))
@@ -79,7 +79,7 @@ def _sorted(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> tuple[np
     return users[order], items[order], times[order]
 
 
-def _repeated(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarray:
+def repeated(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Find the rows (N,) int64 that are there before with the same user, item and time; rows are sorted."""
     same = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
     tied = np.flatnonzero(np.append(same, False) | np.append(False, same))

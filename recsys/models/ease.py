@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ConfigError, ResourceError
-from ..ranking import check_history, top_k
+from ..ranking import check_history, rank_in_chunks
 from ..saved import Pretrained
 from ..types import PAD, Ranking
 from .counting import check_fitted, flatten, read_state
@@ -106,11 +106,14 @@ class Ease(Pretrained):
         """Rank the k items with the highest x B for each history (B, L); `generator` is not used."""
         weights = check_fitted(self.map, "Ease")
         check_history(history, self.n_items)
-        x = self.rows(history)
-        users, items = x.nonzero(as_tuple=True)  # x B as a sum of the rows of B that a user has: few of many
-        starts = torch.searchsorted(users, torch.arange(len(history)))
-        scores = F.embedding_bag(items, weights, starts, mode="sum", per_sample_weights=x[users, items])
-        return top_k(scores, history, k, exclude_seen=exclude_seen)
+
+        def score(history: Tensor, rows: Tensor) -> Tensor:
+            x = self.rows(history)
+            users, items = x.nonzero(as_tuple=True)  # x B as a sum of the rows of B that a user has: few of many
+            starts = torch.searchsorted(users, torch.arange(len(history)))
+            return F.embedding_bag(items, weights, starts, mode="sum", per_sample_weights=x[users, items])
+
+        return rank_in_chunks(score, history, k, exclude_seen=exclude_seen)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the fitted tensors by name, each in the shape that __init__ states."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..counts.transitions import Transitions, count_transitions
 from ..errors import ConfigError
-from ..ranking import check_history, top_k
+from ..ranking import check_history, rank_in_chunks
 from ..saved import Pretrained
 from ..types import PAD, Ranking
 from .counting import check_fitted, flatten, read_state
@@ -86,7 +86,7 @@ class Markov(Pretrained):
         """Rank the k items most likely to follow each history (B, L); `generator` is not used."""
         check_fitted(self.starts, "Markov")
         check_history(history, self.n_items)
-        return top_k(self.scores(history), history, k, exclude_seen=exclude_seen)
+        return rank_in_chunks(lambda seen, rows: self.scores(seen), history, k, exclude_seen=exclude_seen)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the fitted tensors by name, each in the shape that __init__ states."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..ranking import check_history, top_k
+from ..ranking import check_history, rank_in_chunks
 from ..saved import Pretrained
 from ..types import Ranking
 from .counting import check_fitted, flatten, read_state
@@ -44,7 +44,7 @@ class Popularity(Pretrained):
         """Rank the k most frequent items for each history (B, L); `generator` is not used."""
         counts = check_fitted(self.counts, "Popularity")
         check_history(history, self.n_items)
-        return top_k(counts.expand(len(history), -1), history, k, exclude_seen=exclude_seen)
+        return rank_in_chunks(lambda seen, rows: counts.expand(len(seen), -1), history, k, exclude_seen=exclude_seen)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the fitted tensors by name, each in the shape that __init__ states."""
