@@ -59,7 +59,7 @@ def claimed(work: Path, settings: Mapping[str, object], *, restart: bool = False
             yield begun and not others
         except BaseException:
             if reopen(work / "histories") is None:  # nothing is finished that a run could go on with
-                shutil.rmtree(work)
+                shutil.rmtree(work, ignore_errors=True)
             raise
 
 

@@ -11,15 +11,13 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv, parquet
+from pyarrow import parquet
 
 from .errors import ConfigError
 from .rank_all import users_in
 
 SCHEMA = pa.schema([("user", pa.string()), ("rank", pa.int32()), ("item", pa.string()), ("score", pa.float32())])
 ROW_GROUP = 1 << 17
-CONTROL = r'["\\\x00-\x1f]'
-"""What JSON wants spelled otherwise inside a text."""
 
 
 def check_format(path: str | Path) -> Path:
@@ -95,26 +93,42 @@ def _parquet(tables: Iterable[pa.Table], stream: BinaryIO) -> Iterator[None]:
 def _csv(tables: Iterable[pa.Table], stream: BinaryIO) -> Iterator[None]:
     stream.write(",".join(SCHEMA.names).encode() + b"\n")
     for table in tables:
-        csv.write_csv(table, stream, csv.WriteOptions(include_header=False))
+        for user, rank, item, score in _texts(table):
+            _write_lines(stream, _quoted(user), ",", rank, ",", _quoted(item), ",", score)
         yield
 
 
 def _jsonl(tables: Iterable[pa.Table], stream: BinaryIO) -> Iterator[None]:
     for table in tables:
-        for batch in table.to_batches(max_chunksize=ROW_GROUP):
-            user, rank, item, score = batch.columns
-            texts: list[Any] = [
-                '{"user": ', _quoted(user), ', "rank": ', rank.cast(pa.string()), ', "item": ', _quoted(item),
-                ', "score": ', score.cast(pa.string()), "}\n", "",
-            ]  # fmt: skip
-            lines = pc.binary_join_element_wise(*texts)
-            stream.write(pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "")[0].as_buffer())
+        for user, rank, item, score in _texts(table):
+            _write_lines(
+                stream, '{"user": ', _spelled(user), ', "rank": ', rank, ', "item": ', _spelled(item), ', "score": ',
+                score, "}",
+            )  # fmt: skip
         yield
 
 
+def _texts(table: pa.Table) -> Iterator[list[pa.StringArray]]:
+    """Give the columns as text, some rows at a time: an array of text holds two gigabytes at most."""
+    for batch in table.to_batches(max_chunksize=ROW_GROUP):
+        yield [column.cast(pa.string()) for column in batch.columns]
+
+
+def _write_lines(stream: BinaryIO, *parts: Any) -> None:
+    """Write a line for each row, of texts (N,) and what stands between them."""
+    lines = pc.binary_join_element_wise(*parts, "\n", "")
+    stream.write(pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "")[0].as_buffer())
+
+
 def _quoted(texts: pa.StringArray) -> pa.StringArray:
+    """Put texts (N,) in quotation marks where CSV needs them."""
+    quoted = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
+    return pc.if_else(pc.match_substring_regex(texts, '[",\r\n]'), quoted, texts)
+
+
+def _spelled(texts: pa.StringArray) -> pa.StringArray:
     """Spell texts (N,) as JSON does; only those with unusual characters cost a step of Python each."""
-    strange = pc.match_substring_regex(texts, CONTROL)
+    strange = pc.match_substring_regex(texts, r'["\\\x00-\x1f]')
     if pc.any(strange).as_py():
         spelled = [json.dumps(text, ensure_ascii=False)[1:-1] for text in texts.filter(strange).to_pylist()]
         texts = pc.replace_with_mask(texts, strange, pa.array(spelled, pa.string()))

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +21,7 @@ from personagen.vocabulary import counted
 from recsys import pretrained
 from recsys.data import datasets
 from recsys.data.histories import UNKNOWN, Everyone, Found, Listed, group, reopen
+from recsys.data.tables import open_table
 from recsys.data.vocabulary import Vocabulary
 from recsys.data.whole import whole
 from recsys.errors import ConfigError, DataError
@@ -50,8 +51,10 @@ class Job:
     """names[i]: how item i is written."""
     batches: Batches
     """Gives the interactions from their start: user, item (text) and time."""
-    data: str
-    """Digest of the interactions."""
+    digest: Callable[[], str]
+    """Digests the interactions."""
+    notes: Callable[[], list[str]]
+    """Says what reading them left out."""
     users: Listed | None
     """None: everyone."""
     k: int
@@ -92,30 +95,31 @@ def rank(settings: RankConfig) -> int:
 
 def _job(settings: RankConfig, device: torch.device) -> Job:
     """Load the recommender, and open the data without reading them where they are a file."""
-    listed = _listed(settings.users)
-    if settings.data in ("atelier", *datasets.names()):
-        data = read(settings.data, root=settings.root, catalog=None)
+    listed, where = _listed(settings.users), settings.data
+    if where in ("atelier", *datasets.names()):
+        data = read(where, root=settings.root, catalog=None)
         model, items, _ = load(settings.recommender, data, device=device)
-        names, digest = data.split.item_names or items.names, data.split.fingerprint()
-        batches = _named_batches(data, listed)
+        names = data.split.item_names or items.names
+        ways = (_named_batches(data, listed), data.split.fingerprint, list)
     else:
         model = pretrained.load(settings.recommender, device=device)
         items = pretrained.load_vocabulary(settings.recommender)
-        names, digest = items.names, _digest_of(Path(settings.data))
-        batches = open_table(settings.data).batches
+        table, names = open_table(where, settings.columns, settings.min_rating), items.names
+        ways = (table.batches, lambda: _digest_of(Path(where)), lambda: table.notes()[settings.out is None :])
     if listed is None and settings.out is None:
-        listed = _first_users(batches(), FEW)
+        listed = _first_users(ways[0](), FEW)
     k = min(settings.k, model.n_items)
     if k < settings.k:
         note(f"k = {settings.k} is cut to {k}, the number of items that the recommender knows")
-    return Job(settings, model, items, names, batches, digest, None if listed is None else Listed(listed), k)
+    return Job(settings, model, items, names, *ways, None if listed is None else Listed(listed), k)
 
 
 def _about(job: Job, device: torch.device) -> dict[str, Any]:
     """Say what decides the lists: an unfinished run goes on only where all of it is the same."""
     users = "everyone" if job.users is None else _digest("\n".join(job.users.names.to_pylist()).encode())
-    return {"recommender": pretrained.fingerprint(job.settings.recommender), "data": job.data, "users": users,
-            "k": job.k, "seed": job.settings.seed, "device": device.type}  # fmt: skip
+    return {"recommender": pretrained.fingerprint(job.settings.recommender), "data": job.digest(), "users": users,
+            "k": job.k, "columns": asdict(job.settings.columns), "min_rating": job.settings.min_rating,
+            "seed": job.settings.seed, "device": device.type}  # fmt: skip
 
 
 def _group_and_rank(job: Job, work: Path) -> None:
@@ -126,6 +130,8 @@ def _group_and_rank(job: Job, work: Path) -> None:
         with closing(_counted(job)) as batches:
             grouped = group(batches, work / "histories", items=job.items, users=users)
         grouped.save()
+        for line in job.notes():
+            note(line)
     _tell(job, grouped.found)
     steps = rank_all(
         job.model, grouped, work / "parts", k=job.k, users=users, seed=job.settings.seed, part=job.settings.part
@@ -205,6 +211,8 @@ def _tell_skipped(count: int, first: Sequence[str], users: int, where: str) -> N
     """
     if count:
         note(f"{_some(count, first)} skipped: the recommender knows none of the items of this history{where}")
+    if not users:
+        raise DataError("no user is left: none of those in --users is in the data; name them as the data do")
     if count == users:
         raise DataError(
             f"no user is left: the recommender knows none of the items of {counted(users, 'user')}; "
@@ -292,22 +300,3 @@ def _digest_of(path: Path) -> str:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]
-
-
-class open_table:  # a stand-in for the reader of recsys.data.tables
-    def __init__(self, path):
-        self.path = path
-
-    def batches(self):
-        found = datasets.read_interactions(self.path)
-        users, items = pa.array(found.user_names), pa.array(found.item_names)
-        for low in range(0, len(found.users), 1 << 16):
-            rows = slice(low, low + (1 << 16))
-            yield pa.record_batch(
-                [
-                    users.take(pa.array(found.users[rows])),
-                    items.take(pa.array(found.items[rows])),
-                    pa.array(found.timestamps[rows].astype("int64")),
-                ],
-                names=["user", "item", "time"],
-            )
