@@ -97,15 +97,15 @@ def _job(settings: RankConfig, device: torch.device) -> Job:
     """Load the recommender, and open the data without reading them where they are a file."""
     listed, where = _listed(settings.users), settings.data
     if where in ("atelier", *datasets.names()):
-        data = read(where, root=settings.root, catalog=None)
+        data = read(where, root=settings.root, catalog=None, settings=settings)
         model, items, _ = load(settings.recommender, data, device=device)
         names = data.split.item_names or items.names
         ways = (_named_batches(data, listed), data.split.fingerprint, list)
     else:
         model = pretrained.load(settings.recommender, device=device)
         items = pretrained.load_vocabulary(settings.recommender)
-        table, names = open_table(where, settings.columns, settings.min_rating), items.names
-        ways = (table.batches, lambda: _digest_of(Path(where)), lambda: table.notes()[settings.out is None :])
+        table, names = open_table(datasets.existing(where), settings.columns, settings.min_rating), items.names
+        ways = (table.batches, lambda: _digest_of(Path(where)), table.notes)
     if listed is None and settings.out is None:
         listed = _first_users(ways[0](), FEW)
     k = min(settings.k, model.n_items)

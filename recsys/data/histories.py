@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..errors import DataError, ResourceError
 from ..types import PAD
+from .interactions import repeated
 from .vocabulary import Vocabulary
 from .whole import whole
 
@@ -207,7 +208,10 @@ def group(
 
 
 def load_shard(grouped: Grouped, number: int, *, users: Users) -> Histories:
-    """Load the histories of one shard, users in the order of their keys, items in that of time."""
+    """Load the histories of one shard, users in the order of their keys, items in that of time.
+
+    A row that is there again, with the same user, item and time, counts once.
+    """
     shard = grouped.shards[number]
     table = pa.concat_tables([_read(grouped.folder / file) for file in shard.files])
     names = _joined(table["user"]).dictionary_encode()
@@ -217,12 +221,14 @@ def load_shard(grouped: Grouped, number: int, *, users: Users) -> Histories:
     order = np.lexsort((by_name, keys))
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    owners = place[names.indices.to_numpy()]
-    rows = np.lexsort((table["time"].to_numpy(), owners))
-    found = table["item"].to_numpy()[rows].astype(np.int64)
-    owners, found = owners[rows][found > 0], found[found > 0]
-    lengths = np.bincount(owners, minlength=len(order))
-    return Histories(names.dictionary.take(pa.array(order)), found, np.concatenate([[0], np.cumsum(lengths)]))
+    owners, times = place[names.indices.to_numpy()], table["time"].to_numpy()
+    rows = np.lexsort((times, owners))
+    rows = rows[table["item"].to_numpy()[rows] > 0]
+    owners, items = owners[rows], table["item"].to_numpy()[rows].astype(np.int64)
+    again = repeated(owners, items, times[rows])
+    lengths = np.bincount(np.delete(owners, again), minlength=len(order))
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    return Histories(names.dictionary.take(pa.array(order)), np.delete(items, again), bounds)
 
 
 def _gathered(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:

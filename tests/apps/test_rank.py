@@ -159,7 +159,7 @@ def wait_for_parts(out: Path, count: int, process: subprocess.Popen) -> None:
     raise AssertionError("no parts were written")
 
 
-@pytest.mark.parametrize("kills", cases([(3,)], slow=[(2, 4, 7)]))
+@pytest.mark.parametrize("kills", cases([(3,)], slow=[((2, 4, 7),)]))
 def test_a_killed_run_goes_on_after_its_last_whole_part(kills, trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ranking, "GROUP", 64)
     data, out, whole = write(tmp_path / "a.csv", clicks(1500)), tmp_path / "r.parquet", tmp_path / "whole.parquet"

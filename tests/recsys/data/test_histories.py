@@ -27,10 +27,13 @@ def cut(batch: pa.RecordBatch, size: int) -> list[pa.RecordBatch]:
 
 
 def expected(batch: pa.RecordBatch) -> dict[str, list[int]]:
-    """What plain Python finds: known items of every user by time, then by row."""
+    """What plain Python finds: known items of every user by time, then by row; repeated rows count once."""
     found: dict[str, list[tuple[int, int, int]]] = {}
+    seen = set()
     for row, line in enumerate(batch.to_pylist()):
-        found.setdefault(line["user"], []).append((line["time"], row, int(line["item"][1:])))
+        if tuple(line.values()) not in seen:
+            found.setdefault(line["user"], []).append((line["time"], row, int(line["item"][1:])))
+            seen.add(tuple(line.values()))
     return {user: [item for *_, item in sorted(lines) if item <= 30] for user, lines in found.items()}
 
 
