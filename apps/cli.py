@@ -18,6 +18,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from personagen import __version__
 from personagen.devices import is_out_of_memory, out_of_memory
+from recsys.text import encoding_of, read_text
 
 from .extras import missing
 from .signals import Stopped, raise_on_sigterm
@@ -163,15 +164,14 @@ def exit_code(error: BaseException) -> int | None:
     return None
 
 
-def build_parser(words: Sequence[str] = ()) -> ArgumentParser:
-    """Build the parser in which only the command named by `words` has its options; the others have name and help."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+def build_parser() -> ArgumentParser:
+    """Build the parser that knows the commands by name and help, for `--help` and words that are no command."""
     parser = ArgumentParser(prog="personagen", exit_on_error=False, description=SUMMARY)
     parser.add_argument("--version", action="version", version=f"personagen {__version__}")
     commands = parser.add_subcommands(required=True, dest="command", metavar="COMMAND", title="commands")
     groups: dict[str, Any] = {}
-    for path, (text, config, _) in COMMANDS.items():
-        leaf = _leaf(config, text) if tuple(words) == path else ArgumentParser(exit_on_error=False)
+    for path, (text, _, _) in COMMANDS.items():
+        leaf = ArgumentParser(exit_on_error=False)
         if len(path) == 1:
             commands.add_subcommand(path[0], leaf, help=text)
             continue
@@ -190,14 +190,14 @@ def parse(arguments: Sequence[str]) -> tuple[tuple[str, ...], Any]:
         argparse.ArgumentError: unknown commands, options, keys of a YAML file, or values of a wrong type.
     """
     words = _words(arguments)
-    parser = build_parser(words)
-    space: Namespace = parser.parse_args(_spell_out(words, list(arguments)))
     if words not in COMMANDS:
+        build_parser().parse_args(list(arguments))
         raise argparse.ArgumentError(None, f"unknown command {' '.join(words) or '(none)'!r}")
-    space = parser.instantiate(space)
-    for word in words:
-        space = space[word]
-    config = _load(COMMANDS[words][1])
+    text, target, _ = COMMANDS[words]
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = _leaf(target, text, prog=" ".join(["personagen", *words]))
+    space: Namespace = parser.instantiate(parser.parse_args(_spell_out(words, list(arguments))))
+    config = _load(target)
     return words, config(**{field.name: space[field.name] for field in fields(config)})
 
 
@@ -206,8 +206,8 @@ def _dispatch(arguments: list[str]) -> int:
     return _load(COMMANDS[words][2])(settings)
 
 
-def _leaf(config: str, text: str) -> ArgumentParser:
-    leaf = ArgumentParser(exit_on_error=False, description=text[0].upper() + text[1:] + ".")
+def _leaf(config: str, text: str, *, prog: str) -> ArgumentParser:
+    leaf = ArgumentParser(prog=prog, exit_on_error=False, description=text[0].upper() + text[1:] + ".")
     leaf.add_argument("--config", action="config", help="YAML file with any of the settings below; repeat to layer")
     leaf.add_class_arguments(_load(config), fail_untyped=True)
     return leaf
@@ -232,18 +232,29 @@ def _takes_dtype(arguments: Sequence[str]) -> bool:
 
 
 def _spell_out(words: tuple[str, ...], arguments: list[str]) -> list[str]:
-    """Turn `pretrain FILE ...` into `pretrain --config FILE ...`, and find the configurations that come with it."""
+    """Return what follows the words, with `--config` before a bare file."""
     rest = arguments[len(words) :]
     if words in TAKES_CONFIG and rest and not rest[0].startswith("-"):
         rest = ["--config", *rest]
-    before = [None, *rest]
-    return [*words, *(_packaged(word) if last == "--config" else word for last, word in zip(before, rest))]
+    for i, word in enumerate(rest):
+        before, sign, file = word.rpartition("=")
+        if (before if sign else rest[i - 1] if i else "") == "--config":
+            rest[i] = before + sign + _yaml(_packaged(file if sign else word))
+    return rest
 
 
 def _packaged(name: str) -> str:
     """Find `configs/...` in the installation where the current folder has none."""
     found = [folder.parent / name for folder in CONFIGS if (folder.parent / name).is_file()]
     return str(found[0]) if Path(name).parts[:1] == ("configs",) and not Path(name).exists() and found else name
+
+
+def _yaml(file: str) -> str:
+    """Return the text of a YAML file that is not in UTF-8, which the parser takes as well; else the file."""
+    path = Path(file)
+    if not path.is_file() or encoding_of(path.read_bytes()[:400]).startswith("utf-8"):
+        return file
+    return read_text(path)
 
 
 def _load(target: str) -> Any:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 from types import FrameType, TracebackType
 
 
@@ -52,6 +53,14 @@ class Patience:
         if self.number is not None:
             os._exit(128 + number)
         self.number = number
+
+
+def kept_in(folder: str | Path, *, then: str = "the same command goes on from it") -> str:
+    """Say which checkpoint is in a folder and what to do `then`, or that none was written yet."""
+    from recsys.checkpoint import list_checkpoints
+
+    found = list_checkpoints(folder)
+    return f"the checkpoint of {found[-1].name} is in {folder}; {then}" if found else "no checkpoint was written yet"
 
 
 def raise_on_sigterm() -> None:

@@ -14,12 +14,13 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from recsys.errors import ConfigError, DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP")
+SRGB = ImageCms.createProfile("sRGB")
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 50_000_000
 WHITE = (255, 255, 255)
@@ -34,17 +35,18 @@ Fill = tuple[int, int, int] | int | Literal["edge"]
 def load_image(
     source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, palest: int = 255
 ) -> Image.Image:
-    """Read a JPEG, PNG or WebP as RGB, upright, with every tag (EXIF, position, profile) left behind.
+    """Read a JPEG, PNG or WebP as RGB in sRGB, upright, with every tag (EXIF, position, profile) left behind.
 
     source: a path or the bytes of a file. The size is checked before a pixel is decoded, the whole picture is decoded
-    (a truncated file is found here, not later), EXIF rotation is applied, transparency is laid on white.
+    (a truncated file is found here, not later), EXIF rotation is applied, colours of another profile (Display P3,
+    Adobe RGB, a press's CMYK) are converted, transparency is laid on white.
     palest: of what a picture with transparency shows, so that a white garment can be told from the white (`PALEST`).
 
     Raises:
         DataError: the file, which it names, is missing, too large, damaged, animated or of another format.
     """
     name, data = _read(source, max_bytes=max_bytes)
-    return as_rgb(_open(name, data, max_pixels=max_pixels), palest=palest)
+    return as_rgb(_in_srgb(_open(name, data, max_pixels=max_pixels)), palest=palest)
 
 
 def load_gray(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
@@ -94,6 +96,32 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{name} is damaged ({error}); open it in an editor and save it again") from error
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Convert a picture from its colour profile to sRGB; one without a profile, or with a broken one, is sRGB already.
+
+    Relative colorimetric with black-point compensation, as browsers do it.
+    """
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(source).lower():
+            return image
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(
+            image,
+            source,
+            SRGB,
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            mode,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image
+    return image if converted is None else converted
 
 
 def as_rgb(image: Image.Image, *, palest: int = 255) -> Image.Image:

@@ -155,6 +155,7 @@ def write_png(
     The file is written beside its place and moved there, so a full disk never leaves half a picture.
     """
     chunks = PngInfo()
+    chunks.add(b"sRGB", b"\x00")  # what its colours mean, perceptual intent
     if parameters is not None:
         chunks.add_text(PARAMETERS, format_parameters(parameters))
     if record is not None:

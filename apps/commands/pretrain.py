@@ -6,7 +6,7 @@ from personagen.pretrain import PretrainConfig, pretrain
 from recsys.types import Step
 
 from ..progress import bar, note
-from ..signals import Patience
+from ..signals import Patience, kept_in
 
 
 def run(settings: PretrainConfig) -> int:
@@ -20,14 +20,14 @@ def run(settings: PretrainConfig) -> int:
     rendering = settings.stage == "corpus"
     total = settings.corpus.rows + settings.corpus.heldout_rows if rendering else settings.loop.steps
     unit = "row" if rendering else "step"
-    kept = settings.output_dir if rendering else f"a checkpoint is in {settings.output_dir}/checkpoints"
-    follow(steps, total=total, label=settings.stage, unit=unit, kept=kept)
+    folder = None if rendering else f"{settings.output_dir}/checkpoints"
+    follow(steps, total=total, label=settings.stage, unit=unit, checkpoints=folder)
     print(f"the {settings.stage} stage is done; its result is in {settings.output_dir}")
     return 0
 
 
-def follow(steps: Iterator[Step], *, total: int, label: str, unit: str, kept: str) -> None:
-    """Walk training steps with a bar and notes of what they measure. kept: where a stopped run is, for the message.
+def follow(steps: Iterator[Step], *, total: int, label: str, unit: str, checkpoints: str | None) -> None:
+    """Walk training steps with a bar and notes of what they measure; checkpoints: where they are, if any are written.
 
     Raises:
         Stopped: after a signal, once the step is finished and saved.
@@ -46,4 +46,4 @@ def follow(steps: Iterator[Step], *, total: int, label: str, unit: str, kept: st
             if patience.asked:
                 steps.close()  # type: ignore[attr-defined]
                 break
-    patience.end(f"{kept}; the same command goes on from it")
+    patience.end(kept_in(checkpoints) if checkpoints else "the same command goes on with what is missing")

@@ -29,7 +29,7 @@ from recsys.types import Cases, Recommender
 
 from ..checked import checked, typed
 from ..progress import bar, first_process, note
-from ..signals import Patience
+from ..signals import Patience, kept_in
 from .config import CompareConfig, EvaluateConfig, FileSettings, TrainConfig
 
 DECIDE = ("python", "personagen", "torch", "numpy")
@@ -276,7 +276,7 @@ def drive(training: Training, folder: Path | None = None) -> None:
             if patience.asked:
                 training.steps.close()
                 break
-    patience.end(f"a checkpoint is in {folder}; the same command goes on from it" if folder else "")
+    patience.end(kept_in(folder) if folder else "")
 
 
 def drive_on_the_spot(training: Training) -> None:

@@ -10,7 +10,7 @@ from personagen.vocabulary import counted
 from recsys.errors import ConfigError, DataError, check_range
 
 from ..progress import bar, first_process, note
-from ..signals import Patience
+from ..signals import Patience, kept_in
 from .subject_config import ExportConfig, GenerateConfig, SubjectDoctorConfig, SubjectEvaluateConfig
 
 
@@ -22,6 +22,7 @@ def train(settings: SubjectConfig) -> int:
         Stopped: after a signal, with a checkpoint written.
     """
     total = resolve(settings).max_train_steps
+    _tell_skipped(settings)
     steps, last = train_subject(settings), {}
     with Patience() as patience, bar(None, total=total, label=settings.name, unit="step") as progress:
         for step in steps:
@@ -37,12 +38,20 @@ def train(settings: SubjectConfig) -> int:
             if patience.asked:
                 steps.close()  # type: ignore[attr-defined]
                 break
-    patience.end(
-        f"a checkpoint is in {settings.output_dir}/checkpoints; add --resume_from_checkpoint latest to go on from it"
-    )
+    folder = Path(settings.output_dir) / "checkpoints"
+    patience.end(kept_in(folder, then="add --resume_from_checkpoint latest to go on from it"))
     if first_process():
         _tell_result(settings, last)
     return 0
+
+
+def _tell_skipped(settings: SubjectConfig) -> None:
+    """Say of every file that is not trained on why, before the work begins."""
+    from personagen.subject.data import scan
+
+    for finding in scan(settings.instance_data_dir, resolution=settings.resolution)[1]:
+        if finding.decision != "used":
+            note(f"left out {finding.file}: {finding.decision}" + (f", {finding.detail}" if finding.detail else ""))
 
 
 def _tell_result(settings: SubjectConfig, metrics: dict[str, float]) -> None:

@@ -32,8 +32,8 @@ def train(settings: TryOnTrainConfig) -> int:
         ConfigError, DataError, ModelError, ResourceError: what the message names.
         Stopped: after a signal, with a checkpoint written.
     """
-    kept = f"a checkpoint is in {settings.output_dir}/checkpoints"
-    follow(train_tryon_pairs(settings), total=settings.loop.steps, label="tryon", unit="step", kept=kept)
+    folder = f"{settings.output_dir}/checkpoints"
+    follow(train_tryon_pairs(settings), total=settings.loop.steps, label="tryon", unit="step", checkpoints=folder)
     if first_process():
         print(f"training is done; its result is in {settings.output_dir}")
     return 0

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from recsys.errors import ConfigError, DataError
+from recsys.text import read_text
 
 from ..files import new_array, write_text
 from ..images import PALEST, fit, load_image
@@ -91,10 +92,7 @@ def read_pairs(
 def _lines(file: Path) -> Iterator[list[str]]:
     if not file.is_file():
         raise DataError(f"there is no list of pairs at {file}; give the folder that holds it")
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 text ({error.reason}); save it as such") from error
+    lines = read_text(file).splitlines()
     if not any(line.strip() for line in lines):
         raise DataError(f"{file} names no pair; expected lines such as `person.jpg garment.jpg`")
     for number, line in enumerate(lines, 1):

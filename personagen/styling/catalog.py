@@ -6,6 +6,7 @@ named columns.
 """
 
 import csv
+import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from recsys.errors import DataError
+from recsys.text import read_text
 
 from ..atelier.garment import GarmentSpec
 from ..colours import measure_colour
@@ -211,13 +213,14 @@ def _find_table(folder: Path, table: str | os.PathLike[str] | None) -> Path:
 
 def _read_rows(folder: Path, table: Path, *, gaps: bool) -> list[_Row]:
     try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = [name.strip().lower() for name in reader.fieldnames or ()]
-            lines = [{(key or "").strip().lower(): (value or "").strip() for key, value in line.items() if key}
-                     for line in reader]  # fmt: skip
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {table} as a CSV in UTF-8: {error}; save it again as UTF-8 CSV") from error
+        reader = csv.DictReader(io.StringIO(read_text(table), newline=""))
+        columns = [name.strip().lower() for name in reader.fieldnames or ()]
+        lines = [
+            {(key or "").strip().lower(): (value or "").strip() for key, value in line.items() if key}
+            for line in reader
+        ]
+    except csv.Error as error:
+        raise DataError(f"cannot read {table} as a CSV: {error}; save it again as UTF-8 CSV") from error
     if "file" not in columns or not {"kind", "label"} & set(columns):
         raise DataError(f"{table} has the columns {', '.join(columns) or 'none'}; it needs file, and kind or label")
     if not lines:

@@ -9,16 +9,22 @@ import numpy as np
 from PIL import Image
 
 from recsys.errors import DataError
+from recsys.text import read_text
 
 from ..images import load_gray, load_image
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+PICTURES = (".jpg", ".jpeg", ".jfif", ".png", ".webp")
+CAPTIONS = (".txt", ".caption")
+MAX_CAPTION = 20_000
+"""Bytes of a caption's file; the text encoder reads some 75 words of it."""
 METADATA = "metadata.jsonl"
 MIN_SIDE = 32
 MIN_SHARE = 0.25
 """A picture with a side below this share of the training size is too small to learn from."""
 MAX_FILES = 100_000
 MAX_ASPECT = 3.0
+TOO_LONG = 8.0
+"""A picture so many times as long as wide is a strip, of which training would see the middle alone."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,12 @@ def scan(folder: str | Path, *, resolution: int | None = None) -> tuple[list[Pic
     files = sorted(folder.iterdir())
     if len(files) > MAX_FILES:
         raise DataError(f"{folder} holds {len(files):,} files, more than {MAX_FILES:,}; give a folder of one subject")
+    captions = {file.stem + file.suffix.lower(): file for file in files if file.suffix.lower() in CAPTIONS}
     masks = {path for path in files if path.stem.endswith(".mask")} | {row[1] for row in rows.values() if row[1]}
     for path in files:
-        if path.name == METADATA or path.suffix == ".txt" or path in masks:
+        if path.name == METADATA or path.suffix.lower() in CAPTIONS or path in masks or path.name.startswith("._"):
             continue
-        finding, picture = _examine(path, folder, rows, hashes, resolution)
+        finding, picture = _examine(path, folder, rows, captions, hashes, resolution)
         findings.append(finding)
         pictures += [picture] if picture else []
     return pictures, findings
@@ -89,6 +96,7 @@ def _examine(
     path: Path,
     folder: Path,
     rows: dict[str, tuple[str | None, Path | None]],
+    captions: dict[str, Path],
     hashes: dict[str, str],
     resolution: int | None,
 ) -> tuple[Finding, Picture | None]:
@@ -111,8 +119,15 @@ def _examine(
         return Finding(name, "too small", f"{size[1]}x{size[0]}; sides of at least {least} are needed", size=size), None
     if digest in hashes:
         return Finding(name, "duplicate", f"the same picture as {hashes[digest]}", size=size), None
+    if image.getextrema() == ((255, 255),) * 3:
+        return Finding(name, "empty", "it is white or transparent all over", size=size), None
+    if max(size) > TOO_LONG * min(size):
+        return Finding(name, "too narrow", f"{size[1]}x{size[0]}; cut out the part with the subject", size=size), None
+    try:
+        caption, mask = rows.get(name) or (_sidecar(path, captions), _mask_beside(path))
+    except DataError as error:
+        return Finding(name, "caption not read", str(error), size=size), None
     hashes[digest] = name
-    caption, mask = rows.get(name, (_sidecar(path), _mask_beside(path)))
     note = f"{size[1]}x{size[0]}" + (", smaller than the training size" if min(size) < (resolution or 0) else "")
     return Finding(name, "used", note, caption, size), Picture(path, caption, size, digest, mask)
 
@@ -122,7 +137,11 @@ def _metadata(folder: Path) -> tuple[dict[str, tuple[str | None, Path | None]], 
     file, rows, findings = folder / METADATA, {}, []
     if not file.is_file():
         return rows, findings
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    try:
+        lines = read_text(file).splitlines()
+    except DataError as error:
+        return rows, [Finding(METADATA, "not read", str(error))]
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line) if line.strip() else None
             if row is None:
@@ -142,11 +161,21 @@ def _inside(file: Path, folder: Path) -> bool:
     return file.is_file() and file.resolve().is_relative_to(folder.resolve())
 
 
-def _sidecar(path: Path) -> str | None:
-    file = path.with_suffix(".txt")
-    if not file.is_file() or file.is_symlink() or file.stat().st_size > 20_000:
+def _sidecar(path: Path, captions: dict[str, Path]) -> str | None:
+    """Read the caption beside a picture: NAME.txt or NAME.caption, or the same behind the picture's whole name.
+
+    Raises:
+        DataError: it is a link, too long or no text.
+    """
+    names = [name + ending for name in (path.stem, path.name) for ending in CAPTIONS]
+    file = next((captions[name] for name in names if name in captions), None)
+    if file is None or not file.is_file():
         return None
-    return " ".join(file.read_text(encoding="utf-8", errors="replace").split()) or None
+    if file.is_symlink():
+        raise DataError(f"{file.name} is a link; copy the caption into the folder")
+    if file.stat().st_size > MAX_CAPTION:
+        raise DataError(f"{file.name} has {file.stat().st_size:,} bytes; captions of {MAX_CAPTION:,} at most are read")
+    return " ".join(read_text(file).split()) or None
 
 
 def _mask_beside(path: Path) -> Path | None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 
+from recsys.errors import ConfigError
+
 from ..files import write_whole
-from ..provenance import Parameters, sampling_settings, write_png
+from ..provenance import Parameters, read_png, sampling_settings, write_png
 from .config import SubjectConfig
 from .data import PICTURES, bucket_size
 from .examples import multiple_of
@@ -18,13 +20,17 @@ def paint_class(pipe: Any, config: SubjectConfig, *, size: tuple[int, int]) -> I
 
     Prompts take turns: class_prompt and prior_prompts, the latter in a caption beside the picture. Every picture has
     its own seed and is written whole, so a run that was stopped goes on where it was.
+
+    Raises:
+        ConfigError: pictures that were painted before are of another class.
     """
     folder = Path(str(config.class_data_dir))
     folder.mkdir(parents=True, exist_ok=True)
     ours = [folder / f"class-{i:05d}.png" for i in range(config.num_class_images)]
     others = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path not in ours]
-    missing = [path for path in ours[: max(0, len(ours) - len(others))] if not path.is_file()]
     prompts = [str(config.class_prompt), *(config.prior_prompts or [])]
+    _check_class(ours, prompts)
+    missing = [path for path in ours[: max(0, len(ours) - len(others))] if not path.is_file()]
     batch = max(1, min(4, config.num_class_images))
     for start in range(0, len(missing), batch):
         part = missing[start : start + batch]
@@ -45,6 +51,17 @@ def paint_class(pipe: Any, config: SubjectConfig, *, size: tuple[int, int]) -> I
             settings = sampling_settings(steps=config.validation_inference_steps, seed=seed)
             write_png(image, path, parameters=Parameters(prompt, settings=settings))
         yield min(1.0, (start + batch) / len(missing))
+
+
+def _check_class(ours: list[Path], prompts: list[str]) -> None:
+    """Refuse pictures that an earlier run painted from another prompt; every PNG says from which."""
+    for path in ours:
+        parameters = read_png(path).parameters if path.is_file() else None
+        if parameters is not None and parameters.prompt not in prompts:
+            raise ConfigError(
+                f"{path} was painted from {parameters.prompt!r}, and class_prompt is {prompts[0]!r}; name another "
+                "class_data_dir, or remove its pictures"
+            )
 
 
 def class_size(native: tuple[int, int], pipe: Any, config: SubjectConfig) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DataError
+from ..text import encoding_of
 from .columns import Columns, plain, role
 from .times import looks_like_time
 
@@ -113,21 +114,11 @@ def _sample(path: Path, compression: str | None) -> tuple[str, str]:
             whole = len(data) < SAMPLE
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be unpacked by {compression}: {error}. Is it complete?") from error
-    encoding = _encoding(data)
+    encoding = encoding_of(data).removesuffix("-sig")
     text = data.decode(encoding, errors="replace").removeprefix("\ufeff")
     if "\x00" in text[:1000]:
         raise DataError(f"{path} is neither text nor Parquet; save it as CSV in UTF-8, or as Parquet")
     return (text if whole or "\n" not in text else text[: text.rindex("\n")]), encoding
-
-
-def _encoding(data: bytes) -> str:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
-    if len(data) >= 8:
-        for encoding, zeros in (("utf-16-le", data[1:400:2]), ("utf-16-be", data[0:400:2])):
-            if zeros.count(0) > 0.7 * len(zeros):
-                return encoding
-    return "utf-8"
 
 
 def _text(path: Path, text: str, wanted: Columns, how: dict[str, Any]) -> Format:

@@ -74,6 +74,20 @@ def test_dotted_overrides_reach_into_settings():
     assert settings.settings == {"dim": 16} and settings.train == {"epochs": 2}
 
 
+@pytest.mark.parametrize("words", [" ".join(words) for words in cli.COMMANDS])
+def test_an_unknown_key_of_a_file_is_named_by_every_command(words, tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text("learning_rat: 0.1\n")
+    assert cli.main([*words.split(), "--config", str(tmp_path / "a.yaml")]) == 2
+    assert "learning_rat" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("sign", ["=", " "])
+def test_files_in_other_encodings_are_read(encoding, sign, tmp_path):
+    (tmp_path / "a.yaml").write_text("user: Zoë\nlooks: 2\nseed: 5\n", encoding=encoding)
+    assert cli.parse(["style", *f"--config{sign}{tmp_path / 'a.yaml'}".split(" ")])[1].user == "Zoë"
+
+
 def test_print_config_can_be_read_back(tmp_path, capsys):
     assert cli.main(["style", "--looks", "3", "--print_config"]) == 0
     file = tmp_path / "printed.yaml"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from apps.signals import Patience, Stopped
+from apps.signals import Patience, Stopped, kept_in
 from tests.place import ROOT
 
 
@@ -44,3 +44,9 @@ def test_a_second_signal_ends_at_once(number):
     assert child.stdout.readline() == "asked\n"
     child.send_signal(number)
     assert child.wait() == 128 + number
+
+
+def test_only_a_checkpoint_that_is_there_is_promised(tmp_path):
+    assert kept_in(tmp_path) == kept_in(tmp_path / "nowhere") == "no checkpoint was written yet"
+    (tmp_path / "step-00000020").mkdir()
+    assert kept_in(tmp_path) == f"the checkpoint of step-00000020 is in {tmp_path}; the same command goes on from it"

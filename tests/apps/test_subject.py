@@ -177,3 +177,18 @@ def test_sigterm_saves_and_exits_143(place, tmp_path, monkeypatch, capsys):
     assert cli.main(words) == 143
     assert "resume_from_checkpoint latest" in capsys.readouterr().err.splitlines()[-1]
     assert len(list((tmp_path / "run" / "checkpoints").glob("step-*"))) == 1
+
+
+def test_pictures_that_are_left_out_are_told_before_the_work(place, tmp_path, capsys):
+    subject_parts.write_pictures(tmp_path / "pictures", count=1)
+    (tmp_path / "pictures" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    words = train_words(place, tmp_path / "run", "--max_train_steps=1", f"--instance_data_dir={tmp_path / 'pictures'}")
+    assert cli.main(words) == 0
+    assert "left out broken.jpg: " in capsys.readouterr().err
+
+
+def test_pictures_of_another_class_are_not_used_again(place, tmp_path, capsys):
+    prior = ("--with_prior_preservation=true", "--num_class_images=1", f"--class_data_dir={tmp_path / 'class'}")
+    assert cli.main(train_words(place, tmp_path / "a", "--max_train_steps=1", "--class_prompt=a dog", *prior)) == 0
+    words = train_words(place, tmp_path / "b", "--max_train_steps=1", "--class_prompt=a bag", *prior)
+    refused(words, 2, "class-00000.png was painted from 'a dog', and class_prompt is 'a bag'", capsys)

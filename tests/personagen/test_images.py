@@ -206,3 +206,62 @@ def test_components_equal_scipy():
         sizes = [piece.sum() for piece in pieces]
         assert sizes == sorted(sizes, reverse=True)
     assert components(np.zeros((3, 3), bool)) == []
+
+
+def display_p3() -> bytes:
+    """A profile with the primaries of Display P3 and a plain gamma of 2.2, in ICC's form."""
+    import struct
+
+    def fixed(value: float) -> bytes:
+        return struct.pack(">i", round(value * 65536))
+
+    def xyz(*values: float) -> bytes:
+        return b"XYZ \0\0\0\0" + b"".join(map(fixed, values))
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, round(2.2 * 256), 0)
+    name = b"Display P3 of a test\0"
+    text = b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + bytes(79)
+    tags = {
+        b"desc": text + bytes(-len(text) % 4),
+        b"wtpt": xyz(0.9642, 1.0, 0.8249),
+        b"rXYZ": xyz(0.51512, 0.2412, -0.00105),
+        b"gXYZ": xyz(0.29198, 0.69225, 0.04189),
+        b"bXYZ": xyz(0.1571, 0.06657, 0.78407),
+        b"rTRC": curve,
+        b"gTRC": curve,
+        b"bTRC": curve,
+    }
+    start, table, body = 128 + 4 + 12 * len(tags), b"", b""
+    for key, value in tags.items():
+        table += key + struct.pack(">II", start + len(body), len(value))
+        body += value
+    header = struct.pack(">I4sI4s4s4s12x4s", 0, b"test", 0x02400000, b"mntr", b"RGB ", b"XYZ ", b"acsp")
+    header = header.ljust(68, b"\0") + fixed(0.9642) + fixed(1.0) + fixed(0.8249)
+    whole = header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+    return struct.pack(">I", len(whole)) + whole[4:]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_colours_of_another_profile_become_srgb(mode, tmp_path):
+    """Colours of Display P3 are stronger in sRGB; what is expected follows from the two sets of primaries."""
+    picture = Image.new(mode, (4, 4), (150, 100, 100, 255)[: len(mode)])
+    picture.save(tmp_path / "wide.png", icc_profile=display_p3())
+    red, green, blue = np.asarray(load_image(tmp_path / "wide.png"))[0, 0].astype(int)
+    assert red > 153 and green < 99 and abs(blue - 98) <= 3, (red, green, blue)
+    picture.save(tmp_path / "plain.png")
+    assert np.asarray(load_image(tmp_path / "plain.png"))[0, 0].tolist() == [150, 100, 100]
+
+
+def test_a_broken_profile_and_a_mask_with_one_change_nothing(tmp_path):
+    picture = Image.new("RGB", (4, 4), (150, 100, 100))
+    picture.save(tmp_path / "broken.png", icc_profile=b"nonsense")
+    assert np.asarray(load_image(tmp_path / "broken.png"))[0, 0].tolist() == [150, 100, 100]
+    Image.new("L", (4, 4), 100).convert("RGB").save(tmp_path / "mask.png", icc_profile=display_p3())
+    assert np.asarray(load_gray(tmp_path / "mask.png"))[0, 0] == 100
+
+
+def test_a_press_profile_is_converted(tmp_path):
+    """CMYK without a profile is converted by the plain rule; with one that is no CMYK profile nothing fails."""
+    picture = Image.new("CMYK", (4, 4), (0, 200, 200, 0))
+    picture.save(tmp_path / "press.jpg", icc_profile=display_p3())
+    assert load_image(tmp_path / "press.jpg").mode == "RGB"

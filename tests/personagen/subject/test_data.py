@@ -122,3 +122,42 @@ def test_settings_that_cannot_work_are_named(settings: dict[str, Any], says):
     given: dict[str, Any] = {"instance_data_dir": "x", "name": "dog", **settings}
     with pytest.raises(ConfigError, match=says):
         resolve(SubjectConfig(**given))
+
+
+def test_captions_in_other_encodings_and_under_other_names(tmp_path):
+    folder = write_pictures(tmp_path / "pics", count=5)
+    (folder / "00.txt").write_text("a dog", encoding="utf-8-sig")
+    (folder / "01.caption").write_text("a größer dog", encoding="utf-16")
+    (folder / "02.TXT").write_text("two")
+    (folder / "03.png.txt").write_text("three")
+    (folder / "._04.png").write_bytes(b"what a Mac leaves behind")
+    pictures, findings = scan(folder)
+    assert [p.caption for p in pictures] == ["a dog", "a größer dog", "two", "three", None]
+    assert [f.file for f in findings] == [f"0{i}.png" for i in range(5)]
+
+
+def test_captions_that_cannot_be_read_are_told(tmp_path):
+    folder = write_pictures(tmp_path / "pics", count=3)
+    (folder / "00.txt").write_bytes("größer".encode("cp1252"))
+    (folder / "01.txt").write_text("word " * 5000)
+    (folder / "02.txt").symlink_to(tmp_path / "outside.txt")
+    (tmp_path / "outside.txt").write_text("secret")
+    pictures, findings = scan(folder)
+    assert not pictures and {f.decision for f in findings} == {"caption not read"}
+    assert "UTF-16" in findings[0].detail and "25,000 bytes" in findings[1].detail and "link" in findings[2].detail
+
+
+def test_empty_pictures_and_strips_are_left_out(tmp_path):
+    folder = write_pictures(tmp_path / "pics", count=1)
+    Image.new("RGBA", (80, 80)).save(folder / "clear.png")
+    Image.new("RGB", (60, 2000), "red").save(folder / "strip.png")
+    Image.new("RGB", (80, 80), "blue").save(folder / "old.jfif", format="JPEG")
+    assert {f.file: f.decision for f in scan(folder)[1]} == {
+        "00.png": "used", "clear.png": "empty", "strip.png": "too narrow", "old.jfif": "used",
+    }  # fmt: skip
+
+
+def test_metadata_in_utf_16(tmp_path):
+    folder = write_pictures(tmp_path / "pics", count=1)
+    (folder / "metadata.jsonl").write_text(json.dumps({"file_name": "00.png", "text": "größer"}), encoding="utf-16")
+    assert scan(folder)[0][0].caption == "größer"
