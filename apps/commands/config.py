@@ -22,14 +22,10 @@ class FileSettings:
     """Leave out rows of the file that are rated lower; none: all rows count."""
 
 
-@dataclass(frozen=True)
-class StyleConfig(ComputeSettings, FileSettings):
-    """Settings of `personagen style`."""
+@dataclass(frozen=True, kw_only=True)
+class ShopSettings(ComputeSettings, FileSettings):
+    """Settings of the main job's users, items and models, for `style` and the page alike."""
 
-    out: str = "looks"
-    """Folder for the looks, looks.json and sheet.png."""
-    user: str | int | None = None
-    """User to work for: a number in the atelier (0 and up), or an id of --interactions."""
     interactions: str | None = None
     """File of who chose what and when (CSV, Parquet, JSON lines, ...); none: the atelier's simulated users."""
     catalog: str | None = None
@@ -40,14 +36,30 @@ class StyleConfig(ComputeSettings, FileSettings):
     """Picture of the photo's size, white where it may be repainted; none: found by the parser."""
     mask_region: str = "upper"
     """What the mask uncovers: upper, lower or dress; garments of the other regions are passed over."""
+    subjects: str | None = None
+    """CSV with the columns user, subject (a result folder) and, where wanted, person (a photo): whose is whose."""
     recommender: str | None = None
     """Folder written by `personagen recommend train`; none: the embedded one, or one trained on the spot when small."""
     text2image: str = "embedded"
     """Model of the scenes: `embedded`, or a Stable Diffusion folder in diffusers' layout."""
-    subject: str | None = None
-    """Result folder of `personagen subject train` on that model: the scenes then show this subject."""
     tryon: str = "embedded"
     """Model of the try-on looks: `embedded`, or a folder in diffusers' layout."""
+    base: BaseConfig | None = None
+    """Instead of --tryon, an inpainting base and what lies over it, as in --base.base FOLDER --base.attention FILE."""
+
+
+@dataclass(frozen=True)
+class StyleConfig(ShopSettings):
+    """Settings of `personagen style`."""
+
+    out: str = "looks"
+    """Folder for the looks, looks.json and sheet.png; of several users, a folder each below it."""
+    user: str | int | None = None
+    """User to work for: a number in the atelier (0 and up), or an id of --interactions."""
+    users: str | list[str | int] | None = None
+    """Several users instead, as in --users anna,ben, or a file with one a line; none with --subjects: all of that."""
+    subject: str | None = None
+    """Result folder of `personagen subject train`: scenes show it, and of a person a picture is dressed."""
     looks: int = 4
     """Number of try-on looks, 0 to 32."""
     scenes: int = 2
@@ -209,7 +221,7 @@ class WearConfig(ComputeSettings):
 
 
 @dataclass(frozen=True)
-class DemoConfig(ComputeSettings):
+class DemoConfig(ShopSettings):
     """Settings of `personagen demo`."""
 
     host: str = "127.0.0.1"
@@ -220,10 +232,6 @@ class DemoConfig(ComputeSettings):
     """NAME:PASSWORD that visitors must give."""
     open: bool = False
     """Open the page in the default browser."""
-    text2image: str = "embedded"
-    """Model of the scenes: `embedded`, or a Stable Diffusion folder in diffusers' layout."""
-    tryon: str = "embedded"
-    """Model of the try-on looks: `embedded`, or a folder in diffusers' layout."""
 
 
 @dataclass(frozen=True)

@@ -1,96 +1,153 @@
 """`personagen style`: the main job on the command line."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from personagen.devices import Compute
 from personagen.styling.config import StyleConfig as Finer
-from personagen.styling.sources import Folder
+from personagen.styling.looks import MANIFEST, check_out_dir
 from personagen.styling.studio import Order, Studio
 from personagen.vocabulary import counted
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 
 from ..progress import bar, note
 from ..signals import Patience
 from .config import StyleConfig
-from .recommend import drive_on_the_spot
+from .shop import open_studio, place_of, read_subjects, with_subject
+
+if TYPE_CHECKING:
+    from personagen.styling.subjects import Mapped
+
+
+@dataclass(frozen=True)
+class Task:
+    """One user's order, and the folder it is written to."""
+
+    order: Order
+    out: Path
 
 
 def run(settings: StyleConfig) -> int:
-    """Make the looks of one user in `settings.out`; returns 0.
+    """Make the looks of one user in `settings.out`, or of several in a folder each below it; returns 0.
 
     Raises:
         ConfigError, DataError, ModelError, ResourceError: what the message names.
         Stopped: after a signal, with what is finished kept.
     """
-    compute = settings.compute()
-    studio = Studio(
-        text2image=settings.text2image,
-        tryon=settings.tryon,
-        source=open_source(settings, compute),
-        recommender=settings.recommender,
-        subject=settings.subject,
-        compute=compute,
-        drive=drive_on_the_spot,
-    )
-    user = choose_user(settings, studio)
-    order = Order(
-        history=tuple(studio.history(user)),
-        user=user,
-        looks=settings.looks,
-        scenes=settings.scenes,
-        seed=settings.seed,
-        style=_style(settings),
-        metadata=settings.metadata,
-    )
-    for line in studio.source.notes(user):
-        note(line)
-    if settings.looks and (text := studio.source.sitter(user).note):
-        note(text)
+    _check_flags(settings)
+    studio = open_studio(settings, settings.compute())
+    tasks = _tasks(settings, studio)
     done = 0
     with Patience() as patience:
-        looks = studio.make(order, settings.out, stop=lambda: patience.asked)
-        for one in bar(looks, total=order.looks + order.scenes, label=f"user {user}", unit="picture"):
-            done += 1
-            note(f"{one.look.kind}: {one.look.prompt}")
+        for task in tasks:
+            done += _make(studio, task, patience)
+            if patience.asked:
+                break
     patience.end(f"{counted(done, 'finished picture')} in {settings.out}" if done else "no picture was finished")
-    print(f"wrote {counted(done, 'picture')}, looks.json and sheet.png to {settings.out}/")
+    if not _several(settings):
+        print(f"wrote {counted(done, 'picture')}, looks.json and sheet.png to {settings.out}/")
+    else:
+        print(f"wrote {counted(done, 'picture')} of {counted(len(tasks), 'user')}, a folder each, to {settings.out}/")
     return 0
 
 
-def _style(settings: StyleConfig) -> Finer:
-    """Return the finer settings; scenes speak of a subject, unless the settings name somebody themselves."""
-    style = settings.stylist if settings.steps is None else replace(settings.stylist, scene_steps=settings.steps)
-    if settings.subject is None or style.scene_person != Finer.scene_person:
-        return style
-    from personagen.subject.loaded import phrase
+def _make(studio: Studio, task: Task, patience: Patience) -> int:
+    """Make the pictures of one user, with a bar; return how many there are."""
+    done, order = 0, task.order
+    looks = studio.make(order, task.out, stop=lambda: patience.asked)
+    for one in bar(looks, total=order.looks + order.scenes, label=f"user {order.user}", unit="picture"):
+        done += 1
+        note(f"{one.look.kind}: {one.look.prompt}")
+    return done
 
-    return replace(style, scene_person=phrase(settings.subject))
+
+def _several(settings: StyleConfig) -> bool:
+    return settings.users is not None or (settings.subjects is not None and settings.user is None)
 
 
-def open_source(settings: StyleConfig, compute: Compute) -> Folder | None:
-    """Open interactions and catalogue where given; None means the atelier.
+def _check_flags(settings: StyleConfig) -> None:
+    """Refuse flags that say two things.
 
     Raises:
-        ConfigError: only some are.
+        ConfigError: the message names both.
     """
-    if settings.mask and not settings.person:
-        raise ConfigError("--mask needs --person, the photo that it belongs to")
-    if not settings.interactions and not settings.catalog:
-        if settings.person:
-            raise ConfigError(
-                "--person needs --interactions and --catalog: the photo's user and items are not the atelier's"
-            )
-        return None
-    if not (settings.interactions and settings.catalog):
-        missing = "--catalog FOLDER" if settings.interactions else "--interactions FILE"
-        raise ConfigError(f"{missing} is missing; interactions and catalogue belong together")
-    if settings.user is None:
-        raise ConfigError("--user is missing; name an id of the user column")
-    return Folder(settings.interactions, settings.catalog, person=settings.person, mask=settings.mask,
-                  region=settings.mask_region, compute=compute, columns=settings.columns,
-                  min_rating=settings.min_rating)  # fmt: skip
+    if settings.user is not None and settings.users is not None:
+        raise ConfigError("give --user for one user or --users for several, not both")
+    if settings.subject and settings.subjects:
+        raise ConfigError("give --subject for one user or --subjects FILE for several, not both")
+    if _several(settings) and (settings.subject or settings.person):
+        alone = "--subject" if settings.subject else "--person"
+        raise ConfigError(f"{alone} is for one user; give --subjects FILE with the columns user, subject and person")
 
 
-def choose_user(settings: StyleConfig, studio: Studio) -> str:
-    """Return the user asked for, else the first of the atelier."""
-    return str(settings.user) if settings.user is not None else studio.source.users()[0]
+def _tasks(settings: StyleConfig, studio: Studio) -> list[Task]:
+    """Read all that is asked for, and refuse what cannot be done, before anything is painted."""
+    mapping = read_subjects(settings, studio)
+    users = _users(settings, studio, list(mapping))
+    out = Path(settings.out)
+    if _several(settings) and (out.is_file() or (out / MANIFEST).is_file()):
+        raise ConfigError(f"{out} is a file or holds the looks of one user; name another folder for several")
+    tasks = []
+    said: set[str] = set()
+    for user in users:
+        place = place_of(settings.out, user) if _several(settings) else out
+        check_out_dir(place)
+        order = Order(
+            history=tuple(studio.history(user)),
+            user=user,
+            looks=settings.looks,
+            scenes=settings.scenes,
+            seed=settings.seed,
+            style=_style(settings),
+            metadata=settings.metadata,
+        )
+        lines = studio.source.notes(user)
+        order, line = with_subject(order, studio, _mapped(settings, mapping, user), own_photo=bool(settings.person))
+        lines += [line] if line else []
+        lines += [studio.source.sitter(user).note] if settings.person and order.looks else []
+        for text in lines:
+            if text and text not in said:
+                note(text)
+        said |= set(lines)
+        tasks.append(Task(order, place))
+    return tasks
+
+
+def _mapped(settings: StyleConfig, mapping: "dict[str, Mapped]", user: str) -> "Mapped":
+    from personagen.styling.subjects import Mapped
+
+    if settings.subject is not None:
+        from personagen.styling.subjects import check_base, read_subject
+
+        check_base(read_subject(settings.subject), settings.text2image)
+        return Mapped(Path(settings.subject))
+    return mapping.get(user, Mapped())
+
+
+def _users(settings: StyleConfig, studio: Studio, mapped: list[str]) -> list[str]:
+    """List the users to work for: those that are named, else those of the mapping, else the first of the atelier.
+
+    Raises:
+        ConfigError, DataError: nobody is named, or somebody twice.
+    """
+    if not _several(settings):
+        if settings.user is None and settings.interactions is not None:
+            raise ConfigError("--user is missing; name an id of the user column, or several with --users")
+        return [str(settings.user) if settings.user is not None else studio.source.users()[0]]
+    users = mapped if settings.users is None else _named(settings.users)
+    twice = sorted({user for user in users if users.count(user) > 1})
+    if twice or not users:
+        raise DataError(f"users holds {twice[0]!r} twice; name each once" if twice else "users is empty; name some")
+    return users
+
+
+def _named(users: str | list[str | int]) -> list[str]:
+    if isinstance(users, list):
+        return [str(user) for user in users]
+    if Path(users).is_file():
+        return [line.strip() for line in Path(users).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [user.strip() for user in users.split(",") if user.strip()]
+
+
+def _style(settings: StyleConfig) -> Finer:
+    return settings.stylist if settings.steps is None else replace(settings.stylist, scene_steps=settings.steps)

@@ -5,10 +5,10 @@ What is heavy (catalogue, recommender, image models) is loaded when first needed
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,17 +21,24 @@ from ..devices import CPU, Compute
 from ..embedded import EMBEDDED
 from ..person.parser import Parser, load_parser
 from ..provenance import write_png
+from ..tryon.config import BaseConfig
 from ..vocabulary import COLOURS, KINDS, PATTERNS, SCENES
 from .catalog import attribute_matrix
 from .config import StyleConfig
 from .looks import Written, check_out_dir, write_looks
-from .sources import Atelier, Sitter, Source, atelier
+from .sources import Atelier, Sitter, Source, atelier, sitter_from_photo
 from .stylist import Look, Stylist
+
+if TYPE_CHECKING:
+    from .subjects import Subject
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for: a history of item ids (latest last), whose it is, how many looks and scenes, and how."""
+    """What is asked for: a history of item ids (latest last), whose it is, how many looks and scenes, and how.
+
+    subject: whom the scenes show; photo: who is dressed; without them the source's own people.
+    """
 
     history: tuple[int, ...]
     user: str
@@ -40,12 +47,20 @@ class Order:
     seed: int = 0
     style: StyleConfig = StyleConfig()
     metadata: bool = True
+    subject: "Subject | None" = None
+    photo: Path | None = None
 
     def __post_init__(self) -> None:
         check_range(looks=(self.looks, 0, 32), scenes=(self.scenes, 0, 32))
         check_range(seed=(self.seed, 0, 2**63 - 1))
         if self.looks + self.scenes == 0:
             raise ConfigError("looks = 0 and scenes = 0; ask for at least one picture")
+
+    def painted(self) -> StyleConfig:
+        """Return the style; scenes speak of the subject, unless the style names somebody itself."""
+        if self.subject is None or self.style.scene_person != StyleConfig.scene_person:
+            return self.style
+        return replace(self.style, scene_person=self.subject.phrase)
 
 
 class Halted(Exception):
@@ -73,10 +88,10 @@ class Watched:
 class Studio:
     """Catalogue, users, recommender and image models of one run.
 
-    text2image, tryon: `embedded` or a model folder each. source: where users come from (the atelier when left out).
-    recommender: a folder of `recommend train`; left out, the embedded one (atelier), else trained on the spot, where
-    `drive` takes the steps, so that a caller can show how far it is. compute: where and how finely the models compute
-    (`devices.resolve`).
+    text2image, tryon: `embedded` or a model folder each; base: a try-on model that is put together, instead of tryon.
+    source: where users come from (the atelier when left out). recommender: a folder of `recommend train`; left out, the
+    embedded one (atelier), else trained on the spot, where `drive` takes the steps, so that a caller can show how far
+    it is. compute: where and how finely the models compute (`devices.resolve`).
     """
 
     def __init__(
@@ -84,14 +99,17 @@ class Studio:
         *,
         text2image: str = "embedded",
         tryon: str = "embedded",
+        base: BaseConfig | None = None,
         source: Source | None = None,
         recommender: str | None = None,
-        subject: str | None = None,
         compute: Compute = CPU,
         drive: Callable[[Training], object] = Training.finish,
     ) -> None:
-        self.models = {"text2image": text2image, "tryon": tryon}
-        self._source, self._folder, self._subject = source, recommender, subject
+        self.models = {"text2image": text2image, "tryon": tryon if base is None else base.base}
+        self._base = base
+        self._source, self._folder = source, recommender
+        self._painter: tuple[str, Any] = ("", None)
+        self._standing: dict[str, tuple[Path | None, str]] = {}
         self._drive, self.compute = drive, compute
         self.seconds: dict[str, float] = {}
 
@@ -121,18 +139,52 @@ class Studio:
         """The try-on pipeline."""
         from ..models import load_tryon
 
+        if self._base is not None:
+            from ..models.base import load_tryon_base
+
+            return self._timed("tryon", lambda _: load_tryon_base(self._base, compute=self.compute))
         return self._timed("tryon", partial(load_tryon, compute=self.compute))
 
     @cached_property
     def text2image(self):
-        """The text-to-image pipeline, with the subject's adapter on it where there is one."""
+        """The text-to-image pipeline, without a subject."""
         from ..models import load_text2image
-        from ..subject.loaded import load_subjects
 
-        if self._subject is None:
-            return self._timed("text2image", partial(load_text2image, compute=self.compute))
-        subjects = [self._subject]
-        return self._timed("text2image", lambda base: load_subjects(subjects, base=base, compute=self.compute))
+        return self._timed("text2image", partial(load_text2image, compute=self.compute))
+
+    def painter(self, subject: "Subject | None") -> Any:
+        """Return the text-to-image pipeline with a subject on it; that of the last subject is kept.
+
+        Raises:
+            ModelError: the subject was trained on another model.
+        """
+        if subject is None:
+            return self.text2image
+        if self._painter[0] != subject.fingerprint:
+            from ..subject.loaded import load_subjects
+            from .subjects import check_base
+
+            check_base(subject, self.models["text2image"])
+            self._painter = ("", None)  # two models need not lie in memory at a time
+            load = lambda base: load_subjects(
+                [subject.folder], base=None if subject.whole or base == subject.base else base, compute=self.compute
+            )
+            self._painter = (subject.fingerprint, self._timed("text2image", load))
+        return self._painter[1]
+
+    def standing_picture(self, subject: "Subject") -> tuple[Path | None, str]:
+        """Return the training picture of a subject that is dressed, or None, and a line about it; found once."""
+        from .subjects import standing_picture
+
+        if subject.fingerprint not in self._standing:
+            self._standing[subject.fingerprint] = standing_picture(subject, self.parser)
+        return self._standing[subject.fingerprint]
+
+    def sitter(self, order: Order) -> Sitter:
+        """Return who is dressed: the person of the order's photo, else the user as the source shows them."""
+        if order.photo is not None:
+            return sitter_from_photo(order.photo, parser=self.parser)
+        return self.source.sitter(order.user)
 
     @cached_property
     def parser(self) -> Parser:
@@ -205,15 +257,18 @@ class Studio:
                 closed.
         """
         check_out_dir(Path(out))
-        sitter = self.source.sitter(order.user) if order.looks else None
+        if order.subject is not None and order.scenes:
+            self.painter(order.subject)  # one that does not fit is refused before anything is painted
+        sitter = self.sitter(order) if order.looks else None
+        shown = {} if order.subject is None else {"subject": order.subject.record()}
         return write_looks(
             self._looks(order, sitter, stop),
             out,
             history=order.history,
             catalog=self.source.catalog,
             title=f"User {order.user}",
-            run={"user": order.user, "seed": order.seed, "models": self.models, "settings": asdict(order.style),
-                 "recommender": type(self.recommender).__name__},
+            run={"user": order.user, "seed": order.seed, "models": self.models, "settings": asdict(order.painted()),
+                 "recommender": type(self.recommender).__name__, **shown},
             metadata=order.metadata,
         )  # fmt: skip
 
@@ -222,7 +277,7 @@ class Studio:
             self.recommender,
             self.source.catalog,
             Watched(self.tryon, stop) if order.looks else None,
-            Watched(self.text2image, stop) if order.scenes else None,
+            Watched(self.painter(order.subject), stop) if order.scenes else None,
             parser=self.parser if order.looks else None,
         )
         looks = stylist(
@@ -233,7 +288,7 @@ class Studio:
             scenes=order.scenes,
             seed=order.seed,
             user=order.user,
-            config=order.style,
+            config=order.painted(),
         )
         try:
             for look in looks:

@@ -18,7 +18,7 @@ from ..models.text2image import lay_over
 from ..quiet import quiet
 from ..schedulers import use_sampler
 from .base import open_base, use_schedule
-from .config import SubjectConfig, own_weights, placeholder, token_names
+from .config import SubjectConfig, own_weights, token_names
 from .record import read_run
 from .results import MODEL
 from .tokens import FILE as TOKENS_FILE
@@ -101,18 +101,6 @@ def merged(subjects: Sequence[str | Path], *, weights: Sequence[float] = (), pip
     strengths = fill_weights(subjects, weights)
     adapters = [read_adapter(subject, pipe) for subject in subjects]
     return adapters[0] if strengths == [1.0] else merge_adapters(adapters, strengths)
-
-
-def phrase(subject: str | Path) -> str:
-    """Return how a prompt names a subject that `personagen subject train` learnt, such as "a sks dog".
-
-    Raises:
-        ConfigError: the subject is of another kind.
-    """
-    run = read_run(subject)
-    if run is None:
-        raise ConfigError(f"{subject} has no run.json; name the result folder of `personagen subject train`")
-    return f"a {placeholder(run.config)} {run.config.name}"
 
 
 def fill_weights(subjects: Sequence[Any], weights: Sequence[float]) -> list[float]:

@@ -1,15 +1,17 @@
 """The run.json of a result folder: how a subject was learnt. Written and read nowhere else."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from recsys.errors import ModelError
+from recsys.errors import ConfigError, ModelError
 
 from ..files import write_text
-from .config import SubjectConfig
+from .config import SubjectConfig, placeholder
+from .data import Picture
 
 FILE = "run.json"
 RETIRED = ("report_to",)
@@ -33,6 +35,11 @@ class SubjectRun:
     drift: list[tuple[int, float]] = field(default_factory=list)
     """Steps, and how far the answers to other prompts had moved then."""
     metrics: dict[str, float] = field(default_factory=dict)
+
+
+def data_fingerprint(pictures: Sequence[Picture]) -> str:
+    """Hash what was learnt from: the fingerprints of all pictures, sorted."""
+    return hashlib.sha256("".join(sorted(picture.sha256 for picture in pictures)).encode()).hexdigest()
 
 
 def write_run(run: SubjectRun, folder: Path) -> Path:
@@ -71,3 +78,15 @@ def _refuse_unknown(content: Mapping[str, Any], kind: type) -> None:
     unknown = sorted(set(content) - {known.name for known in fields(kind)})
     if unknown:
         raise ValueError(f"unknown: {', '.join(unknown)}")
+
+
+def phrase(subject: str | Path) -> str:
+    """Return how a prompt names a subject that `personagen subject train` learnt, such as "a sks dog".
+
+    Raises:
+        ConfigError: the subject is of another kind.
+    """
+    run = read_run(subject)
+    if run is None:
+        raise ConfigError(f"{subject} has no run.json; name the result folder of `personagen subject train`")
+    return f"a {placeholder(run.config)} {run.config.name}"

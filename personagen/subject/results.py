@@ -1,6 +1,5 @@
 """What a finished run leaves: adapter (diffusers and kohya), embeddings or whole model, model card, run.json, proof."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from ..vocabulary import counted
 from .base import open_base, use_schedule
 from .config import SubjectConfig, own_weights, token_names
 from .data import Picture
-from .record import SubjectRun, write_run
+from .record import SubjectRun, data_fingerprint, write_run
 from .samples import at_rest, paint
 from .tokens import FILE as TOKENS_FILE
 from .tokens import load_tokens
@@ -174,13 +173,12 @@ def model_card(learner: Learner, metrics: dict[str, float]) -> str:
 
 
 def _record(learner: Learner, pictures: Sequence[Picture], metrics: dict[str, float]) -> SubjectRun:
-    fingerprint = hashlib.sha256("".join(sorted(picture.sha256 for picture in pictures)).encode()).hexdigest()
     return SubjectRun(
         config=learner.config,
         versions=versions(),
         torch_device=torch.cuda.get_device_name() if learner.device.type == "cuda" else "cpu",
         pictures=len(pictures),
-        data_sha256=fingerprint,
+        data_sha256=data_fingerprint(pictures),
         steps=learner.step,
         final_loss=learner.losses[-1] if learner.losses else None,
         drift=learner.drift,

@@ -153,9 +153,11 @@ def test_style_reads_a_photo_and_a_subject_in_half_precision(place, loaded, tmp_
     (tmp_path / "clicks.csv").write_text("user,item,timestamp\na,top.png,1\nb,top.png,2\n")
     flags = f"--interactions {tmp_path}/clicks.csv --catalog {place}/nowhere --user a --person {place}/me.png"
     assert half(f"style {flags} --out {tmp_path}/out") == 3  # the catalogue comes before the photo
-    studio = Studio(text2image=str(place / "sd1"), subject=str(place / "run"), compute=Compute(dtype="bfloat16"))
-    assert studio.text2image.unet.dtype == torch.bfloat16
+    studio = Studio(text2image=str(place / "sd1"), compute=Compute(dtype="bfloat16"))
     from personagen.styling.sources import sitter_from_photo
+    from personagen.styling.subjects import read_subject
+
+    assert studio.painter(read_subject(place / "run")).unet.dtype == torch.bfloat16
 
     sitter_from_photo(place / "me.png", compute=studio.compute)
     assert all_in_half(loaded) >= {"load_subjects", "load_text2image", "load_parser"}
@@ -228,13 +230,12 @@ def test_recommenders_are_loaded_onto_the_device(words, monkeypatch, place, caps
 
 
 def test_memory_that_ran_out_is_one_line_that_names_the_switches(monkeypatch, capsys):
-    monkeypatch.setattr("apps.commands.style.open_source", lambda *inputs: None)
     for error in (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError()):
 
         def fail(*inputs: Any, error: BaseException = error) -> str:
             raise error
 
-        monkeypatch.setattr("apps.commands.style.choose_user", fail)
+        monkeypatch.setattr("apps.commands.shop.open_source", fail)
         assert cli.main(["style", "--device", "cpu"]) == 5
         line = capsys.readouterr().err
         assert line.count("\n") == 1 and "--dtype bfloat16" in line and "--offload model" in line

@@ -14,7 +14,8 @@ from personagen.person.body import Body
 from personagen.provenance import read_png
 from personagen.styling.config import StyleConfig
 from personagen.styling.stylist import Stylist
-from personagen.subject.loaded import load_subjects, phrase
+from personagen.subject.loaded import load_subjects
+from personagen.subject.record import phrase
 from recsys import pretrained
 from tests.cases import cases
 from tests.personagen.figures import joints_of_standing

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from personagen.adapters.lora import FILE
 from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, train_subject
-from personagen.subject.loaded import load_subjects, phrase
+from personagen.subject.loaded import load_subjects
+from personagen.subject.record import phrase
 from personagen.subject.scenes import without_middle
 from personagen.subject.tokens import load_tokens
 from recsys.checkpoint import load_latest
