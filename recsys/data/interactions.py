@@ -39,7 +39,10 @@ def collect(table: Table) -> Interactions:
         times.append(batch.column("time").to_numpy())
     user_codes, user_names = _numbered(users)
     item_codes, item_names = _numbered(items)
-    user_codes, item_codes, moments = _sorted(user_codes, item_codes, np.concatenate(times))
+    moments = np.concatenate(times)
+    times.clear()
+    order = _order_of(user_codes, moments)
+    user_codes, item_codes, moments = user_codes[order], item_codes[order], moments[order]
     again = repeated(user_codes, item_codes, moments)
     if len(again):
         table.kept -= len(again)
@@ -73,10 +76,30 @@ def _order(names: list[str]) -> np.ndarray:
     return np.array(sorted(range(len(names)), key=lambda at: (len(values[at]), values[at], names[at])), np.int64)
 
 
-def _sorted(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sort rows by user and time; those of one user and time keep their order."""
-    order = np.lexsort((times, users))
-    return users[order], items[order], times[order]
+def _order_of(users: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return rows (N,) int64 by user and time; those of one user and time keep their order.
+
+    Twice, number and row are packed into one whole number, since numpy sorts numbers eight times as fast as it finds
+    out their order.
+    """
+    row = int(len(users) - 1).bit_length()
+    if int(times.max()) - int(times.min()) >= 1 << 63:
+        return np.lexsort((times, users))
+    times = times - times.min()
+    step = int(np.gcd.reduce(times)) or 1
+    if int(users.max()).bit_length() + row > 63 or int(times.max() // step).bit_length() + row > 63:
+        return np.lexsort((times, users))
+    order = _by(times // step, row) if (times[1:] < times[:-1]).any() else np.arange(len(users))
+    return order[_by(users[order], row)]
+
+
+def _by(numbers: np.ndarray, row: int) -> np.ndarray:
+    """Return rows by their numbers, in stable order; numbers and rows of `row` bits fit into 63 bits."""
+    keys = numbers.astype(np.int64) << row
+    keys |= np.arange(len(keys))
+    keys.sort()
+    keys &= (1 << row) - 1
+    return keys
 
 
 def repeated(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarray:
