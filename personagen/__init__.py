@@ -13,7 +13,8 @@ from recsys import __version__
 from recsys.lazy import lazily
 
 if TYPE_CHECKING:
-    from .adapters.lora import load_adapter, read_adapter, save_adapter, save_kohya
+    from .adapters.lora import load_adapter, save_adapter, save_kohya
+    from .adapters.read import read_adapter
     from .devices import Compute, resolve
     from .models import load_text2image, load_tryon
     from .person.body import Body
@@ -68,7 +69,8 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "adapters.lora": ("load_adapter", "read_adapter", "save_adapter", "save_kohya"),
+        "adapters.lora": ("load_adapter", "save_adapter", "save_kohya"),
+        "adapters.read": ("read_adapter",),
         "devices": ("Compute", "resolve"),
         "models": ("load_text2image", "load_tryon"),
         "person.body": ("Body",),

@@ -1,5 +1,6 @@
 """Write single files whole or not at all: beside their place, flushed to disk, then moved there."""
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -107,8 +108,24 @@ def new_array(path: Path, *, shape: tuple[int, ...], dtype: type) -> Iterator[np
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write named tensors as safetensors, whole or not at all."""
+    """Write named tensors as safetensors, whole or not at all; the same tensors and metadata give the same bytes."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return write_whole(
-        path, lambda temporary: save_file(plain, temporary, metadata={"format": "pt", **(metadata or {})})
-    )
+
+    def write(part: Path) -> None:
+        save_file(plain, part, metadata={"format": "pt", **(metadata or {})})
+        _sort_metadata(part)
+
+    return write_whole(path, write)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put a safetensors file's metadata, which the library writes in any order, into the order of their names."""
+    with open(path, "r+b") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) > length:
+            raise ValueError(f"the header of {path} grew from {length} to {len(text)} bytes when it was sorted")
+        stream.seek(8)
+        stream.write(text.ljust(length))

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 
-UNNAMED = "other"
-"""The licence of what somebody trained: theirs to choose."""
+LICENCE = {"license": "other", "license_name": "chosen-by-who-trained-it"}
+"""Of what somebody trained: theirs to choose."""
 
 
 def card(head: Mapping[str, str | Sequence[str] | None], lines: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from .card import UNNAMED, card, table
+from .card import LICENCE, card, table
 from .data.vocabulary import Vocabulary
 from .errors import ModelError, ResourceError
 
@@ -206,8 +206,7 @@ def _read_config(path: Path, models: Mapping[str, Any]) -> tuple[str, dict]:
 def _card(model: Any, name: str, run: dict) -> str:
     """The model card; `run` may hold figures under "validation" and packages under "versions"."""
     head = {
-        "license": UNNAMED,
-        "license_name": "chosen-by-who-trained-it",
+        **LICENCE,
         "library_name": "personagen",
         "tags": ["recommendation", "sequential-recommendation", name],
     }

@@ -123,8 +123,10 @@ def export(settings: ExportConfig) -> int:
         ConfigError, ModelError, ResourceError: what the message names.
     """
     from personagen.adapters.lora import load_adapter, save_adapter, save_kohya
+    from personagen.adapters.modelspec import modelspec
     from personagen.models import load_text2image
     from personagen.quiet import quiet
+    from personagen.subject.base import native_size
     from personagen.subject.loaded import base_of, merged
     from personagen.subject.results import save_model
 
@@ -136,10 +138,11 @@ def export(settings: ExportConfig) -> int:
         raise ConfigError(f"out is {out}; name a file that ends in .safetensors")
     pipe = load_text2image(base_of(settings.subjects, settings.base))
     adapter = merged(settings.subjects, weights=settings.weights, pipe=pipe)
+    facts = modelspec(pipe, title=out.stem, size=native_size(pipe))
     if settings.to == "kohya":
-        save_kohya(adapter, out)
+        save_kohya(adapter, out, metadata=facts)
     elif settings.to == "diffusers":
-        save_adapter(adapter, out)
+        save_adapter(adapter, out, metadata=facts)
     else:
         load_adapter(pipe, adapter)
         with quiet():

@@ -103,10 +103,10 @@ def collect(pipe: Any, *, name: str = "default") -> Adapter:
     return Adapter(tensors, configs)
 
 
-def save_adapter(adapter: Adapter, path: str | Path) -> Path:
+def save_adapter(adapter: Adapter, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> Path:
     """Write the file that diffusers loads, with its settings as metadata; a folder gets the usual file name.
 
-    Text-encoder modules are written with `text_model.`, as older tools expect.
+    Text-encoder modules are written with `text_model.`, as older tools expect. metadata: `modelspec`.
 
     Raises:
         ResourceError: the disk refuses.
@@ -115,11 +115,12 @@ def save_adapter(adapter: Adapter, path: str | Path) -> Path:
     path = path if path.suffix == ".safetensors" else path / FILE
     settings = {f"{part}.{key}": value for part, config in adapter.configs.items() for key, value in config.items()}
     tensors = {_with_text_model(name): value for name, value in adapter.tensors.items()}
-    return write_tensors(path, tensors, metadata={METADATA: json.dumps(settings, indent=2, sort_keys=True)})
+    own = {METADATA: json.dumps(settings, indent=2, sort_keys=True)}
+    return write_tensors(path, tensors, metadata={**(metadata or {}), **own})
 
 
 def save_kohya(adapter: Adapter, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write the file that the web UIs load. rsLoRA's scale goes into alpha.
+    """Write the file that the web UIs load. rsLoRA's scale goes into alpha. metadata: `modelspec`.
 
     Raises:
         ResourceError: the disk refuses.

@@ -23,6 +23,7 @@ from ..images import place
 from ..person.joints import MIRRORED, Joint, cell_loss, places
 from ..person.network import PersonParser
 from ..person.parser import load_model, save_parser
+from ..training.card import with_card
 from .config import PretrainConfig
 from .parser import read_rows, split_rows
 from .parser_data import Photos, change, gather, hide, read, recolour
@@ -131,7 +132,7 @@ class JointStage:
 
     def export(self, folder: Path) -> Path:
         """Save the parser with its joints in float16."""
-        return save_parser(self.model, folder / "parser")
+        return with_card(save_parser(self.model, folder / "parser"), self.config.loop)
 
 
 def carried(joints: Tensor, theta: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from ..devices import choose_device
 from ..person.network import ParserSizes, PersonParser, load_backbone
 from ..person.parser import save_parser
 from ..person.parts import Part
+from ..training.card import with_card
 from .config import PretrainConfig
 from .parser_data import Photos, change, gather, hide, read, recolour
 from .start import run_stage
@@ -118,7 +119,7 @@ class ParserStage:
 
     def export(self, folder: Path) -> Path:
         """Save the parser in float16."""
-        return save_parser(self.model, folder / "parser")
+        return with_card(save_parser(self.model, folder / "parser"), self.config.loop)
 
 
 def read_rows(source: Photos, rows: np.ndarray) -> tuple[Tensor, Tensor]:

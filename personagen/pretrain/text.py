@@ -22,6 +22,7 @@ from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictur
 from ..devices import choose_device
 from ..models.build import build_text_encoder, train_tokenizer
 from ..quiet import quiet
+from ..training.card import with_card
 from ..training.loop import autocast
 from ..training.preview import write_grid
 from ..vocabulary import COLOURS, KINDS, PATTERNS
@@ -165,7 +166,7 @@ class TextStage:
             half_copy(self.text_encoder).save_pretrained(folder / "text" / "text_encoder", safe_serialization=True)
         self.tokenizer.save_pretrained(folder / "text" / "tokenizer")
         write_tokenizer_files(self.tokenizer, folder / "text" / "tokenizer")
-        return folder / "text"
+        return with_card(folder / "text", self.config.loop)
 
 
 def load_text(folder: str | Path) -> tuple[CLIPTextModel, CLIPTokenizer]:

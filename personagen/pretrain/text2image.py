@@ -14,6 +14,7 @@ from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictur
 from ..devices import choose_device
 from ..models.build import build_scheduler, build_unet, start_silent
 from ..quiet import quiet
+from ..training.card import with_card
 from ..training.latents import cache_latents, load_encoder
 from ..training.loop import autocast
 from ..training.objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
@@ -156,7 +157,7 @@ class Text2ImageStage:
             finished.save_pretrained(folder / "embedded", safe_serialization=True)
         write_tokenizer_files(self.tokenizer, folder / "embedded" / "tokenizer")
         forget_paths(folder / "embedded")
-        return folder / "embedded"
+        return with_card(folder / "embedded", self.config.loop)
 
     def _tokenize(self, texts: list[str]) -> Tensor:
         """Return token ids (N, length) as StableDiffusionPipeline makes them: padded, too long ones cut."""

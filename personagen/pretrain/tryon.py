@@ -21,6 +21,7 @@ from ..devices import choose_device
 from ..metrics.fidelity import psnr
 from ..models.build import build_scheduler, build_unet, silence_cross_attention, start_silent, widen_for_tryon
 from ..quiet import quiet
+from ..training.card import with_card
 from ..training.latents import (
     Encoder,
     Prepare,
@@ -35,6 +36,7 @@ from ..training.loop import autocast
 from ..training.objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
 from ..training.preview import write_grid
 from ..tryon.attention import set_cross_attention
+from ..tryon.custom import leave_code
 from ..tryon.pipeline import TryOnPipeline, unet_input
 from .config import PretrainConfig
 from .save import forget_paths, half_copy
@@ -244,7 +246,7 @@ class TryOnStage:
             pipe.save_pretrained(folder / "tryon", safe_serialization=True)
         shutil.rmtree(folder / "tryon" / "vae")
         forget_paths(folder / "tryon")
-        return folder / "tryon"
+        return with_card(leave_code(folder / "tryon"), self.config.loop)
 
 
 def _start_unet(config: PretrainConfig, *, channels: int, cells: tuple[int, int]) -> UNet2DConditionModel:

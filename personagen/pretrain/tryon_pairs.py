@@ -24,12 +24,14 @@ from ..devices import choose_device
 from ..files import write_tensors
 from ..models import load_tryon
 from ..quiet import quiet
+from ..training.card import with_card
 from ..training.latents import Encoder, Prepare, cache_latents, drape_over, draped_swapped, paint_over, vary
 from ..training.loop import autocast, run
 from ..training.objective import add_noise, prediction_target, stratified_timesteps, weighted_error
 from ..training.preview import write_grid
 from ..training.processes import Processes
 from ..tryon.attention import attention_tensors, self_attentions, size_conditions
+from ..tryon.custom import leave_code
 from ..tryon.pipeline import TryOnPipeline, unet_input
 from .pairs_config import TryOnTrainConfig
 
@@ -260,12 +262,14 @@ class PairsStage:
 
     def export(self, folder: Path) -> Path:
         """Write what was trained: published layout of self-attention, a LoRA, or the whole pipeline."""
+        base = self.config.model if self.config.base is None else self.config.base.base
         if self.config.train == "lora":
             with quiet():
                 self.unet.save_lora_adapter(folder / "lora")
-            return folder / "lora"
+            return with_card(folder / "lora", self.config.loop, base=base)
         if self.config.train == "attn1" and self.config.base is not None:
-            return write_tensors(folder / "attention" / "model.safetensors", attention_tensors(self.unet)).parent
+            file = write_tensors(folder / "attention" / "model.safetensors", attention_tensors(self.unet))
+            return with_card(file.parent, self.config.loop, base=base)
         with quiet():
             self.pipe.save_pretrained(folder / "tryon", safe_serialization=True)
-        return folder / "tryon"
+        return with_card(leave_code(folder / "tryon"), self.config.loop, base=base)

@@ -20,6 +20,7 @@ from ..corpora.corpus import Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
 from ..metrics.fidelity import psnr
 from ..models.build import build_vae, decoder_sensitivity, latent_scale, transform_latents
+from ..training.card import with_card
 from ..training.latents import load_encoder
 from ..training.loop import autocast
 from ..training.preview import write_grid
@@ -153,7 +154,7 @@ class VaeStage:
     def _write(self, vae: AutoencoderKL, folder: Path) -> Path:
         half_copy(vae).save_pretrained(folder / "vae", safe_serialization=True)
         forget_paths(folder / "vae")
-        return folder / "vae"
+        return with_card(folder / "vae", self.config.loop)
 
     def _heldout_batches(self, *, limit: int | None = None) -> Iterator[Tensor]:
         chosen = self.heldout[:limit]

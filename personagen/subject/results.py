@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from recsys.card import LICENCE, card, table
 from recsys.errors import ResourceError
 
-from ..adapters.adapter import FILE, Adapter
+from ..adapters.adapter import FILE
 from ..adapters.embeddings import ENCODERS
 from ..adapters.lora import collect, load_adapter, save_adapter, save_kohya
+from ..adapters.modelspec import base_family, modelspec
 from ..files import write_text
 from ..models.config import PLAIN
 from ..provenance import versions
 from ..quiet import quiet
 from ..schedulers import use_sampler
+from ..training.card import public_name
 from ..vocabulary import counted
 from .base import open_base, use_schedule
 from .config import SubjectConfig, own_weights, token_names
@@ -46,8 +49,9 @@ def publish(learner: Learner, pictures: Sequence[Picture], *, size: tuple[int, i
             save_model(learner.pipe, folder / MODEL)
         if learner.pipe.get_list_adapters():
             adapter = collect(learner.pipe)
-            save_adapter(adapter, folder)
-            save_kohya(adapter, folder / kohya_name(config), metadata=_facts(config, adapter))
+            facts = _facts(learner, size)
+            save_adapter(adapter, folder, metadata=facts)
+            save_kohya(adapter, folder / kohya_name(config), metadata=facts)
         if learner.tokens is not None:
             learner.tokens.save(folder / TOKENS_FILE)
         metrics = prove(learner, size=size)
@@ -133,43 +137,46 @@ def save_model(pipe: Any, folder: Path) -> None:
         raise
 
 
-def _facts(config: SubjectConfig, adapter: Adapter) -> dict[str, str]:
-    """What the kohya file says of itself: nothing about the pictures or the person."""
-    return {
+def _facts(learner: Learner, size: tuple[int, int]) -> dict[str, str]:
+    """What the adapter files say of themselves: nothing about the pictures or the person."""
+    config, side = learner.config, learner.config.resolution
+    trained_at = (side, side) if side else size
+    return modelspec(learner.pipe, title=config.name, size=trained_at, trigger=config.instance_prompt) | {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(config.rank),
         "ss_network_alpha": str(config.lora_alpha),
-        "modelspec.title": config.name,
-        "modelspec.trigger_phrase": str(config.instance_prompt),
-        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora"
-        if "text_encoder_2" in adapter.configs or config.resolution == 1024
-        else "stable-diffusion-v1/lora",
     }
 
 
 def model_card(learner: Learner, metrics: dict[str, float]) -> str:
-    """Write the README.md of a result: what it is, how to load it, samples, settings."""
-    config = learner.config
-    base = config.pretrained_model_name_or_path
-    shown = base if base.count("/") == 1 and not Path(base).exists() else Path(base).name
+    """Write the README.md of a result: what it is, how to load it, samples, settings; no path of this machine."""
+    config, full = learner.config, learner.config.train_unet == "full"
+    base, family = public_name(config.pretrained_model_name_or_path), base_family(learner.pipe)[0]
     samples = f"samples/step-{learner.step:06d}.png"
+    head = {
+        **LICENCE,
+        "library_name": "diffusers",
+        "pipeline_tag": "text-to-image",
+        "base_model": base,
+        "base_model_relation": "finetune" if full else "adapter",
+        "instance_prompt": config.instance_prompt,
+        "tags": ["text-to-image", "dreambooth", family, *([] if full else ["lora", "template:sd-lora"])],
+    }
     lines = [
         f"# {config.name}",
         "",
-        f"Say `{config.instance_prompt}`. Learnt on `{shown}` from {counted(len(learner.instance), 'picture')} in "
+        f"Say `{config.instance_prompt}`. Learnt on `{base}` from {counted(len(learner.instance), 'picture')} in "
         f"{counted(learner.step, 'step')}.",
         "",
     ]
     if (learner.folder / samples).is_file():
         lines += [f"![the base model above, with this subject below]({samples})", ""]
-    load = "pipe.load_lora_weights(FOLDER)" if config.train_unet != "full" else "load_text2image(FOLDER / 'model')"
+    load = "load_text2image(FOLDER / 'model')" if full else "pipe.load_lora_weights(FOLDER)"
     chosen = ("rank", "lora_alpha", "learning_rate", "resolution", "train_unet", "train_text_encoder", "new_tokens",
               "with_prior_preservation", "snr_gamma", "seed")  # fmt: skip
     settings = asdict(config)
-    lines += ["```python", load, "```", "", "| setting | value |", "|---|---|"]
-    lines += [f"| {name} | {settings[name]} |" for name in chosen]
-    lines += [f"| {name} | {value:.3g} |" for name, value in metrics.items()]
-    return "\n".join(lines) + "\n"
+    lines += ["```python", load, "```", ""]
+    return card(head, [*lines, *table("setting", {name: settings[name] for name in chosen} | metrics)])
 
 
 def _record(learner: Learner, pictures: Sequence[Picture], metrics: dict[str, float]) -> SubjectRun:

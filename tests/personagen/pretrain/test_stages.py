@@ -96,6 +96,7 @@ def test_text2image_loads_draws_and_saves_bit_identically(root, steps, tmp_path)
     )
     pipe.save_pretrained(tmp_path / "again")
     assert torch.equal(draw_one(pipe), draw_one(load_text2image(tmp_path / "again")))
+    assert (root / "text2image" / "embedded" / "README.md").is_file()
     assert {path.name for path in (root / "text2image" / "embedded" / "tokenizer").iterdir()} >= {
         "vocab.json",
         "merges.txt",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -97,7 +98,13 @@ def test_what_is_saved_paints_what_was_trained(variant, root, tmp_path):
     assert last.metrics["reload"] == 0.0 and last.metrics.get("reload_kohya", 0.0) <= 1e-5
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["steps"] == 4 and record["metrics"]["reload"] == 0.0
-    assert (tmp_path / "README.md").is_file() and not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob(".*"))
+    card = ModelCard.load(tmp_path / "README.md")
+    head = card.data.to_dict()
+    assert (head["library_name"], head["pipeline_tag"], head["license"]) == ("diffusers", "text-to-image", "other")
+    assert head["instance_prompt"] == record["config"]["instance_prompt"]
+    assert head["base_model"] == Path(record["config"]["pretrained_model_name_or_path"]).name
+    assert str(root) not in card.content and str(tmp_path) not in card.content
 
 
 @pytest.mark.slow

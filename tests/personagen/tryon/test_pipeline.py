@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from PIL import Image
 
 from personagen.tryon.attention import set_cross_attention
+from personagen.tryon.custom import CUSTOM, leave_code
 from personagen.tryon.pipeline import TryOnPipeline, latent_mask, paint_out, spawn_generators, unet_input
 from personagen.warping.drape import drape
 from recsys.errors import ConfigError, DataError, ModelError
@@ -275,3 +276,20 @@ def test_generators_are_spawned_in_order():
     again = [spawn_generators(one, count=1)[0] for _ in range(3)]
     assert [g.initial_seed() for g in several] == [g.initial_seed() for g in again]
     assert len({g.initial_seed() for g in several}) == 3
+
+
+@pytest.mark.parametrize("own_code", [True, False], ids=["the folder's code", "the installed code"])
+def test_plain_diffusers_loads_a_saved_folder(pipe, own_code, tmp_path):
+    folder = tmp_path / "tryon"
+    pipe.save_pretrained(folder)
+    if own_code:
+        leave_code(folder)
+    code = str(folder) if own_code else CUSTOM
+    loaded = DiffusionPipeline.from_pretrained(str(folder), custom_pipeline=code, trust_remote_code=True)
+    assert type(loaded) is TryOnPipeline and loaded.config["height"] == SIZE[0]
+    person, garment, mask = picture(*SIZE), picture(*SIZE, seed=1), box(*SIZE)
+    pictures = [
+        one(person, garment, mask, num_inference_steps=2, generator=seeded(), output_type="np").images
+        for one in (pipe, loaded)
+    ]
+    assert np.array_equal(*pictures)
