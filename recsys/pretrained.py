@@ -9,10 +9,10 @@ from torch import nn
 from .data.vocabulary import Vocabulary
 from .errors import ModelError
 from .models import ENHANCERS, MODELS
-from .saved import fingerprint, load_vocabulary, read, write
+from .saved import fingerprint, load_tally, load_vocabulary, read, write
 from .types import Recommender
 
-__all__ = ["fingerprint", "load", "load_enhancer", "load_vocabulary", "save"]
+__all__ = ["fingerprint", "load", "load_enhancer", "load_tally", "load_vocabulary", "save"]
 
 
 def save(

@@ -1,7 +1,8 @@
 """What a saved recommender's folder holds, and the methods by which each recommender reads and writes itself.
 
 A folder holds config.json, model.safetensors, items.json (the names of items 1..n, a list of texts), run.json and a
-model card, README.md. Nothing is pickled.
+model card, README.md; that of a model that counts also tally.safetensors: what `update` adds to, and ranking does not
+need. Nothing is pickled.
 """
 
 import dataclasses
@@ -15,15 +16,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from .card import LICENCE, card, table
 from .data.vocabulary import Vocabulary
 from .errors import ModelError, ResourceError
 
 CONFIG, ITEMS, WEIGHTS, RUN, CARD = "config.json", "items.json", "model.safetensors", "run.json", "README.md"
+TALLY = "tally.safetensors"
 IDENTITY = (CONFIG, ITEMS, WEIGHTS)
 """What a model is; run.json and the card tell how it came about."""
 
@@ -119,8 +121,11 @@ def write(model: Any, name: str, folder: Path, *, items: Vocabulary | None, run:
             for file, text in texts.items():
                 (Path(work) / file).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
             save_file(tensors, Path(work) / WEIGHTS)
-            for file in (*texts, WEIGHTS):
+            tally = _write_tally(model, Path(work))
+            for file in (*texts, WEIGHTS, *tally):
                 os.replace(Path(work) / file, folder / file)
+            if not tally:
+                (folder / TALLY).unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
         raise ResourceError(
             f"cannot write the model to {folder}: {error}; free space or choose another folder"
@@ -174,6 +179,41 @@ def load_vocabulary(folder: str | Path) -> Vocabulary:
         return Vocabulary(("", *names))
     except (OSError, ValueError) as error:  # a DataError is a ValueError
         raise ModelError(f"cannot read {path}: {error}; train the recommender again") from error
+
+
+def load_tally(folder: str | Path) -> dict[str, Tensor]:
+    """Read what new counts are added to: the `tally` of a recommender as it was saved, empty where it had none.
+
+    Raises:
+        ModelError: it is damaged or belongs to another model.
+    """
+    path = Path(folder) / TALLY
+    if not path.is_file():
+        return {}
+    try:
+        with safe_open(path, "pt") as file:
+            mark = (file.metadata() or {}).get("model")
+            tally = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot read {path}: {error}; train the recommender again") from error
+    if mark != _digest(Path(folder) / WEIGHTS):
+        raise ModelError(f"{path} belongs to another model; train the recommender again")
+    return tally
+
+
+def _write_tally(model: Any, folder: Path) -> list[str]:
+    """Write what new counts are added to beside the weights, with a mark of these; return the names written."""
+    tally = getattr(model, "tally", {})
+    if not tally:
+        return []
+    tensors = {key: value.contiguous() for key, value in tally.items()}
+    save_file(tensors, folder / TALLY, {"model": _digest(folder / WEIGHTS)})
+    return [TALLY]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def fingerprint(folder: str | Path) -> str:

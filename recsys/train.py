@@ -177,6 +177,7 @@ def train(
     folder: str | Path | None = None,
     resume: bool = False,
     accelerator: Accelerator | None = None,
+    parent: str | None = None,
 ) -> Generator[Step, None, None]:
     """Train `model` (a Recommender with `loss(batch, generator=)`) on split.train; yield a Step after each update.
 
@@ -189,13 +190,18 @@ def train(
     closed early; `resume=True` goes on from the newest one, bit for bit. A caller that handles signals breaks out of
     the loop between two steps. A step whose loss or gradient is not finite is skipped and counted in losses["skipped"].
 
+    `parent` names the model whose weights these are (its fingerprint), where training goes on from them: nothing is
+    prepared again, and weights are kept only where they are better on validation than those it started with.
+
     Raises:
         ConfigError: `folder` holds another run, or one that was not asked to be resumed.
         DataError: there is nothing to train on.
         ModelError: config.max_skipped steps in a row were not finite, or the checkpoint does not fit the model.
     """
-    run = _prepare(model, split, config, accelerator or Accelerator())
+    run = _prepare(model, split, config, accelerator or Accelerator(), parent)
     checkpoints = _checkpoints(run, folder, resume)
+    if parent is not None and run.step == 0 and len(run.valid):
+        _measure(run)
     try:
         yield from drive(run, checkpoints)
     finally:
@@ -209,7 +215,7 @@ def planned_steps(split: Split, config: TrainConfig) -> int:
     return config.epochs * math.ceil(len(windows(split.train, config.max_length)) / config.batch_size)
 
 
-def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: Accelerator) -> _Run:
+def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: Accelerator, parent: str | None) -> _Run:
     if accelerator.mixed_precision not in ("no", "bf16"):
         raise ConfigError(
             f"precision is {accelerator.mixed_precision!r}; allowed are 'no' and 'bf16', as fp16 overflows"
@@ -227,7 +233,7 @@ def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: A
     pieces = windows(split.train, config.max_length)
     if not pieces:
         raise DataError("no training sequence has two items; there is nothing to learn a next item from")
-    if isinstance(model, Preparable):  # what is counted rather than trained
+    if isinstance(model, Preparable) and parent is None:  # what is counted rather than trained
         model.prepare(split.train)
     model.to(accelerator.device)
     for tensor in model.state_dict().values():  # all processes start as the first
@@ -239,7 +245,8 @@ def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: A
         valid = valid.take(order[: config.validate_cases].tolist())
     remedy = f"Lower learning_rate (now {config.learning_rate}) and resume from the last checkpoint"
     failures = Failures(config.max_skipped, remedy)
-    return _Run(model, optimizer, accelerator, config, pieces, valid, split.fingerprint(), failures)
+    fingerprint = split.fingerprint() + ("" if parent is None else f" after {parent}")
+    return _Run(model, optimizer, accelerator, config, pieces, valid, fingerprint, failures)
 
 
 def _update(run: _Run, batch: Batch) -> dict[str, float]:
@@ -288,10 +295,16 @@ def _average_gradients(run: _Run, *, sound: bool) -> None:
 
 
 def _validate(run: _Run) -> dict[str, float] | None:
-    """Measure on the validation cases where they are due, and keep the weights when they are the best so far."""
+    """Measure on the validation cases where they are due."""
     config = run.config
     if len(run.valid) == 0 or (run.epoch % config.validate_every and run.epoch < config.epochs):
         return None
+    return _measure(run)
+
+
+def _measure(run: _Run) -> dict[str, float]:
+    """Measure on the validation cases, and keep the weights when they are the best so far."""
+    config = run.config
     name, _, cutoff = config.metric.partition("@")
     cutoff = min(int(cutoff), run.model.n_items)
     draws = _generator(config.seed, 4, 0, device=run.accelerator.device)

@@ -111,6 +111,18 @@ class Fittable(Protocol):
 
 
 @runtime_checkable
+class Countable(Protocol):
+    """A recommender whose counts can be added to, with the same result as counting anew."""
+
+    tally: dict[str, Tensor]
+    """What adding needs beyond what ranking does; it is saved in a file of its own, and may be empty."""
+
+    def updated(self, change: Any, n_items: int) -> Any:
+        """Return a recommender of n_items items whose counts are changed by a `recsys.data.changes.Change`."""
+        ...
+
+
+@runtime_checkable
 class Trainable(Protocol):
     """A recommender (and torch module) that learns step by step, in `recsys.train`."""
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, ModelError
 
+ROUNDING = 1e-10  # what adding and taking away may leave of nothing
 DENSE = 0.02  # from this share of filled entries on, whole rows are added: fewer steps for more numbers
 
 
@@ -33,16 +34,14 @@ class Transitions:
         n = len(self.starts) - 1
         if len(self.follows) < DENSE * n * n:
             return self
-        rows = torch.repeat_interleave(torch.arange(n, device=self.follows.device), self.starts.diff())
         dense = torch.zeros(n, n, device=self.follows.device)
-        dense[rows, self.follows] = self.weights.float()
+        dense[_rows_of(self), self.follows] = self.weights.float()
         return replace(self, dense=dense)
 
     def degrees(self) -> Tensor:
         """Sum each row: (n+1,), 0 for items that nothing follows."""
-        n, device = len(self.starts) - 1, self.weights.device
-        rows = torch.repeat_interleave(torch.arange(n, device=device), self.starts.diff())
-        return torch.zeros(n, dtype=self.weights.dtype, device=device).index_add_(0, rows, self.weights)
+        sums = torch.zeros(len(self.starts) - 1, dtype=self.weights.dtype, device=self.weights.device)
+        return sums.index_add_(0, _rows_of(self), self.weights)
 
     def spread(self, items: Tensor, factors: Tensor, *, out: Tensor) -> Tensor:
         """Add sum_w factors[r, w] · W[items[r, w], :] to row r of out (R, n+1), in place; return it.
@@ -68,18 +67,46 @@ class Transitions:
         return out
 
 
-def count_transitions(items: Tensor, owners: Tensor, n_items: int, *, decay: float, window: int) -> Transitions:
-    """Count the transitions of joined sequences: items (N,) in order and the sequence each belongs to (N,), int64."""
+def count_transitions(
+    items: Tensor, owners: Tensor, n_items: int, *, decay: float, window: int, fresh: Tensor | None = None
+) -> Transitions:
+    """Count the transitions of joined sequences: items (N,) in order and the sequence each belongs to (N,), int64.
+
+    Where fresh (N,) bool is given, only transitions to fresh items count.
+    """
     width = n_items + 1
     codes = torch.zeros(0, dtype=torch.int64)
     weights = torch.zeros(0, dtype=torch.float64)
     for gap in range(1, min(window, len(items) - 1) + 1):
         same = owners[gap:] == owners[:-gap]
+        if fresh is not None:
+            same &= fresh[gap:]
         new = (items[:-gap] * width + items[gap:])[same]
         discount = torch.full((len(new),), decay ** (gap - 1), dtype=torch.float64)
         codes, inverse = torch.unique(torch.cat([codes, new]), return_inverse=True)
         weights = torch.zeros(len(codes), dtype=torch.float64).index_add_(0, inverse, torch.cat([weights, discount]))
     return _by_row(codes, weights, width)
+
+
+def recounted(counted: Transitions, plus: Transitions, minus: Transitions) -> Transitions:
+    """Return counted + plus - minus over the items of `plus`; `counted` may know fewer, the last ones being new.
+
+    Weights are float64. An entry of which only a rounding error is left goes.
+    """
+    width = len(plus.starts) - 1
+    parts = (counted, plus, minus)
+    codes = torch.cat([_rows_of(part) * width + part.follows for part in parts])
+    weights = torch.cat([counted.weights, plus.weights, -minus.weights])
+    codes, inverse = torch.unique(codes, return_inverse=True)
+    weights = torch.zeros(len(codes), dtype=torch.float64).index_add_(0, inverse, weights)
+    kept = weights > ROUNDING
+    return _by_row(codes[kept], weights[kept], width)
+
+
+def _rows_of(counted: Transitions) -> Tensor:
+    """The row of each entry: (nnz,)."""
+    n, device = len(counted.starts) - 1, counted.starts.device
+    return torch.repeat_interleave(torch.arange(n, device=device), counted.starts.diff())
 
 
 def count_together(items: Tensor, owners: Tensor, n_items: int, *, window: int) -> Transitions:
@@ -88,7 +115,7 @@ def count_together(items: Tensor, owners: Tensor, n_items: int, *, window: int) 
     items (N,) int64 are joined sequences, owners (N,) int64 the sequence each belongs to.
     """
     forth = count_transitions(items, owners, n_items, decay=1.0, window=window)
-    rows = torch.repeat_interleave(torch.arange(n_items + 1), forth.starts.diff())
+    rows = _rows_of(forth)
     codes = torch.cat([rows * (n_items + 1) + forth.follows, forth.follows * (n_items + 1) + rows])
     codes, inverse = torch.unique(codes, return_inverse=True)
     weights = torch.zeros(len(codes), dtype=torch.float64).index_add_(0, inverse, forth.weights.repeat(2))
@@ -142,8 +169,7 @@ def nearest(features: Tensor, *, count: int = 50) -> Transitions:
 def split_columns(counted: Transitions, after: int) -> tuple[Transitions, Transitions]:
     """Split W by columns: entries W[a, b] with b <= after, and those with b > after; both keep the shape."""
     n = len(counted.starts) - 1
-    codes = torch.repeat_interleave(torch.arange(n, device=counted.follows.device), counted.starts.diff()) * n
-    codes, early = codes + counted.follows, counted.follows <= after
+    codes, early = _rows_of(counted) * n + counted.follows, counted.follows <= after
     return _by_row(codes[early], counted.weights[early], n), _by_row(codes[~early], counted.weights[~early], n)
 
 

@@ -15,6 +15,9 @@ from torch import Tensor
 from ..errors import ConfigError, DataError
 from ..types import PAD, Batch, Cases
 
+HELD = 3
+"""A sequence of that many items is long enough to hold two of them out."""
+
 
 @dataclass(frozen=True)
 class Interactions:
@@ -124,11 +127,16 @@ def leave_one_out(sequences: list[np.ndarray], n_items: int, *, item_names: tupl
     The test history includes the validation item. Sequences shorter than 3 only train.
     """
     sequences = [np.asarray(sequence, np.int64) for sequence in sequences]
-    held = [sequence for sequence in sequences if len(sequence) >= 3]
-    train = [sequence[:-2] if len(sequence) >= 3 else sequence for sequence in sequences if len(sequence)]
+    held = [sequence for sequence in sequences if len(sequence) >= HELD]
+    train = [training_part(sequence) for sequence in sequences if len(sequence)]
     valid = Cases([sequence[:-2] for sequence in held], [sequence[-2:-1] for sequence in held])
     test = Cases([sequence[:-1] for sequence in held], [sequence[-1:] for sequence in held])
     return Split(train, valid, test, n_items, item_names)
+
+
+def training_part(sequence: np.ndarray) -> np.ndarray:
+    """Return what `leave_one_out` trains on of a sequence: all but the last two items, or all where those are all."""
+    return sequence[:-2] if len(sequence) >= HELD else sequence
 
 
 def renumber(cases: Cases, table: np.ndarray) -> tuple[Cases, np.ndarray]:

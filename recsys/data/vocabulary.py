@@ -38,6 +38,10 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.names) - 1
 
+    def extended(self, names: Sequence[str]) -> "Vocabulary":
+        """Append the names that are not there yet, in their order; the numbers of the others stay."""
+        return Vocabulary((*self.names, *(name for name in dict.fromkeys(names) if name not in self._places)))
+
     def numbers(self, names: Sequence[str]) -> np.ndarray:
         """Find items by name: (len(names),) int64, 0 for a name that is not there."""
         return np.array([self._places.get(name, 0) for name in names], np.int64)

@@ -37,6 +37,19 @@ def check_fitted(tensor: Tensor | None, name: str) -> Tensor:
     return tensor
 
 
+def check_tally(tally: dict[str, Tensor], names: tuple[str, ...], model: str) -> dict[str, Tensor]:
+    """Return the tally of a model named `model` as it is, its tensors of any shape.
+
+    Raises:
+        ModelError: it lacks one of `names`.
+    """
+    if not set(names) <= set(tally):
+        raise ModelError(
+            f"this {model} came without the tally that new counts are added to (tally.safetensors); train it anew"
+        )
+    return tally
+
+
 def read_state(state: dict[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Check names and shapes of saved tensors strictly; -1 allows any length.
 

@@ -8,7 +8,8 @@ than the choice of model; the fit stays plain. "linear" runs from `floor` for a 
 "geometric" is decay^age. Of an item taken twice the newest counts.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,11 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..data.changes import Change
 from ..errors import ConfigError, ResourceError
 from ..ranking import check_history, rank_in_chunks
 from ..saved import Pretrained
 from ..types import PAD, Ranking
-from .counting import check_fitted, flatten, read_state
+from .counting import check_fitted, check_tally, flatten, read_state
 
 ROWS = 128  # users a block of the Gram matrix
 
@@ -52,6 +54,8 @@ class Ease(Pretrained):
         self.n_items = config.n_items
         self.map: Tensor | None = None
         """(n+1, n+1) float32: B, row and column 0 (padding) zero."""
+        self.tally: dict[str, Tensor] = {}
+        """gram (n, n) float32: how many users took both of two items."""
 
     def fit(self, sequences: list[np.ndarray]) -> "Ease":
         """Solve for B. Needs about 12·n² bytes.
@@ -61,8 +65,30 @@ class Ease(Pretrained):
             ResourceError: memory does not suffice.
         """
         flatten(sequences, self.n_items)
+        return self._solved(lambda: self._gram([sequence for sequence in sequences if len(sequence)]))
+
+    def updated(self, change: Change, n_items: int) -> "Ease":
+        """Return a copy for n_items items with the pairs that a change adds, without those it takes away.
+
+        Raises:
+            ModelError: what was counted is not known any more.
+            ResourceError: memory does not suffice.
+        """
+        model, old = Ease(replace(self.config, n_items=n_items)), check_tally(self.tally, ("gram",), "ease")["gram"]
+
+        def gram() -> Tensor:
+            grown = torch.zeros(n_items, n_items)
+            grown[: self.n_items, : self.n_items] = old
+            _add_pairs(grown, change)
+            return grown
+
+        return model._solved(gram)
+
+    def _solved(self, count: Callable[[], Tensor]) -> "Ease":
+        """Solve for B by the Gram matrix that `count` makes."""
         try:
-            gram = self._gram([sequence for sequence in sequences if len(sequence)])
+            gram = count()
+            diagonal = gram.diagonal().clone()
             gram.diagonal().add_(self.config.ridge)
             inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
         except (MemoryError, RuntimeError) as error:
@@ -70,6 +96,8 @@ class Ease(Pretrained):
                 f"EASE over {self.n_items} items failed: {error}. It needs about {12 * self.n_items**2 / 1e9:.1f} GB, "
                 "and a larger ridge where the matrix is near singular"
             ) from error
+        gram.diagonal().copy_(diagonal)
+        self.tally = {"gram": gram}
         inverse.div_(-inverse.diagonal().clone())
         inverse.fill_diagonal_(0)
         self.map = torch.zeros(self.n_items + 1, self.n_items + 1)
@@ -81,10 +109,8 @@ class Ease(Pretrained):
         gram = torch.zeros(self.n_items, self.n_items)
         for low in range(0, len(sequences), ROWS):
             block = sequences[low : low + ROWS]
-            items, rows = flatten(block, self.n_items)
-            present, columns = torch.unique(items, return_inverse=True)
-            x = torch.zeros(len(block), len(present))
-            x[rows, columns] = 1
+            present = torch.from_numpy(np.unique(np.concatenate(block)))
+            x = _taken(block, present)
             gram[(present - 1)[:, None], present - 1] += x.T @ x
         return gram
 
@@ -126,3 +152,27 @@ class Ease(Pretrained):
             ModelError: names or shapes are others.
         """
         self.map = read_state(state, {"map": (self.n_items + 1, self.n_items + 1)})["map"]
+
+
+def _taken(sequences: Sequence[np.ndarray], items: Tensor) -> Tensor:
+    """Mark which of the items (m,), in ascending order, each sequence holds: (len(sequences), m) of 0 and 1."""
+    rows = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
+    columns = np.searchsorted(items.numpy(), np.concatenate([np.zeros(0, np.int64), *sequences]))
+    taken = torch.zeros(len(sequences), len(items))
+    taken[torch.from_numpy(rows), torch.from_numpy(columns)] = 1
+    return taken
+
+
+def _add_pairs(gram: Tensor, change: Change) -> None:
+    """Turn Xᵀ X (n, n) of before into that of after, in place: with D = X - X_before it gains Dᵀ X + Xᵀ D - Dᵀ D."""
+    pairs = [(a, b) for a, b in zip(change.before, change.after, strict=True) if not np.array_equal(a, b)]
+    for low in range(0, len(pairs), ROWS):
+        before, after = zip(*pairs[low : low + ROWS], strict=True)
+        present = torch.from_numpy(np.unique(np.concatenate([*before, *after])).astype(np.int64))
+        x = _taken(after, present)
+        d = x - _taken(before, present)
+        moved = d.any(0)  # a few of the columns, so that this is cheaper than counting anew
+        d, every, some = d[:, moved], present - 1, present[moved] - 1
+        gram[some[:, None], every] += d.T @ x
+        gram[every[:, None], some] += x.T @ d
+        gram[some[:, None], some] -= d.T @ d

@@ -9,18 +9,19 @@ A table of counts fitted in seconds, it is ahead of most published neural and ge
 sets; a neural model has to be compared with it. Items that no transition reaches are ranked by popularity.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..counts.transitions import Transitions, count_transitions
+from ..counts.transitions import Transitions, count_transitions, recounted
+from ..data.changes import Change, Pieces
 from ..errors import ConfigError
 from ..ranking import check_history, rank_in_chunks
 from ..saved import Pretrained
 from ..types import PAD, Ranking
-from .counting import check_fitted, flatten, read_state
+from .counting import check_fitted, check_tally, flatten, read_state
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Markov(Pretrained):
         """(nnz,) float32: W."""
         self.prior = torch.zeros(config.n_items + 1)
         """(n+1,) float32: popularity, scaled far below any transition."""
+        self.tally: dict[str, Tensor] = {}
+        """totals (nnz,) float64: the sums before they are divided; occurrences (n+1,) int64."""
 
     def fit(self, sequences: list[np.ndarray]) -> "Markov":
         """Count the transitions of all sequences.
@@ -64,11 +67,39 @@ class Markov(Pretrained):
         """
         items, owners = flatten(sequences, self.n_items)
         counted = count_transitions(items, owners, self.n_items, decay=self.config.decay, window=self.config.window)
+        return self._taking(counted, torch.bincount(items, minlength=self.n_items + 1))
+
+    def updated(self, change: Change, n_items: int) -> "Markov":
+        """Return a copy for n_items items with the transitions that a change adds, without those it takes away.
+
+        Raises:
+            ModelError: nothing was counted, or what was counted is not known any more.
+        """
+        model, c = Markov(replace(self.config, n_items=n_items)), self.config
+        starts = check_fitted(self.starts, "Markov")
+        old = check_tally(self.tally, ("totals", "occurrences"), "markov")
+        gained, lost = change.gained(reach=c.window), change.lost(reach=c.window)
+
+        def counted(pieces: Pieces) -> Transitions:
+            return count_transitions(
+                pieces.items, pieces.owners, n_items, decay=c.decay, window=c.window, fresh=pieces.fresh
+            )
+
+        before = Transitions(starts, self.follows, old["totals"])
+        occurrences = torch.zeros(n_items + 1, dtype=torch.int64)
+        occurrences[: len(old["occurrences"])] = old["occurrences"]
+        for pieces, sign in ((gained, 1), (lost, -1)):
+            occurrences += sign * torch.bincount(pieces.items[pieces.fresh], minlength=n_items + 1)
+        return model._taking(recounted(before, counted(gained), counted(lost)), occurrences)
+
+    def _taking(self, counted: Transitions, occurrences: Tensor) -> "Markov":
+        """Take over the sums of transitions, float64, and the items' occurrences (n+1,) int64."""
         degree = torch.repeat_interleave(counted.degrees(), counted.starts.diff())
         self.weights = (counted.weights / degree**self.config.degree_power).float()
         self.starts, self.follows = counted.starts, counted.follows
-        counts = torch.bincount(items, minlength=self.n_items + 1).double()
+        counts = occurrences.double()
         self.prior = (counts / counts.sum() * 1e-6).float()
+        self.tally = {"totals": counted.weights, "occurrences": occurrences}
         return self
 
     def scores(self, history: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
 """Rank items by how often the training sequences hold them: the floor that every recommender must clear."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.changes import Change
 from ..ranking import check_history, rank_in_chunks
 from ..saved import Pretrained
 from ..types import Ranking
@@ -27,6 +28,8 @@ class Popularity(Pretrained):
         self.n_items = config.n_items
         self.counts: Tensor | None = None
         """(n+1,) float32 occurrences; column 0 is padding."""
+        self.tally: dict[str, Tensor] = {}
+        """Empty: the occurrences are all there is to add to."""
 
     def fit(self, sequences: list[np.ndarray]) -> "Popularity":
         """Count the items of all sequences.
@@ -37,6 +40,20 @@ class Popularity(Pretrained):
         items, _ = flatten(sequences, self.n_items)
         self.counts = torch.bincount(items, minlength=self.n_items + 1).float()
         return self
+
+    def updated(self, change: Change, n_items: int) -> "Popularity":
+        """Return a copy for n_items items with what a change adds and takes away.
+
+        Raises:
+            ModelError: nothing was counted.
+        """
+        model, old = Popularity(replace(self.config, n_items=n_items)), check_fitted(self.counts, "Popularity")
+        total = torch.zeros(n_items + 1, dtype=torch.float64)
+        total[: len(old)] = old.double()
+        for pieces, sign in ((change.gained(reach=0), 1), (change.lost(reach=0), -1)):
+            total += sign * torch.bincount(pieces.items, minlength=n_items + 1)
+        model.counts = total.float()
+        return model
 
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None

@@ -14,6 +14,7 @@ from torch import nn
 from recsys.checkpoint import load_latest
 from recsys.data.splits import Split, leave_one_out
 from recsys.errors import ConfigError, DataError, ModelError
+from recsys.evaluate import evaluate
 from recsys.ranking import top_k
 from recsys.train import TrainConfig, train
 from recsys.types import Cases
@@ -255,3 +256,45 @@ def test_a_model_may_fit_how_it_ranks_to_the_validation_cases_at_the_end(split):
     stopped = Tuned()
     next(iter(train(stopped, split, CONFIG)))
     assert stopped.cases == 0
+
+
+class Prepared(Tiny):
+    """A model that counts, too."""
+
+    prepared = 0
+
+    def prepare(self, sequences):
+        self.prepared += 1
+
+
+def test_going_on_prepares_nothing_again_and_keeps_better_weights(split):
+    model = Prepared()
+    for _ in train(model, split, CONFIG, parent="abc"):
+        pass
+    report = evaluate(model, split.valid, at=(3,), generator=torch.Generator().manual_seed(0))
+    assert model.prepared == 0 and report.metrics["ndcg@3"] > 0.9
+
+
+def test_going_on_keeps_the_start_where_no_epoch_is_better(split):
+    good = Prepared()
+    for _ in train(good, split, CONFIG):
+        pass
+    before = {name: value.clone() for name, value in good.state_dict().items()}
+    ruinous = dataclasses.replace(CONFIG, learning_rate=50.0, epochs=2)
+    for _ in train(good, split, ruinous, parent="abc"):
+        pass
+    assert all(torch.equal(before[name], value) for name, value in good.state_dict().items())
+
+
+def test_going_on_from_another_parent_is_another_run(split, tmp_path):
+    steps = train(Tiny(), split, CONFIG, folder=tmp_path, parent="abc")
+    next(steps)
+    steps.close()
+    with pytest.raises(ConfigError, match="other data"):
+        next(train(Tiny(), split, CONFIG, folder=tmp_path, resume=True, parent="xyz"))
+    whole, part = Tiny(), Tiny()
+    for _ in train(whole, split, CONFIG, parent="abc"):
+        pass
+    for _ in train(part, split, CONFIG, folder=tmp_path, resume=True, parent="abc"):
+        pass
+    assert torch.equal(whole.table, part.table)
