@@ -35,6 +35,11 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
         "apps.commands.config:TrainConfig",
         "apps.commands.recommend:train",
     ),
+    ("recommend", "update"): (
+        "let a recommender take in new interactions",
+        "apps.commands.config:UpdateConfig",
+        "apps.commands.update:update",
+    ),
     ("recommend", "rank"): (
         "rank the next items of everyone, or of some users",
         "apps.commands.config:RankConfig",
@@ -105,7 +110,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
 }
 SUMMARY = "Personalised content generation: from what a person did to what that person sees."
 GROUPS = {
-    "recommend": "train, rank, evaluate and compare recommenders",
+    "recommend": "train, update, rank, evaluate and compare recommenders",
     "tryon": "virtual try-on",
     "subject": "teach the image model a subject, and paint it (DreamBooth, LoRA)",
 }

@@ -1,8 +1,8 @@
 """Let a recommender take in what happened since it was trained: counts are added to, networks go on from their weights.
 
-    histories = Histories.of(interactions, fresh, known)
-    model = taken_in(model, histories)                    # counts, and room for new items
-    for step in train(model, going_on(histories), config, parent=fingerprint): ...      # networks alone
+    continued = Continued.of(interactions, fresh, known)
+    model = taken_in(model, continued)                    # counts, and room for new items
+    for step in train(model, going_on(continued), config, parent=fingerprint): ...      # networks alone
 
 What is held out to validate (`leave_one_out`) moves on with the histories: items that were held out before train now.
 """
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data.changes import Change, Histories, common
+from .data.changes import Change, Continued, common
 from .data.splits import Split, leave_one_out, training_part
 from .errors import ConfigError
 from .models import MODELS
@@ -40,8 +40,8 @@ def name_of(model: Any) -> str:
     return name
 
 
-def taken_in(model: Any, histories: Histories, *, features: Tensor | None = None) -> Any:
-    """Return a copy of a recommender that knows all items of the histories and has counted what is new.
+def taken_in(model: Any, continued: Continued, *, features: Tensor | None = None) -> Any:
+    """Return a copy of a recommender that knows all items of the continued histories and has counted what is new.
 
     A network is still to go on training. features (m, f) describe the m new items, where the model reads features.
 
@@ -49,14 +49,14 @@ def taken_in(model: Any, histories: Histories, *, features: Tensor | None = None
         ConfigError: the model cannot be updated, or not with these features.
         ModelError: it was saved without what new counts are added to.
     """
-    name = name_of(model)
-    n_items = len(histories.items)
+    name_of(model)
+    n_items = len(continued.items)
     if isinstance(model, Countable):
-        change = Change(*([training_part(one) for one in lists] for lists in (histories.before, histories.after)))
+        change = Change(*([training_part(one) for one in lists] for lists in (continued.before, continued.after)))
         return model.updated(change, n_items)
-    model = grown(model, histories.after, n_items, features=features)
+    model = grown(model, continued.after, n_items, features=features)
     if isinstance(model, Preparable):
-        model.prepare([part for one in histories.after if len(part := training_part(one))])
+        model.prepare([part for one in continued.after if len(part := training_part(one))])
     return model
 
 
@@ -92,14 +92,14 @@ def _longer(kind: str, value: Tensor, m: int, sequences: list[np.ndarray], featu
     return torch.cat([value, torch.where(alone, table[-m:], near)])
 
 
-def going_on(histories: Histories, *, max_length: int) -> Split:
+def going_on(continued: Continued, *, max_length: int) -> Split:
     """Return what a network goes on to train with, and the validation cases as they are now.
 
     It trains on what is new, after up to `max_length` items of the past, which thereby are trained on again.
     """
-    split = leave_one_out(histories.after, len(histories.items), item_names=histories.items.names)
+    split = leave_one_out(continued.after, len(continued.items), item_names=continued.items.names)
     train = []
-    for before, after in zip(histories.before, histories.after, strict=True):
+    for before, after in zip(continued.before, continued.after, strict=True):
         now = training_part(after)
         same = common(training_part(before), now)
         if same < len(now):

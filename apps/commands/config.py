@@ -97,6 +97,28 @@ class TrainConfig(FileSettings):
 
 
 @dataclass(frozen=True)
+class UpdateConfig(FileSettings):
+    """Settings of `personagen recommend update`."""
+
+    data: str
+    """File of the new interactions; with --since also of those before."""
+    recommender: str = "runs/recommender"
+    """Folder written by `personagen recommend train` or `update`; it stays as it is."""
+    before: str | None = None
+    """File of the earlier interactions of the same users, such as the one trained on; none: all users are new."""
+    since: str | None = None
+    """Instead of --before: rows of --data from this time on are new, as 2026-11-30, 2026-11-30T08:00Z or a number."""
+    catalog: str | None = None
+    """Folder that describes the items, if the recommender was trained with one; new items must be in it."""
+    train: dict[str, Any] = field(default_factory=dict)
+    """Settings of the training loop, as in --train.epochs 5; the others follow those it was trained with."""
+    out: str = "runs/updated"
+    """Folder for the updated recommender; checkpoints go below it, and a second run resumes."""
+    seed: int = 0
+    """Seed of order and noise."""
+
+
+@dataclass(frozen=True)
 class RankConfig(DeviceSettings, FileSettings):
     """Settings of `personagen recommend rank`."""
 

@@ -19,8 +19,8 @@ from recsys import train as training
 from recsys.build import Training, build, model_named, trainable
 from recsys.data import datasets
 from recsys.data.interactions import collect
-from recsys.data.splits import Split, leave_one_out, renumber
-from recsys.data.tables import open_table
+from recsys.data.splits import Interactions, Split, leave_one_out, renumber
+from recsys.data.tables import Table, open_table
 from recsys.data.vocabulary import Vocabulary
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
@@ -30,7 +30,7 @@ from recsys.types import Cases, Recommender
 from ..checked import checked, typed
 from ..progress import bar, first_process, note
 from ..signals import Patience, kept_in
-from .config import CompareConfig, EvaluateConfig, FileSettings, TrainConfig
+from .config import CompareConfig, EvaluateConfig, FileSettings, TrainConfig, UpdateConfig
 
 DECIDE = ("python", "personagen", "torch", "numpy")
 """What decides a recommender's numbers."""
@@ -73,20 +73,24 @@ def train(settings: TrainConfig) -> int:
         model.fit(data.split.train)
     if not first_process():
         return 0
-    metrics = {}
-    if len(data.split.valid):
-        cutoffs = _cutoffs([5, 10, 20], data.split.n_items)
-        metrics = measure(model, data.split.valid, at=cutoffs, resamples=0, generator=_generator(settings.seed)).metrics
-        print(
-            "validation: "
-            + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("ndcg"))
-        )
+    metrics = validated(model, data.split, seed=settings.seed)
     pretrained.save(model, settings.out, items=data.items, run=about(settings, data.split, metrics))
     print(
         f"saved in {settings.out}; next: personagen recommend evaluate "
         f"--recommender {settings.out} --data {settings.data}"
     )
     return 0
+
+
+def validated(model: Any, split: Split, *, seed: int) -> dict[str, float]:
+    """Measure on the validation cases, print how it went, and return the metrics; none where there is no case."""
+    if not len(split.valid):
+        return {}
+    cutoffs = _cutoffs([5, 10, 20], split.n_items)
+    metrics = measure(model, split.valid, at=cutoffs, resamples=0, generator=_generator(seed)).metrics
+    shown = (f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("ndcg"))
+    print("validation: " + ", ".join(shown))
+    return metrics
 
 
 def _train(model: Any, split: Split, settings: TrainConfig) -> None:
@@ -234,10 +238,7 @@ def _atelier() -> Data:
 
 
 def _file(name: str, settings: FileSettings, catalog: str | None) -> Data:
-    table = open_table(datasets.existing(name), settings.columns, settings.min_rating)
-    interactions = collect(table)
-    for line in table.notes():
-        note(line)
+    interactions, _ = collected(name, settings)
     split = leave_one_out(interactions.sequences(), interactions.n_items, item_names=interactions.item_names)
     features = None
     if catalog is not None:
@@ -246,6 +247,19 @@ def _file(name: str, settings: FileSettings, catalog: str | None) -> Data:
         features = attribute_matrix(FolderCatalog(catalog).select(interactions.item_names[1:])).matrix
     users, items = list(interactions.user_names[1:]), Vocabulary(interactions.item_names)
     return Data(name, split, features, users, interactions.history, items, named=True)
+
+
+def collected(name: str, settings: FileSettings) -> tuple[Interactions, Table]:
+    """Read a file of interactions, and say on stderr how it was read and what was left out.
+
+    Raises:
+        DataError: as `read` does.
+    """
+    table = open_table(datasets.existing(name), settings.columns, settings.min_rating)
+    interactions = collect(table)
+    for line in table.notes():
+        note(line)
+    return interactions, table
 
 
 def settings_for(model: str, given: dict[str, Any], split: Split) -> dict[str, Any]:
@@ -324,9 +338,10 @@ def device_for(settings: DeviceSettings) -> torch.device:
     return choose_device(settings.device)
 
 
-def about(settings: TrainConfig, split: Split, metrics: dict[str, float]) -> dict[str, Any]:
+def about(settings: TrainConfig | UpdateConfig, split: Split, metrics: dict[str, float]) -> dict[str, Any]:
     """Tell how a model came about: settings, versions, commit, data and metrics, ready for run.json."""
     return {"command": asdict(settings), "versions": versions(DECIDE), "commit": commit(), "data": split.fingerprint(),
+            "interactions": sum(map(len, split.train + split.valid.targets + split.test.targets)),
             "machine": platform.processor() or platform.machine(), "validation": metrics}  # fmt: skip
 
 

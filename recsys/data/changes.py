@@ -70,31 +70,18 @@ def common(one: np.ndarray, other: np.ndarray) -> int:
     return int(differ[0]) if len(differ) else shorter
 
 
-def joined(before: Interactions, new: Interactions) -> tuple[Interactions, np.ndarray]:
-    """Join interactions whose users and items go by name; return them and which are of `new`, (N,) bool."""
-    columns = []
-    for names, others, one, other in (
-        (before.user_names, new.user_names, before.users, new.users),
-        (before.item_names, new.item_names, before.items, new.items),
-    ):
-        every = Vocabulary((*names, *sorted(set(others) - set(names))))
-        columns.append((np.concatenate([one, every.numbers(others)[other]]), every.names))
-    (users, user_names), (items, item_names) = columns
-    times = np.concatenate([before.timestamps, new.timestamps])
-    fresh = np.arange(len(times)) >= len(before.timestamps)
-    return Interactions(users, items, times, user_names, item_names), fresh
-
-
 @dataclass(frozen=True)
-class Histories:
+class Continued:
     """Whole histories of the same users before[u] and after[u], by the numbers of `items`, oldest item first."""
 
     before: list[np.ndarray]
     after: list[np.ndarray]
     items: Vocabulary
+    new_items: int
+    """How many of the items are new; they are the last ones."""
 
     @classmethod
-    def of(cls, interactions: Interactions, fresh: np.ndarray, known: Vocabulary) -> "Histories":
+    def of(cls, interactions: Interactions, fresh: np.ndarray, known: Vocabulary) -> "Continued":
         """Number the items as `known` does, and new ones after those; fresh (N,) bool tells which rows are new.
 
         Raises:
@@ -104,8 +91,8 @@ class Histories:
         unknown = sorted({names[item] for item in np.unique(old)} - set(known.names))
         if unknown:
             raise DataError(
-                f"the earlier rows name {len(unknown)} items that the recommender does not know, the first is "
-                f"{unknown[0]!r}: it was not trained on them; count these rows among the new ones"
+                f"the earlier rows name items that the recommender does not know ({len(unknown)}, the first is "
+                f"{unknown[0]!r}), so it was not trained on these rows; give them as new ones"
             )
         items = known.extended([names[item] for item in np.unique(interactions.items)])
         table = items.numbers(names)
@@ -114,7 +101,7 @@ class Histories:
         bounds = np.searchsorted(users, np.arange(1, int(users.max()) + 2))
         after = [numbers[low:high] for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
         before = [numbers[low:high][~fresh[low:high]] for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
-        return cls(before, after, items)
+        return cls(before, after, items, len(items) - len(known))
 
     @property
     def gone_on(self) -> int:

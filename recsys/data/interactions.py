@@ -8,6 +8,7 @@ import numpy as np
 from .columns import Columns
 from .splits import Interactions
 from .tables import Table, open_table
+from .vocabulary import Vocabulary
 
 REPEATED = "rows that are there already, with the same user, item and time"
 
@@ -49,6 +50,26 @@ def collect(table: Table) -> Interactions:
         table.drop(REPEATED, len(again))
         user_codes, item_codes, moments = (np.delete(array, again) for array in (user_codes, item_codes, moments))
     return Interactions(user_codes, item_codes, moments, user_names, item_names)
+
+
+def joined(before: Interactions, new: Interactions) -> tuple[Interactions, np.ndarray]:
+    """Join earlier and new interactions by the names of users and items; return them and which are new, (N,) bool.
+
+    New rows that are among the earlier ones, with the same user, item and time, are left out.
+    """
+    columns = []
+    for names, others, one, other in (
+        (before.user_names, new.user_names, before.users, new.users),
+        (before.item_names, new.item_names, before.items, new.items),
+    ):
+        every = Vocabulary(names).extended(others)
+        columns.append((np.concatenate([one, every.numbers(others)[other]]), every.names))
+    (users, user_names), (items, item_names) = columns
+    times = np.concatenate([before.timestamps, new.timestamps])
+    order = np.lexsort((times, users))
+    order = np.delete(order, _repeated(users[order], items[order], times[order]))
+    fresh = order >= len(before.users)
+    return Interactions(users[order], items[order], times[order], user_names, item_names), fresh
 
 
 def _numbered(chunks: list[Any]) -> tuple[np.ndarray, tuple[str, ...]]:
