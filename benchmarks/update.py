@@ -56,7 +56,6 @@ SMALL = {"d": 32, "layers": 1, "max_softmax": 500}
 LOOP = {"epochs": 20, "batch_size": 128, "learning_rate": 3e-3, "patience": 3}
 ON = LOOP | {"epochs": 10, "patience": 2, "learning_rate": 1e-3}
 ROWS = {
-    "popularity": Row("popularity"),
     "markov": Row("markov", {"decay": 0.7, "window": 20, "degree_power": 0.75}),
     "ease": Row("ease", {"ridge": 500.0}),
     "sasrec": Row("sasrec", SMALL, LOOP, ON, every=3),
@@ -155,17 +154,13 @@ def _measured(row: Row, continued: Continued, tests: Cases, seed: int) -> dict[s
         "updated": evaluate(updated, tests, at=AT, resamples=0),
         "full": evaluate(anew, tests, at=AT, resamples=0),
     }
-    gaps = {
-        metric: difference(reports["updated"].per_case[metric], reports["full"].per_case[metric])
-        for metric in ("recall@10", "ndcg@10")
-    }
+    names = ("recall@10", "ndcg@10")
+    gaps = {m: difference(*(reports[way].per_case[m] for way in ("updated", "full"))) for m in names}
+    bounds = {m: (round(mean, 5), [round(low, 5), round(high, 5)]) for m, (mean, low, high) in gaps.items()}
     return {
         "seed": seed,
-        **{way: {m: round(report.metrics[m], 5) for m in gaps} for way, report in reports.items()},
-        "updated_minus_full": {
-            m: {"mean": round(gap[0], 5), "interval_95": [round(gap[1], 5), round(gap[2], 5)]}
-            for m, gap in gaps.items()
-        },
+        **{way: {m: round(report.metrics[m], 5) for m in names} for way, report in reports.items()},
+        "updated_minus_full": {m: {"mean": mean, "interval_95": bound} for m, (mean, bound) in bounds.items()},
         "update_cpu_s": round(update_s, 2),
         "full_cpu_s": round(full_s, 2),
         "max_difference_of_counts": _apart(updated, anew),

@@ -8,7 +8,7 @@ than the choice of model; the fit stays plain. "linear" runs from `floor` for a 
 "geometric" is decay^age. Of an item taken twice the newest counts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -109,8 +109,10 @@ class Ease(Pretrained):
         gram = torch.zeros(self.n_items, self.n_items)
         for low in range(0, len(sequences), ROWS):
             block = sequences[low : low + ROWS]
-            present = torch.from_numpy(np.unique(np.concatenate(block)))
-            x = _taken(block, present)
+            items, rows = flatten(block, self.n_items)
+            present, columns = torch.unique(items, return_inverse=True)
+            x = torch.zeros(len(block), len(present))
+            x[rows, columns] = 1
             gram[(present - 1)[:, None], present - 1] += x.T @ x
         return gram
 
@@ -154,25 +156,14 @@ class Ease(Pretrained):
         self.map = read_state(state, {"map": (self.n_items + 1, self.n_items + 1)})["map"]
 
 
-def _taken(sequences: Sequence[np.ndarray], items: Tensor) -> Tensor:
-    """Mark which of the items (m,), in ascending order, each sequence holds: (len(sequences), m) of 0 and 1."""
-    rows = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
-    columns = np.searchsorted(items.numpy(), np.concatenate([np.zeros(0, np.int64), *sequences]))
-    taken = torch.zeros(len(sequences), len(items))
-    taken[torch.from_numpy(rows), torch.from_numpy(columns)] = 1
-    return taken
-
-
 def _add_pairs(gram: Tensor, change: Change) -> None:
-    """Turn Xᵀ X (n, n) of before into that of after, in place: with D = X - X_before it gains Dᵀ X + Xᵀ D - Dᵀ D."""
-    pairs = [(a, b) for a, b in zip(change.before, change.after, strict=True) if not np.array_equal(a, b)]
-    for low in range(0, len(pairs), ROWS):
-        before, after = zip(*pairs[low : low + ROWS], strict=True)
-        present = torch.from_numpy(np.unique(np.concatenate([*before, *after])).astype(np.int64))
-        x = _taken(after, present)
-        d = x - _taken(before, present)
-        moved = d.any(0)  # a few of the columns, so that this is cheaper than counting anew
-        d, every, some = d[:, moved], present - 1, present[moved] - 1
-        gram[some[:, None], every] += d.T @ x
-        gram[every[:, None], some] += x.T @ d
-        gram[some[:, None], some] -= d.T @ d
+    """Turn Xᵀ X (n, n) of before into that of after, in place, pair by pair: few are new, so counting anew is dearer."""
+    cells = gram.numpy()
+    for before, after in zip(change.before, change.after, strict=True):
+        old, new = np.unique(before).astype(np.int64) - 1, np.unique(after).astype(np.int64) - 1
+        kept = np.intersect1d(old, new, assume_unique=True)
+        for taken, sign in ((new, 1), (old, -1)):
+            moved = np.setdiff1d(taken, kept, assume_unique=True)
+            if len(moved):
+                cells[np.ix_(moved, taken)] += sign
+                cells[np.ix_(kept, moved)] += sign
