@@ -179,6 +179,30 @@ def cold_start() -> str:
     return _grid(["", *names], rows)
 
 
+def updates() -> str:
+    """One row a model: before an update with the latest tenth, after it, and trained anew on everything."""
+    results = json.loads((RESULTS / "update-ml-1m.json").read_text())["results"]
+    rows = []
+    for model, entry in results.items():
+        runs = entry["runs"]
+
+        def mean(read: Callable[[dict], float], runs: list[dict] = runs) -> float:
+            return sum(map(read, runs)) / len(runs)
+
+        ways = [
+            " / ".join(f"{mean(lambda run, m=m, way=way: run[way][m]):.3f}" for m in ("recall@10", "ndcg@10"))
+            for way in ("before", "updated", "full")
+        ]
+        gaps = [run["updated_minus_full"]["ndcg@10"] for run in runs]
+        low, high = (choose(g["interval_95"][at] for g in gaps) for at, choose in enumerate((min, max)))
+        gap = f"{mean(lambda run: run['updated_minus_full']['ndcg@10']['mean']):+.3f} ({low:+.3f} {DASH} {high:+.3f})"
+        spent = [f"{mean(lambda run, way=way: run[way]):.1f}" for way in ("update_cpu_s", "full_cpu_s")]
+        apart = runs[0]["max_difference_of_counts"]
+        rows.append([model, *ways, gap, *spent, DASH if apart is None else f"{apart:.1g}", str(len(runs))])
+    head = ["Recall@10 / NDCG@10 before", "updated", "trained anew", "difference of NDCG@10", "update CPU-s"]
+    return _grid(["model", *head, "anew CPU-s", "counts differ by", "seeds"], rows)
+
+
 def _recommended(data: str, metric: str) -> Callable[[str], str]:
     """Return what reads a model's mean of a metric from its results on a data set."""
 
@@ -228,7 +252,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "amazon-sports": lambda: recommenders("amazon-sports"),
     "ml-1m": lambda: recommenders("ml-1m"),
     "zhihu": lambda: recommenders("zhihu", AT_20, shown="unmasked", digits=4),
-    "enhancers": enhancers, "cold-start": cold_start,
+    "enhancers": enhancers, "cold-start": cold_start, "update": updates,
 }  # fmt: skip
 
 

@@ -86,10 +86,12 @@ def _continued(settings: UpdateConfig, model: Any, run: dict[str, Any]) -> Conti
     """Read the histories, and say where they are not what one would expect."""
     every, fresh = _read(settings)
     earlier, counted_then = int((~fresh).sum()), run.get("interactions")
-    if isinstance(model, Preparable) and counted_then not in (None, earlier):
+    whole = isinstance(model, Preparable)
+    if (whole or settings.since is not None) and counted_then not in (None, earlier):
+        right = "counts will be those of these rows" if whole else "right where users with new rows have all of theirs"
         note(
             f"{settings.before or settings.data} is not what {settings.recommender} was trained on "
-            f"({earlier:,} earlier rows, {counted_then:,} then); counts will be those of these rows"
+            f"({earlier:,} earlier rows, {counted_then:,} then); {right}"
         )
     return Continued.of(every, fresh, model.vocabulary)
 

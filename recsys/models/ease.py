@@ -157,7 +157,7 @@ class Ease(Pretrained):
 
 
 def _add_pairs(gram: Tensor, change: Change) -> None:
-    """Turn Xᵀ X (n, n) of before into that of after, in place, pair by pair: few are new, so counting anew is dearer."""
+    """Turn Xᵀ X (n, n) of before into that of after, in place, pair by pair, of which few are new."""
     cells = gram.numpy()
     for before, after in zip(change.before, change.after, strict=True):
         old, new = np.unique(before).astype(np.int64) - 1, np.unique(after).astype(np.int64) - 1
