@@ -66,8 +66,8 @@ def joined(before: Interactions, new: Interactions) -> tuple[Interactions, np.nd
         columns.append((np.concatenate([one, every.numbers(others)[other]]), every.names))
     (users, user_names), (items, item_names) = columns
     times = np.concatenate([before.timestamps, new.timestamps])
-    order = np.lexsort((times, users))
-    order = np.delete(order, _repeated(users[order], items[order], times[order]))
+    order = _order_of(users, times)
+    order = np.delete(order, repeated(users[order], items[order], times[order]))
     fresh = order >= len(before.users)
     return Interactions(users[order], items[order], times[order], user_names, item_names), fresh
 
