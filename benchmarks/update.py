@@ -53,8 +53,8 @@ class Row:
 
 
 SMALL = {"d": 32, "layers": 1, "max_softmax": 500}
-LOOP = {"epochs": 15, "batch_size": 64, "learning_rate": 3e-3, "patience": 3}
-ON = LOOP | {"epochs": 10, "patience": 2, "learning_rate": 1e-3}
+LOOP = {"epochs": 15, "batch_size": 64, "learning_rate": 1e-2, "patience": 3}
+ON = LOOP | {"epochs": 10, "patience": 2, "learning_rate": 3e-3}
 ROWS = {
     "markov": Row("markov", {"decay": 0.7, "window": 20, "degree_power": 0.75}),
     "ease": Row("ease", {"ridge": 500.0}),

@@ -14,16 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .build import neighbours
 from .data.changes import Change, Continued, common
 from .data.splits import Split, leave_one_out, training_part
 from .errors import ConfigError
 from .models import MODELS
-from .models.robust import neighbours
-from .types import Countable, Preparable
+from .models.countdiff import CountDiff
+from .models.robust import neighbours as mean_of_neighbours
+from .types import Cases, Countable, Preparable
 
 NETWORKS = ("sasrec", "gru4rec", "dreamrec", "preferdiff", "countdiff")
 """Networks whose only parts that depend on the number of items are tables of items and counts."""
 NEAR = 2  # a new item starts as the mean of those that many places from it
+NONE = Cases([], [])
 RARE = 0.25  # and with a bias that this share of the items is below
 
 
@@ -57,6 +60,9 @@ def taken_in(model: Any, continued: Continued, *, features: Tensor | None = None
     model = grown(model, continued.after, n_items, features=features)
     if isinstance(model, Preparable):
         model.prepare([part for one in continued.after if len(part := training_part(one))])
+    if isinstance(model, CountDiff) and model.neighbours.filled and continued.new_items:
+        split = Split([], NONE, NONE, n_items, continued.items.names)
+        model.set_neighbours(neighbours(split, model.net.table.features if model.config.words else None))
     return model
 
 
@@ -64,12 +70,20 @@ def grown(model: Any, sequences: list[np.ndarray], n_items: int, *, features: Te
     """Return a copy of a network with room for n_items items, the last of which are new.
 
     A new item starts as the mean of what is next to it in the sequences, or of all items; or as its features have it.
+
+    Raises:
+        ConfigError: it cannot be updated, or knows items by features alone and has none of the new ones.
     """
-    cls, config_class = MODELS[name_of(model)]
+    cls, _ = MODELS[name_of(model)]
+    c = model.config
+    if getattr(c, "new_items", 0):
+        raise ConfigError(f"{c.new_items} of its items came by with_items, after training; train it anew with them")
+    if getattr(c, "items", "id") == "features" and features is None and n_items > model.n_items:
+        raise ConfigError("it knows items by their features alone; describe the new ones with --catalog (features=)")
     copy = cls(replace(model.config, n_items=n_items))
     state, m = copy.state_dict(), n_items - model.n_items
     for name, value in model.state_dict().items():
-        state[name] = _longer(name.split(".")[-1], value, m, sequences, features) if m else value
+        state[name] = _longer(name.split(".")[-1], value, m, sequences, features) if m else value  # m: new items
     copy.load_state_dict(state)
     return copy
 
@@ -87,7 +101,7 @@ def _longer(kind: str, value: Tensor, m: int, sequences: list[np.ndarray], featu
     if kind == "id_bias":
         return torch.cat([value, value[1:].quantile(RARE).expand(m)])
     table = torch.cat([value, value[1:].mean(0).expand(m, -1)])
-    near = neighbours(sequences, table, window=NEAR)[-m:]
+    near = mean_of_neighbours(sequences, table, window=NEAR)[-m:]
     alone = (near == 0).all(1, keepdim=True)
     return torch.cat([value, torch.where(alone, table[-m:], near)])
 

@@ -132,6 +132,8 @@ def _time(text: str) -> int:
 
 
 def _tell(continued: Continued) -> None:
+    if not first_process():
+        return
     if not continued.gone_on:
         print("nothing is new; the recommender is saved as it is")
         return
