@@ -50,7 +50,7 @@ install: .venv/.run
 	@touch $@
 
 .venv/.lint: .venv/.test
-	$(PIP) -e '.[all,test,lint,plot]'
+	$(PIP) -e '.[all,test,lint,plot,bench]'
 	@touch $@
 
 .venv/.docs: .venv/.run
