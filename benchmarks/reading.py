@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -25,6 +26,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 0
+ONE = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "PYTHONPATH": str(ROOT)}
+"""Every reader works in one thread."""
 
 
 def write(folder: Path, rows: int) -> dict[str, Path]:
@@ -111,7 +114,7 @@ READERS = {"ours": ours, "polars": polars, "duckdb": duckdb}
 def measure(reader: str, path: Path) -> dict:
     """Read a file in a process of its own."""
     command = [sys.executable, __file__, "--reader", reader, "--path", str(path)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=None)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=os.environ | ONE)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -154,7 +157,7 @@ def main() -> None:
                 results[kind][reader] = measure(reader, path)
                 print(kind, reader, results[kind][reader], flush=True)
     libraries = {name: version(name) for name in ("pyarrow", "numpy", "polars", "duckdb")}
-    figures = {"rows": args.rows, "seed": SEED, "threads": 1, "results": results, "versions": libraries}
+    figures = {"rows": args.rows, "seed": SEED, "results": results, "versions": libraries}
     args.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 

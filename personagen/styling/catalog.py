@@ -8,6 +8,7 @@ named columns.
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -168,7 +169,8 @@ class FolderCatalog:
             )
         chosen = object.__new__(type(self))
         chosen.folder, chosen.table, chosen.gaps = self.folder, self.table, self.gaps
-        rest = [row for row in self._rows if row.name not in set(names)] if keep_rest else []
+        mentioned = set(names)
+        rest = [row for row in self._rows if row.name not in mentioned] if keep_rest else []
         chosen._rows = [*(by_name.get(name) or _Row(name, None) for name in names), *rest]
         chosen.names = tuple(row.name for row in chosen._rows)
         return chosen
@@ -266,5 +268,5 @@ def _with_pictures(rows: list[_Row], table: Path, *, gaps: bool) -> list[_Row]:
 def _check_names(rows: list[_Row], table: Path) -> None:
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
-        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        twice = Counter(names).most_common(1)[0][0]
         raise DataError(f"{table} names the item {twice!r} twice; give every line its own id")
