@@ -20,6 +20,7 @@ from personagen import __version__
 from personagen.devices import is_out_of_memory, out_of_memory
 from recsys.text import encoding_of, read_text
 
+from . import yaml_values
 from .extras import missing
 from .signals import Stopped, raise_on_sigterm
 
@@ -200,6 +201,7 @@ def parse(arguments: Sequence[str]) -> tuple[tuple[str, ...], Any]:
         raise argparse.ArgumentError(None, f"unknown command {' '.join(words) or '(none)'!r}")
     text, target, _ = COMMANDS[words]
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    yaml_values.use()
     parser = _leaf(target, text, prog=" ".join(["personagen", *words]))
     space: Namespace = parser.instantiate(parser.parse_args(_spell_out(words, list(arguments))))
     config = _load(target)

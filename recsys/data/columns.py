@@ -74,8 +74,10 @@ def find_columns(
     """
     user, item = (_needed(name, found, role, getattr(wanted, role)) for role in ("user", "item"))
     if user == item:
-        raise DataError(f"{name}: user and item are both column {found[user]!r}; it has {listed(found)}. Name one of "
-                        "them with --columns.user or --columns.item")  # fmt: skip
+        raise DataError(
+            f"{name}: user and item are both column {quoted(found[user])}; it has {listed(found)}. Name one of them "
+            "with --columns.user or --columns.item"
+        )
     time = _time(name, found, wanted.time, {user, item}, is_time)
     return Places(user, item, time, _needed(name, found, "rating", wanted.rating) if rating else None)
 
@@ -96,13 +98,17 @@ def _named(name: str, found: Sequence[str], role: str, given: str) -> int:
     matching = exact or [at for at, column in enumerate(found) if plain(column) == plain(given)]
     if len(matching) > 1:
         numbers = " or ".join(str(at + 1) for at in matching)
-        raise DataError(f"{name} has {len(matching)} columns called {found[matching[0]]!r} among {listed(found)}; name "
-                        f"the one that is meant by its number, --columns.{role} {numbers}")  # fmt: skip
+        raise DataError(
+            f"{name} has {len(matching)} columns called {quoted(found[matching[0]])} among {listed(found)}; name the "
+            f"one that is meant by its number, --columns.{role} {numbers}"
+        )
     if matching:
         return matching[0]
     if given.isascii() and given.isdecimal() and 1 <= int(given[:9]) <= len(found):
         return int(given) - 1
-    raise DataError(f"{name} has no column {given!r}; it has {listed(found)}. Name the {role} with {_switch(role)}")
+    raise DataError(
+        f"{name} has no column {quoted(given)}; it has {listed(found)}. Name the {role} with {_switch(role)}"
+    )
 
 
 def _time(
@@ -118,9 +124,10 @@ def _time(
         return next((place for place in places if is_time(place)), places[0])
     maybe = next((at for at in range(len(found)) if at not in taken and not role(found[at]) and is_time(at)), None)
     if maybe is not None:
+        could = quoted(found[maybe])
         raise DataError(
-            f"{name} has no column that is known as the time, and {found[maybe]!r} could be it; it has "
-            f"{listed(found)}. Give --columns.time {found[maybe]!r}, or --columns.time '' if rows are in time order"
+            f"{name} has no column that is known as the time, and {could} could be it; it has {listed(found)}. Give "
+            f"--columns.time {could}, or --columns.time '' if rows are in time order"
         )
     return None
 
@@ -132,4 +139,9 @@ def _switch(role: str) -> str:
 def listed(names: Sequence[str], most: int = 20) -> str:
     """List names for a message: 'a', 'b' and 3 more."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(repr(name) for name in names[:most]) + more
+    return ", ".join(map(quoted, names[:most])) + more
+
+
+def quoted(text: str, most: int = 40) -> str:
+    """Quote a text for a message, and no more of it than `most` letters."""
+    return repr(text if len(text) <= most else text[:most] + "…")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .columns import Columns, Places, find_columns
+from .columns import Columns, Places, find_columns, quoted
 from .formats import Format, recognise
 from .rows import BLOCK, read_rows
 from .times import looks_like_time, microseconds
@@ -35,10 +35,10 @@ class Table:
         names, places = self.format.names, self.places
         if self.format.kind == "sequences":
             return f"{self.path}: {self.format}; a user, then items in time order"
-        time = "rows in time order" if places.time is None else f"time {names[places.time]!r}"
-        parts = [f"user {names[places.user]!r}", f"item {names[places.item]!r}", time]
+        time = "rows in time order" if places.time is None else f"time {quoted(names[places.time])}"
+        parts = [f"user {quoted(names[places.user])}", f"item {quoted(names[places.item])}", time]
         if places.rating is not None:
-            parts.append(f"ratings in {names[places.rating]!r} from {self.min_rating:g} up")
+            parts.append(f"ratings in {quoted(names[places.rating])} from {self.min_rating:g} up")
         return f"{self.path}: {self.format}; {', '.join(parts)}"
 
     def notes(self) -> list[str]:

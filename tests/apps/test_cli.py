@@ -180,3 +180,25 @@ def test_configurations_are_found_from_any_folder(words, tmp_path, monkeypatch):
     at_home = cli.parse(words)
     monkeypatch.chdir(tmp_path)
     assert cli.parse(words) == at_home
+
+
+@pytest.mark.parametrize(
+    ("text", "users"),
+    [
+        ("[007]", ["007"]),
+        ("[7, 0x10]", [7, "0x10"]),
+        ('["007", 1:30]', ["007", "1:30"]),
+        ("[2026-01-31]", ["2026-01-31"]),
+    ],
+)
+def test_ids_in_a_list_stay_as_they_are_written(text, users, tmp_path):
+    assert cli.parse(["recommend", "rank", "--users", text])[1].users == users
+    (tmp_path / "rank.yaml").write_text(f"users: {text}\nk: 5\n")
+    settings = cli.parse(["recommend", "rank", "--config", str(tmp_path / "rank.yaml")])[1]
+    assert settings.users == users and settings.k == 5
+
+
+def test_numbers_of_settings_are_still_numbers():
+    flags = ["--settings.rate", "1e-3", "--settings.sizes", "[1, 2.5, .5, 1_000, -3]", "--settings.on", "true"]
+    found = cli.parse(["recommend", "train", *flags])[1].settings
+    assert found == {"rate": 0.001, "sizes": [1, 2.5, 0.5, 1000, -3], "on": True}
