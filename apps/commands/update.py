@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+import torch
 from torch import Tensor
 
 from personagen.vocabulary import counted
@@ -178,7 +179,10 @@ def _go_on(
     """Train a network on what is new."""
     news = updating.going_on(continued, max_length=config.max_length)
     if windows(news.train, config.max_length):
+        start = [parameter.detach().clone() for parameter in model.parameters()]
         steps = training.train(model, news, config, folder=folder, resume=True, parent=parent)
         drive(Training(model, steps, training.planned_steps(news, config), sum(map(len, news.train))), folder)
+        if all(torch.equal(one, other) for one, other in zip(start, model.parameters(), strict=True)):
+            note("no epoch was better on validation than the network as it was, so it stays; --train sets other rates")
     elif isinstance(model, Tunable) and len(split.valid):
         model.tune(split.valid)
