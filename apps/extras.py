@@ -8,6 +8,7 @@ EXTRAS = {
     "tokenizers": "pictures",
     "peft": "pictures",
     "gradio": "page",
+    "optuna": "search",
 }
 """Packages and the extra of pyproject.toml that brings them."""
 

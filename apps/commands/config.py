@@ -89,7 +89,13 @@ class TrainConfig(FileSettings):
     settings: dict[str, Any] = field(default_factory=dict)
     """The model's own settings by name, as in --settings.dim 64; the others keep their defaults."""
     train: dict[str, Any] = field(default_factory=dict)
-    """Settings of the training loop, as in --train.epochs 20; the others keep their defaults."""
+    """Settings of the training loop, as in --train.epochs 20; batch_size, learning_rate, epochs, patience and
+    validate_cases follow the size of the data where they are left out."""
+    search: int = 0
+    """Number of settings to try on validation, of which the best is kept; 0 trains once. Needs pip install
+    'personagen[search]'."""
+    search_budget: float | None = None
+    """CPU-minutes after which the search begins no other trial and cuts off the one that runs; none: no limit."""
     out: str = "runs/recommender"
     """Folder for the recommender and the names of its items; checkpoints go below it, and a second run resumes."""
     seed: int = 0

@@ -22,15 +22,17 @@ from recsys.data.interactions import collect
 from recsys.data.splits import Interactions, Split, leave_one_out, renumber
 from recsys.data.tables import Table, open_table
 from recsys.data.vocabulary import Vocabulary
+from recsys.defaults import explained, suited
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure
 from recsys.types import Cases, Recommender
 
-from ..checked import checked, typed
+from ..checked import typed
 from ..progress import bar, first_process, note
 from ..signals import Patience, kept_in
 from .config import CompareConfig, EvaluateConfig, FileSettings, TrainConfig, UpdateConfig
+from .search import searched
 
 DECIDE = ("python", "personagen", "torch", "numpy")
 """What decides a recommender's numbers."""
@@ -62,24 +64,28 @@ def train(settings: TrainConfig) -> int:
     """
     data = read(settings.data, root=settings.root, catalog=settings.catalog, settings=settings)
     own = settings_for(settings.model, settings.settings, data.split)
-    model = build(settings.model, data.split, own, features=data.features, seed=settings.seed)
-    if trainable(settings.model):
-        _train(model, data.split, settings)
+    if settings.search_budget is not None and not settings.search:
+        raise ConfigError(f"search_budget is {settings.search_budget}, but search is 0; set search, too")
+    if settings.search:
+        searched(settings, data.split, own=own, given=_given(settings), features=data.features,
+                 keep=lambda model, config: _keep(model, data, settings, config))  # fmt: skip
     else:
-        if settings.train:
-            raise ConfigError(
-                f"train.{next(iter(settings.train))} is set, but {settings.model} only counts; leave train out"
-            )
-        model.fit(data.split.train)
-    if not first_process():
-        return 0
-    metrics = validated(model, data.split, seed=settings.seed)
-    pretrained.save(model, settings.out, items=data.items, run=about(settings, data.split, metrics))
-    print(
-        f"saved in {settings.out}; next: personagen recommend evaluate "
-        f"--recommender {settings.out} --data {settings.data}"
-    )
+        model = build(settings.model, data.split, own, features=data.features, seed=settings.seed)
+        config = _train(model, data.split, settings)
+        if first_process():
+            _keep(model, data, settings, config)
+    if first_process():
+        print(
+            f"saved in {settings.out}; next: personagen recommend evaluate "
+            f"--recommender {settings.out} --data {settings.data}"
+        )
     return 0
+
+
+def _keep(model: Any, data: Data, settings: TrainConfig, config: training.TrainConfig | None) -> None:
+    """Measure a model on validation, print that, and save it."""
+    metrics = validated(model, data.split, seed=settings.seed)
+    pretrained.save(model, settings.out, items=data.items, run=about(settings, data.split, metrics, config))
 
 
 def validated(model: Any, split: Split, *, seed: int) -> dict[str, float]:
@@ -93,11 +99,33 @@ def validated(model: Any, split: Split, *, seed: int) -> dict[str, float]:
     return metrics
 
 
-def _train(model: Any, split: Split, settings: TrainConfig) -> None:
-    config = checked(training.TrainConfig, {"seed": settings.seed, **settings.train}, "train")
+def _train(model: Any, split: Split, settings: TrainConfig) -> training.TrainConfig | None:
+    """Count, or train step by step; return how it was trained."""
+    if not trainable(settings.model):
+        if settings.train:
+            raise ConfigError(
+                f"train.{next(iter(settings.train))} is set, but {settings.model} only counts; leave train out"
+            )
+        model.fit(split.train)
+        return None
+    given = _given(settings)
+    config = suited(split, given)
+    note(explained(split, config, given))
     folder = Path(settings.out) / "checkpoints"
     steps = training.train(model, split, config, folder=folder, resume=True)
     drive(Training(model, steps, training.planned_steps(split, config), sum(map(len, split.train))), folder)
+    return config
+
+
+def _given(settings: TrainConfig) -> dict[str, Any]:
+    """Return the settings of the training loop that the user gave, as their types, and the seed.
+
+    Raises:
+        ConfigError: a setting is unknown or of the wrong type.
+    """
+    given = {"seed": settings.seed, **settings.train}
+    found = typed(training.TrainConfig, given, "train")
+    return {name: found[name] for name in given}
 
 
 def evaluate(settings: EvaluateConfig) -> int:
@@ -338,9 +366,13 @@ def device_for(settings: DeviceSettings) -> torch.device:
     return choose_device(settings.device)
 
 
-def about(settings: TrainConfig | UpdateConfig, split: Split, metrics: dict[str, float]) -> dict[str, Any]:
-    """Tell how a model came about: settings, versions, commit, data and metrics, ready for run.json."""
-    return {"command": asdict(settings), "versions": versions(DECIDE), "commit": commit(), "data": split.fingerprint(),
+def about(
+    settings: TrainConfig | UpdateConfig, split: Split, metrics: dict[str, float],
+    config: training.TrainConfig | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Tell how a model came about, ready for run.json; `config` is how it was trained, None where it only counts."""
+    return {"command": asdict(settings), "training": None if config is None else asdict(config),
+            "versions": versions(DECIDE), "commit": commit(), "data": split.fingerprint(),
             "interactions": sum(map(len, split.train + split.valid.targets + split.test.targets)),
             "machine": platform.processor() or platform.machine(), "validation": metrics}  # fmt: skip
 

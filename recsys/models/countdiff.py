@@ -52,6 +52,8 @@ from .dreamrec import DreamRec, DreamRecConfig
 from .regression import regress
 
 KEEP = 200  # as many items taken together with an item are remembered
+LEADING = 100  # as many entries of an item's row of the regression
+SILENT = 0.05  # an expert of less weight changes no ranking worth its time, and is not asked
 CASES, CELLS = 5000, 1e8  # as many cases are stacked on, or fewer where the catalogue is large
 START, KAPPA = (0.5, 0.0, 1.0, 0.5, 0.5, 0.5), (4.0, 7.0, 3.0, 3.0, 0.0)  # of w and log kappa, before any fit
 Items = tuple[Tensor, Tensor]
@@ -162,7 +164,7 @@ class CountDiff(nn.Module, Pretrained):
         self.counts.set(count_transitions(items, owners, c.n_items, decay=c.decay, window=c.window))
         self.together.set(thinned(count_together(items, owners, c.n_items, window=c.max_len), keep=KEEP))
         if c.regressed:
-            self.regression.set(regress(sequences, c.n_items, most=c.regressed, ridge=c.ridge, keep=KEEP))
+            self.regression.set(regress(sequences, c.n_items, most=c.regressed, ridge=c.ridge, keep=LEADING))
 
     def set_neighbours(self, neighbours: Transitions) -> None:
         """Let items like the recent ones be more likely: row i holds the items like i, weights their likeness."""
@@ -201,6 +203,7 @@ class CountDiff(nn.Module, Pretrained):
         start = [self.weights.new_tensor(START), self.log_kappa.new_tensor(KAPPA), torch.full_like(numbers[2], 0.5)]
         for kept, found in zip(numbers, minimise(loss, start), strict=True):
             kept.copy_(found)
+        self.weights[2:].masked_fill_(self.weights[2:].abs() < SILENT, 0.0)
         if self.neighbours.filled and self.config.items != "id":
             old = self._add(own * self.weights[0] + bias * self.weights[1], evidence, *numbers)
             self._tune_arrivals(query, old, evidence[1], history, target)
@@ -335,7 +338,7 @@ class CountDiff(nn.Module, Pretrained):
         """Add what the experts and the words say of history (B, L) to logits (B, n+1), in place."""
         room = None  # one for all experts: what is fresh must be paged in
         for (table, discount), weight, log_kappa in zip(self.experts, self.weights[2:], self.log_kappa, strict=False):
-            if table.filled:
+            if table.filled and weight:
                 room = spread_back(table, history, discount=discount, scale=float(log_kappa.exp()), out=room)
                 logits.add_(room.log1p_(), alpha=float(weight))
         if (words := self._words(history)) is not None:

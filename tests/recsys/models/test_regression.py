@@ -7,7 +7,8 @@ import torch
 from recsys import pretrained
 from recsys.data.splits import pad
 from recsys.errors import ConfigError
-from recsys.models import CountDiff, CountDiffConfig, Ease, EaseConfig
+from recsys.models import CountDiff, CountDiffConfig, Ease, EaseConfig, countdiff
+from recsys.models.countdiff import SILENT
 from recsys.models.regression import regress
 from recsys.types import Cases
 
@@ -80,3 +81,23 @@ def test_weights_of_before_the_regression_load_and_rank_as_they_did():
     model.load_state_dict(before)
     assert torch.equal(model.recommend(history, 5).items, silent.recommend(history, 5).items)
     assert torch.equal(model.recommend(history, 5).scores, silent.recommend(history, 5).scores)
+
+
+def test_an_expert_that_says_next_to_nothing_falls_silent_and_is_not_asked(monkeypatch):
+    """The next item is told by the one before: what was taken together, in any order, adds nothing to it."""
+    sequences = [np.roll(np.arange(1, N + 1), -start)[:6] for start in range(N)] * 3
+    model = CountDiff(CountDiffConfig(N, d=8, max_len=10, layers=1, window=3))
+    model.prepare(sequences)
+    model.tune(Cases([row[:-1] for row in sequences], [row[-1:] for row in sequences]))
+    weights = model.weights[2:]
+    assert ((weights == 0) | (weights.abs() >= SILENT)).all()
+    model.weights[2:] = torch.tensor([0.5, 0.0, 0.5, 0.0])
+    asked, spread = [], countdiff.spread_back
+
+    def watched(table, *rest, **named):
+        asked.append(table)
+        return spread(table, *rest, **named)
+
+    monkeypatch.setattr(countdiff, "spread_back", watched)
+    model.recommend(torch.tensor([[3, 4]]), 3)
+    assert len(asked) == 1 and asked[0] is model.counts  # neither silent ones nor empty ones
