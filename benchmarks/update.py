@@ -206,10 +206,10 @@ def _loop(model: Any, split: Split, config: TrainConfig, *, parent: str | None =
 
 
 def _apart(updated: Any, anew: Any) -> float | None:
-    """The largest difference between what the two counted: their tallies, and their counts where they have no more."""
+    """The largest difference between what the two counted."""
     if not isinstance(anew, Countable):
         return None
-    one, two = (model.tally or model.state_dict() for model in (updated, anew))
+    one, two = updated.tally, anew.tally
     if any(one[name].shape != two[name].shape for name in two):
         return float("inf")
     return max(float((one[name].double() - two[name].double()).abs().max()) for name in two)

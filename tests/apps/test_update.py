@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def update(old: str, tmp_path, rows, *flags: str, before=OLD, out: str = "update
 
 def by_name(folder) -> dict[tuple[str, str], float]:
     """What a markov model counted, by the names of the items."""
-    model, names = pretrained.load(folder), pretrained.load_vocabulary(folder).names
+    model: Any = pretrained.load(folder)
+    names = pretrained.load_vocabulary(folder).names
     totals = pretrained.load_tally(folder)["totals"]
     rows = torch.repeat_interleave(torch.arange(len(names)), model.starts.diff())
     pairs = zip(rows.tolist(), model.follows.tolist(), totals.tolist(), strict=True)
@@ -156,7 +158,8 @@ def test_a_network_that_training_would_spoil_stays(tmp_path, capsys):
     old = train("sasrec", OLD, tmp_path, "--train.epochs", "20", "--train.learning_rate", "0.01")
     assert update(old, tmp_path, NEW, "--train.learning_rate", "30") == 0
     assert "so it stays" in capsys.readouterr().err
-    first, second = (pretrained.load(folder).encoder.state_dict() for folder in (old, tmp_path / "updated"))
+    models: list[Any] = [pretrained.load(folder) for folder in (old, tmp_path / "updated")]
+    first, second = (model.encoder.state_dict() for model in models)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 

@@ -25,8 +25,8 @@ SMALL = {"d": 8, "layers": 1}
 def rows(*triples: tuple[str, str, int]) -> Interactions:
     users, items, times = zip(*triples, strict=True)
     people, things = (("", *sorted(set(names))) for names in (users, items))
-    numbers = ([names.index(one) for one in column] for names, column in ((people, users), (things, items)))
-    return Interactions(*map(np.array, numbers), np.array(times), people, things)
+    who, what = (np.array([n.index(one) for one in column]) for n, column in ((people, users), (things, items)))
+    return Interactions(who, what, np.array(times), people, things)
 
 
 def test_histories_are_joined_by_name_and_told_apart():
