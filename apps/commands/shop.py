@@ -80,10 +80,10 @@ def read_subjects(settings: ShopSettings, studio: Studio) -> "dict[str, Mapped]"
     return found
 
 
-def with_subject(order: Order, studio: Studio, mapped: "Mapped", *, own_photo: bool = False) -> tuple[Order, str]:
+def with_subject(order: Order, studio: Studio, mapped: "Mapped") -> tuple[Order, str]:
     """Return the order with a user's subject and photo, and a line about the photo, if there is one to say.
 
-    own_photo: the source has a photo of the user, which is dressed.
+    A photo of the mapping or of the source is dressed rather than one of the subject's pictures.
     """
     if mapped.person is not None:
         order = replace(order, photo=mapped.person)
@@ -92,7 +92,8 @@ def with_subject(order: Order, studio: Studio, mapped: "Mapped", *, own_photo: b
     from personagen.styling.subjects import read_subject
 
     order = replace(order, subject=read_subject(mapped.subject))
-    if own_photo or order.photo is not None or not order.looks or order.subject is None:
+    has_photo = order.photo is not None or (isinstance(studio.source, Folder) and studio.source.has_photo)
+    if has_photo or not order.looks or order.subject is None:
         return order, ""
     photo, line = studio.standing_picture(order.subject)
     return replace(order, photo=photo), line

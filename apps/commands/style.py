@@ -102,7 +102,7 @@ def _tasks(settings: StyleConfig, studio: Studio) -> list[Task]:
             metadata=settings.metadata,
         )
         lines = studio.source.notes(user)
-        order, line = with_subject(order, studio, _mapped(settings, mapping, user), own_photo=bool(settings.person))
+        order, line = with_subject(order, studio, _mapped(settings, mapping, user))
         lines += [line] if line else []
         lines += [studio.source.sitter(user).note] if settings.person and order.looks else []
         for text in lines:

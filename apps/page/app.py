@@ -5,14 +5,22 @@ Importing this module builds nothing: `build(studio)` makes the page, `run(setti
 
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from personagen.devices import Compute
 from personagen.styling.studio import Studio
+from personagen.vocabulary import counted
 from recsys.errors import ConfigError, ResourceError
 
 from ..commands.config import DemoConfig
+from ..progress import note
+
+if TYPE_CHECKING:
+    from personagen.styling.subjects import Mapped
 
 FONT = ("Inter", "ui-sans-serif", "system-ui", "Segoe UI", "DejaVu Sans", "sans-serif")
 
@@ -52,15 +60,19 @@ def run(settings: DemoConfig) -> int:
     """Open the page and serve it until it is stopped; returns 0.
 
     Raises:
-        ConfigError: a host beyond this machine without --auth.
+        ConfigError: a host beyond this machine without --auth, or settings that contradict each other.
+        DataError, ModelError: the shop's files, the subjects or a model of one's own.
         ResourceError: the port is taken, or the device is not there.
     """
     auth, compute = check_exposure(settings.host, settings.auth), settings.compute()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    studio, mapping = prepare(settings, compute)
+    flags = shop_flags(settings) if settings.auth is None else []  # paths of this machine are not for everybody
+    note("building the page")
     with tempfile.TemporaryDirectory(prefix="personagen-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        page = build(Studio(text2image=settings.text2image, tryon=settings.tryon, compute=compute), Path(folder))
+        page = build(studio, Path(folder), mapping=mapping, flags=flags)
         try:
             _, url, _ = page.launch(**launch_settings(folder), server_name=settings.host, auth=auth,
                                     server_port=settings.port or None, inbrowser=settings.open)  # fmt: skip
@@ -72,6 +84,53 @@ def run(settings: DemoConfig) -> int:
         finally:
             page.close(verbose=False)
     return 0
+
+
+def prepare(settings: DemoConfig, compute: Compute) -> "tuple[Studio, dict[str, Mapped]]":
+    """Open the shop, and load what is not embedded, so that nothing wrong is found by a visitor; say what is done.
+
+    Raises:
+        ConfigError, DataError, ModelError: what the message names.
+    """
+    from ..commands.shop import open_studio, read_subjects
+
+    if settings.interactions and settings.catalog:
+        note(f"reading {settings.interactions} and {settings.catalog}")
+    studio = open_studio(settings, compute)
+    users = studio.source.users()
+    if settings.interactions:
+        note(f"{counted(len(users), 'user')}, {counted(len(studio.source.catalog), 'item')}")
+        note(
+            f"reading the recommender in {settings.recommender}"
+            if settings.recommender
+            else "training a recommender on the spot; --recommender takes a folder of `personagen recommend train`"
+        )
+    if settings.interactions or settings.recommender:
+        _ = studio.recommender
+    for name in ("text2image", "tryon"):
+        if studio.models[name] != "embedded":
+            note(f"reading the {name} model {studio.models[name]}")
+            getattr(studio, name)
+    mapping = read_subjects(settings, studio)
+    if mapping:
+        note(f"{counted(len(mapping), 'user')} with a subject or a photo in {settings.subjects}")
+    return studio, mapping
+
+
+SHOP_FLAGS = ("interactions", "catalog", "person", "mask", "mask_region", "subjects", "recommender", "text2image",
+              "tryon", "min_rating")  # fmt: skip
+
+
+def shop_flags(settings: DemoConfig) -> list[str]:
+    """Return the flags with which `personagen style` opens the same shop."""
+    given = [(name, getattr(settings, name)) for name in SHOP_FLAGS]
+    given += [(f"columns.{each.name}", getattr(settings.columns, each.name)) for each in fields(settings.columns)]
+    if settings.base is not None:
+        given += [(f"base.{each.name}", getattr(settings.base, each.name)) for each in fields(settings.base)
+                  if getattr(settings.base, each.name) != each.default]  # fmt: skip
+    plain = {"mask_region": "upper", "text2image": "embedded", "tryon": "embedded"}
+    own = {name: str(value) for name, value in given if value is not None and value != plain.get(name)}
+    return [word for name, value in own.items() for word in (f"--{name}", value)]
 
 
 def check_exposure(host: str, auth: str | None) -> tuple[str, str] | None:
@@ -124,20 +183,26 @@ def theme() -> Any:
     )
 
 
-def build(studio: Studio, folder: Path) -> Any:
-    """Build the page over `studio`; pictures are written below `folder`. Returns a gradio Blocks, not yet launched."""
+def build(
+    studio: Studio, folder: Path, *, mapping: "Mapping[str, Mapped] | None" = None, flags: Sequence[str] = ()
+) -> Any:
+    """Build the page over `studio`; pictures are written below `folder`. Returns a gradio Blocks, not yet launched.
+
+    mapping: subjects and photos of users; flags: with which `personagen style` opens the same users and models.
+    """
     import gradio as gr
 
     from . import looks_tab, subject_tab, tryon_tab  # these import torch
 
+    visits = subject_tab.Visits(folder)
     with gr.Blocks(title="Personagen", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown("# Personagen\nFrom what a person chose to pictures made for that person.", elem_id="head")
         with gr.Tabs(elem_id="jobs"):
-            with gr.Tab("Looks", id="looks"):
-                looks_tab.build_tab(studio, folder)
+            with gr.Tab("Looks", id="looks") as looks:
+                looks_tab.build_tab(studio, folder, visits=visits, mapping=mapping or {}, flags=flags, tab=looks)
             with gr.Tab("Try on", id="tryon"):
                 tryon_tab.build_tab(studio, folder)
             with gr.Tab("Teach a subject", id="subject"):
-                subject_tab.build_tab(studio, folder)
+                subject_tab.build_tab(studio, visits)
     page.queue(max_size=32, default_concurrency_limit=4, api_open=False)
     return page

@@ -7,26 +7,89 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from personagen.provenance import write_png
-from personagen.styling.catalog import Catalog, garment_phrase
+from personagen.styling.catalog import Catalog, FolderCatalog, garment_phrase
 from personagen.styling.config import StyleConfig
 from personagen.styling.studio import Order, Studio
 from personagen.styling.stylist import Look
 from personagen.vocabulary import counted
 from recsys.errors import DataError
 
+from ..commands.shop import with_subject
 from .shared import HEAVY, Job, buttons, excuse, pack, status, stop_handler
+from .subject_tab import Visits
 
-MAX_LOOKS, MAX_SCENES = 8, 4
+if TYPE_CHECKING:
+    from personagen.styling.subjects import Mapped
+
+MAX_LOOKS, MAX_SCENES, MAX_PEOPLE = 8, 4, 500
+PHOTO = (
+    "A photo of yourself, or of someone who agreed. It stays on this machine, in a private folder that is deleted with "
+    "the page. JPEG, PNG or WebP, up to 10 MB."
+)
 SLOTS = MAX_LOOKS + MAX_SCENES
 
 
-def build_tab(studio: Studio, folder: Path) -> None:
-    """Draw the tab's components into the open gradio context and connect them; pictures are written below `folder`."""
+@dataclass(frozen=True)
+class Shop:
+    """What the tab works with: see `build_tab`."""
+
+    studio: Studio
+    folder: Path
+    visits: Visits
+    mapping: "Mapping[str, Mapped]"
+    flags: tuple[str, ...]
+
+    def order(self, asked: "Asked", session: str) -> tuple[Order, str]:
+        """Turn what a visitor asks for into an order, and a line about who is dressed.
+
+        Raises:
+            ConfigError, DataError, ModelError: what the message names.
+        """
+        from personagen.styling.subjects import Mapped
+
+        history = _history(self.studio, asked.mode, asked.user, *asked.words)
+        style = StyleConfig(scene_steps=int(asked.steps))
+        order = Order(tuple(history), asked.user, int(asked.looks), int(asked.scenes), int(asked.seed or 0), style)
+        mapped = self.mapping.get(asked.user, Mapped()) if asked.mode == "choose" else Mapped()
+        if asked.subject:
+            known = self.visits[session].subjects
+            if asked.subject not in known:
+                raise DataError("this subject is not of your visit; choose one of the list")
+            mapped = replace(mapped, subject=known[asked.subject])
+        if asked.photo:
+            mapped = replace(mapped, person=Path(asked.photo))
+        return with_subject(order, self.studio, mapped)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a visitor has chosen."""
+
+    mode: str
+    user: str
+    words: tuple[list, list, str, str]
+    looks: int
+    scenes: int
+    seed: int
+    steps: int
+    subject: str = ""
+    photo: str | None = None
+
+
+def build_tab(
+    studio: Studio, folder: Path, *, visits: Visits, mapping: "Mapping[str, Mapped]", flags: Sequence[str], tab: Any
+) -> None:
+    """Draw the tab's components into the open gradio context and connect them; pictures are written below `folder`.
+
+    visits: the subjects that visitors teach; mapping: subjects and photos of users; flags: those with which
+    `personagen style` opens the same shop; tab: the gradio Tab that this one is.
+    """
     import gradio as gr
 
     with gr.Row(equal_height=False):
@@ -37,25 +100,39 @@ def build_tab(studio: Studio, folder: Path) -> None:
             download = gr.DownloadButton("Download all (.zip)", visible=False, size="sm", elem_id="download")
             slots = _board(gr)
             with gr.Accordion("The same on the command line", open=False):
-                command = gr.Code(language="shell", label="", lines=1, interactive=False, elem_id="command")
-    _wire(studio, folder, controls, {"state": state, "slots": slots, "download": download, "command": command})
+                command = gr.Code(
+                    language="shell", label="", lines=1, interactive=False, wrap_lines=True, elem_id="command"
+                )
+    shown = {"state": state, "slots": slots, "download": download, "command": command}
+    _wire(Shop(studio, folder, visits, mapping, tuple(flags)), controls, shown)
+    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    tab.select(_subject_handler(visits), None, controls["subject"], **quick)
 
 
 def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
     words = studio.words()
+    people, first = studio.people(MAX_PEOPLE), first_user(studio)
+    more = len(studio.source.users()) > len(people)
     widgets: dict[str, Any] = {}
     with gr.Tabs():
         with gr.Tab("Choose a person", id="choose") as widgets["choose"]:
-            widgets["user"] = gr.Dropdown(studio.people(), value="0", label="Person", elem_id="user", filterable=True)
+            widgets["user"] = gr.Dropdown(
+                people, value=first, label="Person, or type an id" if more else "Person", elem_id="user",
+                filterable=True, allow_custom_value=more,
+            )  # fmt: skip
         with gr.Tab("Describe one", id="describe") as widgets["describe"]:
             widgets["kinds"] = gr.Dropdown(
                 words["kind"], label="Wears", multiselect=True, max_choices=4, elem_id="kinds"
             )
             widgets["colours"] = gr.Dropdown(words["colour"], label="Colours", multiselect=True, max_choices=4)
-            widgets["pattern"] = gr.Dropdown(["any", *words["pattern"]], value="any", label="Pattern")
-            widgets["scene"] = gr.Dropdown(["any", *words["scene"]], value="any", label="Place")
+            widgets["pattern"] = gr.Dropdown(
+                ["any", *words["pattern"]], value="any", label="Pattern", visible=bool(words["pattern"])
+            )
+            widgets["scene"] = gr.Dropdown(
+                ["any", *words["scene"]], value="any", label="Place", visible=bool(words["scene"])
+            )
     widgets["history"] = gr.Gallery(
-        studio.history_pictures(studio.history("0"), folder),
+        studio.history_pictures(studio.history(first), folder),
         label="Chosen before, latest last",
         columns=4,
         object_fit="contain",
@@ -67,6 +144,15 @@ def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
     )
     widgets["looks"] = gr.Slider(1, MAX_LOOKS, value=4, step=1, label="Looks to try on", elem_id="looks")
     widgets["scenes"] = gr.Slider(0, MAX_SCENES, value=2, step=1, label="Scenes to paint", elem_id="scenes")
+    widgets["subject"] = gr.Dropdown(
+        [("as the person chosen", "")], value="", label="Scenes show", visible=False, elem_id="looks-subject"
+    )
+    with gr.Accordion("Wear them yourself", open=False, elem_id="own-photo"):
+        gr.Markdown(PHOTO)
+        widgets["photo"] = gr.Image(
+            type="filepath", image_mode=None, sources=["upload", "clipboard"], buttons=[], height=220, show_label=False,
+            placeholder="A person, standing, whole", elem_id="looks-photo",
+        )  # fmt: skip
     with gr.Accordion("Settings", open=False):
         with gr.Row():
             widgets["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
@@ -93,9 +179,36 @@ def _board(gr: Any) -> list[tuple[Any, Any, Any]]:
     return slots
 
 
-def _wire(studio: Studio, folder: Path, widgets: dict[str, Any], shown: dict[str, Any]) -> None:
+def first_user(studio: Studio) -> str:
+    """Return the first user that there is something to show for.
+
+    Raises:
+        DataError: of none of them the recommender knows an item.
+    """
+    for user in studio.source.users()[:MAX_PEOPLE]:
+        try:
+            studio.history(user)
+        except DataError:
+            continue
+        return user
+    raise DataError("the recommender knows no item of the first users; name items as in the data it was trained on")
+
+
+def _subject_handler(visits: Visits) -> Callable[..., Any]:
+    """List the subjects that the visitor has taught, when the tab is opened."""
     import gradio as gr
 
+    def choices(request: gr.Request) -> Any:
+        own = list(visits[str(request.session_hash)].subjects)
+        return gr.update(choices=[("as the person chosen", ""), *((name, name) for name in own)], visible=bool(own))
+
+    return choices
+
+
+def _wire(shop: Shop, widgets: dict[str, Any], shown: dict[str, Any]) -> None:
+    import gradio as gr
+
+    studio, folder = shop.studio, shop.folder
     jobs: dict[str, Job] = {}
     mode = gr.State("choose")
     described = [widgets[name] for name in ("kinds", "colours", "pattern", "scene")]
@@ -110,8 +223,8 @@ def _wire(studio: Studio, folder: Path, widgets: dict[str, Any], shown: dict[str
     parts = [part for slot in shown["slots"] for part in slot]
     begun = widgets["go"].click(_begin_handler(folder, jobs), None, [*bar, *parts], queue=False, **quick)
     begun.then(
-        _make_handler(studio, jobs),
-        [*person, widgets["looks"], widgets["scenes"], widgets["seed"], widgets["steps"]],
+        _make_handler(shop, jobs),
+        [*person, *(widgets[name] for name in ("looks", "scenes", "seed", "steps", "subject", "photo"))],
         [*bar, shown["command"], *parts],
         concurrency_id=HEAVY,
         concurrency_limit=1,
@@ -148,23 +261,25 @@ def _begin_handler(folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any
     return begin
 
 
-def _make_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterator[list[Any]]]:
+def _make_handler(shop: Shop, jobs: dict[str, Job]) -> Callable[..., Iterator[list[Any]]]:
     import gradio as gr
 
     def make(
         mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str,
-        looks: int, scenes: int, seed: int, steps: int, request: gr.Request,
+        looks: int, scenes: int, seed: int, steps: int, subject: str, photo: str | None, request: gr.Request,
     ) -> Iterator[list[Any]]:  # fmt: skip
         job, idle, start = jobs[str(request.session_hash)], buttons(gr, busy=False), time.monotonic()
         keep = [gr.skip()] * (5 + 3 * SLOTS)
         try:
-            history = _history(studio, mode, user, kinds, colours, pattern, scene)
-            style = StyleConfig(scene_steps=int(steps))
-            order = Order(tuple(history), user, int(looks), int(scenes), int(seed or 0), style)
-            yield [*keep[:4], _command(order, mode), *keep[5:]]
-            for text, part, update in _pictures(gr, studio, order, job):
+            words = (kinds, colours, pattern, scene)
+            asked = Asked(mode, user, words, looks, scenes, seed, steps, subject or "", photo)
+            order, line = shop.order(asked, str(request.session_hash))
+            yield [status("Choosing the garments …", 0.0), *keep[1:4], _command(order, asked, shop.flags), *keep[5:]]
+            for text, part, update in _pictures(gr, shop.studio, order, job):
                 yield [status(text, part), gr.skip(), *buttons(gr, busy=True), gr.skip(), *update]
+            notes = [*(shop.studio.source.notes(user) if mode == "choose" else []), line]
             text = f"{counted(order.looks + order.scenes, 'picture')} in {time.monotonic() - start:.0f} s."
+            text = " · ".join([text, *(one for one in notes if one)])
             text = "Stopped; what was finished stays." if job.stop.is_set() else text
             archive = pack(sorted((job.folder / "looks").iterdir()), job.folder / "looks.zip")
             yield [status(text, 1.0), gr.update(value=str(archive), visible=True), *idle, *keep[4:]]
@@ -180,7 +295,7 @@ def _make_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterato
 def _pictures(gr: Any, studio: Studio, order: Order, job: Job) -> Iterator[tuple[str, float, list[Any]]]:
     """Make the pictures of an order; yield a line, the part done, and the updates of the board for each."""
     total, start, count = order.looks + order.scenes, time.monotonic(), {"tryon": 0, "scene": 0}
-    before = write_png(studio.source.sitter(order.user).image, job.folder / "person.png")
+    before = write_png(studio.sitter(order).image, job.folder / "person.png")
     for done, written in enumerate(studio.make(order, job.folder / "looks", stop=job.stop.is_set), start=1):
         kept, look = shutil.copy(written.path, job.folder), written.look  # the first place is moved at the end
         slot = count[look.kind] + (MAX_LOOKS if look.kind == "scene" else 0)
@@ -193,7 +308,8 @@ def _pictures(gr: Any, studio: Studio, order: Order, job: Job) -> Iterator[tuple
 
 def describe(look: Look, catalog: Catalog) -> str:
     """Write what stands under a picture, as Markdown: the garment, the prompt, and why it was chosen."""
-    title = garment_phrase(catalog.words(look.item))
+    own = catalog.title(look.item) if isinstance(catalog, FolderCatalog) else ""
+    title = own or garment_phrase(catalog.words(look.item))
     lines = [f"### {_safe(title[0].upper() + title[1:])}", f"> {_safe(look.prompt)}", ""]
     for reason in look.reasons:
         if reason.source == "past":
@@ -216,9 +332,12 @@ def _pace(done: int, total: int, seconds: float) -> str:
     return f"Picture {done} of {total} · {each:.1f} s each" + (f" · about {left:.0f} s left" if left else "")
 
 
-def _command(order: Order, mode: str) -> str:
-    if mode != "choose":
+def _command(order: Order, asked: Asked, shop: Sequence[str]) -> str:
+    if asked.mode != "choose":
         return "# a described person has no number; choose one to see the command"
     flags = {"user": order.user, "looks": order.looks, "scenes": order.scenes, "seed": order.seed}
     flags["steps"] = order.style.scene_steps
-    return "personagen style " + " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in flags.items())
+    words = [*shop, *(word for name, value in flags.items() for word in (f"--{name}", str(value)))]
+    if asked.photo and "--interactions" in shop:
+        words += ["--person", "YOUR-PHOTO.jpg"]
+    return "personagen style " + " ".join(shlex.quote(word) for word in words)

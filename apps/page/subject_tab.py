@@ -51,11 +51,11 @@ class Visits(dict[str, Visit]):
         return self[session]
 
 
-def build_tab(studio: Studio, folder: Path) -> None:
-    """Draw the tab's components into the open gradio context and connect them; results are written below `folder`."""
+def build_tab(studio: Studio, visits: Visits) -> None:
+    """Draw the tab's components into the open gradio context and connect them; subjects are kept in `visits`."""
     import gradio as gr
 
-    _wire(gr, studio, Visits(folder), side_by_side(gr, _controls, _board))
+    _wire(gr, studio, visits, side_by_side(gr, _controls, _board))
 
 
 def _controls(gr: Any) -> dict[str, Any]:

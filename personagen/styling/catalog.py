@@ -187,6 +187,10 @@ class FolderCatalog:
             row.words["colour"] = measure_colour(load_image(row.path))
         return {slot: row.words[slot] for slot in SLOTS if slot in row.words}
 
+    def title(self, item: int, /) -> str:
+        """Return what the table calls an item; empty where it says nothing."""
+        return self._rows[_check_item(item, len(self)) - 1].title
+
     def __getitem__(self, item: int, /) -> Garment:
         words, row = self.words(item), self._rows[item - 1]
         if row.path is None:

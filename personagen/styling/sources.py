@@ -180,6 +180,11 @@ class Folder:
         self._pictures = FolderCatalog(catalog, gaps=True)
         self._sitter = sitter_from_photo(person, mask, region=region, compute=compute) if person else None
 
+    @property
+    def has_photo(self) -> bool:
+        """Whether there is a photo of the user, so that nobody else is dressed."""
+        return self._sitter is not None
+
     @cached_property
     def catalog(self) -> FolderCatalog:
         """The pictures, numbered as the items are."""

@@ -23,7 +23,7 @@ from ..person.parser import Parser, load_parser
 from ..provenance import write_png
 from ..tryon.config import BaseConfig
 from ..vocabulary import COLOURS, KINDS, PATTERNS, SCENES
-from .catalog import attribute_matrix
+from .catalog import SLOTS, attribute_matrix
 from .config import StyleConfig
 from .looks import Written, check_out_dir, write_looks
 from .sources import Atelier, Sitter, Source, atelier, sitter_from_photo
@@ -109,6 +109,7 @@ class Studio:
         self._base = base
         self._source, self._folder = source, recommender
         self._painter: tuple[str, Any] = ("", None)
+        self._seated: tuple[Path | None, Any] = (None, None)
         self._standing: dict[str, tuple[Path | None, str]] = {}
         self._drive, self.compute = drive, compute
         self.seconds: dict[str, float] = {}
@@ -183,7 +184,9 @@ class Studio:
     def sitter(self, order: Order) -> Sitter:
         """Return who is dressed: the person of the order's photo, else the user as the source shows them."""
         if order.photo is not None:
-            return sitter_from_photo(order.photo, parser=self.parser)
+            if self._seated[0] != order.photo:
+                self._seated = (order.photo, sitter_from_photo(order.photo, parser=self.parser))
+            return self._seated[1]
         return self.source.sitter(order.user)
 
     @cached_property
@@ -198,12 +201,15 @@ class Studio:
         self.seconds[name] = time.perf_counter() - start
         return pipeline
 
-    def people(self) -> list[tuple[str, str]]:
-        """List the users one can choose as (label, id)."""
-        return [(self.source.label(user), user) for user in self.source.users()]
+    def people(self, most: int | None = None) -> list[tuple[str, str]]:
+        """List the users one can choose, or the first of them, as (label, id)."""
+        return [(self.source.label(user), user) for user in self.source.users()[:most]]
 
     def words(self) -> dict[str, list[str]]:
-        """List the words with which a person can be described, by slot."""
+        """List the words with which a person can be described, by slot: the atelier's, or those of the catalogue."""
+        if not isinstance(self.source, Atelier):
+            pairs = [column.split("=", 1) for column in attribute_matrix(self.source.catalog).columns]
+            return {slot: [word for name, word in pairs if name == slot] for slot in SLOTS}
         return {"kind": list(KINDS), "colour": list(COLOURS), "pattern": list(PATTERNS), "scene": list(SCENES)}
 
     def history(self, user: str) -> list[int]:

@@ -23,6 +23,7 @@ from ..person.parser import Parser
 from ..provenance import sampling_settings
 from ..tryon.dress import Piece, cut_from_photos, dress_each
 from ..vocabulary import REGION, counted
+from ..warping.worn import NotWorn
 from .catalog import Attributes, Catalog, attribute_matrix, garment_phrase
 from .config import StyleConfig
 from .prompts import (
@@ -60,11 +61,15 @@ class Look:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be painted, before any pixel: the taste, the garments to try on and the scenes, best first."""
+    """What will be painted, before any pixel: the taste, the garments to try on and the scenes, best first.
+
+    spare: garments that take the place of one whose picture turns out to be of something else.
+    """
 
     taste: tuple[Word, ...]
     wear: tuple["Chosen", ...]
     scenes: tuple[tuple["Chosen", Prompt], ...]
+    spare: tuple["Chosen", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,11 +196,13 @@ class Stylist:
         taste = self._taste(past, ranking, seed, config)
         ranking, able = self._widen(past, ranking, k, wearable or REGION.__contains__, seed, config)
         items, scores = ranking.items[0].tolist(), ranking.scores[0].float()
-        wear = [
-            self._chosen(items[at], scores[at], history, taste) for at in self._pick(items, scores, able, k, config)
-        ]
+        picked = self._pick(items, scores, able, k, config)
+        wear = [self._chosen(items[at], scores[at], history, taste) for at in picked]
         wear = _with_notes(wear, items, able, self.catalog)
-        return Plan(taste, tuple(wear), tuple(self._scenes(items, scores, history, taste, scenes, config)))
+        left = [at for at in able if at not in picked][:k]
+        spare = [self._chosen(items[at], scores[at], history, taste) for at in left]
+        painted = self._scenes(items, scores, history, taste, scenes, config)
+        return Plan(taste, tuple(wear), tuple(painted), tuple(spare))
 
     def _check_history(self, history: Sequence[int], config: StyleConfig) -> Tensor:
         items = [int(item) for item in history if int(item) != 0]
@@ -292,29 +299,49 @@ class Stylist:
         self, plan: Plan, person: Image.Image, body: Body, seed: int, user: str, config: StyleConfig
     ) -> Iterator[Look]:
         """Try garments on: the first alone, so that it appears early, then `batch_size` at a time."""
-        at = 0
-        while at < len(plan.wear):
-            group = plan.wear[at : at + (config.batch_size if at else 1)]
-            at += len(group)
-            seeds = [seed_for(seed, user, chosen.item, "tryon") for chosen in group]
-            garments = [self.catalog[chosen.item] for chosen in group]
+        waiting, spare, done = list(plan.wear), list(plan.spare), 0
+        while waiting:
             start = time.perf_counter()
-            pieces = [Piece(garment.image, garment.kind) for garment in garments]
-            pieces, _ = cut_from_photos(pieces, self.tryon, parser=self.parser)
-            images = dress_each(
-                self.tryon,
-                person,
-                body,
-                pieces,
-                num_inference_steps=config.tryon_steps,
-                guidance_scale=config.tryon_guidance,
-                generators=[torch.Generator().manual_seed(one) for one in seeds],
-            )
-            seconds = (time.perf_counter() - start) / len(group)
-            for chosen, garment, image, one in zip(group, garments, images, seeds, strict=True):
-                prompt = f"a person wearing {garment_phrase({'kind': garment.kind, **garment.attributes})}"
-                settings = _settings(self.tryon, image, one, config.tryon_steps, config.tryon_guidance)
-                yield Look(image, "tryon", chosen.item, chosen.score, prompt, chosen.reasons, one, seconds, settings)
+            group: list[tuple[Chosen, Piece]] = []
+            while waiting and len(group) < (config.batch_size if done else 1):
+                chosen = waiting.pop(0)
+                try:
+                    group.append((chosen, self._piece(chosen)))
+                except NotWorn as error:
+                    if spare:
+                        waiting.append(_instead(spare.pop(0), chosen, self.catalog, str(error)))
+                    elif not (group or waiting or done):
+                        raise
+            done += len(group)
+            if group:
+                yield from self._dressed(group, person, body, seed, user, config, start)
+
+    def _piece(self, chosen: Chosen) -> Piece:
+        """Return the garment of an item, cut out of its picture; NotWorn where somebody wears others in it."""
+        garment = self.catalog[chosen.item]
+        pieces, _ = cut_from_photos([Piece(garment.image, garment.kind)], self.tryon, parser=self.parser)
+        return pieces[0]
+
+    def _dressed(
+        self, group: list[tuple[Chosen, Piece]], person: Image.Image, body: Body, seed: int, user: str,
+        config: StyleConfig, start: float,
+    ) -> Iterator[Look]:  # fmt: skip
+        """Paint a group in one batch; start: when its time began."""
+        seeds = [seed_for(seed, user, chosen.item, "tryon") for chosen, _ in group]
+        images = dress_each(
+            self.tryon,
+            person,
+            body,
+            [piece for _, piece in group],
+            num_inference_steps=config.tryon_steps,
+            guidance_scale=config.tryon_guidance,
+            generators=[torch.Generator().manual_seed(one) for one in seeds],
+        )
+        seconds = (time.perf_counter() - start) / len(group)
+        for (chosen, _), image, one in zip(group, images, seeds, strict=True):
+            prompt = f"a person wearing {garment_phrase(self.catalog.words(chosen.item))}"
+            settings = _settings(self.tryon, image, one, config.tryon_steps, config.tryon_guidance)
+            yield Look(image, "tryon", chosen.item, chosen.score, prompt, chosen.reasons, one, seconds, settings)
 
     def _paint(self, chosen: Chosen, prompt: Prompt, seed: int, config: StyleConfig) -> Look:
         height, width = config.scene_size or (None, None)
@@ -349,6 +376,12 @@ def _settings(pipeline, image: Image.Image, seed: int, steps: int, guidance: flo
 
 def _user_key(history: Sequence[int]) -> str:
     return ",".join(str(int(item)) for item in history if int(item) != 0)
+
+
+def _instead(chosen: Chosen, of: Chosen, catalog: Catalog, why: str) -> Chosen:
+    """Say with a look which item it stands for, and what was wrong with that one's picture."""
+    note = Reason("note", f"instead of item {catalog.names[of.item - 1]}: {why}")
+    return replace(chosen, reasons=(*chosen.reasons, note))
 
 
 def _with_notes(wear: list[Chosen], items: list[int], able: list[int], catalog: Catalog) -> list[Chosen]:

@@ -21,6 +21,7 @@ from tests.cases import cases
 from tests.personagen.figures import joints_of_standing
 from tests.personagen.subject.parts import write_pictures
 
+from .shop import write_shop
 from .tiny import SIZE, pipelines
 
 
@@ -41,31 +42,7 @@ def recommender(studio, tmp_path_factory) -> list[str]:
 
 @pytest.fixture
 def shop(tmp_path) -> dict[str, Path]:
-    """A small shop: interactions, a catalogue of twelve garments, a photo and its mask."""
-    rng = np.random.default_rng(0)
-    catalog = tmp_path / "garments"
-    (catalog / "images").mkdir(parents=True)
-    kinds, lines = ("t-shirt", "trousers", "dress"), ["file,id,kind,colour"]
-    for item in range(12):
-        colour = ("red", "blue")[item % 2]
-        Image.new("RGB", (60, 80), colour).save(catalog / "images" / f"g{item}.png")
-        lines.append(f"g{item}.png,sku{item},{kinds[item % 3]},{colour}")
-    (catalog / "garments.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    rows = ["user,item,timestamp"]
-    for user in range(20):
-        rows += [f"u{user},sku{item},{place}" for place, item in enumerate(rng.permutation(12)[:5])]
-    rows += [f"full,sku{item},{item}" for item in range(12)]
-    (tmp_path / "clicks.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    Image.new("RGB", (120, 160), "gray").save(tmp_path / "me.jpg")
-    mask = np.zeros((160, 120), np.uint8)
-    mask[30:90, 30:90] = 255
-    Image.fromarray(mask).save(tmp_path / "top.png")
-    return {
-        "clicks": tmp_path / "clicks.csv",
-        "catalog": catalog,
-        "photo": tmp_path / "me.jpg",
-        "mask": tmp_path / "top.png",
-    }
+    return write_shop(tmp_path)
 
 
 def real(shop: dict[str, Path], out: Path, *, user: str = "u3") -> list[str]:

@@ -8,10 +8,13 @@ import torch
 from PIL import Image
 
 from personagen.provenance import read_png
+from personagen.styling import stylist as looks_of
 from personagen.styling.catalog import FolderCatalog
 from personagen.styling.config import StyleConfig
 from personagen.styling.looks import write_looks
 from personagen.styling.stylist import Stylist, diverse, seed_for
+from personagen.vocabulary import REGION
+from personagen.warping.worn import NotWorn
 from recsys.errors import ConfigError, DataError
 from recsys.models.popularity import Popularity, PopularityConfig
 from tests.personagen.styling import seam_parts
@@ -68,6 +71,35 @@ def test_kinds_without_a_mask_are_passed_over_and_it_is_said(stylist, person):
     notes = [reason.text for look in looks for reason in look.reasons if reason.source == "note"]
     assert sum(int(note.split()[0]) for note in notes) == len(before) > 0
     assert all("no mask for" in note for note in notes)
+
+
+def test_a_picture_of_somebody_in_other_garments_gives_way_to_the_next_item(stylist, person, monkeypatch):
+    image, body = person, seam_parts.body()
+    plain = list(stylist(HISTORY, image, 3, body=body, scenes=0, config=QUICK))
+    plan, cut = (
+        stylist.plan(HISTORY, 3, wearable=lambda kind: kind in REGION and body.wears(kind), scenes=0, config=QUICK),
+        looks_of.cut_from_photos,
+    )
+    wrong = stylist.catalog[plan.wear[1].item].image
+
+    def read(pieces, *inputs, **settings):
+        if pieces[0].image is wrong:
+            raise NotWorn("the person in this photo wears a dress")
+        return cut(pieces, *inputs, **settings)
+
+    monkeypatch.setattr(looks_of, "cut_from_photos", read)
+    looks = list(stylist(HISTORY, image, 3, body=body, scenes=0, config=QUICK))
+    items = [plan.wear[0].item, plan.wear[2].item, plan.spare[0].item]
+    assert [look.item for look in looks] == items and [look.item for look in plain] == [one.item for one in plan.wear]
+    assert looks[0].image.tobytes() == plain[0].image.tobytes()
+    assert f"instead of item {plan.wear[1].item}: the person" in looks[2].reasons[-1].text
+
+    def none(pieces, *inputs, **settings):
+        raise NotWorn("the person in this photo wears a dress")
+
+    monkeypatch.setattr(looks_of, "cut_from_photos", none)
+    with pytest.raises(NotWorn):
+        list(stylist(HISTORY, image, 2, body=body, scenes=0, config=QUICK))
 
 
 def test_a_small_pool_is_widened_until_enough_can_be_worn(stylist):

@@ -1,0 +1,133 @@
+"""The page on a shop of one's own: users of its file, its pictures, its models; and what start-up refuses."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from apps import cli
+from apps.commands.config import DemoConfig
+from apps.commands.shop import with_subject
+from apps.page import app, looks_tab, subject_tab
+from personagen.devices import CPU
+from personagen.styling.subjects import Mapped
+from recsys.errors import DataError
+from tests.cases import cases
+from tests.personagen.styling.test_subjects import write_subject
+
+from ..shop import write_shop
+from ..tiny import pipelines
+from .test_looks_tab import PATIENCE
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory) -> DemoConfig:
+    """A shop of twelve garments and its models, tiny ones; one user has a photo."""
+    folder = tmp_path_factory.mktemp("shop")
+    shop = write_shop(folder)
+    table = shop["catalog"] / "garments.csv"
+    rows = table.read_text(encoding="utf-8").splitlines()
+    titled = [f"{rows[0]},title", *(f"{row},Garment number {at}" for at, row in enumerate(rows[1:]))]
+    table.write_text("\n".join(titled) + "\n", encoding="utf-8")
+    tryon, text2image = pipelines()
+    tryon.save_pretrained(folder / "tryon")
+    text2image.save_pretrained(folder / "text2image")
+    (folder / "map.csv").write_text("user,subject,person\nu4,,me.jpg\n", encoding="utf-8")
+    recommender = ["recommend", "train", "--model", "markov", "--data", str(shop["clicks"])]
+    assert cli.main([*recommender, "--out", str(folder / "model")]) == 0
+    return DemoConfig(
+        interactions=str(shop["clicks"]), catalog=str(shop["catalog"]), text2image=str(folder / "text2image"),
+        tryon=str(folder / "tryon"), recommender=str(folder / "model"), subjects=str(folder / "map.csv"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def opened(settings):
+    return app.prepare(settings, CPU)
+
+
+def test_start_up_says_what_it_does(settings, capsys):
+    studio, mapping = app.prepare(settings, CPU)
+    lines = capsys.readouterr().err
+    for text in ("reading", "21 users, 12 items", "recommender in", "text2image model", "tryon model", "1 user with"):
+        assert text in lines
+    assert list(mapping) == ["u4"] and studio.words()["kind"] == ["dress", "t-shirt", "trousers"]
+    assert studio.words()["scene"] == [] and "User u3" in dict(studio.people()) and len(studio.people(5)) == 5
+
+
+REFUSED = {
+    "no file": (["--interactions", "nowhere.csv"], 3, "nowhere.csv"),
+    "no catalogue": (["--catalog", "nowhere"], 3, "nowhere"),
+    "half a shop": (["--catalog", ""], 2, "--catalog"),
+    "no recommender": (["--recommender", "nowhere"], 4, "nowhere"),
+    "no model": (["--text2image", "nowhere"], 4, "nowhere"),
+    "no mapping": (["--subjects", "nowhere.csv"], 3, "nowhere.csv"),
+    "two try-on models": (["--base.base", "nowhere"], 2, "--base.base"),
+}
+
+
+QUICK = ["no file", "no mapping", "two try-on models"]
+
+
+@pytest.mark.parametrize("case", cases(QUICK, slow=[case for case in REFUSED if case not in QUICK]))
+def test_wrong_paths_are_one_line_at_start_up(case, settings, capsys):
+    flags, code, says = REFUSED[case]
+    given = [word for name in ("interactions", "catalog", "text2image", "tryon", "recommender", "subjects")
+             for word in (f"--{name}", str(getattr(settings, name)))]  # fmt: skip
+    assert cli.main(["demo", "--port", "0", *given, *flags]) == code
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("personagen: ") and says in last
+
+
+def test_an_order_of_the_page_takes_the_users_photo_and_the_visitors_subject(opened, settings, tmp_path):
+    studio, mapping = opened
+    visits = subject_tab.Visits(tmp_path)
+    shop = looks_tab.Shop(studio, tmp_path, visits, mapping, tuple(app.shop_flags(settings)))
+    asked = looks_tab.Asked("choose", "u4", ([], [], "any", "any"), 1, 1, 0, 2)
+    order, line = shop.order(asked, "visitor")
+    assert order.photo == Path(settings.subjects or "").parent / "me.jpg" and order.subject is None and not line
+    pictures = tmp_path / "none"
+    visits["visitor"].subjects["me"] = write_subject(tmp_path / "me", pictures)
+    wish = looks_tab.Asked("choose", "u3", asked.words, 1, 1, 0, 2, subject="me")
+    order, line = shop.order(wish, "visitor")
+    assert order.subject is not None and order.photo is None and "the pictures of subject me are gone" in line
+    assert order.painted().scene_person == "a sks person"
+    with pytest.raises(DataError, match="not of your visit"):
+        shop.order(wish, "somebody else")
+    with_photo = with_subject(order, studio, Mapped(tmp_path / "me", tmp_path / "x.jpg"))
+    assert with_photo[0].photo == tmp_path / "x.jpg" and not with_photo[1]
+
+
+@pytest.mark.browser
+def test_a_shopper_of_the_file_gets_looks_of_the_catalogue(browser, opened, settings, tmp_path, monkeypatch):
+    studio, mapping = opened
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    built = app.build(studio, tmp_path, mapping=mapping, flags=app.shop_flags(settings))
+    _, url, _ = built.launch(**app.launch_settings(str(tmp_path)), server_name="127.0.0.1")
+    context = browser.new_context(viewport={"width": 1360, "height": 900})
+    try:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(url)
+        page.wait_for_selector("#history img")
+        page.click("#user input")
+        page.get_by_role("option", name="User u3", exact=True).click()
+        page.wait_for_function("document.querySelectorAll('#history img').length === 5")
+        for name, value in (("looks", 1), ("scenes", 0)):
+            page.fill(f"#{name} input[type=number]", str(value))
+            page.press(f"#{name} input[type=number]", "Tab")
+        page.click("#go")
+        page.wait_for_selector("#download", state="visible")
+        page.wait_for_selector("#look-0 img")
+        assert "Garment number" in page.inner_text("#look-0")
+        with page.expect_download() as waiting:
+            page.click("#download")
+        with zipfile.ZipFile(waiting.value.path()) as archive:
+            report = json.loads(archive.read("looks.json"))
+        assert report["run"]["user"] == "u3" and report["looks"][0]["name"].startswith("sku")
+        page.get_by_text("The same on the command line").click()
+        assert "--interactions" in page.inner_text("#command") and "--user u3" in page.inner_text("#command")
+    finally:
+        context.close()
+        built.close(verbose=False)
