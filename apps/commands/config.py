@@ -214,7 +214,7 @@ class WearConfig(ComputeSettings):
     person: str
     """Photo of the person (JPEG, PNG or WebP)."""
     garment: str | None = None
-    """Photo of the garment, best on a plain ground."""
+    """Photo of the garment, best alone on a plain background; somebody may wear it."""
     outfit: dict[str, str] = field(default_factory=dict)
     """Several garments instead, kind to photo, as in --outfit '{"upper": "top.jpg", "lower": "skirt.jpg"}'."""
     mask: str | None = None

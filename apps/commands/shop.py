@@ -68,13 +68,13 @@ def read_subjects(settings: ShopSettings, studio: Studio) -> "dict[str, Mapped]"
     if settings.person:
         raise ConfigError("--person is the photo of one user; give photos in the column person of --subjects")
     from personagen.images import load_image
-    from personagen.styling.subjects import check_base, read_mapping, read_subject
+    from personagen.styling.subjects import read_mapping, read_subject
 
     found = read_mapping(settings.subjects)
     for user, mapped in found.items():
         studio.history(user)
         if mapped.subject is not None:
-            check_base(read_subject(mapped.subject), settings.text2image)
+            studio.check_fits(read_subject(mapped.subject))
         if mapped.person is not None:
             load_image(mapped.person)
     return found

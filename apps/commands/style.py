@@ -102,7 +102,7 @@ def _tasks(settings: StyleConfig, studio: Studio) -> list[Task]:
             metadata=settings.metadata,
         )
         lines = studio.source.notes(user)
-        order, line = with_subject(order, studio, _mapped(settings, mapping, user))
+        order, line = with_subject(order, studio, _mapped(settings, studio, mapping, user))
         lines += [line] if line else []
         lines += [studio.source.sitter(user).note] if settings.person and order.looks else []
         for text in lines:
@@ -113,13 +113,13 @@ def _tasks(settings: StyleConfig, studio: Studio) -> list[Task]:
     return tasks
 
 
-def _mapped(settings: StyleConfig, mapping: "dict[str, Mapped]", user: str) -> "Mapped":
+def _mapped(settings: StyleConfig, studio: Studio, mapping: "dict[str, Mapped]", user: str) -> "Mapped":
     from personagen.styling.subjects import Mapped
 
     if settings.subject is not None:
-        from personagen.styling.subjects import check_base, read_subject
+        from personagen.styling.subjects import read_subject
 
-        check_base(read_subject(settings.subject), settings.text2image)
+        studio.check_fits(read_subject(settings.subject))
         return Mapped(Path(settings.subject))
     return mapping.get(user, Mapped())
 

@@ -162,16 +162,28 @@ class Studio:
         if subject is None:
             return self.text2image
         if self._painter[0] != subject.fingerprint:
+            self.check_fits(subject)
             from ..subject.loaded import load_subjects
-            from .subjects import check_base
 
-            check_base(subject, self.models["text2image"])
             self._painter = ("", None)  # two models need not lie in memory at a time
             load = lambda base: load_subjects(
                 [subject.folder], base=None if subject.whole or base == subject.base else base, compute=self.compute
             )
             self._painter = (subject.fingerprint, self._timed("text2image", load))
         return self._painter[1]
+
+    def check_fits(self, subject: "Subject") -> None:
+        """Refuse a subject that was trained on another model than that of the scenes, before anything is painted.
+
+        Raises:
+            ModelError: the message names the model it was trained on, or the layer that does not fit.
+        """
+        from ..adapters.read import read_adapter
+        from .subjects import ADAPTER, check_base
+
+        check_base(subject, self.models["text2image"])
+        if not subject.whole and subject.base != self.models["text2image"] and (subject.folder / ADAPTER).is_file():
+            read_adapter(subject.folder, self.text2image)
 
     def standing_picture(self, subject: "Subject") -> tuple[Path | None, str]:
         """Return the training picture of a subject that is dressed, or None, and a line about it; found once."""

@@ -144,7 +144,9 @@ def test_what_cannot_be_done_is_one_line_before_any_painting(case, style, place,
     names["strange"].write_text(f"user,subject\nnobody,{place}/me\n", encoding="utf-8")
     names["asked"] = write_subject(tmp_path / "asked", place / "pictures", consent=False)
     names["embedded"] = write_subject(tmp_path / "embedded", place / "pictures")
-    names["shapes"] = write_subject(tmp_path / "shapes", tmp_path / "none", pretrained_model_name_or_path=base)
+    names["shapes"] = write_subject(
+        tmp_path / "shapes", tmp_path / "none", pretrained_model_name_or_path=base + "-of-another"
+    )
     given = [flag.format(**names) for flag in flags]
     assert style(tmp_path / "out", "--looks", "0", "--scenes", "1", *given) == code
     last = capsys.readouterr().err.strip().splitlines()[-1]

@@ -76,10 +76,8 @@ def test_kinds_without_a_mask_are_passed_over_and_it_is_said(stylist, person):
 def test_a_picture_of_somebody_in_other_garments_gives_way_to_the_next_item(stylist, person, monkeypatch):
     image, body = person, seam_parts.body()
     plain = list(stylist(HISTORY, image, 3, body=body, scenes=0, config=QUICK))
-    plan, cut = (
-        stylist.plan(HISTORY, 3, wearable=lambda kind: kind in REGION and body.wears(kind), scenes=0, config=QUICK),
-        looks_of.cut_from_photos,
-    )
+    wearable = lambda kind: kind in REGION and body.wears(kind)
+    plan, cut = stylist.plan(HISTORY, 3, wearable=wearable, scenes=0, config=QUICK), looks_of.cut_from_photos
     wrong = stylist.catalog[plan.wear[1].item].image
 
     def read(pieces, *inputs, **settings):
