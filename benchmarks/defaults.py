@@ -13,6 +13,7 @@ repository (a user, then items in time order), put there as lastfm/sequences.txt
 """
 
 import argparse
+import copy
 import hashlib
 import json
 import os
@@ -30,10 +31,12 @@ from report import DATA, RESULTS, cpu, git, write_json
 
 from recsys import pretrained
 from recsys.build import build
+from recsys.counts.transitions import TransitionTable
 from recsys.data import datasets
 from recsys.data.splits import Split, leave_one_out
 from recsys.defaults import suited
 from recsys.evaluate import difference, evaluate
+from recsys.models.countdiff import CountDiff
 from recsys.search import SearchPlan, search
 from recsys.types import Recommender
 
@@ -52,6 +55,7 @@ TRAINED = ("sasrec", "countdiff", "gru4rec")
 METRICS = ("recall@10", "ndcg@10")
 NDCG = {"valid": "valid ndcg@10", "test": "test ndcg@10"}
 TURNS = 5
+OFTEN = {"checkpoint_every": 50}  # a killed run loses little; it changes no result
 
 
 def main() -> int:
@@ -115,7 +119,7 @@ def measured(name: str, model: str, split: Split, trials: int, runs: Path, until
             best = max(figures, key=lambda pair: _figures(pair[0], split, "valid")[0]["ndcg@10"])
             _keep(best[0], split, folder, "default", {"settings": best[1]})
         return True
-    for progress in search(model, split, plan=SearchPlan(trials), folder=folder):
+    for progress in search(model, split, plan=SearchPlan(trials), given=OFTEN, folder=folder):
         if progress.ended is None:
             if time.monotonic() > until:
                 return False
@@ -125,6 +129,8 @@ def measured(name: str, model: str, split: Split, trials: int, runs: Path, until
         )
         if progress.number == 0:
             _keep(progress.model, split, folder, "default", asdict(progress.ended))
+            if model == "countdiff":
+                _keep(_unregressed(progress.model, split), split, folder, "unregressed", {})
         if progress.leads:
             pretrained.save(progress.model, folder / "best", run={"trial": asdict(progress.ended)})
     about = json.loads((folder / "best" / "run.json").read_text())["trial"]
@@ -135,6 +141,15 @@ def measured(name: str, model: str, split: Split, trials: int, runs: Path, until
 
 def _fitted(model: str, settings: dict[str, Any], split: Split) -> Any:
     return build(model, split, settings).fit(split.train)
+
+
+def _unregressed(model: CountDiff, split: Split) -> CountDiff:
+    """The same network and counts without the regression, stacked anew."""
+    plain = copy.deepcopy(model)
+    plain.regression = TransitionTable(split.n_items)
+    plain.experts = (*plain.experts[:-1], (plain.regression, plain.experts[-1][1]))
+    plain.tune(split.valid)
+    return plain
 
 
 def _figures(model: Recommender, split: Split, part: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
@@ -155,7 +170,7 @@ def _keep(model: Any, split: Split, folder: Path, which: str, about: dict[str, A
 def report(name: str, split: Split, runs: Path) -> dict[str, Any]:
     """Put together what is there of a set."""
     found = {folder.name: {which: json.loads((folder / f"{which}.json").read_text())
-             for which in ("default", "best") if (folder / f"{which}.json").exists()}
+             for which in ("default", "unregressed", "best") if (folder / f"{which}.json").exists()}
              for folder in sorted(runs.iterdir()) if (folder / "default.json").exists()}  # fmt: skip
     size = {"users": len(split.train), "items": split.n_items, "interactions": sum(map(len, split.train))}
     rule = {key: value for key, value in asdict(suited(split)).items() if key != "seed"}
@@ -189,7 +204,8 @@ def _against(found: dict[str, Any], runs: Path) -> dict[str, Any]:
             gaps[other] = {
                 part: difference(own[f"{part} ndcg@10"], theirs[f"{part} ndcg@10"]) for part in ("valid", "test")
             }
-    return gaps
+    plain = dict(np.load(runs / "countdiff" / "unregressed.npz"))
+    return gaps | {"unregressed": {part: difference(own[cases], plain[cases]) for part, cases in NDCG.items()}}
 
 
 def _ranking(split: Split, runs: Path) -> dict[str, Any]:

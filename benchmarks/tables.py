@@ -203,6 +203,25 @@ def updates() -> str:
     return _grid(["model", *head, "anew CPU-s", "counts differ by", "seeds"], rows)
 
 
+def defaults() -> str:
+    """One row a set and model: NDCG@10 of the default and of the best of a search, and CountDiff's lead over it."""
+    rows = []
+    for path in sorted(RESULTS.glob("defaults-*.json")):
+        report = json.loads(path.read_text())
+        size = ", ".join(f"{report['training'][what]:,} {what}" for what in ("users", "items", "interactions"))
+        for model, found in report["models"].items():
+            best = found.get("best", {}).get("valid", {}).get("ndcg@10")
+            lead = report["countdiff"].get(model, {}).get("test")
+            rows.append([
+                f"{report['data']} ({size})", model, f"{found['default']['valid']['ndcg@10']:.4f}",
+                DASH if best is None else f"{best:.4f} of {report['trials'][model]}",
+                f"{found['default']['test']['recall@10']:.4f}", f"{found['default']['test']['ndcg@10']:.4f}",
+                DASH if lead is None else f"{lead[0]:+.4f} ({lead[1]:+.4f} {DASH} {lead[2]:+.4f})",
+            ])  # fmt: skip
+    head = ["model", "default, validation", "best of a search", "Recall@10, test", "NDCG@10, test"]
+    return _grid(["set", *head, "CountDiff less this one"], rows)
+
+
 def _recommended(data: str, metric: str) -> Callable[[str], str]:
     """Return what reads a model's mean of a metric from its results on a data set."""
 
@@ -252,7 +271,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "amazon-sports": lambda: recommenders("amazon-sports"),
     "ml-1m": lambda: recommenders("ml-1m"),
     "zhihu": lambda: recommenders("zhihu", AT_20, shown="unmasked", digits=4),
-    "enhancers": enhancers, "cold-start": cold_start, "update": updates,
+    "enhancers": enhancers, "cold-start": cold_start, "update": updates, "defaults": defaults,
 }  # fmt: skip
 
 

@@ -153,6 +153,7 @@ class _Search:
             for step in steps:
                 if step.metrics:
                     notes.add(step.epoch, step.metrics[config.metric])
+                    notes.write(place)
                     state = self._verdict(notes.figures, tried, notes.seconds())
                 yield Progress(number, step, total, model, config)
                 if state != "done":
