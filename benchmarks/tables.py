@@ -222,6 +222,16 @@ def defaults() -> str:
     return _grid(["set", *head, "CountDiff less this one"], rows)
 
 
+def reading() -> str:
+    """One row a reader: CPU-seconds and peak memory of the same file as CSV and as Parquet."""
+    results = json.loads((RESULTS / "reading.json").read_text())["results"]
+    names = [name for name in results["csv"] if name != "bytes"]
+    rows = [
+        [name, *(f"{results[kind][name][key]}" for kind in results for key in ("cpu_s", "peak_gib"))] for name in names
+    ]
+    return _grid(["", *(f"{kind}, {unit}" for kind in ("CSV", "Parquet") for unit in ("CPU-s", "GiB"))], rows)
+
+
 def _recommended(data: str, metric: str) -> Callable[[str], str]:
     """Return what reads a model's mean of a metric from its results on a data set."""
 
@@ -271,7 +281,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "amazon-sports": lambda: recommenders("amazon-sports"),
     "ml-1m": lambda: recommenders("ml-1m"),
     "zhihu": lambda: recommenders("zhihu", AT_20, shown="unmasked", digits=4),
-    "enhancers": enhancers, "cold-start": cold_start, "update": updates, "defaults": defaults,
+    "enhancers": enhancers, "cold-start": cold_start, "update": updates, "defaults": defaults, "reading": reading,
 }  # fmt: skip
 
 

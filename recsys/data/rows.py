@@ -170,7 +170,7 @@ def _cell(value: Any) -> str | None:
         return value or None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return str(int(value)) if value == value // 1 else str(value)
 
 
 def _sequences(path: Path, format: Format, places: Places, drop: Drop) -> Iterator[Columns]:

@@ -14,7 +14,7 @@ from ..errors import DataError
 from .columns import Columns, Places, find_columns, quoted
 from .formats import Format, recognise
 from .rows import BLOCK, read_rows
-from .times import looks_like_time, microseconds
+from .times import may_be_time, microseconds
 
 
 class Table:
@@ -35,7 +35,7 @@ class Table:
         names, places = self.format.names, self.places
         if self.format.kind == "sequences":
             return f"{self.path}: {self.format}; a user, then items in time order"
-        time = "rows in time order" if places.time is None else f"time {quoted(names[places.time])}"
+        time = "no time, so rows in their order" if places.time is None else f"time {quoted(names[places.time])}"
         parts = [f"user {quoted(names[places.user])}", f"item {quoted(names[places.item])}", time]
         if places.rating is not None:
             parts.append(f"ratings in {quoted(names[places.rating])} from {self.min_rating:g} up")
@@ -67,7 +67,8 @@ class Table:
                     yield batch
         if not self.kept:
             why = f"left out {self._losses()}" if self.dropped else "it has a header but no rows"
-            raise DataError(f"{self.path} keeps nothing: {why}; give at least one row with user, item and time")
+            dates = ", and dates such as 2026-01-31" if self._example else ""
+            raise DataError(f"{self.path} keeps nothing: {why}; give at least one row with user, item and time{dates}")
 
     def drop(self, reason: str, count: int, example: str = "") -> None:
         """Count rows that are left out for a reason."""
@@ -144,7 +145,7 @@ def open_table(path: str | Path, columns: Columns | None = None, min_rating: flo
     if format.kind == "sequences":
         return Table(path, format, Places(0, 1), None)
     places = find_columns(str(path), format.names, wanted, rating=min_rating is not None,
-                          is_time=lambda place: looks_like_time(format.column(place)))  # fmt: skip
+                          is_time=lambda place: may_be_time(format.column(place)))  # fmt: skip
     return Table(path, format, places, min_rating)
 
 

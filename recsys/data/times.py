@@ -5,6 +5,7 @@ seconds (up to the year 5138), below 10^14 milliseconds, below 10^17 microsecond
 without a zone is taken as UTC.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -54,6 +55,12 @@ def looks_like_time(values: Sequence[str]) -> bool:
         return False
     found, readable = microseconds(pa.array(values, pa.string()))
     return bool(readable.all() and (np.abs(found) >= 10**14).all())
+
+
+def may_be_time(values: Sequence[str]) -> bool:
+    """Tell whether texts are all times, or dates such as 01/02/2026, of which it is not clear what is the month."""
+    unclear = all(re.match(r"\d\d?/\d\d?/(\d\d){1,2}\b", value) for value in values)
+    return bool(values) and (unclear or looks_like_time(values))
 
 
 def _digits(values: np.ndarray) -> np.ndarray:
@@ -144,12 +151,15 @@ def _by_shape(column: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _one(text: str) -> int | None:
-    """Read one text: a number, an ISO date with - or /, or the date of a mail; None where it is neither."""
+    """Read one text: a number, an ISO date with - or /, 31.1.2026, or the date of a mail; None where it is neither."""
     try:
         values, readable = _from_floats(np.array([float(text.replace(",", "."))]))
         return int(values[0]) if readable[0] else None
     except ValueError:
         pass
+    if dotted := re.fullmatch(r"(\d\d?)\.(\d\d?)\.(\d{4})(.*)", text):
+        day, month, year, rest = dotted.groups()
+        text = f"{year}-{month:>02}-{day:>02}{rest}"
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             moment = read(text.strip().replace("/", "-", 2) if read is datetime.fromisoformat else text)

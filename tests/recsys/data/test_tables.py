@@ -66,6 +66,8 @@ FORMATS = {
     "zones.csv": separated(",", USUAL, [(*row[:3], row[3].replace("+00:00", "Z")) for row in ISO]),
     "other zone.csv": separated(",", USUAL, [(*r[:3], datetime.fromtimestamp(r[3]).astimezone().isoformat())
                                              for r in ROWS]),
+    "dotted.csv": separated(",", USUAL, [(*r[:3], datetime.fromtimestamp(r[3], UTC).strftime("%d.%m.%Y %H:%M:%S"))
+                                         for r in ROWS]),
     "milliseconds.csv": separated(",", USUAL, MS),
     "nanoseconds.csv": separated(",", USUAL, [(*row[:3], row[3] * 10**9) for row in ROWS]),
     "fractions.csv": separated(",", USUAL, [(*row[:3], f"{row[3]}.0") for row in ROWS]),
@@ -183,6 +185,8 @@ def test_a_quoted_newline_far_into_a_file(tmp_path):
         ("user,user_id,User,item\n1,2,3,4\n", None),
         ("a,b,c,d,e\n1,2,3,4,5\n", r"no column that is known as the user; it has 'a', 'b', 'c', 'd', 'e'"),
         ("1,2,3,4,5\n1,2,3,4,5\n", r"no column that is known as the user; it has '1', '2', '3', '4', '5'"),
+        ("user,item,when\n1,2,01/02/2026\n", r"'when' could be it"),
+        ("user,item,time\n1,2,01/02/2026\n", r"unreadable time is '01/02/2026'.*dates such as 2026-01-31"),
         ("user,item,timestamp\n", "keeps nothing: it has a header but no rows"),
         ("user,item,timestamp\n1,,3\n", "keeps nothing: left out 1 of 1 rows: 1 with an empty item"),
         ("user,item,timestamp\n1,2,soon\n", "first unreadable time is 'soon'"),
