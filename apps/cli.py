@@ -17,7 +17,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from personagen import __version__
-from personagen.devices import is_out_of_memory, out_of_memory
+from personagen.devices import compiler_failed, is_compiler_error, is_out_of_memory, out_of_memory
 from recsys.text import encoding_of, read_text
 
 from . import yaml_values
@@ -150,6 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if is_out_of_memory(error) and _takes_dtype(arguments):
             error = out_of_memory(error)
+        elif is_compiler_error(error):
+            error = compiler_failed(error)
         code = exit_code(error)
         if code is None:
             raise

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from personagen.devices import ComputeSettings
+from personagen.models.config import OwnWeights
 
 
 @dataclass(frozen=True)
-class GenerateConfig(ComputeSettings):
+class GenerateConfig(OwnWeights, ComputeSettings):
     """Settings of `personagen subject generate`."""
 
     prompt: str
@@ -17,7 +18,8 @@ class GenerateConfig(ComputeSettings):
     weights: list[float] = field(default_factory=list)
     """Strength of each, 1 where left out."""
     base: str | None = None
-    """Base model; none: the one that the first result folder was trained on, or the embedded one."""
+    """Base model, a folder, a single .safetensors file or a hub id; none: the one that the first result folder was
+    trained on, or the embedded one."""
     out: str = "subject"
     """Folder for the PNG files."""
     count: int = 4
@@ -37,7 +39,7 @@ class GenerateConfig(ComputeSettings):
 
 
 @dataclass(frozen=True)
-class ExportConfig:
+class ExportConfig(OwnWeights):
     """Settings of `personagen subject export`."""
 
     subjects: list[str]
@@ -65,7 +67,7 @@ class SubjectDoctorConfig:
 
 
 @dataclass(frozen=True)
-class SubjectEvaluateConfig(ComputeSettings):
+class SubjectEvaluateConfig(OwnWeights, ComputeSettings):
     """Settings of `personagen subject evaluate`."""
 
     subject: str

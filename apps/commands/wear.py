@@ -2,25 +2,24 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 
-from personagen.devices import Compute
 from personagen.images import PALEST, load_image
-from personagen.models import load_tryon
+from personagen.models import open_tryon
 from personagen.person.masks import mask_from_file
 from personagen.person.parser import load_parser
 from personagen.person.parts import region_of
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
-from personagen.tryon.config import TryOnEvaluateConfig
+from personagen.schedulers import sampler_of
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
 from personagen.tryon.fast import FastMode
 from recsys.errors import ConfigError, check_range
 
 from .config import WearConfig
 from .mask import png_path
+from .weights import note_sampler
 
 
 def run(settings: WearConfig) -> int:
@@ -34,6 +33,7 @@ def run(settings: WearConfig) -> int:
         steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**63 - 1),
         mask_expand=(settings.mask_expand, 0, 4),
     )  # fmt: skip
+    note_sampler(settings.scheduler, settings.steps)
     out, files, compute = png_path(settings.out), _garments(settings), settings.compute()
     person = load_image(settings.person)
     pieces = in_order([Piece(load_image(file, palest=PALEST), kind) for kind, file in files.items()])
@@ -44,7 +44,7 @@ def run(settings: WearConfig) -> int:
         body = body.with_mask(pieces[0].kind, drawn)
     for piece in pieces:
         body.mask(piece.kind, expand=settings.mask_expand)  # refuse bad photos before the model is loaded
-    pipeline = load_pipeline(settings, compute)
+    pipeline = open_tryon(settings.model, base=settings.base, scheduler=settings.scheduler, compute=compute)
     if settings.cut_out:
         pieces, whole = cut_from_photos(pieces, pipeline, parser=parser)
         for kind in whole:
@@ -62,7 +62,7 @@ def run(settings: WearConfig) -> int:
         composed=settings.composed,
         generator=torch.Generator().manual_seed(settings.seed),
     )
-    _write(settings, image, out, [Path(file).name for file in files.values()])
+    _write(settings, image, out, [Path(file).name for file in files.values()], sampler=sampler_of(pipeline))
     print(f"wrote {out}")
     return 0
 
@@ -90,23 +90,11 @@ def _garments(settings: WearConfig) -> dict[str, str]:
     return files
 
 
-def load_pipeline(settings: WearConfig | TryOnEvaluateConfig, compute: Compute) -> Any:
-    """Load the try-on model, or put it together from its base.
-
-    Raises:
-        ModelError: what the message names.
-    """
-    if settings.base is None:
-        return load_tryon(settings.model, compute=compute)
-    from personagen.models.base import load_tryon_base
-
-    return load_tryon_base(settings.base, compute=compute)
-
-
-def _write(settings: WearConfig, image: Image.Image, out: Path, garments: list[str]) -> None:
+def _write(settings: WearConfig, image: Image.Image, out: Path, garments: list[str], *, sampler: str) -> None:
     model = settings.model if settings.base is None else settings.base.base
     sampled = sampling_settings(
         steps=settings.steps,
+        sampler=sampler,
         guidance=settings.guidance,
         seed=settings.seed,
         size=(image.height, image.width),

@@ -20,6 +20,7 @@ from personagen.person.body import Body
 from personagen.person.masks import check_mask
 from personagen.person.parser import Parser
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
+from personagen.schedulers import sampler_of
 from personagen.styling.studio import Halted, Studio, Watched
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
 from recsys.errors import DataError, check_range
@@ -206,7 +207,8 @@ def _dress(
         pipeline, person, body, pieces, mask_expand=expand, num_inference_steps=steps, guidance_scale=guidance,
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
-    sampled = sampling_settings(steps=steps, guidance=guidance, seed=seed, size=(image.height, image.width))
+    size, sampler = (image.height, image.width), sampler_of(pipeline)
+    sampled = sampling_settings(steps=steps, sampler=sampler, guidance=guidance, seed=seed, size=size)
     record = {"kind": "tryon", "outfit": [piece.kind for piece in pieces], "seed": seed, "versions": versions()}
     before = write_png(person, job.folder / "before.png")
     after = write_png(image, job.folder / "after.png", record=record,

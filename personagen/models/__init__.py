@@ -9,6 +9,8 @@ from recsys.errors import ModelError
 from ..devices import CPU, Compute
 from ..embedded import EMBEDDED, FILES, WEIGHTS
 from ..quiet import quiet
+from ..schedulers import use_sampler
+from ..tryon.config import BaseConfig
 from .config import PLAIN, OwnWeights, refuse_pickle
 from .hub import from_hub, is_hub_id
 
@@ -82,6 +84,28 @@ def load_tryon(name_or_path: str | Path = "embedded", *, compute: Compute = CPU)
             components["vae"] = _read(AutoencoderKL, _shared_vae(source), dtype=compute.torch_dtype)
         pipe = _read(TryOnPipeline, source, dtype=compute.torch_dtype, **components)
     return compute.place(pipe)
+
+
+def open_tryon(
+    name_or_path: str | Path = "embedded",
+    *,
+    base: BaseConfig | None = None,
+    scheduler: str | None = None,
+    compute: Compute = CPU,
+) -> "TryOnPipeline":
+    """Open a try-on model by its folder, or put it together from `base`; scheduler: another sampler than its own.
+
+    Raises:
+        ConfigError, ModelError: as `load_tryon` and `load_tryon_base` do.
+    """
+    if base is None:
+        pipe = load_tryon(name_or_path, compute=compute)
+    else:
+        from .base import load_tryon_base
+
+        pipe = load_tryon_base(base, compute=compute)
+    use_sampler(pipe, scheduler)
+    return pipe
 
 
 def _resolve(name_or_path: str | Path, kind: str, files: tuple[str, ...], *, allow_download: bool = False) -> Path:

@@ -1,6 +1,7 @@
 """Make a try-on pipeline from a Stable Diffusion 1.5 inpainting base and weights published or trained on top of it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from safetensors import SafetensorError
 
 from recsys.errors import ModelError
 
+from ..adapters.kohya import is_kohya
+from ..adapters.read import read_adapter
 from ..devices import CPU, Compute
 from ..quiet import quiet
 from ..schedulers import build_scheduler
@@ -37,7 +40,7 @@ def load_tryon_base(config: BaseConfig, *, compute: Compute = CPU) -> TryOnPipel
         if config.attention is not None:
             load_attention(unet, config.attention)
         if config.lora is not None:
-            load_unet_lora(unet, config.lora)
+            load_unet_lora(unet, config.lora, weight=config.lora_weight)
         checks = _safety(config, dtype) if config.safety_checker else {}
         pipe = TryOnPipeline(
             vae,
@@ -53,8 +56,8 @@ def load_tryon_base(config: BaseConfig, *, compute: Compute = CPU) -> TryOnPipel
     return compute.place(pipe)
 
 
-def load_unet_lora(unet: UNet2DConditionModel, source: str | Path) -> None:
-    """Lay a LoRA, as `UNet2DConditionModel.save_lora_adapter` writes it, over a UNet.
+def load_unet_lora(unet: UNet2DConditionModel, source: str | Path, *, weight: float = 1.0) -> None:
+    """Lay a LoRA, as `UNet2DConditionModel.save_lora_adapter` or kohya writes it, over a UNet, at a strength.
 
     source: a .safetensors file, or a folder with pytorch_lora_weights.safetensors.
 
@@ -65,9 +68,17 @@ def load_unet_lora(unet: UNet2DConditionModel, source: str | Path) -> None:
 
     file = Path(source) / "pytorch_lora_weights.safetensors" if Path(source).is_dir() else Path(source)
     try:
-        tensors = load_file(file)
-        names = {name.removeprefix("unet.") for name in tensors}
-        unet.load_lora_adapter({name.removeprefix("unet."): value for name, value in tensors.items()}, prefix=None)
+        tensors, settings = load_file(file), {}
+        if is_kohya(tensors):
+            adapter = read_adapter(file, SimpleNamespace(unet=unet))
+            tensors, settings = adapter.tensors, {"metadata": adapter.configs["unet"]}
+        tensors = {name.removeprefix("unet."): value for name, value in tensors.items()}
+        names = set(tensors)
+        unet.load_lora_adapter(tensors, prefix=None, **settings)
+        if weight != 1:
+            unet.set_adapters(list(unet.peft_config), [weight])
+    except ModelError:
+        raise
     except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:
         raise ModelError(f"the LoRA {file} does not fit this UNet or cannot be read ({error})") from error
     loaded = {name.replace(".default_0", "").replace(".default", "") for name, _ in unet.named_parameters()}

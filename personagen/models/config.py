@@ -52,6 +52,16 @@ def own_of(settings: Any) -> OwnWeights:
     return own
 
 
+def record_of(own: OwnWeights) -> dict[str, Any]:
+    """Say for a picture's record what lay over a model, by the files' names; nothing where nothing did."""
+    parts = {
+        "vae": Path(own.vae).name if own.vae else None,
+        "embeddings": [Path(file).name for file in own.embeddings],
+        "loras": dict(zip((Path(file).name for file in own.loras), lora_strengths(own).values())),
+    }
+    return {name: value for name, value in parts.items() if value}
+
+
 def lora_strengths(own: OwnWeights) -> dict[str, float]:
     """Name the LoRAs, lora-0, lora-1, ..., and say how strong each is.
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..devices import ComputeSettings
+from ..schedulers import Sampler
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,15 @@ class BaseConfig:
     attention: str | None = None
     """Self-attention weights in the published layout; null keeps the base's own."""
     lora: str | None = None
-    """LoRA of the UNet, a .safetensors file or its folder, laid over all."""
+    """LoRA of the UNet (diffusers or kohya), a .safetensors file or its folder, laid over all."""
+    lora_weight: float = 1.0
+    """Strength of the LoRA."""
     vae: str | None = None
-    """Another autoencoder, folder or hub id; null takes the base's."""
+    """Another autoencoder: folder, .safetensors file or hub id; null takes the base's."""
     variant: Literal["corrected", "plain"] = "plain"
     cross_attention: Literal["zero", "identity"] = "identity"
-    scheduler: Literal["ddim", "dpm", "unipc"] = "ddim"
+    scheduler: Literal["ddim", "dpm", "dpmpp_2m", "euler", "euler_a", "unipc", "lcm"] = "ddim"
+    """Sampler the model is put together with; dpm is the older name of dpmpp_2m."""
     eta: float = 1.0
     height: int = 1024
     width: int = 768
@@ -52,6 +56,8 @@ class TryOnEvaluateConfig(ComputeSettings):
     """Inpainting base and what lies over it, instead of a model."""
     steps: int = 20
     guidance: float = 2.5
+    scheduler: Sampler | None = None
+    """Sampler: ddim, dpmpp_2m, euler, euler_a, unipc or lcm; none: the model's own."""
     repaint: bool = True
     """Put the photo's own pixels back outside the mask."""
     backbone: str | None = None

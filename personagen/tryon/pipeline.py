@@ -20,6 +20,7 @@ from diffusers import (
     SchedulerMixin,
     UNet2DConditionModel,
 )
+from diffusers.hooks.group_offloading import _is_group_offload_enabled
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from diffusers.utils.torch_utils import randn_tensor
@@ -361,7 +362,7 @@ class TryOnPipeline(DiffusionPipeline):
     def _check_fast(self, fast: FastMode | None, variant: str, size: tuple[int, int]) -> None:
         if fast is None or fast.refresh == 1:
             return
-        if self.unet.device.type == "meta":
+        if self.unet.device.type == "meta" or _is_group_offload_enabled(self.unet):
             raise ConfigError(f"refresh {fast.refresh} needs the UNet whole on its device; give 1, or offload model")
         if variant == "plain":
             raise ConfigError(f"refresh {fast.refresh} is for the corrected variant; give 1 with the plain one")
