@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from personagen.devices import ComputeSettings, DeviceSettings
+from personagen.models.config import OwnWeights
 from personagen.styling.config import StyleConfig as Finer
 from personagen.tryon.config import BaseConfig
 from recsys.data.columns import Columns
@@ -23,7 +24,7 @@ class FileSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShopSettings(ComputeSettings, FileSettings):
+class ShopSettings(OwnWeights, ComputeSettings, FileSettings):
     """Settings of the main job's users, items and models, for `style` and the page alike."""
 
     interactions: str | None = None
@@ -41,7 +42,7 @@ class ShopSettings(ComputeSettings, FileSettings):
     recommender: str | None = None
     """Folder written by `personagen recommend train`; none: the embedded one, or one trained on the spot when small."""
     text2image: str = "embedded"
-    """Model of the scenes: `embedded`, or a Stable Diffusion folder in diffusers' layout."""
+    """Model of the scenes: `embedded`, a Stable Diffusion folder, a single .safetensors file, or a hub id."""
     tryon: str = "embedded"
     """Model of the try-on looks: `embedded`, or a folder in diffusers' layout."""
     base: BaseConfig | None = None
@@ -244,6 +245,8 @@ class WearConfig(ComputeSettings):
     """Denoising steps, 1 to 1000."""
     guidance: float = 1.5
     """Strength of guidance, 1 and more; 1 is none."""
+    scheduler: str | None = None
+    """Sampler: ddim, dpmpp_2m, euler, euler_a, unipc or lcm; none: the model's own."""
     seed: int = 0
     """Seed of the noise."""
 

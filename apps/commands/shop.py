@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from personagen.devices import Compute
+from personagen.models.config import own_of
 from personagen.styling.sources import Folder
 from personagen.styling.studio import Order, Studio
 from recsys.errors import ConfigError
@@ -28,6 +29,7 @@ def open_studio(settings: ShopSettings, compute: Compute) -> Studio:
         text2image=settings.text2image,
         tryon=settings.tryon,
         base=settings.base,
+        own=own_of(settings),
         source=open_source(settings, compute),
         recommender=settings.recommender,
         compute=compute,

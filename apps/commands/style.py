@@ -14,6 +14,7 @@ from ..progress import bar, note
 from ..signals import Patience
 from .config import StyleConfig
 from .shop import open_studio, place_of, read_subjects, with_subject
+from .weights import note_sampler
 
 if TYPE_CHECKING:
     from personagen.styling.subjects import Mapped
@@ -35,6 +36,7 @@ def run(settings: StyleConfig) -> int:
         Stopped: after a signal, with what is finished kept.
     """
     _check_flags(settings)
+    note_sampler(settings.scheduler, *_steps(settings))
     studio = open_studio(settings, settings.compute())
     tasks = _tasks(settings, studio)
     done = 0
@@ -59,6 +61,12 @@ def _make(studio: Studio, task: Task, patience: Patience) -> int:
         done += 1
         note(f"{one.look.kind}: {one.look.prompt}")
     return done
+
+
+def _steps(settings: StyleConfig) -> list[int]:
+    """List the steps that the sampler is asked for: of scenes and of try-on."""
+    scenes = settings.stylist.scene_steps if settings.steps is None else settings.steps
+    return [scenes] * bool(settings.scenes) + [settings.stylist.tryon_steps] * bool(settings.looks)
 
 
 def _several(settings: StyleConfig) -> bool:

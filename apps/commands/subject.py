@@ -12,6 +12,7 @@ from recsys.errors import ConfigError, DataError, check_range
 from ..progress import bar, first_process, note
 from ..signals import Patience, kept_in
 from .subject_config import ExportConfig, GenerateConfig, SubjectDoctorConfig, SubjectEvaluateConfig
+from .weights import own_weights
 
 
 def train(settings: SubjectConfig) -> int:
@@ -81,20 +82,26 @@ def generate(settings: GenerateConfig) -> int:
         guidance=(settings.guidance, 1, 30),
         seed=(settings.seed, 0, 2**62),
     )
-    compute = settings.compute()
+    own, compute = own_weights(settings, settings.steps), settings.compute()
+    from personagen.models.config import record_of
     from personagen.provenance import Parameters, sampling_settings, versions, write_png
+    from personagen.schedulers import sampler_of
     from personagen.subject.loaded import load_subjects
 
-    pipe = load_subjects(settings.subjects, weights=settings.weights, base=settings.base, compute=compute)
+    pipe = load_subjects(settings.subjects, weights=settings.weights, base=settings.base, own=own, compute=compute)
+    sampler = sampler_of(pipe)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     for i in bar(range(settings.count), total=settings.count, label="painting", unit="picture"):
         seed = settings.seed + i
         image = _paint(pipe, settings, settings.prompt, seed)
         size = (image.height, image.width)
-        sampled = sampling_settings(steps=settings.steps, guidance=settings.guidance, seed=seed, size=size)
+        sampled = sampling_settings(
+            steps=settings.steps, sampler=sampler, guidance=settings.guidance, seed=seed, size=size
+        )
         names = [Path(subject).name for subject in settings.subjects]
-        record = {"kind": "subject", "subjects": names, "weights": settings.weights, "versions": versions()}
+        record = {"kind": "subject", "subjects": names, "weights": settings.weights, **record_of(own),
+                  "versions": versions()}  # fmt: skip
         parameters = Parameters(settings.prompt, settings.negative_prompt, sampled)
         write_png(image, out / f"{seed:05d}.png", parameters=parameters, record=record)
     print(f"wrote {counted(settings.count, 'picture')} to {out}/")
@@ -124,10 +131,9 @@ def export(settings: ExportConfig) -> int:
     """
     from personagen.adapters.lora import load_adapter, save_adapter, save_kohya
     from personagen.adapters.modelspec import modelspec
-    from personagen.models import load_text2image
-    from personagen.quiet import quiet
-    from personagen.subject.base import native_size
-    from personagen.subject.loaded import base_of, merged
+    from personagen.models.config import own_of
+    from personagen.subject.base import add_in, native_size
+    from personagen.subject.loaded import merged, open_base_of
     from personagen.subject.results import save_model
 
     out = Path(settings.out)
@@ -136,7 +142,9 @@ def export(settings: ExportConfig) -> int:
             raise ConfigError(f"{out} is there already; name a new folder for the pipeline")
     elif out.suffix != ".safetensors":
         raise ConfigError(f"out is {out}; name a file that ends in .safetensors")
-    pipe = load_text2image(base_of(settings.subjects, settings.base))
+    pipe = open_base_of(settings.subjects, base=settings.base, own=own_of(settings))
+    if settings.loras:
+        add_in(pipe)
     adapter = merged(settings.subjects, weights=settings.weights, pipe=pipe)
     facts = modelspec(pipe, title=out.stem, size=native_size(pipe))
     if settings.to == "kohya":
@@ -145,9 +153,7 @@ def export(settings: ExportConfig) -> int:
         save_adapter(adapter, out, metadata=facts)
     else:
         load_adapter(pipe, adapter)
-        with quiet():
-            pipe.fuse_lora(components=list(adapter.configs))
-            pipe.unload_lora_weights()
+        add_in(pipe)
         save_model(pipe, out)
     print(f"wrote {out}")
     return 0
@@ -175,7 +181,7 @@ def doctor(settings: SubjectDoctorConfig) -> int:
 def evaluate(settings: SubjectEvaluateConfig) -> int:
     """Paint the subject and measure whether it is recognised, and how far other prompts drifted. Returns 0."""
     check_range(count=(settings.count, 1, 64), steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30))
-    compute = settings.compute()
+    own, compute = own_weights(settings, settings.steps), settings.compute()
     from personagen.files import write_text
     from personagen.subject.evaluate import recognised
     from personagen.subject.loaded import load_subjects
@@ -186,7 +192,7 @@ def evaluate(settings: SubjectEvaluateConfig) -> int:
     prompts = settings.prompts or ([str(run.config.instance_prompt)] if run is not None else [])
     if not prompts or not all(prompts):
         raise ConfigError("prompts is empty and the subject has no run.json; name at least one prompt")
-    pipe = load_subjects([settings.subject], compute=compute)
+    pipe = load_subjects([settings.subject], own=own, compute=compute)
     pictures = [_paint(pipe, settings, prompt, settings.seed + i) for prompt in prompts for i in range(settings.count)]
     figures: dict[str, Any] = recognised(pictures, settings.pictures, settings.others)
     if pipe.get_list_adapters():

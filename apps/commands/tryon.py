@@ -12,9 +12,11 @@ from personagen.files import check_place, write_text, write_whole
 from personagen.metrics.fid import load_features
 from personagen.metrics.lpips import load_lpips
 from personagen.metrics.tryon import Case, contact_sheet, evaluate_tryon, set_distances, summarise
+from personagen.models import open_tryon
 from personagen.pretrain.pairs_config import TryOnTrainConfig
 from personagen.pretrain.tryon_pairs import train_tryon_pairs
 from personagen.provenance import versions
+from personagen.schedulers import sampler_of
 from personagen.tryon.config import TryOnEvaluateConfig
 from personagen.vocabulary import counted
 from recsys.errors import ConfigError, check_range
@@ -22,7 +24,7 @@ from recsys.errors import ConfigError, check_range
 from ..progress import bar, first_process
 from ..signals import Patience
 from .pretrain import follow
-from .wear import load_pipeline
+from .weights import note_sampler
 
 
 def train(settings: TryOnTrainConfig) -> int:
@@ -49,6 +51,7 @@ def evaluate(settings: TryOnEvaluateConfig) -> int:
     """
     check_range(steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**31))
     check_range(limit=(1 if settings.limit is None else settings.limit, 1, 10**9))
+    note_sampler(settings.scheduler, settings.steps)
     out, compute = check_place(Path(settings.out)), settings.compute()
     if out.is_file():
         raise ConfigError(f"out is {out}, which is a file; name a folder")
@@ -68,17 +71,20 @@ def evaluate(settings: TryOnEvaluateConfig) -> int:
             if patience.asked:
                 break
     patience.end("nothing is written")
-    _write(settings, compute, cases, {} if features is None else set_distances(cases, features))
+    distances = {} if features is None else set_distances(cases, features)
+    _write(settings, compute, cases, distances, sampler=sampler_of(pipeline))
     return 0
 
 
 def _pipeline(settings: TryOnEvaluateConfig, compute: Compute) -> Any:
-    pipeline = load_pipeline(settings, compute)
+    pipeline = open_tryon(settings.model, base=settings.base, scheduler=settings.scheduler, compute=compute)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def _write(settings: TryOnEvaluateConfig, compute: Compute, cases: list[Case], distances: dict[str, float]) -> None:
+def _write(
+    settings: TryOnEvaluateConfig, compute: Compute, cases: list[Case], distances: dict[str, float], *, sampler: str
+) -> None:
     out, summary = Path(settings.out), summarise(cases)
     for name in ("figures.json", "cases.csv", "sheet.png"):
         (out / name).unlink(missing_ok=True)  # figures come last: with them the others are of the same run
@@ -91,7 +97,8 @@ def _write(settings: TryOnEvaluateConfig, compute: Compute, cases: list[Case], d
     table.writerows([case.key, *(case.figures.get(name, "") for name in names)] for case in cases)
     write_whole(out / "cases.csv", lambda part: part.write_text(rows.getvalue(), encoding="utf-8", newline=""))
     used = {"layout": settings.layout, "paired": settings.paired, "steps": settings.steps, "seed": settings.seed,
-            "guidance": settings.guidance, "repaint": settings.repaint, "model": Path(settings.model).name,
+            "guidance": settings.guidance, "sampler": sampler, "repaint": settings.repaint,
+            "model": Path(settings.model).name,
             "lpips_weights": None if settings.lpips is None else Path(settings.lpips).name,
             "device": compute.device, "dtype": str(compute.torch_dtype).removeprefix("torch.")}  # fmt: skip
     written = json.dumps({**used, "figures": summary, **distances, "versions": versions()}, indent=1)

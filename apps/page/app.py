@@ -17,6 +17,7 @@ from personagen.vocabulary import counted
 from recsys.errors import ConfigError, ResourceError
 
 from ..commands.config import DemoConfig
+from ..commands.weights import note_sampler
 from ..progress import note
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def run(settings: DemoConfig) -> int:
     """
     auth, compute = check_exposure(settings.host, settings.auth), settings.compute()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if not settings.allow_download:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    note_sampler(settings.scheduler)
     studio, mapping = prepare(settings, compute)
     flags = shop_flags(settings) if settings.auth is None else []  # paths of this machine are not for everybody
     note("building the page")

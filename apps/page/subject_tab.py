@@ -9,11 +9,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+from personagen.models.config import OwnWeights
 from personagen.styling.studio import Halted, Studio, Watched
 from personagen.subject import SubjectConfig, resolve, train_subject
 from personagen.vocabulary import counted
@@ -245,7 +246,7 @@ def settings(
         str(folder / "pictures"), " ".join(name.split()), preset=preset, output_dir=str(folder / "result"),  # type: ignore[arg-type]
         pretrained_model_name_or_path=studio.models["text2image"], token=f"sks{len(visit.subjects) or ''}",
         consent=bool(consent), device=studio.compute.device, max_train_steps=steps or None, seed=seed,
-        num_validation_images=2,
+        num_validation_images=2, **base_settings(studio.own),
     ))  # fmt: skip
     return replace(whole, validation_steps=max(1, int(whole.max_train_steps or 1) // 4))
 
@@ -329,6 +330,11 @@ def read_weights(text: str) -> list[float]:
         raise ConfigError(f"weights {text!r} are not numbers; write them as 1, 0.8") from error
 
 
+def base_settings(own: OwnWeights) -> dict[str, Any]:
+    """Return the settings of training that say how the page's base model is read, and what lies over it."""
+    return {field.name: getattr(own, field.name) for field in fields(OwnWeights)}
+
+
 def stacked(visit: Visit, chosen: Sequence[str], weights: list[float], studio: Studio, stop: Event) -> Watched:
     """Load the base model with the visitor's chosen subjects on it.
 
@@ -340,7 +346,8 @@ def stacked(visit: Visit, chosen: Sequence[str], weights: list[float], studio: S
     if not chosen or any(label not in visit.subjects for label in chosen):
         raise ConfigError("choose at least one of the subjects learnt in this visit")
     folders = [visit.subjects[label] for label in chosen]
-    pipe = load_subjects(folders, weights=weights, base=studio.models["text2image"], compute=studio.compute)
+    base, own = studio.models["text2image"], studio.own
+    pipe = load_subjects(folders, weights=weights, base=base, own=own, compute=studio.compute)
     pipe.set_progress_bar_config(disable=True)
     return Watched(pipe, stop.is_set)
 

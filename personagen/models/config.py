@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from recsys.errors import ConfigError, ModelError
 
-from ..schedulers import Sampler
+from ..schedulers import check_sampler
 
+PREDICTIONS = ("epsilon", "v_prediction")
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
 
@@ -26,11 +27,12 @@ class OwnWeights:
     tokenizer: str | None = None
     """For a single file, which holds no words: a folder with CLIP's vocabulary, or one in diffusers' layout of the
     same family; none: that of an installed open_clip."""
-    prediction: Literal["epsilon", "v_prediction"] | None = None
-    """What a single file predicts, where it does not say; none: the noise (epsilon), and Stable Diffusion 2 asks."""
+    prediction: str | None = None
+    """What a single file predicts, where it does not say: epsilon (the noise) or v_prediction; none: epsilon, and a
+    Stable Diffusion 2 asks."""
     allow_download: bool = False
     """Fetch a hub id such as owner/model; without it nothing is asked of the network."""
-    scheduler: Sampler | None = None
+    scheduler: str | None = None
     """Sampler: ddim, dpmpp_2m, euler, euler_a, unipc or lcm; none: the model's own."""
 
 
@@ -42,11 +44,14 @@ def own_of(settings: Any) -> OwnWeights:
     """Take the settings of weights out of a command's, and check what can be checked before anything is loaded.
 
     Raises:
-        ConfigError: there are more weights than LoRAs.
+        ConfigError: there are more weights than LoRAs, or a name is unknown.
         ModelError: a file is pickled.
     """
     own = OwnWeights(**{field.name: getattr(settings, field.name) for field in fields(OwnWeights)})
     lora_strengths(own)
+    check_sampler(own.scheduler)
+    if own.prediction not in (None, *PREDICTIONS):
+        raise ConfigError(f"prediction is {own.prediction!r}; allowed are {', '.join(PREDICTIONS)}")
     for file in (*own.embeddings, *own.loras, *([own.vae] if own.vae else [])):
         refuse_pickle(file)
     return own

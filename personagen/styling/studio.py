@@ -19,6 +19,7 @@ from recsys.types import Recommender
 
 from ..devices import CPU, Compute
 from ..embedded import EMBEDDED
+from ..models.config import PLAIN, OwnWeights, record_of
 from ..person.parser import Parser, load_parser
 from ..provenance import write_png
 from ..tryon.config import BaseConfig
@@ -88,7 +89,8 @@ class Watched:
 class Studio:
     """Catalogue, users, recommender and image models of one run.
 
-    text2image, tryon: `embedded` or a model folder each; base: a try-on model that is put together, instead of tryon.
+    text2image, tryon: `embedded` or a model each; base: a try-on model that is put together, instead of tryon; own: how
+    the text-to-image model is read and what lies over it (its sampler serves both).
     source: where users come from (the atelier when left out). recommender: a folder of `recommend train`; left out, the
     embedded one (atelier), else trained on the spot, where `drive` takes the steps, so that a caller can show how far
     it is. compute: where and how finely the models compute (`devices.resolve`).
@@ -100,13 +102,14 @@ class Studio:
         text2image: str = "embedded",
         tryon: str = "embedded",
         base: BaseConfig | None = None,
+        own: OwnWeights = PLAIN,
         source: Source | None = None,
         recommender: str | None = None,
         compute: Compute = CPU,
         drive: Callable[[Training], object] = Training.finish,
     ) -> None:
         self.models = {"text2image": text2image, "tryon": tryon if base is None else base.base}
-        self._base = base
+        self._base, self.own = base, own
         self._source, self._folder = source, recommender
         self._painter: tuple[str, Any] = ("", None)
         self._seated: tuple[Path | None, Any] = (None, None)
@@ -138,20 +141,17 @@ class Studio:
     @cached_property
     def tryon(self):
         """The try-on pipeline."""
-        from ..models import load_tryon
+        from ..models import open_tryon
 
-        if self._base is not None:
-            from ..models.base import load_tryon_base
-
-            return self._timed("tryon", lambda _: load_tryon_base(self._base, compute=self.compute))
-        return self._timed("tryon", partial(load_tryon, compute=self.compute))
+        load = partial(open_tryon, base=self._base, scheduler=self.own.scheduler, compute=self.compute)
+        return self._timed("tryon", load)
 
     @cached_property
     def text2image(self):
         """The text-to-image pipeline, without a subject."""
         from ..models import load_text2image
 
-        return self._timed("text2image", partial(load_text2image, compute=self.compute))
+        return self._timed("text2image", partial(load_text2image, own=self.own, compute=self.compute))
 
     def painter(self, subject: "Subject | None") -> Any:
         """Return the text-to-image pipeline with a subject on it; that of the last subject is kept.
@@ -167,7 +167,10 @@ class Studio:
 
             self._painter = ("", None)  # two models need not lie in memory at a time
             load = lambda base: load_subjects(
-                [subject.folder], base=None if subject.whole or base == subject.base else base, compute=self.compute
+                [subject.folder],
+                base=None if subject.whole or base == subject.base else base,
+                own=self.own,
+                compute=self.compute,
             )
             self._painter = (subject.fingerprint, self._timed("text2image", load))
         return self._painter[1]
@@ -286,7 +289,7 @@ class Studio:
             catalog=self.source.catalog,
             title=f"User {order.user}",
             run={"user": order.user, "seed": order.seed, "models": self.models, "settings": asdict(order.painted()),
-                 "recommender": type(self.recommender).__name__, **shown},
+                 "recommender": type(self.recommender).__name__, **record_of(self.own), **shown},
             metadata=order.metadata,
         )  # fmt: skip
 

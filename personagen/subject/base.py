@@ -78,10 +78,15 @@ def open_base(source: str | Path, own: OwnWeights, *, compute: Compute = CPU) ->
     """
     pipe = load_text2image(source, own=own, compute=compute.at_first())
     if own.loras:
-        with quiet():
-            pipe.fuse_lora(components=[part for part in PARTS if getattr(pipe, part, None) is not None])
-            pipe.unload_lora_weights()
+        add_in(pipe)
     return pipe
+
+
+def add_in(pipe: Any) -> None:
+    """Add the adapters that are switched on into a pipeline's weights, and take them off."""
+    with quiet():
+        pipe.fuse_lora(components=[part for part in PARTS if getattr(getattr(pipe, part, None), "peft_config", None)])
+        pipe.unload_lora_weights()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from recsys.errors import ConfigError
 
 from ..models.config import OwnWeights, own_of
-from ..schedulers import Sampler, check_sampler
+from ..schedulers import check_sampler
 
 PRESETS: dict[str, dict[str, Any]] = {
     "object": {"max_train_steps": 400, "rank": 8, "learning_rate": 1e-4, "train_text_encoder": False},
@@ -79,8 +79,8 @@ class SubjectConfig:
     tokenizer: str | None = None
     """Of a single file, which holds no words: a folder with CLIP's vocabulary, or one in diffusers' layout of the same
     family; null: that of an installed open_clip."""
-    prediction: Literal["epsilon", "v_prediction"] | None = None
-    """What a single file predicts, where it does not say."""
+    prediction: str | None = None
+    """What a single file predicts, where it does not say: epsilon (the noise) or v_prediction."""
     vae: str | None = None
     """Another autoencoder for the base model: a folder in diffusers' layout or a .safetensors file."""
     embeddings: list[str] = field(default_factory=list)
@@ -196,7 +196,7 @@ class SubjectConfig:
     """Paint the validation pictures every so many steps; 0: only at the end."""
     validation_inference_steps: int = 20
     guidance_scale: float = 5.0
-    scheduler: Sampler | None = None
+    scheduler: str | None = None
     """Sampler of the pictures painted on the way: ddim, dpmpp_2m, euler, euler_a, unipc or lcm; null: the model's."""
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from ..models.text2image import lay_over
 from ..quiet import quiet
 from ..schedulers import use_sampler
 from .base import open_base, use_schedule
-from .config import SubjectConfig, own_weights, token_names
+from .config import own_weights, token_names
 from .record import read_run
 from .results import MODEL
 from .tokens import FILE as TOKENS_FILE
@@ -45,7 +45,7 @@ def load_subjects(
     runs = [read_run(subject) for subject in subjects]
     strengths = fill_weights(subjects, weights)
     first = next((run.config for run in runs if run is not None), None)
-    pipe = _open(base_of(subjects, base), base, first, own, compute)
+    pipe = open_base_of(subjects, base=base, own=own, compute=compute)
     use_schedule(pipe, zero_snr=None if first is None else first.rescale_betas_zero_snr)
     use_sampler(pipe, own.scheduler)
     active, known = lora_strengths(own), set()
@@ -63,9 +63,18 @@ def load_subjects(
     return compute.place(pipe)
 
 
-def _open(source: str, base: str | None, first: SubjectConfig | None, own: OwnWeights, compute: Compute) -> Any:
-    """Load the base model: as the first subject was trained on it and what `own` adds; another with `own` alone."""
-    given = replace(own, scheduler=None)
+def open_base_of(
+    subjects: Sequence[str | Path], *, base: str | None = None, own: OwnWeights = PLAIN, compute: Compute = CPU
+) -> Any:
+    """Load the base that the first result folder was trained on, with what lay over it then and what `own` adds.
+
+    base: another one, with `own` alone. The pipeline is on the CPU, to be placed later, with the model's own sampler.
+
+    Raises:
+        ConfigError, ModelError: as `load_text2image` does.
+    """
+    source, given = base_of(subjects, base), replace(own, scheduler=None)
+    first = next((run.config for run in map(read_run, subjects) if run is not None), None)
     if base is not None or first is None or first.train_unet == "full":
         return load_text2image(source, own=given, compute=compute.at_first())
     trained = own_weights(first)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..devices import ComputeSettings
-from ..schedulers import Sampler
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class TryOnEvaluateConfig(ComputeSettings):
     """Inpainting base and what lies over it, instead of a model."""
     steps: int = 20
     guidance: float = 2.5
-    scheduler: Sampler | None = None
+    scheduler: str | None = None
     """Sampler: ddim, dpmpp_2m, euler, euler_a, unipc or lcm; none: the model's own."""
     repaint: bool = True
     """Put the photo's own pixels back outside the mask."""
