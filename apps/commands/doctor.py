@@ -11,6 +11,7 @@ from typing import Any
 
 from personagen.devices import resolve
 from personagen.embedded import EMBEDDED, missing_files
+from personagen.models.needs import NEEDS, fits
 
 from ..extras import remedy
 from .config import DoctorConfig
@@ -28,7 +29,7 @@ def run(settings: DoctorConfig) -> int:
 
 
 def examine() -> dict[str, Any]:
-    """Collect versions, threads, device, what auto takes, memory, free disk, weights, and their problems."""
+    """Collect versions, threads, device, what auto takes, memory, free disk, weights, what fits, and problems."""
     report: dict[str, Any] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -39,8 +40,36 @@ def examine() -> dict[str, Any]:
         "disk_free_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
         "weights": weights(),
     }
+    report["fits"] = what_fits(report["auto"], _bytes_free(report["auto"]))
     report["problems"] = _problems(report)
     return report
+
+
+def what_fits(auto: dict[str, str] | None, free: int | None) -> list[dict[str, Any]]:
+    """Say for models of real size how many bytes they need where auto would compute, how many are free, what helps."""
+    if auto is None or free is None:
+        return []
+    width, found = 4 if auto["dtype"] == "float32" else 2, []
+    for need in NEEDS:
+        well, helps = fits(need, free, width=width, on_gpu=auto["device"] != "cpu")
+        found.append({
+            "model": need.name, "size": need.size, "parameters": sum(need.parameters.values()),
+            "bytes_needed": need.needed(width=width), "bytes_working": need.working * width // 2, "bytes_free": free,
+            "fits": well, "helps": helps,
+        })  # fmt: skip
+    return found
+
+
+def _bytes_free(auto: dict[str, str] | None) -> int | None:
+    """Bytes that are free where auto would compute; None where that cannot be known."""
+    if auto is None or auto["device"] == "cpu":
+        free = _memory()["memory_free_gib"]
+        return None if free is None else int(free * 2**30)
+    import torch
+
+    if auto["device"] == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return torch.cuda.mem_get_info(auto["device"])[0]
 
 
 def weights() -> dict[str, dict[str, Any]]:
@@ -109,8 +138,15 @@ def _as_text(report: dict[str, Any]) -> str:
     for name, state in report["weights"].items():
         found = f"missing {_some(state['missing'])}" if state["missing"] else f"{state['mib']} MiB"
         lines.append(f"weights      {name}: {found}")
+    lines += [_fitting(one, report["auto"]) for one in report["fits"]]
     lines += [f"PROBLEM      {problem['text']}" for problem in report["problems"]]
     return "\n".join(lines if report["problems"] else [*lines, "all is well  next: personagen style"])
+
+
+def _fitting(one: dict[str, Any], auto: dict[str, str]) -> str:
+    needed, free, working = (one[key] / 2**30 for key in ("bytes_needed", "bytes_free", "bytes_working"))
+    what = f"{one['model']} at {one['size']} in {auto['dtype']}: {needed:.1f} GiB needed ({working:.0f} to work in)"
+    return f"fits         {what}, {free:.1f} free: " + ("yes" if one["fits"] else f"no; {one['helps']} would")
 
 
 def _chosen(report: dict[str, Any]) -> str:

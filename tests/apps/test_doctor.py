@@ -4,6 +4,8 @@ import json
 
 from apps.commands import doctor
 from apps.commands.config import DoctorConfig
+from personagen.models.needs import NEEDS
+from tests.place import ROOT
 
 WELL = {
     "packages": dict.fromkeys(doctor.PACKAGES, "1"),
@@ -44,3 +46,26 @@ def test_problems_have_their_exit_codes():
     assert [problem["exit_code"] for problem in doctor._problems({**WELL, "memory_free_gib": 0.5})] == [5]
     assert [problem["exit_code"] for problem in doctor._problems({**WELL, "disk_free_gib": 0.1})] == [5]
     assert [problem["exit_code"] for problem in doctor._problems({**WELL, "memory_free_gib": None})] == []
+
+
+def test_what_fits_is_said_in_bytes_with_what_helps():
+    gpu, cpu = {"device": "cuda", "dtype": "bfloat16"}, {"device": "cpu", "dtype": "float32"}
+    names = ["SD 1.5", "SDXL", "try-on"]
+    roomy, tight, small = (doctor.what_fits(gpu, gib << 30) for gib in (24, 8, 4))
+    assert [one["model"] for one in roomy] == names and all(one["fits"] for one in roomy)
+    assert [one["helps"] for one in tight] == ["", "--offload model", ""]
+    assert [one["helps"] for one in small] == ["", "--offload group", ""] and small[1]["bytes_free"] == 4 << 30
+    assert [one["helps"] for one in doctor.what_fits(cpu, 12 << 30)] == ["", "--dtype bfloat16", ""]
+    assert "a machine with more memory" in doctor.what_fits(cpu, 2 << 30)[1]["helps"]
+    assert doctor.what_fits(None, 1) == doctor.what_fits(gpu, None) == []
+    line = doctor._fitting(tight[1], gpu)
+    assert "SDXL at 1024 x 1024 in bfloat16: 8.5 GiB needed" in line and "no; --offload model would" in line
+
+
+def test_needs_are_those_of_models_without_weights():
+    figures = json.loads((ROOT / "benchmarks" / "results" / "memory.json").read_text())
+    for need in NEEDS:
+        counted = figures[need.name]
+        assert need.parameters == counted["parameters"]
+        alive = counted["bytes_alive_in_half"]
+        assert max(alive["step"], alive["decode"]) < need.working

@@ -8,7 +8,8 @@ import torch
 from accelerate import cpu_offload
 from PIL import Image
 
-from personagen.devices import CPU, Compute, is_out_of_memory, out_of_memory, resolve
+from personagen import devices
+from personagen.devices import CPU, Compute, _save_memory, is_out_of_memory, out_of_memory, resolve
 from personagen.models import load_text2image, load_tryon
 from personagen.person import parser as parsers
 from personagen.subject.loaded import load_subjects
@@ -118,7 +119,7 @@ def test_half_precision_paints_nearly_the_same_picture(saved):
 
 def test_offloading_changes_no_picture():
     whole, painted = (draw(pipe) for draw, pipe in zip((wear, paint), pipelines()))
-    for offload in (_by_model, _layer_by_layer):
+    for offload in (_by_model, _by_groups, _layer_by_layer):
         tryon, text2image = pipelines()[0], pipelines()[1]  # which share no autoencoder
         for pipe in (tryon, text2image):
             offload(pipe)
@@ -130,6 +131,13 @@ def test_offloading_changes_no_picture():
 
 def _by_model(pipe) -> None:
     assert Compute(offload="model").place(pipe) is pipe and pipe._all_hooks
+
+
+def _by_groups(pipe) -> None:
+    assert Compute(offload="group").place(pipe) is pipe
+    if "vae" in pipe.components and not hasattr(pipe, "tokenizer"):
+        with pytest.raises(ConfigError, match="offload model"):
+            wear(pipe, fast=FastMode(refresh=2))
 
 
 def _layer_by_layer(pipe) -> None:
@@ -155,3 +163,40 @@ def test_the_parser_takes_the_precision_asked_for(monkeypatch, fast):
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 60, 3), dtype=np.uint8))
     for compute in kinds:
         assert parsers.load_parser(compute=compute)(photo).parts.shape == (90, 60)
+
+
+def test_attention_in_slices_where_there_is_no_flash_kernel():
+    for device, sliced in (("mps", True), ("meta", False)):
+        tryon = pipelines()[0]
+        whole = wear(tryon).astype(int)
+        _save_memory(tryon, device)
+        kinds = {type(processor).__name__ for processor in tryon.unet.attn_processors.values()}
+        assert kinds == {"ZeroAttention", "SlicedAttnProcessor" if sliced else "AttnProcessor2_0"}
+        assert np.abs(wear(tryon) - whole).max() <= 1 and tryon.vae.use_slicing
+
+
+def test_compiling_is_asked_of_the_unet_alone(monkeypatch, gpus):
+    gpus(0)
+    monkeypatch.setattr(devices.shutil, "which", lambda name: None)
+    with pytest.raises(ResourceError, match="install g\\+\\+, or leave compile out"):
+        resolve("cpu", compile=True)
+    monkeypatch.setattr(devices.shutil, "which", lambda name: name)
+    compute = resolve("cpu", compile=True)
+    compiled: list[Any] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **settings: compiled.append((module, settings)))
+    pipe = compute.place(pipelines()[1])
+    assert compiled == [(pipe.unet, {"backend": "inductor"})]
+    gpus(1)
+    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ResourceError, match="pip install triton"):
+        resolve("cuda", compile=True)
+    with pytest.raises(ConfigError, match="compile cannot go with offload group"):
+        resolve("cuda", offload="group", compile=True)
+
+
+def test_an_error_of_the_compiler_is_one_line():
+    from torch._dynamo.exc import TorchRuntimeError
+
+    error = TorchRuntimeError("a kernel\nfailed. And more")
+    assert devices.is_compiler_error(error) and not devices.is_compiler_error(RuntimeError("a bug"))
+    assert str(devices.compiler_failed(error)).endswith("leave compile out")
