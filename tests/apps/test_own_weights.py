@@ -125,6 +125,7 @@ def test_a_subject_is_learnt_on_a_single_file_with_a_lora_in_it(place, tmp_path)
 )
 def test_what_cannot_be_is_one_line_before_anything_is_written(words, code, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("apps.page.app.build", lambda *inputs: pytest.fail("the page was opened"))
     assert cli.main(words.split()) == code
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and says in error, error
