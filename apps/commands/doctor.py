@@ -69,7 +69,7 @@ def _bytes_free(auto: dict[str, str] | None) -> int | None:
 
     if auto["device"] == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    return torch.cuda.mem_get_info(auto["device"])[0]
+    return torch.cuda.mem_get_info(auto["device"])[0] if torch.cuda.is_available() else None
 
 
 def weights() -> dict[str, dict[str, Any]]:

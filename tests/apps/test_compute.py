@@ -17,6 +17,7 @@ from apps import cli
 from apps.commands import doctor
 from apps.page import app, shared, subject_tab
 from personagen.devices import Compute, ComputeSettings, DeviceSettings
+from personagen.models.config import OwnWeights
 from personagen.styling.studio import Studio
 from recsys import pretrained
 from recsys.errors import ModelError
@@ -42,7 +43,7 @@ RANKS = {
     ("recommend", "evaluate"): "",
     ("recommend", "compare"): "--first nowhere --second nowhere",
 }
-TRAIN = {("pretrain",), ("recommend", "train"), ("subject", "train"), ("tryon", "train")}
+TRAIN = {("pretrain",), ("recommend", "train"), ("recommend", "update"), ("subject", "train"), ("tryon", "train")}
 """They have a device and a precision of their own."""
 NEITHER = {("doctor",), ("subject", "doctor"), ("subject", "export")}
 """They compute no model; `export` reads weights and writes them."""
@@ -122,6 +123,18 @@ def test_every_command_that_loads_a_model_has_the_switches():
         assert words in TRAIN or issubclass(settings, DeviceSettings) or "device" not in {
             field.name for field in dataclasses.fields(settings)
         }  # fmt: skip
+
+
+def test_every_command_that_paints_takes_a_sampler_and_weights_of_ones_own():
+    samples = set(PAINTS) - {("tryon", "mask")} | {("subject", "train")}
+    from_words = {("style",), ("demo",), ("subject", "generate"), ("subject", "evaluate"), ("subject", "train")}
+    for words, (_, config, _) in cli.COMMANDS.items():
+        names = {field.name for field in dataclasses.fields(cli._load(config))}
+        assert ("scheduler" in names) == (words in samples | {("subject", "export")}), words
+        own = {field.name for field in dataclasses.fields(OwnWeights)}
+        assert (own <= names) == (words in from_words | {("subject", "export")}), words
+    for words in (("style",), ("demo",), ("tryon", "wear"), ("tryon", "evaluate")):
+        assert "base" in {field.name for field in dataclasses.fields(cli._load(cli.COMMANDS[words][1]))}
 
 
 @pytest.mark.parametrize("words", [*PAINTS, *RANKS])
