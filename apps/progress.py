@@ -24,6 +24,12 @@ def bar(items: Iterable | None, *, total: int | None, label: str, unit: str, sho
     )
 
 
+def begin_at(progress: Any, done: int) -> None:
+    """Move a bar to where a run goes on, so that rate and time left count from there."""
+    progress.initial = progress.n = progress.last_print_n = done
+    progress.refresh()
+
+
 def note(text: str) -> None:
     """Say one line on stderr without tearing a bar apart."""
     if first_process():

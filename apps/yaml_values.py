@@ -40,4 +40,4 @@ def use() -> None:
         keys_alone = isinstance(value, dict) and value and all(one is None for one in value.values())
         return usual(text) if keys_alone else value  # such as `name:`, which is no mapping for jsonargparse
 
-    set_loader("yaml", load)
+    set_loader("yaml", load, exceptions=(yaml.YAMLError,))  # such as @users.txt: text then

@@ -232,6 +232,27 @@ def reading() -> str:
     return _grid(["", *(f"{kind}, {unit}" for kind in ("CSV", "Parquet") for unit in ("CPU-s", "GiB"))], rows)
 
 
+def everyone() -> str:
+    """One row a model and number of users: what `recommend rank` costs beside ranking alone, and after kills."""
+    rows = []
+    for model, row in json.loads((RESULTS / "rank-everyone.json").read_text())["models"].items():
+        alone = f"{row['plain_cpu_s_per_1000']:.2f}"
+
+        def line(label: str, users: str, run: dict, peak: int) -> list[str]:
+            a_thousand = 1000 * run["cpu_s"] / int(users)
+            return [label, f"{int(users):,}", str(peak), f"{run['cpu_s']:.0f}", f"{a_thousand:.2f}"]
+
+        for users, run in row["runs"].items():
+            rows.append([*line(model, users, run, run["peak_mib"]), alone])
+        if "killed" in row:
+            killed = row["killed"]
+            same = "the same file" if killed["equal_to_the_uninterrupted_run"] else "another file"
+            label = f"{model}, killed {len(killed['runs']) - 1} times: {same}"
+            peak = max(run["peak_mib"] for run in killed["runs"])
+            rows.append([*line(label, list(row["runs"])[-1], killed, peak), alone])
+    return _grid(["model", "users", "peak MiB", "CPU-s", "CPU-s a 1,000 users", "ranking alone"], rows)
+
+
 def _recommended(data: str, metric: str) -> Callable[[str], str]:
     """Return what reads a model's mean of a metric from its results on a data set."""
 
@@ -282,6 +303,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ml-1m": lambda: recommenders("ml-1m"),
     "zhihu": lambda: recommenders("zhihu", AT_20, shown="unmasked", digits=4),
     "enhancers": enhancers, "cold-start": cold_start, "update": updates, "defaults": defaults, "reading": reading,
+    "everyone": everyone,
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from recsys.rank_all import claimed, parts, rank_all
 from recsys.ranks import check_format, users_in, write_ranks, write_skipped
 from recsys.types import Recommender
 
-from ..progress import bar, note
+from ..progress import bar, begin_at, note
 from ..signals import Patience
 from .config import RankConfig
 from .recommend import Data, device_for, load, read
@@ -77,6 +77,8 @@ def rank(settings: RankConfig) -> int:
         if getattr(settings, name) < 1:
             raise ConfigError(f"{name} = {getattr(settings, name)}; give 1 or more")
     out = None if settings.out is None else check_format(check_place(Path(settings.out)))
+    if out is not None and out.is_dir():
+        raise ConfigError(f"out = {out} is a folder; give a file")
     job = _job(settings, device)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="personagen-") as work:
@@ -142,7 +144,7 @@ def _group_and_rank(job: Job, work: Path) -> None:
         closing(steps),
         bar(None, total=grouped.users, label="rank", unit="user", shown=shown) as progress,
     ):
-        progress.initial = progress.n = next(steps, 0)  # a run that goes on: rate and time left count from here
+        begin_at(progress, next(steps, 0))
         for done in steps:
             progress.update(done - progress.n)
             if patience.asked:
@@ -158,17 +160,18 @@ def _finish(job: Job, work: Path, out: Path) -> None:
         ResourceError: the disk refuses; the parts stay.
     """
     found, rest = parts(work / "parts"), out.with_name(f"{out.stem}.skipped.txt")
+    users = sum(map(users_in, found))
     with whole(rest) as path, open(path, "w+b") as stream:
         skipped = write_skipped(found, stream)
         first = _first_lines(stream)
     if not skipped:
         rest.unlink()
     try:
-        _tell_skipped(skipped, first, sum(map(users_in, found)), f"; all of them are in {rest}")
+        _tell_skipped(skipped, first, users, f"; all of them are in {rest}")
     except DataError:  # there is nothing to go on with
         shutil.rmtree(work)
         raise
-    with whole(out) as path, open(path, "wb") as stream, bar(None, total=None, label="write", unit="user") as progress:
+    with whole(out) as path, open(path, "wb") as stream, bar(None, total=users, label="write", unit="user") as progress:
         for count in write_ranks(found, stream, names=job.names, format=out.suffix.lower()):
             progress.update(count)
     shutil.rmtree(work)
@@ -247,10 +250,10 @@ def _listed(users: list[str | int] | str | int | None) -> list[str] | None:
     if not str(users).startswith("@") and not path.is_file():
         return [str(users)]
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the users in {path}: {error}; give a text file with one user a line") from error
-    names = [line for line in lines if line.strip()]
+    names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise DataError(f"{path} names no user; give a text file with one user a line")
     return names
@@ -279,8 +282,11 @@ def _named_batches(data: Data, listed: Sequence[str] | None) -> Batches:
     items = pa.array(data.items.names, pa.string())
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for user in data.users if listed is None else [name for name in listed if name in set(data.users)]:
-            history = data.history(user)
+        for user in data.users if listed is None else listed:
+            try:
+                history = data.history(user)
+            except DataError:  # an unknown one is counted as absent
+                continue
             columns = [pa.array([user] * len(history), pa.string()), items.take(pa.array(history)),
                        pa.array(range(len(history)), pa.int64())]  # fmt: skip
             yield pa.record_batch(columns, names=["user", "item", "time"])

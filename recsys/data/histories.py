@@ -75,6 +75,12 @@ class Listed:
 
 def hashed(names: pa.StringArray) -> np.ndarray:
     """Hash texts to (N,) uint64, the same on every machine: a polynomial of the bytes, mixed as in SplitMix64."""
+    some = 1 << 14  # what is computed on the way has many bytes for each of a name
+    pieces = [_hashed(names[low : low + some]) for low in range(0, len(names), some)]
+    return np.concatenate([np.zeros(0, np.uint64), *pieces])
+
+
+def _hashed(names: pa.StringArray) -> np.ndarray:
     data = pa.concat_arrays([names]).cast(pa.large_binary())  # a copy without an offset
     bounds = np.frombuffer(data.buffers()[1], np.int64)[: len(data) + 1]
     lengths = np.diff(bounds)

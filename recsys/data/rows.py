@@ -16,7 +16,9 @@ from .columns import Places
 from .formats import Format, open_text, parts_of
 
 BLOCK = 1 << 23
-"""Bytes of text that are read at once; a cell must fit."""
+"""Bytes of text that are read at once."""
+CELL = 1 << 20
+"""The same for text with a separator, of which pyarrow reads up to 32 ahead; a row must fit."""
 ROWS = 1 << 18
 """Rows of Parquet that are read at once."""
 UNIT = "\x1f"
@@ -55,7 +57,7 @@ def _text(path: Path, format: Format, places: Places, drop: Drop) -> Iterator[Co
     quotes = {"quote_char": '"' if format.quoted else False, "newlines_in_values": format.quoted}
     batches = csv.open_csv(
         stream,
-        csv.ReadOptions(column_names=names, skip_rows_after_names=int(format.header), block_size=BLOCK),
+        csv.ReadOptions(column_names=names, skip_rows_after_names=int(format.header), block_size=CELL),
         csv.ParseOptions(delimiter=separator, invalid_row_handler=malformed, **quotes),
         csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), include_columns=[names[place] for place in wanted],

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import DataError
 from .columns import Columns, Places, find_columns, quoted
 from .formats import Format, recognise
-from .rows import BLOCK, read_rows
+from .rows import CELL, read_rows
 from .times import may_be_time, microseconds
 
 
@@ -163,7 +163,7 @@ def _guarded(path: Path) -> Iterator[None]:
         if "UTF8" in reason or "utf-8" in reason:
             reason = f"it is not in UTF-8 ({reason}); save it again as UTF-8"
         elif "straddling" in reason:
-            reason = f"a cell goes on for {BLOCK >> 20} MB; is a quotation mark left open?"
+            reason = f"a cell goes on for {CELL >> 20} MB; is a quotation mark left open?"
         raise DataError(f"{path} cannot be read: {reason}") from error
 
 

@@ -85,7 +85,7 @@ def test_formats_hold_the_same_rows(trained, tmp_path):
 
 def test_users_by_list_by_file_and_one_alone(trained, tmp_path, capsys):
     data = write(tmp_path / "a.csv", clicks(30))
-    (tmp_path / "users.txt").write_text("\ufeffu0007\n\nu0003\r\nu0007\nghost\n", encoding="utf-8")
+    (tmp_path / "users.txt").write_text("\ufeffu0007\n\n u0003\r\nu0007\nghost\n", encoding="utf-8")
     wanted = {"list": ('["u0007", "u0003", "ghost"]', 2), "file": (f"@{tmp_path}/users.txt", 2),
               "path": (f"{tmp_path}/users.txt", 2), "one": ("u0007", 1)}  # fmt: skip
     for name, (users, count) in wanted.items():
@@ -134,7 +134,8 @@ def test_a_named_data_set_is_ranked_into_a_file_too(tmp_path, monkeypatch, capsy
 
     monkeypatch.setattr("personagen.styling.sources.TRAINED", 20)
     out = tmp_path / "r.csv"
-    assert run(str(EMBEDDED["recommender"]), "atelier", out, "--users", '["3", "0"]', "--k", "2") == 0
+    assert run(str(EMBEDDED["recommender"]), "atelier", out, "--users", '["3", "0", "x"]', "--k", "2") == 0
+    assert "user 'x' is not in atelier" in capsys.readouterr().err
     assert [row["user"] for row in csv.DictReader(out.read_text().splitlines())] == ["3", "3", "0", "0"]
 
 
@@ -263,16 +264,18 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(trained, tmp_pa
         (["--data", "none.csv"], 3, "none.csv"),
         (["--recommender", "none"], 4, "none"),
         (["--out", "a.csv/r.csv"], 5, "a.csv"),
+        (["--out", "folder.csv"], 2, "is a folder"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_any_work(flags, code, says, trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.csv", clicks(5))
+    (tmp_path / "folder.csv").mkdir()
     given = {"--recommender": trained, "--data": "a.csv", "--out": "r.csv"} | dict(zip(flags[::2], flags[1::2]))
     assert cli.main(["recommend", "rank", *(word for pair in given.items() for word in pair)]) == code
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and says in error
-    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "folder.csv"]
 
 
 @pytest.mark.slow

@@ -42,9 +42,7 @@ def _rows(folder):
 
 
 def test_the_rule_goes_first_and_what_leads_is_the_best_on_validation(split, tmp_path):
-    ends, kept = _run(split, tmp_path, 4)
-    assert kept is not None
-    model, figure = kept
+    ends, (model, figure) = _run(split, tmp_path, 4)
     rule = suited(split, QUICK)
     assert ends[0].settings == {
         "learning_rate": rule.learning_rate, "batch_size": rule.batch_size, "dropout": 0.3, "layers": 2
@@ -87,9 +85,8 @@ def test_what_is_given_is_not_searched(split):
 
 
 def test_the_budget_cuts_a_trial_off_and_begins_no_other(split):
-    ends, kept = _run(split, None, 9, budget=1e-3, given=QUICK | {"epochs": 50})
-    assert [end.state for end in ends] == ["cut off"] and ends[0].epochs == 1
-    assert kept is not None and kept[1] == ends[0].figure
+    ends, (_, figure) = _run(split, None, 9, budget=1e-3, given=QUICK | {"epochs": 50})
+    assert [end.state for end in ends] == ["cut off"] and ends[0].epochs == 1 and figure == ends[0].figure
 
 
 def test_hopeless_trials_are_given_up_and_never_lead(split, monkeypatch):
@@ -100,9 +97,9 @@ def test_hopeless_trials_are_given_up_and_never_lead(split, monkeypatch):
 
 
 def test_misuse_gets_one_line_that_names_the_remedy(split, tmp_path, monkeypatch):
-    for trials, budget in ((0, None), (2, 0.0)):
+    for bad in ({"trials": 0}, {"trials": 2, "budget": 0.0}):
         with pytest.raises(ConfigError, match="search"):
-            SearchPlan(trials, budget)
+            SearchPlan(**bad)
     with pytest.raises(ConfigError, match="only counts"):
         next(search("markov", split, plan=SearchPlan(2)))
     with pytest.raises(DataError, match="validation"):
