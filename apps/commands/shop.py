@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from personagen.devices import Compute
 from personagen.models.config import own_of
+from personagen.quiet import quiet
 from personagen.styling.sources import Folder
 from personagen.styling.studio import Order, Studio
 from recsys.errors import ConfigError
@@ -59,6 +60,14 @@ def open_source(settings: ShopSettings, compute: Compute) -> Folder | None:
                   min_rating=settings.min_rating)  # fmt: skip
 
 
+def subjects_module() -> Any:
+    """Return `personagen.styling.subjects`, which is heavy, without the notes of the libraries beneath."""
+    with quiet():
+        from personagen.styling import subjects
+
+    return subjects
+
+
 def read_subjects(settings: ShopSettings, studio: Studio) -> "dict[str, Mapped]":
     """Read the mapping of users to subjects, and check every line of it: users, result folders, base model, photos.
 
@@ -70,30 +79,30 @@ def read_subjects(settings: ShopSettings, studio: Studio) -> "dict[str, Mapped]"
     if settings.person:
         raise ConfigError("--person is the photo of one user; give photos in the column person of --subjects")
     from personagen.images import load_image
-    from personagen.styling.subjects import read_mapping, read_subject
 
-    found = read_mapping(settings.subjects)
+    subjects = subjects_module()
+    found = subjects.read_mapping(settings.subjects)
     for user, mapped in found.items():
         studio.history(user)
         if mapped.subject is not None:
-            studio.check_fits(read_subject(mapped.subject))
+            studio.check_fits(subjects.read_subject(mapped.subject))
         if mapped.person is not None:
             load_image(mapped.person)
     return found
 
 
-def with_subject(order: Order, studio: Studio, mapped: "Mapped") -> tuple[Order, str]:
+def with_subject(order: Order, studio: Studio, mapped: "Mapped | None") -> tuple[Order, str]:
     """Return the order with a user's subject and photo, and a line about the photo, if there is one to say.
 
     A photo of the mapping or of the source is dressed rather than one of the subject's pictures.
     """
+    if mapped is None:
+        return order, ""
     if mapped.person is not None:
         order = replace(order, photo=mapped.person)
     if mapped.subject is None:
         return order, ""
-    from personagen.styling.subjects import read_subject
-
-    order = replace(order, subject=read_subject(mapped.subject))
+    order = replace(order, subject=subjects_module().read_subject(mapped.subject))
     has_photo = order.photo is not None or (isinstance(studio.source, Folder) and studio.source.has_photo)
     if has_photo or not order.looks or order.subject is None:
         return order, ""

@@ -13,7 +13,7 @@ from recsys.errors import ConfigError, DataError
 from ..progress import bar, note
 from ..signals import Patience
 from .config import StyleConfig
-from .shop import open_studio, place_of, read_subjects, with_subject
+from .shop import open_studio, place_of, read_subjects, subjects_module, with_subject
 from .weights import note_sampler
 
 if TYPE_CHECKING:
@@ -121,15 +121,13 @@ def _tasks(settings: StyleConfig, studio: Studio) -> list[Task]:
     return tasks
 
 
-def _mapped(settings: StyleConfig, studio: Studio, mapping: "dict[str, Mapped]", user: str) -> "Mapped":
-    from personagen.styling.subjects import Mapped
-
-    if settings.subject is not None:
-        from personagen.styling.subjects import read_subject
-
-        studio.check_fits(read_subject(settings.subject))
-        return Mapped(Path(settings.subject))
-    return mapping.get(user, Mapped())
+def _mapped(settings: StyleConfig, studio: Studio, mapping: "dict[str, Mapped]", user: str) -> "Mapped | None":
+    """Return a user's subject and photo, if there are any; a subject is checked first."""
+    if settings.subject is None:
+        return mapping.get(user)
+    subjects = subjects_module()
+    studio.check_fits(subjects.read_subject(settings.subject))
+    return subjects.Mapped(Path(settings.subject))
 
 
 def _users(settings: StyleConfig, studio: Studio, mapped: list[str]) -> list[str]:

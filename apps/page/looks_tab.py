@@ -20,7 +20,7 @@ from personagen.styling.stylist import Look
 from personagen.vocabulary import counted
 from recsys.errors import DataError
 
-from ..commands.shop import with_subject
+from ..commands.shop import subjects_module, with_subject
 from .shared import HEAVY, Job, buttons, excuse, pack, status, stop_handler
 from .subject_tab import Visits
 
@@ -51,8 +51,7 @@ class Shop:
         Raises:
             ConfigError, DataError, ModelError: what the message names.
         """
-        from personagen.styling.subjects import Mapped
-
+        Mapped = subjects_module().Mapped
         history = _history(self.studio, asked.mode, asked.user, *asked.words)
         style = StyleConfig(scene_steps=int(asked.steps))
         order = Order(tuple(history), asked.user, int(asked.looks), int(asked.scenes), int(asked.seed or 0), style)
