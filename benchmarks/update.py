@@ -52,8 +52,8 @@ class Row:
     every: int = 1
 
 
-SMALL = {"d": 32, "layers": 1, "max_softmax": 500}
-LOOP = {"epochs": 15, "batch_size": 64, "learning_rate": 1e-2, "patience": 3}
+SMALL = {"d": 32, "layers": 1, "dropout": 0.1, "max_softmax": 500}
+LOOP = {"epochs": 40, "batch_size": 64, "learning_rate": 1e-2, "patience": 6}
 ON = LOOP | {"epochs": 10, "patience": 2, "learning_rate": 3e-3}
 ROWS = {
     "markov": Row("markov", {"decay": 0.7, "window": 20, "degree_power": 0.75}),
