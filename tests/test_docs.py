@@ -14,12 +14,14 @@ import pytest
 import yaml
 
 from apps import cli
+from recsys.models import MODELS
+from recsys.train import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 GUIDES = sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "log")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FREE = ("git", "cd")
+FREE = ("git", "cd", "pip")
 
 
 def blocks(path: Path, *languages: str) -> list[str]:
@@ -52,7 +54,7 @@ def test_commands_are_accepted(line, monkeypatch):
     if words[0] == "make":
         assert subprocess.run(["make", "-n", *words[1:]], capture_output=True, cwd=ROOT).returncode == 0
         return
-    assert words[0].removeprefix(".venv/bin/") == "personagen", f"a guide may show make, personagen and git, not {line}"
+    assert words[0].removeprefix(".venv/bin/") == "personagen", f"a guide may show make, personagen and pip, not {line}"
     settings = cli.parse(words[1:])[1]
     config = dict(zip(words, words[1:])).get("--config")
     assert config is None or Path(config).is_file()
@@ -94,7 +96,8 @@ def flags() -> set[str]:
             for inner in (hint, *typing.get_args(hint)):
                 if dataclasses.is_dataclass(inner):
                     found |= {f"{field}.{nested.name}" for nested in dataclasses.fields(inner)}
-    return found
+    found |= {f"train.{field.name}" for field in dataclasses.fields(TrainConfig)}
+    return found | {f"settings.{field.name}" for _, config in MODELS.values() for field in dataclasses.fields(config)}
 
 
 @pytest.mark.parametrize("path", [*GUIDES, ROOT / "README.md"], ids=lambda path: path.name)

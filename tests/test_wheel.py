@@ -73,8 +73,8 @@ def test_the_metadata_say_who_and_what(installed):
         name = next(name for name in archive.namelist() if name.endswith("/METADATA"))
         written = email.message_from_string(archive.read(name).decode())
     assert written["Version"] == recsys.__version__ and written["License-Expression"] == "Apache-2.0"
-    assert written["Author"] and written["Keywords"] and "Typing :: Typed" in written.get_all("Classifier")
-    assert {"pictures", "page", "all"} <= set(written.get_all("Provides-Extra"))
+    assert written["Author"] and written["Keywords"] and "Typing :: Typed" in written.get_all("Classifier", [])
+    assert {"pictures", "page", "all"} <= set(written.get_all("Provides-Extra", []))
 
 
 def test_the_configurations_are_found_in_any_folder(installed, tmp_path):

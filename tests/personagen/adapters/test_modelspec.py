@@ -1,5 +1,7 @@
 """Adapter files say what they are, as ModelSpec and kohya's trainer ask, the same bytes for the same seed."""
 
+from typing import Any
+
 import pytest
 from safetensors import safe_open
 
@@ -40,7 +42,7 @@ def test_both_files_hold_the_five_keys_right_for_their_base(family, tmp_path):
 
 
 def test_a_v2_model_that_predicts_noise_is_another_one():
-    pipe = pipeline("sd2-v")
+    pipe: Any = pipeline("sd2-v")
     pipe.scheduler.register_to_config(prediction_type="epsilon")
     assert base_family(pipe) == ("stable-diffusion-v2-512", "sd_v2")
 
