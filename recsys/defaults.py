@@ -3,8 +3,7 @@
 A small set has few batches an epoch. Patience that counts epochs then ends a run after a few dozen updates, when a
 network has only learnt which items are popular: SASRec on 1,090 users and 50,000 interactions, with a batch of 256, a
 rate of .001 and a patience of 5 epochs, stops after 112 updates at a validation NDCG@10 of .018; with a batch of 64 and
-a rate of .003 it reaches .055 after 840. So the
-rule counts updates and predictions, and turns them into epochs:
+a rate of .003 it reaches .055 after 840. So the rule counts updates and predictions, and turns them into epochs:
 
     batch_size     the power of 2 that holds about NEXT_ITEMS next items, between 16 and 256, and that leaves STEPS
                    updates an epoch
@@ -14,9 +13,9 @@ rule counts updates and predictions, and turns them into epochs:
     validate_cases at most CASES, drawn at random
 
 How the numbers were chosen: batches, rate and patience are those that had been found on validation, set by set, for
-ml-100k, ml-1m, two Amazon sets and zhihu (benchmarks/rows.py); the rule is the simplest that gives all of them, and it
-was checked on a sixth set, the small one above. benchmarks/defaults.py holds it against a search on five sets; how far
-that has come is in docs/results.md.
+ml-100k, ml-1m and two Amazon sets (benchmarks/rows.py), which the rule gives again; for zhihu it gives a batch of 256,
+where 64 had been taken. It was checked on a sixth set, the small one above. benchmarks/defaults.py holds it against a
+search on five sets; how far that has come is in docs/results.md.
 """
 
 import math
