@@ -58,7 +58,7 @@ def save_checkpoint(
         _remove_abandoned(folder)
         _write_files(work, step, tensors, text)
         target = folder / f"step-{step:08d}"
-        _swap_in(work, target)
+        swap_folder(work, target)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(work, ignore_errors=True)
         raise ResourceError(
@@ -202,12 +202,21 @@ def _separate(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def _swap_in(work: Path, target: Path) -> None:
-    """Rename `work` to `target` in one operation; an earlier checkpoint of the same step is replaced."""
-    aside = target.parent / f".tmp-old-{os.getpid()}"
-    if target.exists():
+def swap_folder(work: Path, target: Path) -> None:
+    """Rename a finished folder to `target`, beside which it lies; an earlier one goes once the new one is there.
+
+    Raises:
+        OSError: the disk refuses; an earlier folder is back in its place then.
+    """
+    aside = target.with_name(f".tmp-old-{target.name}-{os.getpid()}")
+    if earlier := target.exists():
         os.replace(target, aside)
-    os.replace(work, target)
+    try:
+        os.replace(work, target)
+    except OSError:
+        if earlier:
+            os.replace(aside, target)
+        raise
     _flush(target.parent)
     shutil.rmtree(aside, ignore_errors=True)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from recsys.checkpoint import swap_folder
 from recsys.errors import ConfigError, DataError
 
 from ..provenance import Parameters, versions, write_png
@@ -155,15 +156,5 @@ def _write_sheet(
 def _replace(folder: Path, out: Path) -> None:
     """Move a finished folder to its place; earlier looks go only once the new ones are there."""
     os.chmod(folder, 0o755)
-    if not out.exists():
-        os.replace(folder, out)
-        return
     check_out_dir(out)
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=".old", dir=out.parent))
-    os.replace(out, old)
-    try:
-        os.replace(folder, out)
-    except OSError:
-        os.replace(old, out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    swap_folder(folder, out)

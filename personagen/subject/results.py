@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from recsys.card import LICENCE, card, table
+from recsys.checkpoint import swap_folder
 from recsys.errors import ResourceError
 
 from ..adapters.adapter import FILE
@@ -119,17 +120,14 @@ def save_model(pipe: Any, folder: Path) -> None:
     Raises:
         ResourceError: the disk refuses.
     """
-    work, old = folder.with_name(f".{folder.name}-{os.getpid()}"), folder.with_name(f".{folder.name}-old")
+    work = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with quiet():
             pipe.save_pretrained(work, safe_serialization=True)
         index = work / "model_index.json"
         index.write_text(index.read_text(encoding="utf-8").replace("ImageProcessorPil", "ImageProcessor"), "utf-8")
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(work, folder)
-        shutil.rmtree(old, ignore_errors=True)
+        swap_folder(work, folder)
     except Exception as error:
         shutil.rmtree(work, ignore_errors=True)
         if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":

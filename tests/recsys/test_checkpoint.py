@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from recsys import checkpoint as ckpt
-from recsys.checkpoint import load_latest, load_optimizer_tensors, optimizer_tensors, save_checkpoint, verify
+from recsys.checkpoint import (
+    load_latest,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    save_checkpoint,
+    swap_folder,
+    verify,
+)
 from recsys.errors import ConfigError, ModelError, ResourceError
 
 
@@ -96,7 +103,7 @@ def test_a_full_disk_leaves_the_earlier_ones(tmp_path, monkeypatch):
     assert newest(tmp_path).step == 2 and not list(tmp_path.glob(".tmp*"))
 
 
-@pytest.mark.parametrize("moment", ["_write_files", "_swap_in", "_prune"])
+@pytest.mark.parametrize("moment", ["_write_files", "swap_folder", "_prune"])
 def test_a_crash_at_any_moment_leaves_a_sound_one(tmp_path, monkeypatch, moment):
     save_checkpoint(tmp_path, 1, tensors(1), {})
     original = getattr(ckpt, moment)
@@ -176,3 +183,16 @@ def test_wrapped_optimizer_state_is_kept_too():
         return weight.detach()
 
     assert torch.equal(after(6), after(6, halt=3))
+
+
+def test_a_folder_that_cannot_be_swapped_in_leaves_the_earlier_one(tmp_path):
+    target = tmp_path / "looks"
+    target.mkdir()
+    (target / "a").write_text("1")
+    with pytest.raises(OSError):
+        swap_folder(tmp_path / "not there", target)
+    assert [path.name for path in tmp_path.iterdir()] == ["looks"] and (target / "a").read_text() == "1"
+    new = tmp_path / ".new"
+    new.mkdir()
+    swap_folder(new, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["looks"] and not list(target.iterdir())
