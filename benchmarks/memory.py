@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import diffusers
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.utils import logging
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
@@ -53,7 +54,7 @@ class Alive(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        for tensor in torch.utils._pytree.tree_leaves(out):
+        for tensor in tree_leaves(out):
             if isinstance(tensor, torch.Tensor):
                 self._count(tensor.untyped_storage())
         return out
@@ -79,7 +80,7 @@ def fused(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest: An
 
 def parts(name: str) -> dict[str, torch.nn.Module]:
     """Build the parts of a model on the meta device, in half precision."""
-    diffusers.utils.logging.set_verbosity_error()
+    logging.set_verbosity_error()
     with torch.device("meta"):
         found: dict[str, torch.nn.Module] = {
             "unet": UNet2DConditionModel(**UNETS[name]),

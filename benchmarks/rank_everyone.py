@@ -57,6 +57,7 @@ def main() -> int:
         sequences = fitted_on()
         save(args.model, place / "model", sequences)
         row: dict[str, Any] = {"plain_cpu_s_per_1000": plain(place / "model", sequences, args.k), "runs": {}}
+        users, data, out = 0, place, place
         for users in args.users:
             data, out = write(place / f"{users}.csv", users), place / f"{users}.parquet"
             row["runs"][str(users)] = once(place, data, out, users, args.k) | {
@@ -163,7 +164,8 @@ def peak(process: subprocess.Popen) -> int:
 
 def spent(process: subprocess.Popen, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
     """Wait for a process, or kill it when `stop` says so; give its code, its peak of memory and its CPU-seconds."""
-    most, ended = 0, (0, 0, None)
+    most = 0
+    ended: tuple[int, int, Any] = (0, 0, None)
     while not ended[0]:
         most = max(most, peak(process))
         if stop():

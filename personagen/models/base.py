@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -69,14 +69,14 @@ def load_unet_lora(unet: UNet2DConditionModel, source: str | Path, *, weight: fl
     file = Path(source) / "pytorch_lora_weights.safetensors" if Path(source).is_dir() else Path(source)
     try:
         tensors, settings = load_file(file), {}
-        if is_kohya(tensors):
+        if any(map(is_kohya, tensors)):
             adapter = read_adapter(file, SimpleNamespace(unet=unet))
             tensors, settings = adapter.tensors, {"metadata": adapter.configs["unet"]}
         tensors = {name.removeprefix("unet."): value for name, value in tensors.items()}
         names = set(tensors)
         unet.load_lora_adapter(tensors, prefix=None, **settings)
         if weight != 1:
-            unet.set_adapters(list(unet.peft_config), [weight])
+            cast(Any, unet).set_adapters(list(cast(Any, unet).peft_config), [weight])
     except ModelError:
         raise
     except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:

@@ -171,7 +171,7 @@ def read_schedule(found: SingleFile, prediction: str) -> Any:
     """Build the sampler that the file's family was published with."""
     import diffusers
 
-    settings = {**BETAS, **SCHEDULES[found.family], "prediction_type": prediction}
+    settings: dict[str, Any] = {**BETAS, **SCHEDULES[found.family], "prediction_type": prediction}
     if "ztsnr" in found.shapes:
         settings |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     return getattr(diffusers, settings.pop("_class_name")).from_config(settings)

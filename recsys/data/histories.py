@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -179,8 +179,8 @@ def reopen(folder: Path) -> Grouped | None:
     except FileNotFoundError:
         return None
     shards = tuple(Shard(tuple(s["files"]), s["rows"], s["users"]) for s in plan["shards"])
-    found = Found(**{**plan["found"], "absent_first": tuple(plan["found"]["absent_first"])})
-    return Grouped(folder, shards, found)
+    counts: dict[str, Any] = {**plan["found"], "absent_first": tuple(plan["found"]["absent_first"])}
+    return Grouped(folder, shards, Found(**counts))
 
 
 def group(

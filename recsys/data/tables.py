@@ -27,7 +27,7 @@ class Table:
         self.path, self.format, self.places, self.min_rating = path, format, places, min_rating
         self.rows = self.kept = 0
         self.dropped: dict[str, int] = {}
-        self._example = ""
+        self._example: str = ""
 
     @property
     def description(self) -> str:

@@ -50,9 +50,9 @@ def test_subject_generate(place, tmp_path, family, form):
     given += ["--embeddings", f'["{place}/moody.safetensors"]', "--height", 64, "--width", 64]
     code = run("subject", "generate", "--prompt", "a moody dog", *given, "--count", 1, "--steps", 2, "--out", tmp_path)
     assert code == 0
-    told = read_png(tmp_path / "00000.png")
-    assert told.parameters.settings["Sampler"] == "DPMSolverMultistep"
-    assert told.record["embeddings"] == ["moody.safetensors"]
+    about = read_png(tmp_path / "00000.png")
+    assert about.parameters and about.parameters.settings["Sampler"] == "DPMSolverMultistep"
+    assert about.record and about.record["embeddings"] == ["moody.safetensors"]
     assert np.asarray(Image.open(tmp_path / "00000.png")).std() > 1
 
 
@@ -65,7 +65,8 @@ def test_tryon_wear(place, tmp_path, family, form):
     )
     before, after = (np.asarray(Image.open(file)) for file in (place / "me.png", tmp_path / "worn.png"))
     assert (before[:12] == after[:12]).all() and (before[24:40, 24:40] != after[24:40, 24:40]).any()
-    assert read_png(tmp_path / "worn.png").parameters.settings["Sampler"] == "UniPCMultistep"
+    parameters = read_png(tmp_path / "worn.png").parameters
+    assert parameters and parameters.settings["Sampler"] == "UniPCMultistep"
 
 
 @pytest.mark.parametrize(("family", "form"), ROWS)

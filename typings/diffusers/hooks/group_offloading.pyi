@@ -1,0 +1,3 @@
+from torch import nn
+
+def _is_group_offload_enabled(module: nn.Module) -> bool: ...
