@@ -67,7 +67,7 @@ class Table:
                     yield batch
         if not self.kept:
             why = f"left out {self._losses()}" if self.dropped else "it has a header but no rows"
-            dates = ", and dates such as 2026-01-31" if self._example else ""
+            dates = ", and dates such as 2026-01-31" if "with an unreadable time" in self.dropped else ""
             raise DataError(f"{self.path} keeps nothing: {why}; give at least one row with user, item and time{dates}")
 
     def drop(self, reason: str, count: int, example: str = "") -> None:

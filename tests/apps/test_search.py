@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_a_search_keeps_the_best_and_writes_what_it_tried(train, tmp_path):
     about = json.loads((tmp_path / "out" / "run.json").read_text())
     assert about["validation"]["ndcg@10"] == pytest.approx(float(best["figure"]))
     assert about["training"]["learning_rate"] == pytest.approx(float(best["learning_rate"]))
-    kept = pretrained.load(tmp_path / "out")
+    kept: Any = pretrained.load(tmp_path / "out")
     assert kept.config.dropout == pytest.approx(float(best["dropout"])) and kept.config.d == 8
     assert train(*SMALL, "--search", "3")[0] == 0  # all of them are there
 

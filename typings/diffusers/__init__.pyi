@@ -9,6 +9,8 @@ from .pipelines.stable_diffusion_xl import StableDiffusionXLPipeline as StableDi
 from .schedulers import DDIMScheduler as DDIMScheduler
 from .schedulers import DDPMScheduler as DDPMScheduler
 from .schedulers import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
+from .schedulers import EulerDiscreteScheduler as EulerDiscreteScheduler
+from .schedulers import PNDMScheduler as PNDMScheduler
 from .schedulers import SchedulerMixin as SchedulerMixin
 from .schedulers import UniPCMultistepScheduler as UniPCMultistepScheduler
 

@@ -30,7 +30,7 @@ def kept(tmp_path_factory):
     def write(family: str) -> tuple[Path, Path]:
         if family not in done:
             file = place / f"{family}.safetensors"
-            prediction = {"prediction": "v_prediction"} if family == "sd2" else {}
+            prediction: dict[str, Any] = {"prediction": "v_prediction"} if family == "sd2" else {}
             checkpoints.write_file(family, file, **prediction)
             done[family] = (checkpoints.write_folder(family, place / family, **prediction), file)
         return done[family]
