@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ from ..figures import standing as figure
 def write_subject(folder: Path, pictures: Path, **settings) -> Path:
     """Write what training leaves: run.json and an adapter, of a person unless `settings` say otherwise."""
     folder.mkdir(parents=True)
-    given = {"name": "person", "preset": "person", "consent": True} | settings
+    given: dict[str, Any] = {"name": "person", "preset": "person", "consent": True} | settings
     config = SubjectConfig(str(pictures), output_dir=str(folder), **given)
     found = scan(pictures)[0] if pictures.is_dir() else []
     pair = {f"unet.a.lora_{letter}.weight": np.zeros((1, 1), np.float32) for letter in "AB"}
