@@ -12,7 +12,7 @@ a rate of .003 it reaches .055 after 840. So the rule counts updates and predict
     patience       WAIT updates without gain, between 3 and 10 epochs
     validate_cases at most CASES, drawn at random
 
-How the numbers were chosen: batches, rate and patience are those that had been found on validation, set by set, for
+How the numbers were chosen: batches, rate and patience are those that had been used, set by set, for
 ml-100k, ml-1m and two Amazon sets (benchmarks/rows.py), which the rule gives again; for zhihu it gives a batch of 256,
 where 64 had been taken. It was checked on a sixth set, the small one above. benchmarks/defaults.py holds it against a
 search on five sets; how far that has come is in docs/results.md.

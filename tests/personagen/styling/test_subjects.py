@@ -67,17 +67,18 @@ def test_the_picture_of_a_whole_standing_person_is_dressed(photos, tmp_path):
 
 
 def test_where_nobody_is_whole_or_may_be_shown_a_line_says_so(photos, tmp_path):
-    nobody = lambda photo: Body(np.zeros((photo.height, photo.width), np.uint8), joints_of_standing())
+    nobody: Any = lambda photo: Body(np.zeros((photo.height, photo.width), np.uint8), joints_of_standing())
     me = read_subject(write_subject(tmp_path / "me", photos))
     thing = read_subject(write_subject(tmp_path / "bag", photos, name="backpack", preset="object"))
     lost = read_subject(write_subject(tmp_path / "lost", tmp_path / "gone"))
     changed = replace(me, pictures_sha256="0" * 64)  # somebody who agreed to nothing may have been put there since
-    for subject, parser, says in (
+    cases: list[tuple[Any, Any, str]] = [
         (me, nobody, "none of 3 pictures of subject me shows a whole person"),
         (thing, None, "subject bag is a sks backpack, not a person"),
         (lost, None, "are gone"),
         (changed, None, "other pictures than subject me was trained on"),
-    ):
+    ]
+    for subject, parser, says in cases:
         chosen, line = standing_picture(subject, parser)
         assert chosen is None and says in line and "--person FILE" in line and "\n" not in line
 

@@ -1,5 +1,7 @@
 """The regression among CountDiff's experts: the closed form's own numbers, on the items that were taken most."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,7 @@ def _dense(found) -> torch.Tensor:
 
 def test_its_entries_are_those_of_the_closed_form_above_zero():
     found = _dense(regress(_sequences(), N, most=N, ridge=5.0, keep=N))
-    whole = Ease(EaseConfig(N, ridge=5.0)).fit(_sequences()).map
+    whole: Any = Ease(EaseConfig(N, ridge=5.0)).fit(_sequences()).map
     torch.testing.assert_close(found, whole.clamp(min=0), atol=1e-6, rtol=1e-5)
     assert (whole < 0).any()
 
@@ -41,7 +43,9 @@ def test_of_a_large_catalogue_the_most_frequent_items_are_regressed_on_each_othe
     often, seldom = [1, 4, 6], [2, 9]
     sequences = [np.array([1, 4, 6])] * 5 + [np.array([4, 1])] * 3 + [np.array([2, 9, 1])]
     found = _dense(regress(sequences, N, most=3, ridge=1.0, keep=N))
-    alone = Ease(EaseConfig(3, ridge=1.0)).fit([np.array([1, 2, 3])] * 5 + [np.array([2, 1])] * 3 + [np.array([1])])
+    alone: Any = Ease(EaseConfig(3, ridge=1.0)).fit(
+        [np.array([1, 2, 3])] * 5 + [np.array([2, 1])] * 3 + [np.array([1])]
+    )
     torch.testing.assert_close(found[often][:, often], alone.map[1:, 1:].clamp(min=0))
     assert not found[seldom].any() and not found[:, seldom].any()
 

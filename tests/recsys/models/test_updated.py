@@ -1,5 +1,7 @@
 """Counts that are added to are those of counting anew: with users and items that are new, and rows that come late."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -34,14 +36,15 @@ def parts(lists: list[np.ndarray]) -> list[np.ndarray]:
 
 def both(model: str, *, only_those_that_changed: bool, tmp_path=None):
     """A model that was counted on the past and updated, and one that was counted anew."""
-    cls, config = {
+    families: dict[str, tuple[Any, Any]] = {
         "popularity": (Popularity, lambda n: PopularityConfig(n)),
         "markov": (Markov, lambda n: MarkovConfig(n, window=4)),
         "long": (Markov, lambda n: MarkovConfig(n, window=50, decay=0.9, degree_power=1.0)),
         "ease": (Ease, lambda n: EaseConfig(n, ridge=3.0)),
-    }[model]
+    }
+    cls, config = families[model]
     before, after = histories()
-    old = cls(config(OLD)).fit(parts(before))
+    old: Any = cls(config(OLD)).fit(parts(before))
     if tmp_path is not None:
         pretrained.save(old, tmp_path / "m")
         old = pretrained.load(tmp_path / "m")
