@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def split():
     return leave_one_out(markov_chain(n_items=20, n_users=60, p=0.8).sequences, 20)
 
 
-def _run(split, folder, trials, **changes):
+def _run(split, folder, trials, **changes) -> Any:
     """All trials' ends, the last leader's model, and its figure."""
     ends, kept = [], None
     plan = SearchPlan(trials, changes.pop("budget", None), changes.pop("seed", 0))
@@ -97,7 +98,8 @@ def test_hopeless_trials_are_given_up_and_never_lead(split, monkeypatch):
 
 
 def test_misuse_gets_one_line_that_names_the_remedy(split, tmp_path, monkeypatch):
-    for bad in ({"trials": 0}, {"trials": 2, "budget": 0.0}):
+    wrong: list[dict[str, Any]] = [{"trials": 0}, {"trials": 2, "budget": 0.0}]
+    for bad in wrong:
         with pytest.raises(ConfigError, match="search"):
             SearchPlan(**bad)
     with pytest.raises(ConfigError, match="only counts"):

@@ -47,8 +47,9 @@ def both(model: str, *, only_those_that_changed: bool, tmp_path=None):
     old: Any = cls(config(OLD)).fit(parts(before))
     if tmp_path is not None:
         pretrained.save(old, tmp_path / "m")
-        old = pretrained.load(tmp_path / "m")
-        old.tally = pretrained.load_tally(tmp_path / "m")
+        loaded: Any = pretrained.load(tmp_path / "m")
+        loaded.tally = pretrained.load_tally(tmp_path / "m")
+        old = loaded
     pairs = [
         (one, other)
         for one, other in zip(before, after, strict=True)
@@ -115,7 +116,7 @@ def test_nothing_new_changes_nothing():
 def test_a_folder_without_tally_is_one_line(cls, config, tmp_path):
     folder = pretrained.save(cls(config(5)).fit([np.array([1, 2, 3])]), tmp_path / "m")
     (folder / "tally.safetensors").unlink()
-    model = pretrained.load(folder)
+    model: Any = pretrained.load(folder)
     model.tally = pretrained.load_tally(folder)
     with pytest.raises(ModelError, match="train it anew"):
         model.updated(Change([], []), 5)
