@@ -208,7 +208,7 @@ def test_subjects_in_half_precision(place, loaded, tmp_path, base):
 def test_the_page_computes_as_asked(place, loaded, monkeypatch, tmp_path):
     opened: list[Studio] = []
 
-    def build(studio: Studio, folder: Path) -> None:
+    def build(studio: Studio, folder: Path, **_: Any) -> None:
         opened.append(studio)
         raise KeyboardInterrupt
 
