@@ -77,7 +77,13 @@ def served(words: list[str]) -> str:
     """Open the page on a free port, read it, stop it as Ctrl-C does; return its text and configuration."""
     command = [sys.executable, "-m", "apps.cli", *words[1:], "--port", "0"]
     env = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **env})
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **env},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     assert process.stdout is not None
     try:
         url = next(found[0] for line in process.stdout if (found := re.search(r"http://127[\d.]+:\d+", line)))

@@ -129,7 +129,7 @@ def _text(path: Path, text: str, wanted: Columns, how: dict[str, Any]) -> Format
         raise DataError(f"{path} is one JSON array; write one object a line (jq -c '.[]' FILE > LINES)")
     if first[:1] == "<":
         raise DataError(f"{path} looks like a web page, not like data; fetch it again")
-    return _separated(text, wanted, how)
+    return _separated(path, text, wanted, how)
 
 
 def _json(path: Path, text: str, how: dict[str, Any]) -> Format:
@@ -148,8 +148,12 @@ def _json(path: Path, text: str, how: dict[str, Any]) -> Format:
     return Format("json", names, rows, **how)
 
 
-def _separated(text: str, wanted: Columns, how: dict[str, Any]) -> Format:
-    """Choose the separator whose columns are named as expected, else the one that gives most rows one width."""
+def _separated(path: Path, text: str, wanted: Columns, how: dict[str, Any]) -> Format:
+    """Choose the separator whose columns are named as expected, else the one that gives most rows one width.
+
+    Raises:
+        DataError: the first cell is longer than any cell of a table is.
+    """
     given = {plain(name) for name in (wanted.user, wanted.item, wanted.time, wanted.rating) if name}
     best: tuple[Any, str, list[list[str]]] = (None, "", [])
     for preference, separator in enumerate(SEPARATORS):
@@ -167,6 +171,9 @@ def _separated(text: str, wanted: Columns, how: dict[str, Any]) -> Format:
         return Format("sequences", ("user", "items"), (), " ", False, False, **how)
     if score is None:  # a single column, or lines of any width: the columns' message will say what is there
         separator, rows = ",", split(text, ",")
+    if not rows:
+        longest = csv.field_size_limit()
+        raise DataError(f"{path} begins with a cell of more than {longest:,} letters; give a table with a header")
     names, header = _names(rows, given)
     quoted = separator in ",;|" or (separator != "::" and re.search(rf'(^|\n|{separator})"', text) is not None)
     return Format("text", names, tuple(map(tuple, rows[header:])), separator, header, quoted, **how)

@@ -235,3 +235,10 @@ def test_members_of_gzip_one_after_another_are_one_file(tmp_path):
 def test_no_time_when_it_is_said_so(tmp_path):
     (tmp_path / "own.csv").write_text("user,item,time\na,1,9\na,2,8\n")
     assert read(tmp_path / "own.csv", Columns(time=""))[0] == [("a", "1", 0), ("a", "2", 1)]
+
+
+@pytest.mark.parametrize("rest", ["", "\nuser,item\na,b\n"])
+def test_a_first_cell_without_end_is_refused(rest, tmp_path):
+    (tmp_path / "long.csv").write_text("x" * 200_000 + rest)
+    with pytest.raises(DataError, match="begins with a cell of more than"):
+        open_table(tmp_path / "long.csv")
