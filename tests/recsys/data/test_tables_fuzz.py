@@ -89,7 +89,7 @@ def _read(path, columns, min_rating):
 def test_only_our_own_errors_come_out(tmp_path, examples):
     path = tmp_path / "own.dat"
 
-    @settings(max_examples=examples, deadline=None, database=None, derandomize=examples < 1000,
+    @settings(max_examples=examples, deadline=None, database=None, derandomize=True,
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(damaged(), st.builds(Columns, NAMES, NAMES, NAMES, NAMES) | st.none(), st.none() | st.floats(0, 6))
     def check(data, columns, min_rating):
