@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from personagen.pretrain import PretrainConfig, pretrain
 from recsys.types import Step
 
-from ..progress import bar, note
+from ..progress import bar, begin_at, note
 from ..signals import Patience, kept_in
 
 
@@ -35,7 +35,7 @@ def follow(steps: Iterator[Step], *, total: int, label: str, unit: str, checkpoi
     with Patience() as patience, bar(None, total=total, label=label, unit=unit) as progress:
         for step in steps:
             if step.step and not progress.n:
-                progress.initial = step.step - 1  # a run that goes on: rate and time left count from here
+                begin_at(progress, step.step - 1)
             progress.n = step.step
             if "loss" in step.losses:
                 progress.set_postfix_str(f"loss {step.losses['loss']:.4f}", refresh=False)

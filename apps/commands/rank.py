@@ -27,6 +27,7 @@ from recsys.data.whole import whole
 from recsys.errors import ConfigError, DataError
 from recsys.rank_all import claimed, parts, rank_all
 from recsys.ranks import check_format, users_in, write_ranks, write_skipped
+from recsys.text import read_text
 from recsys.types import Recommender
 
 from ..progress import bar, begin_at, note
@@ -249,11 +250,7 @@ def _listed(users: list[str | int] | str | int | None) -> list[str] | None:
     path = Path(str(users).removeprefix("@"))
     if not str(users).startswith("@") and not path.is_file():
         return [str(users)]
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the users in {path}: {error}; give a text file with one user a line") from error
-    names = [line.strip() for line in lines if line.strip()]
+    names = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     if not names:
         raise DataError(f"{path} names no user; give a text file with one user a line")
     return names

@@ -29,7 +29,7 @@ from recsys.evaluate import evaluate as measure
 from recsys.types import Cases, Recommender
 
 from ..checked import typed
-from ..progress import bar, first_process, note
+from ..progress import bar, begin_at, first_process, note
 from ..signals import Patience, kept_in
 from .config import CompareConfig, EvaluateConfig, FileSettings, TrainConfig, UpdateConfig
 from .search import searched
@@ -306,7 +306,7 @@ def drive(training: Training, folder: Path | None = None) -> None:
     with Patience() as patience, bar(None, total=training.total, label="train", unit="step") as progress:
         for step in training.steps:
             if not progress.n:
-                progress.initial = step.step - 1  # a run that goes on: rate and time left count from here
+                begin_at(progress, step.step - 1)
             progress.n = step.step
             progress.set_postfix_str(f"loss {step.losses['loss']:.3f}", refresh=False)
             progress.update(0)

@@ -3,16 +3,19 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from personagen.subject import SubjectConfig, resolve, train_subject
 from personagen.vocabulary import counted
 from recsys.errors import ConfigError, DataError, check_range
 
-from ..progress import bar, first_process, note
+from ..progress import bar, begin_at, first_process, note
 from ..signals import Patience, kept_in
 from .subject_config import ExportConfig, GenerateConfig, SubjectDoctorConfig, SubjectEvaluateConfig
 from .weights import own_weights
+
+if TYPE_CHECKING:
+    from personagen.subject.data import Finding
 
 
 def train(settings: SubjectConfig) -> int:
@@ -23,12 +26,11 @@ def train(settings: SubjectConfig) -> int:
         Stopped: after a signal, with a checkpoint written.
     """
     total = resolve(settings).max_train_steps
-    _tell_skipped(settings)
-    steps, last = train_subject(settings), {}
+    steps, last = train_subject(settings, tell=_tell_skipped), {}
     with Patience() as patience, bar(None, total=total, label=settings.name, unit="step") as progress:
         for step in steps:
             if step.step and not progress.n:
-                progress.initial = step.step - 1
+                begin_at(progress, step.step - 1)
             progress.n = step.step
             if "loss" in step.losses:
                 progress.set_postfix_str(f"loss {step.losses['loss']:.4f}", refresh=False)
@@ -46,13 +48,9 @@ def train(settings: SubjectConfig) -> int:
     return 0
 
 
-def _tell_skipped(settings: SubjectConfig) -> None:
-    """Say of every file that is not trained on why, before the work begins."""
-    from personagen.subject.data import scan
-
-    for finding in scan(settings.instance_data_dir, resolution=settings.resolution)[1]:
-        if finding.decision != "used":
-            note(f"left out {finding.file}: {finding.decision}" + (f", {finding.detail}" if finding.detail else ""))
+def _tell_skipped(finding: "Finding") -> None:
+    """Say why a file is not trained on."""
+    note(f"left out {finding.file}: {finding.decision}" + (f", {finding.detail}" if finding.detail else ""))
 
 
 def _tell_result(settings: SubjectConfig, metrics: dict[str, float]) -> None:

@@ -109,27 +109,8 @@ def build_tab(
 
 
 def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
-    words = studio.words()
-    people, first = studio.people(MAX_PEOPLE), first_user(studio)
-    more = len(studio.source.users()) > len(people)
-    widgets: dict[str, Any] = {}
-    with gr.Tabs():
-        with gr.Tab("Choose a person", id="choose") as widgets["choose"]:
-            widgets["user"] = gr.Dropdown(
-                people, value=first, label="Person, or type an id" if more else "Person", elem_id="user",
-                filterable=True, allow_custom_value=more,
-            )  # fmt: skip
-        with gr.Tab("Describe one", id="describe") as widgets["describe"]:
-            widgets["kinds"] = gr.Dropdown(
-                words["kind"], label="Wears", multiselect=True, max_choices=4, elem_id="kinds"
-            )
-            widgets["colours"] = gr.Dropdown(words["colour"], label="Colours", multiselect=True, max_choices=4)
-            widgets["pattern"] = gr.Dropdown(
-                ["any", *words["pattern"]], value="any", label="Pattern", visible=bool(words["pattern"])
-            )
-            widgets["scene"] = gr.Dropdown(
-                ["any", *words["scene"]], value="any", label="Place", visible=bool(words["scene"])
-            )
+    first = first_user(studio)
+    widgets = _people(gr, studio, first)
     widgets["history"] = gr.Gallery(
         studio.history_pictures(studio.history(first), folder),
         label="Chosen before, latest last",
@@ -160,6 +141,31 @@ def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
     with gr.Row():
         widgets["go"] = gr.Button("Make looks", variant="primary", elem_id="go")
         widgets["stop"] = gr.Button("Cancel", interactive=False, elem_id="stop")
+    return widgets
+
+
+def _people(gr: Any, studio: Studio, first: str) -> dict[str, Any]:
+    """Two ways to say who is dressed: by name, or by words."""
+    words, people = studio.words(), studio.people(MAX_PEOPLE)
+    more = len(studio.source.users()) > len(people)
+    widgets: dict[str, Any] = {}
+    with gr.Tabs():
+        with gr.Tab("Choose a person", id="choose") as widgets["choose"]:
+            widgets["user"] = gr.Dropdown(
+                people, value=first, label="Person, or type an id" if more else "Person", elem_id="user",
+                filterable=True, allow_custom_value=more,
+            )  # fmt: skip
+        with gr.Tab("Describe one", id="describe") as widgets["describe"]:
+            widgets["kinds"] = gr.Dropdown(
+                words["kind"], label="Wears", multiselect=True, max_choices=4, elem_id="kinds"
+            )
+            widgets["colours"] = gr.Dropdown(words["colour"], label="Colours", multiselect=True, max_choices=4)
+            widgets["pattern"] = gr.Dropdown(
+                ["any", *words["pattern"]], value="any", label="Pattern", visible=bool(words["pattern"])
+            )
+            widgets["scene"] = gr.Dropdown(
+                ["any", *words["scene"]], value="any", label="Place", visible=bool(words["scene"])
+            )
     return widgets
 
 

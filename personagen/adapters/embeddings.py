@@ -4,7 +4,7 @@ Files of diffusers hold the vectors under the word itself, those of A1111 as `em
 and `clip_g`; the last two are called by their file's name. A word of several vectors takes as many places in a prompt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +32,43 @@ def load_embedding(pipe: Any, path: str | Path) -> str:
         ModelError: the file is missing, damaged, pickled, or made for another base model.
     """
     name, vectors = read_embedding(path)
-    parts = encoders(pipe)
-    for encoder, tokenizer in parts:
-        width = getattr(pipe, encoder).get_input_embeddings().weight.shape[1]
-        rows = vectors.get(KEYS[encoder])
-        if rows is None or rows.shape[1] != width:
-            found = "none" if rows is None else f"width {rows.shape[1]}"
-            raise ModelError(
-                f"the embedding {path} is for another base model: {encoder} takes width {width} and the file has "
-                f"{found}; use the base it was trained on"
-            )
-        if name in getattr(pipe, tokenizer).get_vocab():
-            raise ConfigError(f"the model knows the word {name!r} of {path} already; give the file another name")
-    for encoder, _ in parts:
-        rows = vectors[KEYS[encoder]]
-        words = [name, *(f"{name}_{i}" for i in range(1, len(rows)))]
-        set_rows(pipe, encoder, words, rows)
+    for encoder, _ in encoders(pipe):
+        if KEYS[encoder] not in vectors:
+            raise _other_base(f"the embedding {path}", pipe, encoder, "none")
+    teach_word(pipe, name, vectors, source=f"the embedding {path}")
     return name
+
+
+def teach_word(pipe: Any, name: str, vectors: Mapping[str, Tensor], *, source: str) -> None:
+    """Teach the text encoders a word by its vectors (n, d), `clip_l` and `clip_g`; all are checked before any changes.
+
+    source: what the vectors come from, for messages.
+
+    Raises:
+        ConfigError: the model knows the word already.
+        ModelError: the vectors were made for another base model.
+    """
+    parts = [(encoder, tokenizer) for encoder, tokenizer in encoders(pipe) if KEYS[encoder] in vectors]
+    for encoder, tokenizer in parts:
+        rows = torch.atleast_2d(vectors[KEYS[encoder]])
+        if rows.ndim != 2 or rows.shape[1] != _width(pipe, encoder):
+            raise _other_base(source, pipe, encoder, f"width {rows.shape[-1]}")
+        if name in getattr(pipe, tokenizer).get_vocab():
+            raise ConfigError(f"the model knows the word {name!r} of {source} already; load it once, or rename it")
+    for encoder, _ in parts:
+        rows = torch.atleast_2d(vectors[KEYS[encoder]])
+        set_rows(pipe, encoder, [name, *(f"{name}_{i}" for i in range(1, len(rows)))], rows)
+
+
+def _width(pipe: Any, encoder: str) -> int:
+    return getattr(pipe, encoder).get_input_embeddings().weight.shape[1]
+
+
+def _other_base(source: str, pipe: Any, encoder: str, found: str) -> ModelError:
+    return ModelError(
+        f"{source} is for another base model: {encoder} takes width {_width(pipe, encoder)} and the file has {found}; "
+        "use the base it was trained on"
+    )
 
 
 def read_embedding(path: str | Path) -> tuple[str, dict[str, Tensor]]:

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict
-from torch import Tensor
 
 from recsys.errors import ConfigError, ModelError
 
 from ..files import write_tensors
 from ..quiet import quiet
 from .adapter import FILE, METADATA, PARTS, Adapter, check_tensors, configs_of, fit_adapter, plain_config
+from .embeddings import teach_word
 from .kohya import split_name, to_kohya
 from .read import read_adapter
 
@@ -150,7 +150,8 @@ def load_adapter(pipe: Any, source: Adapter | str | Path, *, name: str = "defaul
             pipe.load_lora_into_unet(tensors, unet=pipe.unet, **shared)
         for part in [part for part in PARTS[1:] if part in adapter.configs]:
             _into_text_encoder(getattr(pipe, part), adapter, part, name)
-        _add_embeddings(pipe, adapter.embeddings)
+    for word, vectors in adapter.embeddings.items():
+        teach_word(pipe, word, vectors, source="the adapter")
 
 
 def _into_text_encoder(encoder: Any, adapter: Adapter, part: str, name: str) -> None:
@@ -163,23 +164,6 @@ def _into_text_encoder(encoder: Any, adapter: Adapter, part: str, name: str) -> 
     }
     encoder.load_adapter(adapter_name=name, adapter_state_dict=tensors, peft_config=LoraConfig(**settings))
     encoder.to(device=encoder.device, dtype=encoder.dtype)
-
-
-def _add_embeddings(pipe: Any, embeddings: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Teach the pipeline the words that came with an adapter.
-
-    Raises:
-        ConfigError: it knows one of them already.
-    """
-    encoders = [(part, key) for part, key in (("text_encoder", "clip_l"), ("text_encoder_2", "clip_g"))]
-    for word, vectors in embeddings.items():
-        for part, key in encoders:
-            if getattr(pipe, part, None) is None or key not in vectors:
-                continue
-            tokenizer = getattr(pipe, part.replace("text_encoder", "tokenizer"))
-            if word in tokenizer.get_vocab():
-                raise ConfigError(f"the word {word!r} comes with the adapter and is there already; load it once")
-            pipe.load_textual_inversion(vectors[key], token=word, text_encoder=getattr(pipe, part), tokenizer=tokenizer)
 
 
 def use_adapters(pipe: Any, weights: Mapping[str, float]) -> None:

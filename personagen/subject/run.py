@@ -1,6 +1,6 @@
 """One subject from settings to results, as an iterator of steps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from ..schedulers import use_sampler
 from ..training.processes import Processes
 from .base import check_finite, native_size, noise_schedule, open_base, use_schedule
 from .config import SubjectConfig, own_weights, resolve
-from .data import Picture, usable
+from .data import Finding, Picture, usable
 from .examples import PromptCache, encode_pictures
 from .prior import class_size, paint_class
 from .results import publish
@@ -23,12 +23,15 @@ from .scenes import set_into_scenes
 from .train import Learner, checkpoints_of, prompts_of, with_placeholder
 
 
-def run(config: SubjectConfig) -> Iterator[Step]:
+def run(config: SubjectConfig, *, tell: Callable[[Finding], None] | None = None) -> Iterator[Step]:
     """See `train_subject`."""
     config = resolve(config)
     processes = Processes()
     checkpoints = checkpoints_of(config, processes)
-    pictures, _ = usable(config.instance_data_dir, resolution=config.resolution)
+    pictures, findings = usable(config.instance_data_dir, resolution=config.resolution)
+    for finding in findings:
+        if tell is not None and finding.decision != "used":
+            tell(finding)
     pipe = load_base(config, processes)
     native = native_size(pipe)
     side, size = config.resolution or round((native[0] * native[1]) ** 0.5), class_size(native, pipe, config)
