@@ -115,7 +115,10 @@ GROUPS = {
     "tryon": "virtual try-on",
     "subject": "teach the image model a subject, and paint it (DreamBooth, LoRA)",
 }
-REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+REFUSED = (*FULL, errno.EROFS, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+FULL_IN_RUST = f"(os error {errno.ENOSPC})"
+"""How safetensors and tokenizers say it."""
 CONFIGS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
 """Where the configurations lie: in the wheel, and in a checkout."""
 TAKES_CONFIG = {
@@ -155,7 +158,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = exit_code(error)
         if code is None:
             raise
-        return _complain(code, _one_line(str(error)) or type(error).__name__)
+        remedy = "; free disk space, or write elsewhere" if getattr(error, "errno", None) in FULL else ""
+        return _complain(code, (_one_line(str(error)) or type(error).__name__) + remedy)
 
 
 def exit_code(error: BaseException) -> int | None:
@@ -165,7 +169,7 @@ def exit_code(error: BaseException) -> int | None:
         return own
     if is_out_of_memory(error):
         return 5
-    if isinstance(error, OSError) and error.errno in REFUSED:
+    if (isinstance(error, OSError) and error.errno in REFUSED) or FULL_IN_RUST in str(error):
         return 5
     if isinstance(error, FileNotFoundError | FileExistsError | IsADirectoryError | NotADirectoryError):
         return 3

@@ -6,8 +6,11 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 
-class Stopped(Exception):
-    """Work ended early because of a signal; `exit_code` is 128 + its number."""
+class Stopped(BaseException):
+    """Work ended early because of a signal; `exit_code` is 128 + its number.
+
+    As KeyboardInterrupt, it is no Exception: it may come anywhere, and nobody on its way is to take it for an error.
+    """
 
     def __init__(self, number: int, note: str = "") -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}" + (f"; {note}" if note else ""))

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recsys.errors import ResourceError
+from recsys.folders import HIDDEN, flush, remove_abandoned, swap_folder, work_folder
 
 LONGEST_NAME = 200
 """Bytes of a file's name; with what its temporary name adds, file systems take 255."""
@@ -44,7 +45,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".tmp", dir=path.parent)
+        _sweep(path.parent)
+        handle, name = tempfile.mkstemp(prefix=f"{HIDDEN}{path.stem}-", suffix=f"-{os.getpid()}", dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise _refused(path, error) from error
@@ -56,12 +58,47 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except Exception as error:
-        if getattr(error, "errno", None) is not None or type(error).__name__ == "SafetensorError":
+        if disk_refused(error):
             raise _refused(path, error) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def write_folder(parent: Path, write: Callable[[Path], Path]) -> Path:
+    """Call `write` with a temporary folder, then move the folder in it that it returns to `parent`.
+
+    An older one of that name stays until that moment.
+
+    Raises:
+        ResourceError: the disk refuses; nothing is left behind then.
+    """
+    try:
+        with work_folder(parent / "result") as work:
+            done = write(work)
+            flush(done)
+            swap_folder(done, parent / done.name)
+            return parent / done.name
+    except Exception as error:
+        if disk_refused(error):
+            raise _refused(parent, error) from error
+        raise
+
+
+def disk_refused(error: Exception) -> bool:
+    """Tell whether an error is the disk's, in the words of Python or of a library written in Rust."""
+    return getattr(error, "errno", None) is not None or "(os error " in str(error)
+
+
+_swept: set[Path] = set()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what earlier processes left unfinished in a folder, once."""
+    if folder not in _swept:
+        _swept.add(folder)
+        remove_abandoned(folder)
 
 
 def _refused(path: Path, error: Exception) -> ResourceError:
@@ -93,9 +130,9 @@ def new_array(path: Path, *, shape: tuple[int, ...], dtype: type) -> Iterator[np
     part = path.with_name(f".{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        array = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape)
     except OSError as error:
         raise _refused(path, error) from error
+    array = reserved_array(part, shape=shape, dtype=dtype)
     try:
         yield array
         try:
@@ -105,6 +142,23 @@ def new_array(path: Path, *, shape: tuple[int, ...], dtype: type) -> Iterator[np
             raise _refused(path, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def reserved_array(path: Path, *, shape: tuple[int, ...], dtype: type) -> np.memmap:
+    """Make an array on disk for which there is room: a full disk would end the process at a later write into it.
+
+    Raises:
+        ResourceError: there is no room.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with open(path, "r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise _refused(path, error) from error
+    return array
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> Path:

@@ -7,9 +7,7 @@ renamed in one operation; only then are older checkpoints removed. No pickle any
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .errors import ConfigError, ModelError, ResourceError
+from .folders import flush, remove_folder, swap_folder, work_folder
 
 STEP = re.compile(r"step-(\d+)$")
 GROUP = re.compile(r"[A-Za-z0-9_-]+$")
@@ -52,15 +51,12 @@ def save_checkpoint(
     folder = Path(folder)
     _check_request(folder, step, tensors, keep)
     text = _to_json(state)
-    work = folder / f".tmp-{step}-{os.getpid()}"
+    target = folder / f"step-{step:08d}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder)
-        _write_files(work, step, tensors, text)
-        target = folder / f"step-{step:08d}"
-        swap_folder(work, target)
+        with work_folder(target) as work:
+            _write_files(work, step, tensors, text)
+            swap_folder(work, target)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(work, ignore_errors=True)
         raise ResourceError(
             f"could not write checkpoint of step {step} in {folder}: {error}. Earlier checkpoints are untouched; "
             "free disk space or choose another folder, then resume"
@@ -174,20 +170,19 @@ def _to_json(state: dict) -> str:
 
 
 def _write_files(work: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: str) -> None:
-    work.mkdir()
     digests = {}
     for group, named in tensors.items():
         file = work / f"{group}.safetensors"
         save_file(_separate(named), file)
         file.chmod(0o644)
-        _flush(file)
+        flush(file)
         digests[file.name] = _sha256(file)
     for name, text in (("state.json", state), (MANIFEST, None)):
         text = text if text is not None else json.dumps({"step": step, "sha256": digests}, indent=1)
         (work / name).write_text(text, encoding="utf-8")
-        _flush(work / name)
+        flush(work / name)
         digests[name] = _sha256(work / name)
-    _flush(work)
+    flush(work)
 
 
 def _separate(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -202,46 +197,9 @@ def _separate(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def swap_folder(work: Path, target: Path) -> None:
-    """Rename a finished folder to `target`, beside which it lies; an earlier one goes once the new one is there.
-
-    Raises:
-        OSError: the disk refuses; an earlier folder is back in its place then.
-    """
-    aside = target.with_name(f".tmp-old-{target.name}-{os.getpid()}")
-    if earlier := target.exists():
-        os.replace(target, aside)
-    try:
-        os.replace(work, target)
-    except OSError:
-        if earlier:
-            os.replace(aside, target)
-        raise
-    _flush(target.parent)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove the temporary folders of processes that no longer run."""
-    for path in folder.glob(".tmp-*"):
-        pid = path.name.rsplit("-", 1)[-1]
-        if not pid.isdigit() or int(pid) == os.getpid() or not _alive(int(pid)):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _prune(folder: Path, keep: int) -> None:
     for path in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path)
 
 
 def _step_of(path: Path) -> int:
@@ -252,11 +210,3 @@ def _step_of(path: Path) -> int:
 def _sha256(file: Path) -> str:
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

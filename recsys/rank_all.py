@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from .data.histories import Grouped, Histories, Users, load_shard, reopen
+from .data.histories import Grouped, Histories, Users, forget, load_shard, reopen
 from .data.whole import whole
 from .errors import ConfigError, ResourceError
+from .folders import alone
 from .types import Recommender, device_of
 
 GROUP = 1024
@@ -41,7 +42,7 @@ def claimed(work: Path, settings: Mapping[str, object], *, restart: bool = False
         ConfigError: an unfinished run of other settings lies there, and `restart` is false; the message names them.
         ResourceError: another process works there, or the disk refuses.
     """
-    with _locked(work):
+    with alone(work):
         path, begun = work / "run.json", reopen(work / "histories") is not None
         before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         others = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
@@ -59,8 +60,22 @@ def claimed(work: Path, settings: Mapping[str, object], *, restart: bool = False
             yield begun and not others
         except BaseException:
             if reopen(work / "histories") is None:  # nothing is finished that a run could go on with
-                shutil.rmtree(work, ignore_errors=True)
+                discard(work)
             raise
+
+
+def discard(work: Path) -> None:
+    """Remove the working folder of a run; what is killed on the way leaves nothing that counts as begun.
+
+    Raises:
+        ResourceError: the disk refuses.
+    """
+    try:
+        forget(work / "histories")
+        if work.is_dir():
+            shutil.rmtree(work)
+    except OSError as error:
+        raise ResourceError(f"cannot remove {work}: {error}; remove it by hand") from error
 
 
 def rank_all(
@@ -177,23 +192,3 @@ def _numbers(part: Path) -> tuple[int, int, int]:
     """Read the shard, the first user there, and the number of users off a part's name."""
     shard, first, count = re.findall(r"\d+", part.stem)
     return int(shard), int(first), int(count)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time work in a folder; the system takes the lock back when the process dies."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = open(folder / "lock", "w")
-    except OSError as error:
-        raise ResourceError(f"cannot write to {folder}: {error}; write to another folder") from error
-    with stream:
-        try:
-            import fcntl
-
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # not a Unix
-            pass
-        except BlockingIOError:
-            raise ResourceError(f"another process works in {folder}; wait for its end, or write elsewhere") from None
-        yield

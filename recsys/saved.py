@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from .card import LICENCE, card, table
 from .data.vocabulary import Vocabulary
 from .errors import ModelError, ResourceError
+from .folders import flush, flush_names, work_folder
 
 CONFIG, ITEMS, WEIGHTS, RUN, CARD = "config.json", "items.json", "model.safetensors", "run.json", "README.md"
 TALLY = "tally.safetensors"
@@ -116,21 +116,33 @@ def write(model: Any, name: str, folder: Path, *, items: Vocabulary | None, run:
     }
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as work:
+        with work_folder(folder / "model") as work:
             for file, text in texts.items():
-                (Path(work) / file).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
-            save_file(tensors, Path(work) / WEIGHTS)
-            tally = _write_tally(model, Path(work))
-            for file in (*texts, WEIGHTS, *tally):
-                os.replace(Path(work) / file, folder / file)
-            if not tally:
-                (folder / TALLY).unlink(missing_ok=True)
+                (work / file).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+            save_file(tensors, work / WEIGHTS)
+            _write_tally(model, work)
+            flush(work)
+            _move_in(work, folder)
     except (OSError, SafetensorError) as error:
         raise ResourceError(
             f"cannot write the model to {folder}: {error}; free space or choose another folder"
         ) from error
     return folder
+
+
+def _move_in(work: Path, folder: Path) -> None:
+    """Move a model's files to their place, beside which others lie.
+
+    The configuration goes first and comes last: a folder without one is no model, so that whatever ends the process in
+    between, parts of two models are never taken for one.
+    """
+    (folder / CONFIG).unlink(missing_ok=True)
+    if not (work / TALLY).is_file():
+        (folder / TALLY).unlink(missing_ok=True)
+    for path in sorted(work.iterdir(), key=lambda path: path.name == CONFIG):
+        path.chmod(0o644)  # safetensors' own mode lets the owner alone read
+        os.replace(path, folder / path.name)
+    flush_names(folder)
 
 
 def read(folder: Path, models: Mapping[str, tuple[Any, Any]], *, device: torch.device | str = "cpu") -> Any:
@@ -201,14 +213,11 @@ def load_tally(folder: str | Path) -> dict[str, Tensor]:
     return tally
 
 
-def _write_tally(model: Any, folder: Path) -> list[str]:
-    """Write what new counts are added to beside the weights, with a mark of these; return the names written."""
-    tally = getattr(model, "tally", {})
-    if not tally:
-        return []
-    tensors = {key: value.contiguous() for key, value in tally.items()}
-    save_file(tensors, folder / TALLY, {"model": _digest(folder / WEIGHTS)})
-    return [TALLY]
+def _write_tally(model: Any, folder: Path) -> None:
+    """Write what new counts are added to beside the weights, with a mark of these, if there is anything."""
+    tensors = {key: value.contiguous() for key, value in getattr(model, "tally", {}).items()}
+    if tensors:
+        save_file(tensors, folder / TALLY, {"model": _digest(folder / WEIGHTS)})
 
 
 def _digest(path: Path) -> str:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from .build import build, model_named, trainable
 from .data.splits import Split
+from .data.whole import whole
 from .defaults import suited
 from .errors import ConfigError, DataError, ModelError, ResourceError
 from .evaluate import evaluate
@@ -108,12 +109,20 @@ def search(
     run = _Search(name, split, plan, dict(settings or {}), {"seed": plan.seed, **(given or {})}, features)
     place = None if folder is None else Path(folder)
     tried = [] if place is None else run.read(place)
+    _remove_trials(place, len(tried))  # a run that was killed may have left the last one
     while len(tried) < plan.trials and not run.spent(tried):
         trial = yield from run.attempt(tried, place)
         tried.append(trial)
         if place is not None:
             run.write(place, tried)
-            shutil.rmtree(place / f"trial-{len(tried) - 1}", ignore_errors=True)
+            _remove_trials(place, len(tried))
+
+
+def _remove_trials(folder: Path | None, count: int) -> None:
+    """Remove the checkpoints of the first trials, which are in search.csv."""
+    if folder is not None:
+        for number in range(count):
+            shutil.rmtree(folder / f"trial-{number}", ignore_errors=True)
 
 
 @dataclass
@@ -243,17 +252,15 @@ class _Search:
             ResourceError: the disk refused.
         """
         path = folder / FILE
-        part = path.with_suffix(".part")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with part.open("w", newline="", encoding="utf-8") as stream:
+            with whole(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
                 out = csv.DictWriter(stream, [*FIXED[:-1], *self.plain, FIXED[-1]])
                 out.writeheader()
                 for number, trial in enumerate(tried):
                     row = asdict(trial) | trial.settings | {"search": self._identity(), "trial": number}
                     row["curve"] = " ".join(map(repr, trial.curve))
                     out.writerow({key: row[key] for key in out.fieldnames})
-            part.replace(path)
         except OSError as error:
             raise ResourceError(f"cannot write {path}: {error}; free space or choose another folder") from error
 
@@ -291,7 +298,8 @@ class _Notes:
 
     def write(self, folder: Path | None) -> None:
         if folder is not None and folder.is_dir():
-            (folder / NOTES).write_text(json.dumps({"curve": self.curve, "cpu_seconds": self.seconds()}))
+            with whole(folder / NOTES) as path:
+                path.write_text(json.dumps({"curve": self.curve, "cpu_seconds": self.seconds()}))
 
 
 def _optuna() -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from personagen.pretrain import PretrainConfig, pretrain
+from recsys.folders import alone
 from recsys.types import Step
 
 from ..progress import bar, begin_at, note
@@ -16,12 +17,12 @@ def run(settings: PretrainConfig) -> int:
         ConfigError, DataError, ModelError, ResourceError: what the message names.
         Stopped: after a signal, with a checkpoint written.
     """
-    steps = pretrain(settings)
     rendering = settings.stage == "corpus"
     total = settings.corpus.rows + settings.corpus.heldout_rows if rendering else settings.loop.steps
     unit = "row" if rendering else "step"
     folder = None if rendering else f"{settings.output_dir}/checkpoints"
-    follow(steps, total=total, label=settings.stage, unit=unit, checkpoints=folder)
+    with alone(settings.output_dir):
+        follow(pretrain(settings), total=total, label=settings.stage, unit=unit, checkpoints=folder)
     print(f"the {settings.stage} stage is done; its result is in {settings.output_dir}")
     return 0
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -25,7 +24,7 @@ from recsys.data.tables import open_table
 from recsys.data.vocabulary import Vocabulary
 from recsys.data.whole import whole
 from recsys.errors import ConfigError, DataError
-from recsys.rank_all import claimed, parts, rank_all
+from recsys.rank_all import claimed, discard, parts, rank_all
 from recsys.ranks import check_format, users_in, write_ranks, write_skipped
 from recsys.text import read_text
 from recsys.types import Recommender
@@ -170,12 +169,12 @@ def _finish(job: Job, work: Path, out: Path) -> None:
     try:
         _tell_skipped(skipped, first, users, f"; all of them are in {rest}")
     except DataError:  # there is nothing to go on with
-        shutil.rmtree(work)
+        discard(work)
         raise
     with whole(out) as path, open(path, "wb") as stream, bar(None, total=users, label="write", unit="user") as progress:
         for count in write_ranks(found, stream, names=job.names, format=out.suffix.lower()):
             progress.update(count)
-    shutil.rmtree(work)
+    discard(work)
 
 
 def _print(job: Job, work: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from personagen.devices import DeviceSettings, choose_device
+from personagen.files import check_place, write_text
 from personagen.provenance import commit, versions
 from recsys import pretrained
 from recsys import train as training
@@ -26,6 +27,7 @@ from recsys.defaults import explained, suited
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure
+from recsys.folders import alone
 from recsys.types import Cases, Recommender
 
 from ..checked import typed
@@ -62,6 +64,18 @@ def train(settings: TrainConfig) -> int:
         ResourceError: the disk refused a checkpoint or the model.
         Stopped: after a signal, with a checkpoint written.
     """
+    with alone(settings.out):
+        _train_and_keep(settings)
+    if first_process():
+        print(
+            f"saved in {settings.out}; next: personagen recommend evaluate "
+            f"--recommender {settings.out} --data {settings.data}"
+        )
+    return 0
+
+
+def _train_and_keep(settings: TrainConfig) -> None:
+    """Train, or search, and save the recommender."""
     data = read(settings.data, root=settings.root, catalog=settings.catalog, settings=settings)
     own = settings_for(settings.model, settings.settings, data.split)
     if settings.search_budget is not None and not settings.search:
@@ -74,12 +88,6 @@ def train(settings: TrainConfig) -> int:
         config = _train(model, data.split, settings)
         if first_process():
             _keep(model, data, settings, config)
-    if first_process():
-        print(
-            f"saved in {settings.out}; next: personagen recommend evaluate "
-            f"--recommender {settings.out} --data {settings.data}"
-        )
-    return 0
 
 
 def _keep(model: Any, data: Data, settings: TrainConfig, config: training.TrainConfig | None) -> None:
@@ -131,6 +139,7 @@ def _given(settings: TrainConfig) -> dict[str, Any]:
 def evaluate(settings: EvaluateConfig) -> int:
     """Measure a recommender by full ranking over the catalogue, and print or write the figures as JSON. Returns 0."""
     device = device_for(settings)
+    _check_out(settings.out)
     data = read(settings.data, root=settings.root, catalog=None, settings=settings)
     model, _, table = load(settings.recommender, data, device=device)
     (cases,), _ = cases_for(data, settings.part, [table])
@@ -159,6 +168,7 @@ def compare(settings: CompareConfig) -> int:
     Intervals come from a paired bootstrap over cases, p from a sign-flip test. Returns 0.
     """
     device = device_for(settings)
+    _check_out(settings.out)
     data = read(settings.data, root=settings.root, catalog=None, settings=settings)
     folders = (settings.first, settings.second)
     models, _, tables = zip(*(load(folder, data, device=device) for folder in folders), strict=True)
@@ -213,8 +223,13 @@ def cases_for(data: Data, part: str, tables: Sequence[np.ndarray]) -> tuple[list
     return [cases.take(np.searchsorted(kept, rows)) for cases, kept in found], rows
 
 
+def _check_out(out: str | None) -> None:
+    if out is not None:
+        check_place(Path(out))
+
+
 def _write_json(figures: dict[str, Any], out: str) -> None:
-    Path(out).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    write_text(Path(out), json.dumps(figures, indent=2) + "\n")
     note(f"wrote {out}")
 
 

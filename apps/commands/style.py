@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from personagen.files import check_place
 from personagen.styling.config import StyleConfig as Finer
 from personagen.styling.looks import MANIFEST, check_out_dir
 from personagen.styling.studio import Order, Studio
@@ -99,7 +100,7 @@ def _tasks(settings: StyleConfig, studio: Studio) -> list[Task]:
     said: set[str] = set()
     for user in users:
         place = place_of(settings.out, user) if _several(settings) else out
-        check_out_dir(place)
+        check_out_dir(check_place(place))
         order = Order(
             history=tuple(studio.history(user)),
             user=user,

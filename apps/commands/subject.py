@@ -5,9 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from personagen.files import check_place, write_text
 from personagen.subject import SubjectConfig, resolve, train_subject
 from personagen.vocabulary import counted
 from recsys.errors import ConfigError, DataError, check_range
+from recsys.folders import alone
 
 from ..progress import bar, begin_at, first_process, note
 from ..signals import Patience, kept_in
@@ -25,6 +27,16 @@ def train(settings: SubjectConfig) -> int:
         ConfigError, DataError, ModelError, ResourceError: what the message names.
         Stopped: after a signal, with a checkpoint written.
     """
+    mode = 0o700 if settings.preset == "person" else 0o755  # what can paint a person is for its owner alone
+    with alone(settings.output_dir, mode=mode):
+        last = _follow(settings)
+    if first_process():
+        _tell_result(settings, last)
+    return 0
+
+
+def _follow(settings: SubjectConfig) -> dict[str, float]:
+    """Walk the steps with a bar and notes; return the last metrics."""
     total = resolve(settings).max_train_steps
     steps, last = train_subject(settings, tell=_tell_skipped), {}
     with Patience() as patience, bar(None, total=total, label=settings.name, unit="step") as progress:
@@ -43,9 +55,7 @@ def train(settings: SubjectConfig) -> int:
                 break
     folder = Path(settings.output_dir) / "checkpoints"
     patience.end(kept_in(folder, then="add --resume_from_checkpoint latest to go on from it"))
-    if first_process():
-        _tell_result(settings, last)
-    return 0
+    return last
 
 
 def _tell_skipped(finding: "Finding") -> None:
@@ -80,6 +90,7 @@ def generate(settings: GenerateConfig) -> int:
         guidance=(settings.guidance, 1, 30),
         seed=(settings.seed, 0, 2**62),
     )
+    out = check_place(Path(settings.out))
     own, compute = own_weights(settings, settings.steps), settings.compute()
     from personagen.models.config import record_of
     from personagen.provenance import Parameters, sampling_settings, versions, write_png
@@ -88,7 +99,6 @@ def generate(settings: GenerateConfig) -> int:
 
     pipe = load_subjects(settings.subjects, weights=settings.weights, base=settings.base, own=own, compute=compute)
     sampler = sampler_of(pipe)
-    out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     for i in bar(range(settings.count), total=settings.count, label="painting", unit="picture"):
         seed = settings.seed + i
@@ -134,7 +144,7 @@ def export(settings: ExportConfig) -> int:
     from personagen.subject.loaded import merged, open_base_of
     from personagen.subject.results import save_model
 
-    out = Path(settings.out)
+    out = check_place(Path(settings.out))
     if settings.to == "pipeline":
         if out.exists() and (out.is_file() or any(out.iterdir())):
             raise ConfigError(f"{out} is there already; name a new folder for the pipeline")
@@ -179,8 +189,9 @@ def doctor(settings: SubjectDoctorConfig) -> int:
 def evaluate(settings: SubjectEvaluateConfig) -> int:
     """Paint the subject and measure whether it is recognised, and how far other prompts drifted. Returns 0."""
     check_range(count=(settings.count, 1, 64), steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30))
+    if settings.out:
+        check_place(Path(settings.out))
     own, compute = own_weights(settings, settings.steps), settings.compute()
-    from personagen.files import write_text
     from personagen.subject.evaluate import recognised
     from personagen.subject.loaded import load_subjects
     from personagen.subject.record import read_run

@@ -20,6 +20,7 @@ from personagen.schedulers import sampler_of
 from personagen.tryon.config import TryOnEvaluateConfig
 from personagen.vocabulary import counted
 from recsys.errors import ConfigError, check_range
+from recsys.folders import alone
 
 from ..progress import bar, first_process
 from ..signals import Patience
@@ -35,7 +36,8 @@ def train(settings: TryOnTrainConfig) -> int:
         Stopped: after a signal, with a checkpoint written.
     """
     folder = f"{settings.output_dir}/checkpoints"
-    follow(train_tryon_pairs(settings), total=settings.loop.steps, label="tryon", unit="step", checkpoints=folder)
+    with alone(settings.output_dir):
+        follow(train_tryon_pairs(settings), total=settings.loop.steps, label="tryon", unit="step", checkpoints=folder)
     if first_process():
         print(f"training is done; its result is in {settings.output_dir}")
     return 0

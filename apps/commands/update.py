@@ -21,6 +21,7 @@ from recsys.data.interactions import joined
 from recsys.data.splits import Interactions, Split, leave_one_out, windows
 from recsys.data.times import microseconds
 from recsys.errors import ConfigError, DataError
+from recsys.folders import alone
 from recsys.types import Countable, Preparable, Tunable
 
 from ..checked import checked
@@ -46,7 +47,16 @@ def update(settings: UpdateConfig) -> int:
         ResourceError: the disk refused a checkpoint or the model.
         Stopped: after a signal, with a checkpoint written.
     """
-    model, run = _parent(settings)
+    parent = _parent(settings)
+    with alone(settings.out):
+        _update(settings, *parent)
+    if first_process():
+        print(f"saved in {settings.out}; {settings.recommender} is as it was")
+    return 0
+
+
+def _update(settings: UpdateConfig, model: Any, run: dict[str, Any]) -> None:
+    """Take in what is new, and save the result."""
     continued = _continued(settings, model, run)
     _tell(continued)
     split = leave_one_out(continued.after, len(continued.items), item_names=continued.items.names)
@@ -62,8 +72,6 @@ def update(settings: UpdateConfig) -> int:
         before = leave_one_out(continued.before, model.n_items - continued.new_items).fingerprint()
         came_about = about(settings, split, metrics) | {"parent": parent, "before": before, "training": plan}
         pretrained.save(model, settings.out, items=continued.items, run=came_about)
-        print(f"saved in {settings.out}; {settings.recommender} is as it was")
-    return 0
 
 
 def _parent(settings: UpdateConfig) -> tuple[Any, dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from recsys.errors import DataError
 
+from ..files import reserved_array, write_text
 from ..vocabulary import KINDS, REGION, SCENES
 from .agnostic import agnostic_mask
 from .body import Body, random_body
@@ -87,7 +88,7 @@ def write_corpus(
     meta, total = out / "meta.jsonl", rows_heldout + rows_train
     done = [json.loads(line) for line in meta.read_text().splitlines() if line.endswith("}")] if meta.exists() else []
     arrays = _open_arrays(out, total, size, fresh=not done)
-    meta.write_text("".join(json.dumps(row) + "\n" for row in done))
+    write_text(meta, "".join(json.dumps(row) + "\n" for row in done))
     at = len(done)
     with meta.open("a") as lines:
         for split, first, end in (("heldout", HELDOUT_SEED, rows_heldout), ("train", seed, total)):
@@ -108,10 +109,7 @@ def _open_arrays(out: Path, total: int, size: tuple[int, int], *, fresh: bool) -
     """The three memory-mapped arrays of a corpus, made anew or opened for writing."""
     shapes = {"image": (total, *size, 3), "garment": (total, *size, 3), "mask": (total, *size)}
     if fresh:
-        return {
-            k: np.lib.format.open_memmap(out / f"{k}.npy", mode="w+", dtype=np.uint8, shape=s)
-            for k, s in shapes.items()
-        }
+        return {k: reserved_array(out / f"{k}.npy", shape=s, dtype=np.uint8) for k, s in shapes.items()}
     arrays: dict[str, np.ndarray] = {k: np.lib.format.open_memmap(out / f"{k}.npy", mode="r+") for k in shapes}
     for name, array in arrays.items():
         if array.shape != shapes[name]:

@@ -19,6 +19,7 @@ from recsys.types import Step
 
 from ..devices import choose_device
 from ..embedded import EMBEDDED
+from ..files import write_whole
 from ..images import place
 from ..person.joints import MIRRORED, Joint, cell_loss, places
 from ..person.network import PersonParser
@@ -128,7 +129,7 @@ class JointStage:
                 for x, y in (marks[:, :2] * self._size()).tolist():
                     ImageDraw.Draw(picture).ellipse([x - 3, y - 3, x + 3, y + 3], outline=colour)
             pictures.append(np.asarray(picture))
-        Image.fromarray(np.concatenate(pictures, 1)).save(path)
+        write_whole(path, lambda part: Image.fromarray(np.concatenate(pictures, 1)).save(part, format="PNG"))
 
     def export(self, folder: Path) -> Path:
         """Save the parser with its joints in float16."""

@@ -20,6 +20,7 @@ from recsys.errors import ModelError
 from recsys.types import Step
 
 from ..devices import choose_device
+from ..files import write_whole
 from ..person.network import ParserSizes, PersonParser, load_backbone
 from ..person.parser import save_parser
 from ..person.parts import Part
@@ -115,7 +116,7 @@ class ParserStage:
         x, target = read_rows(self.people, self.validation[:8])
         found = self.model.both_ways(x.to(self.device))[0].argmax(1).cpu()
         lines = [np.concatenate(list(COLOURS[labels.numpy()]), 1) for labels in (target, found)]
-        Image.fromarray(np.concatenate(lines)).save(path)
+        write_whole(path, lambda part: Image.fromarray(np.concatenate(lines)).save(part, format="PNG"))
 
     def export(self, folder: Path) -> Path:
         """Save the parser in float16."""

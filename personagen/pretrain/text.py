@@ -20,6 +20,7 @@ from recsys.types import Step
 
 from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
+from ..files import write_folder
 from ..models.build import build_text_encoder, train_tokenizer
 from ..quiet import quiet
 from ..training.card import with_card
@@ -194,9 +195,15 @@ def _tokenizer(config: PretrainConfig, corpora: list[tuple[Corpus, float]]) -> C
         captions = [
             row[key] for corpus, _ in corpora for row in corpus.meta for key in CAPTIONS.values() if row.get(key)
         ]
-        train_tokenizer(captions, size=size.tokenizer_size, length=size.tokenizer_length).save_pretrained(folder)
+        words = train_tokenizer(captions, size=size.tokenizer_size, length=size.tokenizer_length)
+        write_folder(folder.parent, lambda place: _saved(words, place / folder.name))
     with quiet():
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def _saved(tokenizer: CLIPTokenizer, folder: Path) -> Path:
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def _below(count: int, generator: torch.Generator) -> int:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,9 +9,10 @@ from typing import Any
 
 from PIL import Image
 
-from recsys.checkpoint import swap_folder
 from recsys.errors import ConfigError, DataError
+from recsys.folders import swap_folder, work_folder
 
+from ..files import write_text
 from ..provenance import Parameters, versions, write_png
 from ..vocabulary import counted
 from .catalog import Catalog
@@ -56,9 +55,7 @@ def write_looks(
     """
     out = Path(out_dir).absolute()
     check_out_dir(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=".tmp", dir=out.parent))
-    try:
+    with work_folder(out) as folder:
         done: list[Written] = []
         for number, look in enumerate(looks, start=1):
             path = folder / f"{number:02d}-{look.kind}-item{look.item}.png"
@@ -69,9 +66,8 @@ def write_looks(
             raise DataError("no look was made; ask for at least one look or scene")
         _write_manifest(done, folder, history, catalog, title, run or {})
         _write_sheet(done, folder, history, catalog, title, person)
-        _replace(folder, out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        check_out_dir(out)
+        swap_folder(folder, out)
 
 
 def check_out_dir(out: Path) -> None:
@@ -128,7 +124,7 @@ def _write_manifest(
         "run": run,
         "versions": versions(),
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
 def _write_sheet(
@@ -151,10 +147,3 @@ def _write_sheet(
     past = [item for item in past if catalog.words(item)]  # those of which there is a picture
     page = draw_sheet([one.look for one in done], history=past, catalog=catalog, title=title, note=note, person=person)
     write_png(page, folder / SHEET)
-
-
-def _replace(folder: Path, out: Path) -> None:
-    """Move a finished folder to its place; earlier looks go only once the new ones are there."""
-    os.chmod(folder, 0o755)
-    check_out_dir(out)
-    swap_folder(folder, out)

@@ -1,7 +1,5 @@
 """What a finished run leaves: adapter (diffusers and kohya), embeddings or whole model, model card, run.json, proof."""
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,14 +9,12 @@ import numpy as np
 import torch
 
 from recsys.card import LICENCE, card, table
-from recsys.checkpoint import swap_folder
-from recsys.errors import ResourceError
 
 from ..adapters.adapter import FILE
 from ..adapters.embeddings import ENCODERS
 from ..adapters.lora import collect, load_adapter, save_adapter, save_kohya
 from ..adapters.modelspec import base_family, modelspec
-from ..files import write_text
+from ..files import write_folder, write_text
 from ..models.config import PLAIN
 from ..provenance import versions
 from ..quiet import quiet
@@ -120,19 +116,16 @@ def save_model(pipe: Any, folder: Path) -> None:
     Raises:
         ResourceError: the disk refuses.
     """
-    work = folder.with_name(f".{folder.name}-{os.getpid()}")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(place: Path) -> Path:
+        work = place / folder.name
         with quiet():
             pipe.save_pretrained(work, safe_serialization=True)
         index = work / "model_index.json"
         index.write_text(index.read_text(encoding="utf-8").replace("ImageProcessorPil", "ImageProcessor"), "utf-8")
-        swap_folder(work, folder)
-    except Exception as error:
-        shutil.rmtree(work, ignore_errors=True)
-        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
-            raise ResourceError(f"cannot write {folder}: {error}; free disk space and run again") from error
-        raise
+        return work
+
+    write_folder(folder.parent, write)
 
 
 def _facts(learner: Learner, size: tuple[int, int]) -> dict[str, str]:

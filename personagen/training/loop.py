@@ -19,6 +19,7 @@ from recsys.checkpoint import Checkpoint
 from recsys.loop import Checkpoints, drive
 from recsys.types import Step
 
+from ..files import write_folder
 from .config import LoopConfig
 from .processes import Processes
 from .weights import DTYPES, Weights
@@ -64,7 +65,7 @@ class Stage(Protocol):
         ...
 
     def export(self, folder: Path) -> Path:
-        """Write the finished model; called with EMA weights in place."""
+        """Write the finished model to a folder below `folder`, and return it; called with EMA weights in place."""
         ...
 
 
@@ -83,7 +84,7 @@ def run(stage: Stage, *, processes: Processes | None = None) -> Iterator[Step]:
     yield from drive(trainer, checkpoints)
     if trainer.processes.first:
         with trainer.averaged():
-            stage.export(trainer.folder)
+            write_folder(trainer.folder, stage.export)
     trainer.processes.wait()
 
 

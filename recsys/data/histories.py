@@ -183,6 +183,11 @@ def reopen(folder: Path) -> Grouped | None:
     return Grouped(folder, shards, Found(**counts))
 
 
+def forget(folder: Path) -> None:
+    """Let what `group` left in a folder count as unfinished, before it is removed file by file."""
+    (folder / PLAN).unlink(missing_ok=True)
+
+
 def group(
     batches: Iterable[pa.RecordBatch], folder: Path, *, items: Vocabulary, users: Users, rows: int = ROWS
 ) -> Grouped:
@@ -194,6 +199,7 @@ def group(
         DataError: there are no rows at all.
         ResourceError: the disk refuses.
     """
+    forget(folder)
     shutil.rmtree(folder, ignore_errors=True)
     mapping = _Mapping(items)
     try:

@@ -50,3 +50,8 @@ def test_only_a_checkpoint_that_is_there_is_promised(tmp_path):
     assert kept_in(tmp_path) == kept_in(tmp_path / "nowhere") == "no checkpoint was written yet"
     (tmp_path / "step-00000020").mkdir()
     assert kept_in(tmp_path) == f"the checkpoint of step-00000020 is in {tmp_path}; the same command goes on from it"
+
+
+def test_nobody_on_the_way_takes_a_signal_for_an_error():
+    """Libraries guard their imports and readers with `except Exception`; a signal that came there was lost."""
+    assert not issubclass(Stopped, Exception)

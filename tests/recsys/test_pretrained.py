@@ -1,4 +1,5 @@
 import json
+import os
 
 import huggingface_hub
 import pytest
@@ -34,6 +35,38 @@ def test_saving_again_replaces(folder):
     loaded = pretrained.load(folder)
     history = torch.tensor([[1, 2]])
     assert torch.equal(loaded.recommend(history, 3).scores, other.recommend(history, 3).scores)
+
+
+@pytest.mark.parametrize("moment", range(8))
+def test_saving_over_another_model_never_leaves_parts_of_two(folder, monkeypatch, moment):
+    """Whatever ends the process between two files, the folder holds the old model, the new one, or none."""
+    torch.manual_seed(1)
+    other, calls = SASRec(SASRecConfig(7, d=4, max_len=4, layers=1)), []
+    names = Vocabulary(("", *(f"other{i}" for i in range(7))))
+    for name in ("replace", "unlink"):
+        real = getattr(os, name)
+
+        def dies(*args, real=real, **named):
+            calls.append(args)
+            if len(calls) == moment + 1:
+                raise KeyboardInterrupt
+            return real(*args, **named)
+
+        monkeypatch.setattr(os, name, dies)
+    try:
+        pretrained.save(other, folder, items=names)
+    except KeyboardInterrupt:
+        monkeypatch.undo()
+        try:
+            kept = pretrained.load(folder)
+        except ModelError as error:
+            assert "config.json" in str(error)
+        else:
+            new = pretrained.load_vocabulary(folder) == names
+            assert kept.config.d == (4 if new else 8)  # type: ignore[attr-defined]
+    monkeypatch.undo()
+    assert pretrained.load_vocabulary(pretrained.save(other, folder, items=names)) == names
+    assert not list(folder.glob(".*")) and (folder / "model.safetensors").stat().st_mode & 0o044 == 0o044
 
 
 def _edit(folder, **changes):
