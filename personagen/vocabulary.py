@@ -48,6 +48,16 @@ SCENE_PHRASE: dict[str, str] = {
     "night city": "in a city at night",
 }
 
+SCENE_ALONE: dict[str, str] = {
+    "studio": "an empty studio",
+    "street": "an empty street",
+    "beach": "an empty beach",
+    "park": "an empty park",
+    "snow": "an empty field in the snow",
+    "night city": "an empty city at night",
+}
+"""How a scene is said in which nobody stands."""
+
 PLURAL: frozenset[str] = frozenset({"trousers", "shorts"})
 """Kinds that take no article in a caption."""
 

@@ -13,7 +13,8 @@ class StyleConfig:
     0..1: 0 takes the best scores, 1 the most different items. batch_size: try-ons painted at once after the first,
     which comes alone. Steps (1 to 1000), guidance and negative prompt go to the two pipelines; `scene_size` (H, W)
     overrides the text-to-image model's own. scene_person: who the scenes show, such as "a sks person", a subject that
-    model knows.
+    model knows. sitter_in_scenes: scenes are painted empty and whoever is dressed is set into
+    them; off: scenes show a painted person, as the embedded model has not learnt empty places yet.
     """
 
     pool: int = 60
@@ -28,6 +29,7 @@ class StyleConfig:
     negative_prompt: str = ""
     scene_size: tuple[int, int] | None = None
     scene_person: str = "a person"
+    sitter_in_scenes: bool = False
 
     def __post_init__(self) -> None:
         for name in ("pool", "draws", "batch_size"):

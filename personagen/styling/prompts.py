@@ -142,12 +142,14 @@ def write_prompt(
     companion: Mapping[str, str] | None = None,
     scene: str | None = None,
     person: str = "a person",
+    complete: bool = True,
 ) -> Prompt:
     """Write what this taste would like to see: "a person wearing a red striped t-shirt and blue trousers on a beach".
 
     anchor: words of the item to show; a kind that cannot be worn here gives way to the taste's best. companion: words
-    of a garment for the other half of the body; left out, it is composed from the taste. scene: left out, `scene_for`
-    chooses. person: who wears it, such as "a sks person" where the model has learnt that subject.
+    of a garment for the other half of the body; left out, it is composed from the taste, or where not `complete`, not
+    spoken of. scene: left out, `scene_for` chooses. person: who wears it, such as "a sks person" where the model has
+    learnt that subject.
 
     Raises:
         ConfigError: a scene that is not known.
@@ -161,6 +163,8 @@ def write_prompt(
     if REGION[kind] == "dress":
         return _prompt((first,), scene, person)
     if companion is None or REGION.get(companion.get("kind", "")) != _COUNTERPART[REGION[kind]]:
+        if not complete:
+            return _prompt((first,), scene, person)
         companion = _compose(_COUNTERPART[REGION[kind]], scene, taste, avoid=first.get("colour", ""))
     both = (first, _filled(companion, taste))
     return _prompt(both if REGION[kind] == "upper" else both[::-1], scene, person)

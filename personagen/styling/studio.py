@@ -58,10 +58,17 @@ class Order:
             raise ConfigError("looks = 0 and scenes = 0; ask for at least one picture")
 
     def painted(self) -> StyleConfig:
-        """Return the style; scenes speak of the subject, unless the style names somebody itself."""
-        if self.subject is None or self.style.scene_person != StyleConfig.scene_person:
+        """Return the style; scenes speak of the subject, unless the style names somebody itself, and are painted."""
+        if self.style.scene_person != StyleConfig.scene_person:
+            return replace(self.style, sitter_in_scenes=False)
+        if self.subject is None:
             return self.style
-        return replace(self.style, scene_person=self.subject.phrase)
+        return replace(self.style, scene_person=self.subject.phrase, sitter_in_scenes=False)
+
+    @property
+    def dresses(self) -> bool:
+        """Whether anybody is dressed."""
+        return self.looks > 0 or (self.scenes > 0 and self.painted().sitter_in_scenes)
 
 
 class Halted(Exception):
@@ -280,7 +287,7 @@ class Studio:
         check_out_dir(Path(out))
         if order.subject is not None and order.scenes:
             self.painter(order.subject)  # one that does not fit is refused before anything is painted
-        sitter = self.sitter(order) if order.looks else None
+        sitter = self.sitter(order) if order.dresses else None
         shown = {} if order.subject is None else {"subject": order.subject.record()}
         return write_looks(
             self._looks(order, sitter, stop),
@@ -297,9 +304,9 @@ class Studio:
         stylist = Stylist(
             self.recommender,
             self.source.catalog,
-            Watched(self.tryon, stop) if order.looks else None,
+            Watched(self.tryon, stop) if order.dresses else None,
             Watched(self.painter(order.subject), stop) if order.scenes else None,
-            parser=self.parser if order.looks else None,
+            parser=self.parser if order.dresses else None,
         )
         looks = stylist(
             list(order.history),

@@ -17,9 +17,9 @@ from recsys.errors import ConfigError
 from ..images import WHITE_FROM
 from ..person.body import Body
 from ..person.parser import Parser
-from ..person.parts import region_of
+from ..person.parts import Part, region_of
 from ..warping.cutout import garment_on_white
-from ..warping.first_guess import first_guess
+from ..warping.first_guess import Guess, first_guess
 from .fast import FastMode
 
 ORDER = ("dress", "lower", "upper", "outer")
@@ -95,12 +95,12 @@ def dress(
     for piece in in_order(outfit):
         guess, mask = _laid(worn, body, piece, mask_expand=mask_expand, lays=lays, kept=kept)
         if guess is not None:
-            kept |= mask & (np.asarray(guess.getchannel("A")) > 0)
+            kept |= _covered(guess)
         worn = pipeline(
             worn,
             piece.image,
             mask,
-            guess=guess,
+            guess=None if guess is None else guess.picture,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             fast=fast,
@@ -136,12 +136,36 @@ def dress_each(
             person=[photo] * len(group),
             garment=[pieces[at].image for at in group],
             mask=[laid[at][1] for at in group],
-            guess=None if guesses[0] is None else guesses,
+            guess=[guess.picture for guess in guesses if guess] or None,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             generator=[generators[at] for at in group],
         ).images
     return painted
+
+
+def outline(pipeline: Any, photo: Image.Image, body: Body, outfit: Sequence[Piece]) -> np.ndarray | None:
+    """Return where the person is once they wear the outfit, bool (H, W); None where the model alone decides that.
+
+    Nothing is painted: garments are laid as `dress` lays them.
+
+    Raises:
+        ConfigError, DataError: as `dress` does.
+    """
+    found, worn, kept = body.parts != Part.BACKGROUND, photo, np.zeros((photo.height, photo.width), bool)
+    lays = _lays(pipeline, body, None)
+    for piece in in_order(outfit):
+        guess, _ = _laid(worn, body, piece, mask_expand=1.0, lays=lays, kept=kept)
+        if guess is None:
+            return None
+        covered = _covered(guess)
+        found, kept, worn = (found & ~guess.bare) | covered, kept | covered, guess.picture.convert("RGB")
+    return found
+
+
+def _covered(guess: Guess) -> np.ndarray:
+    """Where a garment lies, bool (H, W)."""
+    return guess.mask & (np.asarray(guess.picture.getchannel("A")) > 0)
 
 
 def _lays(pipeline: Any, body: Body, composed: bool | None) -> bool:
@@ -152,13 +176,14 @@ def _lays(pipeline: Any, body: Body, composed: bool | None) -> bool:
 
 def _laid(
     photo: Image.Image, body: Body, piece: Piece, *, mask_expand: float, lays: bool, kept: np.ndarray
-) -> tuple[Image.Image | None, np.ndarray]:
-    """Return the first guess, RGBA, where there is one, and the mask (H, W) of a piece; kept (H, W): worn already."""
+) -> tuple[Guess | None, np.ndarray]:
+    """Return the first guess, where there is one, and the mask (H, W) of a piece; kept (H, W): worn already."""
     mask = body.mask(piece.kind, expand=mask_expand)
     if not (lays and _on_white(piece.image)):
         return None, mask
     further = None if body.fixed(piece.kind) else body.mask("dress", expand=mask_expand)
-    return first_guess(photo, piece.image, piece.kind, mask, body=body, kept=kept, further=further)
+    guess = first_guess(photo, piece.image, piece.kind, mask, body=body, kept=kept, further=further)
+    return guess, guess.mask
 
 
 def _alike(flags: Sequence[bool]) -> Iterator[list[int]]:

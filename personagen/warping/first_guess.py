@@ -1,5 +1,7 @@
 """Guess a try-on before any network does: the old garment taken off (`uncover`), the new one laid on (`lay`)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from PIL import Image
 
@@ -11,6 +13,20 @@ from .lay import lay
 from .uncover import uncover
 
 
+@dataclass(frozen=True)
+class Guess:
+    """A photo with a garment laid on.
+
+    picture: RGBA; alpha is that of the garment alone, under it and elsewhere the colours are those of the whole guess.
+    mask (H, W): what may be repainted, with what the garment hangs over beyond it. bare (H, W): where the person was
+    and only the background is left.
+    """
+
+    picture: Image.Image
+    mask: np.ndarray
+    bare: np.ndarray
+
+
 def first_guess(
     photo: Image.Image,
     garment: Image.Image,
@@ -20,10 +36,8 @@ def first_guess(
     body: Body,
     kept: np.ndarray,
     further: np.ndarray | None = None,
-) -> tuple[Image.Image, np.ndarray]:
-    """Return the photo with the garment laid on, RGBA, and the mask (H, W) with what the garment hangs over beyond it.
-
-    Alpha is that of the garment alone; under it and elsewhere the colours are those of the whole guess.
+) -> Guess:
+    """Lay a garment on a photo, the old one taken off.
 
     garment: on white; kind: a kind of the vocabulary or a region; mask (H, W): what may be repainted; body: of the
     photo, with joints; kept (H, W): what was put on before and is not taken off; further (H, W): where the
@@ -38,8 +52,9 @@ def first_guess(
     covered = np.asarray(layer.getchannel("A"))
     if further is not None:
         mask = mask | (further & (covered > 0))
-    guess = uncover(photo, body, body.comes_off(kind) & mask & ~kept, region=region_of(kind), hidden=covered == 255)
+    old = body.comes_off(kind) & mask & ~kept
+    guess, bare = uncover(photo, body, old, region=region_of(kind), hidden=covered == 255)
     guess.paste(layer, (0, 0), layer)
     guess = Image.composite(guess, photo.convert("RGB"), Image.fromarray(mask))
     guess.putalpha(layer.getchannel("A"))
-    return guess, mask
+    return Guess(guess, mask, bare & mask & (covered < 128))

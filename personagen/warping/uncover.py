@@ -48,8 +48,10 @@ def uncover(
     *,
     region: str,
     hidden: np.ndarray | None = None,
-) -> Image.Image:
+) -> tuple[Image.Image, np.ndarray]:
     """Paint over a garment of a region, bool (H, W), in a photo; body: of the photo, with joints.
+
+    Returns the photo, and where only the background is left, bool (H, W).
 
     Arms are bare under it. Under a top or coat, trunk and legs show what is worn below, where that is seen, under other
     garments legs show stockings or skin. Everything else is background. hidden (H, W): what need not be painted,
@@ -78,7 +80,7 @@ def uncover(
     filled = complete(photo, seen(parts == Part.BACKGROUND, far=3) & ~over, empty) or photo.copy()
     for limb, colours in drawn:
         filled.paste(ImageChops.multiply(colours, limb.shade), (0, 0), limb.alpha)
-    return Image.composite(filled, photo, soft)
+    return Image.composite(filled, photo, soft), empty & garment
 
 
 @dataclass(frozen=True)

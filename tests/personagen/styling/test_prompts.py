@@ -166,3 +166,10 @@ def test_reasons_name_the_nearest_past_items_and_the_words_meant(space):
     assert 1 not in [reason.item for reason in past] and len({reason.item for reason in past}) == 2
     assert [reason.text for reason in reasons if reason.source == "concept"] == ["colour red"]
     assert explain(1, [1], embeddings, (), found) == ()
+
+
+def test_what_is_not_completed_is_not_spoken_of():
+    anchor = {"kind": "shirt", "colour": "red"}
+    assert write_prompt(anchor, (), scene="park", complete=False).text == "a person wearing a red shirt in a park"
+    both = write_prompt(anchor, (), companion={"kind": "skirt", "colour": "blue"}, scene="park", complete=False)
+    assert both.text == "a person wearing a red shirt and a blue skirt in a park"

@@ -7,13 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
+from personagen.person.parts import Part
 from personagen.provenance import read_png
 from personagen.styling import stylist as looks_of
 from personagen.styling.catalog import FolderCatalog
 from personagen.styling.config import StyleConfig
 from personagen.styling.looks import write_looks
-from personagen.styling.stylist import Stylist, diverse, seed_for
-from personagen.vocabulary import REGION
+from personagen.styling.planner import diverse, seed_for
+from personagen.styling.stylist import Stylist
+from personagen.vocabulary import REGION, SCENE_ALONE
 from personagen.warping.worn import NotWorn
 from recsys.errors import ConfigError, DataError
 from recsys.models.popularity import Popularity, PopularityConfig
@@ -169,10 +171,12 @@ def test_taste_follows_the_history(stylist):
 
 def test_scenes_differ_and_say_where_their_words_come_from(stylist):
     plan = stylist.plan(HISTORY, scenes=4, config=QUICK)
-    companions = [reason.item for chosen, _ in plan.scenes for reason in chosen.reasons if reason.source == "note"]
-    shown = [chosen.item for chosen, _ in plan.scenes]
+    notes = [reason for scene in plan.scenes for reason in scene.chosen.reasons if reason.source == "note"]
+    companions = [reason.item for reason in notes]
+    assert companions == [item for scene in plan.scenes for item in scene.outfit[1:]]
+    shown = [scene.chosen.item for scene in plan.scenes]
     assert len(set(companions)) == len(companions) and len(set(shown)) == 4
-    for chosen, prompt in plan.scenes:
+    for chosen, prompt in ((scene.chosen, scene.prompt) for scene in plan.scenes):
         assert [reason.text for reason in chosen.reasons if reason.text.startswith("scene")] == [
             f"scene {prompt.scene}"
         ]
@@ -285,3 +289,32 @@ def test_metadata_can_be_left_out(stylist, person, tmp_path):
         found = read_png(file)
         assert found.parameters is None and found.record is None
     assert json.loads((tmp_path / "looks" / "looks.json").read_text())["looks"][0]["prompt"]
+
+
+def test_scenes_show_whoever_is_dressed_where_that_is_asked_for(stylist, person):
+    asked = []
+    paint = stylist.text2image
+
+    class Listening:
+        def __call__(self, prompt, **settings):
+            asked.append(prompt)
+            return paint(prompt, **settings)
+
+        def __getattr__(self, name):
+            return getattr(paint, name)
+
+    own = Stylist(stylist.recommender, stylist.catalog, stylist.tryon, Listening())
+    parts = np.zeros((64, 48), np.uint8)
+    parts[8:60, 14:34] = Part.UPPER
+    body = replace(seam_parts.body(), parts=parts)
+    set_in = lambda body: list(own(HISTORY, person, 0, body=body, config=replace(QUICK, sitter_in_scenes=True)))
+    looks = set_in(body)
+    assert [look.kind for look in looks] == ["scene"] * 2 and set(asked) <= set(SCENE_ALONE.values())
+    for look in looks:
+        assert look.prompt.startswith("a person wearing") and REGION[own.catalog.words(look.item)["kind"]] != "lower"
+        assert look.settings["Size"] == f"{look.image.width}x{look.image.height}"
+    assert [np.array_equal(a.image, b.image) for a, b in zip(looks, set_in(body), strict=True)] == [True, True]
+    asked.clear()
+    set_in(seam_parts.body())  # nobody is seen in this one
+    make(own, person, k=0, scenes=1)
+    assert all(prompt.startswith("a person wearing") for prompt in asked)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from personagen.images import PALEST, frame, load_image, to_tensor
 from personagen.person.body import Body
 from personagen.person.parts import Part
-from personagen.tryon.dress import Piece, cut_from_photos, dress, dress_each, in_order
+from personagen.tryon.dress import Piece, cut_from_photos, dress, dress_each, in_order, outline
 from personagen.tryon.pictures import finish, prepare
 from personagen.warping.cutout import garment_mask, garment_on_white
 from personagen.warping.drape import cloth_of
@@ -188,3 +188,19 @@ def test_a_white_garment_on_nothing_or_on_grey_is_cut_out_and_can_be_laid(tmp_pa
         photo = load_image(tmp_path / f"{name}.png", palest=PALEST)
         picture, done = garment_on_white(photo, size=(256, 192))
         assert done and 0.3 < cloth_of(to_tensor(picture) * 2 - 1).float().mean() < 0.8
+
+
+def test_the_outline_is_of_the_person_as_they_are_dressed():
+    pipe, _ = pipelines()
+    pipe.register_to_config(prefill="garment")
+    parts = standing(lower=100)
+    wide = parts == Part.UPPER
+    parts[20:60, 14:20] = Part.UPPER  # a wing, which the new garment does not have
+    shirt = Image.new("RGB", (60, 80), "white")
+    shirt.paste("red", (10, 10, 50, 75))
+    photo, body = picture(128, 96), Body(parts, joints_of_standing())
+    found = outline(pipe, photo, body, [Piece(shirt, "upper")])
+    assert found is not None and not found[30:50, 14:18].any() and found[30:50, 44:52].all()
+    assert np.array_equal(found[105:], (parts != Part.BACKGROUND)[105:]) and wide.any()
+    pipe.register_to_config(prefill="grey")
+    assert outline(pipe, photo, body, [Piece(shirt, "upper")]) is None

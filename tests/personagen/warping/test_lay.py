@@ -117,7 +117,7 @@ def test_nothing_of_the_old_garment_is_left(region, part):
         picture = PAINT[parts]
         picture[garment] = colour
         photo = Image.fromarray(picture)
-        pictures.append(np.asarray(uncover(photo, Body(parts, joints_of_standing()), garment, region=region)))
+        pictures.append(np.asarray(uncover(photo, Body(parts, joints_of_standing()), garment, region=region)[0]))
     assert np.array_equal(pictures[0], pictures[1])
     result = pictures[0].astype(int)
     assert np.array_equal(result[:, :20], PAINT[parts][:, :20])
@@ -138,7 +138,7 @@ def test_an_arm_in_a_sleeve_does_not_show_beside_it():
         x = round(np.interp(y, *joints[[Joint.LEFT_SHOULDER, Joint.LEFT_ELBOW, Joint.LEFT_WRIST], 1::-1].T))
         hidden[y, x - 3 : x + 4] = True  # a narrow one will lie over it
     photo, beside = Image.fromarray(PAINT[parts]), (slice(185, 200), slice(252, 254))
-    arm = lambda **more: np.asarray(uncover(photo, Body(parts, joints), parts == Part.UPPER, region="upper", **more))[
-        beside
-    ]
+    arm = lambda **more: np.asarray(
+        uncover(photo, Body(parts, joints), parts == Part.UPPER, region="upper", **more)[0]
+    )[beside]
     assert (arm()[..., 0] > 170).all() and np.abs(arm(hidden=hidden).astype(int) - PAINT[0]).max() < 20
