@@ -1,4 +1,4 @@
-"""What commands cost with weights of one's own in bfloat16: seconds and the most memory, structure by structure.
+"""What commands cost with weights of one's own in bfloat16: time and the most memory, structure by structure.
 
     python benchmarks/own_weights.py                # small widths, every command, folder and single file
     python benchmarks/own_weights.py --real         # Stable Diffusion 1.5 in its real size, random weights, two steps
@@ -36,7 +36,8 @@ from apps.cli import main
 code = main(sys.argv[1:])
 import torch
 card = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, card)
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss, card)
 sys.exit(code)
 """
 SMALL = {"side": 64, "steps": 2}
@@ -70,9 +71,9 @@ def commands(folder: Path, family: str, form: str, *, side: int, steps: int, out
 
 
 def measure(words: list[str], *, device: str = "cpu") -> dict[str, float]:
-    """Run a command in bfloat16 in a process of its own; return its seconds and its peaks of memory in MiB.
+    """Run a command in bfloat16 in a process of its own; return its time and its peaks of memory in MiB.
 
-    On a CPU it has one thread.
+    On a CPU it has one thread, and its CPU-seconds are counted; on a GPU, seconds.
     """
     begun = time.perf_counter()
     command = [sys.executable, "-W", "ignore", "-c", RUN, *words, f"--device={device}", "--dtype=bfloat16"]
@@ -80,9 +81,11 @@ def measure(words: list[str], *, device: str = "cpu") -> dict[str, float]:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **limits})
     if done.returncode:
         sys.exit(f"personagen {' '.join(words)} ended with {done.returncode}: {done.stderr[-500:]}")
-    host, card = (int(value) for value in done.stdout.split()[-2:])
-    peaks = {"peak_mib": host // 1024} | ({"peak_gpu_mib": card // 2**20} if card else {})
-    return {"seconds": round(time.perf_counter() - begun, 1), **peaks}
+    seconds = round(time.perf_counter() - begun, 1)
+    used, host, card = (float(value) for value in done.stdout.split()[-3:])
+    if card:
+        return {"seconds": seconds, "peak_mib": host // 1024, "peak_gpu_mib": card // 2**20}
+    return {"cpu_seconds": round(used, 1), "peak_mib": host // 1024}
 
 
 def small(folder: Path) -> list[dict[str, object]]:
