@@ -5,7 +5,7 @@
 kill: SIGKILL at twenty random places of each command, half of them at a write, and what is being written stays
 half-written then. disk: each kind of write finds no space once, and the command runs on small file systems (tmpfs,
 where this machine lets us mount one). two: the same command twice at once. readonly: a user who may not write. sigterm:
-SIGTERM and SIGINT in each third. resume: trainings are stopped after random steps. hostile: the files of tests/corpus,
+SIGTERM and SIGINT in each half. resume: trainings are stopped after random steps. hostile: the files of tests/corpus,
 given to every command that reads such files.
 
 Whatever was disturbed is run again, and what it leaves is compared with what an undisturbed run leaves: pixels,
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import reliability_parts as parts  # noqa: E402
 from reliability_child import import_everything  # noqa: E402
+from reliability_hostile import hostile_files  # noqa: E402
 from reliability_jobs import jobs, prepare  # noqa: E402
+from reliability_parts import Bench  # noqa: E402
 from report import RESULTS, git, write_report  # noqa: E402
 
 PARTS = {"kill": parts.kill, "disk": parts.disk, "two": parts.two, "readonly": parts.readonly,
@@ -42,9 +45,10 @@ OUT = RESULTS / "reliability.json"
 def main() -> int:
     """Run the parts that are asked for. Returns 1 when something went wrong in one of them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--parts", nargs="+", default=[*PARTS, "hostile"], choices=[*PARTS, "hostile"])
     parser.add_argument("--only", nargs="+", default=[""], help="parts of the names of commands")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--files", type=int, default=200, help="hostile files")
     parser.add_argument("--resume", action="store_true", help="leave out what is in the results already")
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
@@ -60,24 +64,37 @@ def measure(asked: argparse.Namespace, place: Path) -> bool:
     """Try every command in every part; tell whether something went wrong."""
     kept: dict[str, Any] = json.loads(asked.out.read_text())["parts"] if asked.out.is_file() else {}
     failed = False
-    for job in jobs(place / "data", place / "work" / "out"):
-        bench = parts.Bench(place)
-        for part in asked.parts:
-            known = kept.setdefault(part, {})
-            if job.family and part not in OF_EACH_FAMILY or not any(word in job.name for word in asked.only):
-                continue
-            if asked.resume and job.name in known:
-                continue
-            begun, seed = time.time(), zlib.crc32(f"{part} {job.name} {asked.seed}".encode())
-            bench.random = np.random.default_rng(seed)
-            found = PARTS[part](bench, job)
-            if found is None:
-                continue
-            known[job.name] = found | {"commit": git("rev-parse", "--short", "HEAD")}
-            failed = failed or bool(found["wrong"])
-            write_report(asked.out, {"seed": asked.seed, "parts": kept})
-            print(f"{part:9} {job.name:32} {time.time() - begun:5.0f} s  {found}", flush=True)
+    for part, name, work in tasks(asked, place):
+        if asked.resume and name in kept.get(part, {}):
+            continue
+        begun = time.time()
+        found = work()
+        if found is None:
+            continue
+        kept.setdefault(part, {})[name] = found | {"commit": git("rev-parse", "--short", "HEAD")}
+        failed = failed or bool(found["wrong"])
+        write_report(asked.out, {"seed": asked.seed, "parts": kept})
+        print(f"{part:9} {name:32} {time.time() - begun:5.0f} s  {found}", flush=True)
     return failed
+
+
+def tasks(asked: argparse.Namespace, place: Path) -> Iterator[tuple[str, str, Callable[[], dict[str, Any] | None]]]:
+    """List what is asked for: part, command, and what measures it."""
+
+    def seeded(bench: Bench, part: str, name: str) -> Bench:
+        bench.random = np.random.default_rng(zlib.crc32(f"{part} {name} {asked.seed}".encode()))
+        return bench
+
+    for job in jobs(place / "data", place / "work" / "out"):
+        bench = Bench(place)
+        for part in asked.parts:
+            if part == "hostile" or (job.family and part not in OF_EACH_FAMILY):
+                continue
+            if any(word in job.name for word in asked.only):
+                yield part, job.name, lambda part=part, job=job, b=bench: PARTS[part](seeded(b, part, job.name), job)
+    if "hostile" in asked.parts:
+        name, bench = "every command", Bench(place)
+        yield "hostile", name, lambda: hostile_files(seeded(bench, "hostile", name), place / "data", files=asked.files)
 
 
 def in_a_child(work: Any) -> None:

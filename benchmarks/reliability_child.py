@@ -233,7 +233,7 @@ class _Watch:
         if not self.on:
             return
         if event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES:
-            self.see("write", arguments[0])
+            self.see("write" if arguments[2] & os.O_TRUNC else "append", arguments[0])
         elif event in ("os.rename", "os.mkdir", "os.rmdir", "os.remove"):
             self.see(event[3:], _absolute(arguments[0], arguments[-1]))
 

@@ -16,11 +16,11 @@ import reliability_state as state
 from reliability_child import Child, Ended, Trouble, enlarge, small_disk
 from reliability_jobs import Job
 
-CHAIN = 10
+CHAIN = 20
 """Kills in a row before a run is left to come to its end."""
-KINDS = 8
+KINDS = 5
 """Kinds of writes of a command that find no space, at most."""
-DISKS = 3
+DISKS = 2
 PROMISE = re.compile(r"the checkpoint of (step-\d+) is in (.+?);")
 
 
@@ -219,13 +219,13 @@ def readonly(bench: Bench, job: Job) -> dict[str, Any]:
     return count.figures(steps=ended.steps, share_of_cpu=round(ended.cpu / bench.whole(job).cpu, 2))
 
 
-def sigterm(bench: Bench, job: Job, *, moments: int = 3) -> dict[str, Any]:
-    """Send SIGTERM and SIGINT in each third of a command's time: exit code, true words, and it goes on."""
+def sigterm(bench: Bench, job: Job, *, moments: int = 2) -> dict[str, Any]:
+    """Send SIGTERM and SIGINT in each half of a command's time: exit code, true words, and it goes on."""
     count, whole = Count(), bench.whole(job)
     for name, code in (("SIGTERM", 143), ("SIGINT", 130)):
-        for third in range(moments):
+        for part in range(moments):
             bench.fresh()
-            moment = (third + float(bench.random.uniform())) / moments * whole.cpu
+            moment = (part + float(bench.random.uniform())) / moments * whole.cpu
             ended = bench.run(job, Trouble(name, cpu=moment))
             count.see(bench, job, ended)
             _stopped(count, bench, ended, code, f"{name} after {moment / whole.cpu:.2f} of the time")

@@ -150,13 +150,15 @@ def reserved_array(path: Path, *, shape: tuple[int, ...], dtype: type) -> np.mem
     Raises:
         ResourceError: there is no room.
     """
+    part = path.with_name(f".{path.name}")
     try:
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        array = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape)
         if hasattr(os, "posix_fallocate"):
-            with open(path, "r+b") as stream:
-                os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+            with open(part, "r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, part.stat().st_size)
+        os.replace(part, path)
     except OSError as error:
-        path.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise _refused(path, error) from error
     return array
 

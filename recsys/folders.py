@@ -63,8 +63,8 @@ def remove_folder(folder: Path) -> None:
     aside = folder.with_name(f"{HIDDEN}old-{folder.name}-{os.getpid()}")
     try:
         os.replace(folder, aside)
-    except OSError:  # it is left as it is
-        return
+    except OSError:
+        aside = folder  # a full disk may refuse a new name, but never a removal
     shutil.rmtree(aside, ignore_errors=True)
 
 

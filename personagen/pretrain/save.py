@@ -16,6 +16,13 @@ def half_copy(module: Module) -> Module:
     return copy.deepcopy(module).half()
 
 
+def at_rest(tokenizer: CLIPTokenizer) -> CLIPTokenizer:
+    """Let a tokenizer forget how it was last called, which its file would tell: a run that goes on writes the same."""
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
+    return tokenizer
+
+
 def write_tokenizer_files(tokenizer: CLIPTokenizer, folder: Path) -> None:
     """Write vocab.json and merges.txt, which older tools read, beside tokenizer.json."""
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]

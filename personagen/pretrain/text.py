@@ -28,7 +28,7 @@ from ..training.loop import autocast
 from ..training.preview import write_grid
 from ..vocabulary import COLOURS, KINDS, PATTERNS
 from .config import PretrainConfig
-from .save import half_copy, write_tokenizer_files
+from .save import at_rest, half_copy, write_tokenizer_files
 from .start import run_stage
 
 CAPTIONS = {"image": "caption", "garment": "garment_caption"}
@@ -165,7 +165,7 @@ class TextStage:
         """Save the text encoder in float16 and its tokenizer, in diffusers' layout."""
         with quiet():
             half_copy(self.text_encoder).save_pretrained(folder / "text" / "text_encoder", safe_serialization=True)
-        self.tokenizer.save_pretrained(folder / "text" / "tokenizer")
+        at_rest(self.tokenizer).save_pretrained(folder / "text" / "tokenizer")
         write_tokenizer_files(self.tokenizer, folder / "text" / "tokenizer")
         return with_card(folder / "text", self.config.loop)
 

@@ -20,7 +20,7 @@ from ..training.loop import autocast
 from ..training.objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
 from ..training.preview import write_grid
 from .config import PretrainConfig
-from .save import forget_paths, half_copy, write_tokenizer_files
+from .save import at_rest, forget_paths, half_copy, write_tokenizer_files
 from .start import load_unet, run_stage
 from .text import CAPTIONS, load_text
 
@@ -147,7 +147,7 @@ class Text2ImageStage:
         copies = {name: half_copy(getattr(pipe, name)) for name in ("vae", "text_encoder", "unet")}
         finished = StableDiffusionPipeline(
             **copies,
-            tokenizer=self.tokenizer,
+            tokenizer=at_rest(self.tokenizer),
             scheduler=self.scheduler,
             safety_checker=None,
             feature_extractor=None,

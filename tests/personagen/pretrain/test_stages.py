@@ -144,6 +144,14 @@ def _without_old(found):
 
 
 @pytest.mark.slow
+def test_a_tokenizer_is_written_as_if_it_had_never_been_called(root, steps):
+    """A run that is called again when it is at its end only writes its result, and must write the same."""
+    assert steps["text"]
+    for place in ("text/text", "text2image/embedded"):
+        written = json.loads((root / place / "tokenizer" / "tokenizer.json").read_text(encoding="utf-8"))
+        assert written["padding"] is None and written["truncation"] is None
+
+
 def test_nothing_is_printed(root, steps, tmp_path, capfd):
     for stage in STAGES:
         list(
