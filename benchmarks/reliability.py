@@ -21,6 +21,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ from reliability_jobs import jobs, prepare  # noqa: E402
 from reliability_parts import Bench  # noqa: E402
 from report import RESULTS, git, write_report  # noqa: E402
 
-PARTS = {"kill": parts.kill, "disk": parts.disk, "two": parts.two, "readonly": parts.readonly,
-         "sigterm": parts.sigterm, "resume": parts.resume}  # fmt: skip
+PARTS: dict[str, Callable[..., dict[str, Any] | None]] = {
+    "kill": parts.kill, "disk": parts.disk, "two": parts.two, "readonly": parts.readonly, "sigterm": parts.sigterm,
+    "resume": parts.resume,
+}  # fmt: skip
 OF_EACH_FAMILY = ("kill", "resume")
 """Parts that try every recommender; for the others one that counts and one that is trained stand for all."""
 OUT = RESULTS / "reliability.json"
@@ -48,6 +51,7 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", default=[*PARTS, "hostile"], choices=[*PARTS, "hostile"])
     parser.add_argument("--only", nargs="+", default=[""], help="parts of the names of commands")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=20, help="of each command")
     parser.add_argument("--files", type=int, default=200, help="hostile files")
     parser.add_argument("--resume", action="store_true", help="leave out what is in the results already")
     parser.add_argument("--out", type=Path, default=OUT)
@@ -91,7 +95,8 @@ def tasks(asked: argparse.Namespace, place: Path) -> Iterator[tuple[str, str, Ca
             if part == "hostile" or (job.family and part not in OF_EACH_FAMILY):
                 continue
             if any(word in job.name for word in asked.only):
-                yield part, job.name, lambda part=part, job=job, b=bench: PARTS[part](seeded(b, part, job.name), job)
+                measured = partial(PARTS[part], **({"kills": asked.kills} if part == "kill" else {}))
+                yield part, job.name, lambda m=measured, p=part, j=job, b=bench: m(seeded(b, p, j.name), j)
     if "hostile" in asked.parts:
         name, bench = "every command", Bench(place)
         yield "hostile", name, lambda: hostile_files(seeded(bench, "hostile", name), place / "data", files=asked.files)

@@ -44,8 +44,7 @@ class Job:
 
 def jobs(data: Path, out: Path) -> list[Job]:
     """List the commands; all of them write to `out` alone."""
-    found = [*_recommenders(data, out), *_ranking(data, out), *_pretraining(data, out), *_pictures(data, out)]
-    return found
+    return [*_pictures(data, out), *_pretraining(data, out), *_ranking(data, out), *_recommenders(data, out)]
 
 
 def _recommenders(data: Path, out: Path) -> list[Job]:

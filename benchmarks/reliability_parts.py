@@ -18,9 +18,9 @@ from reliability_jobs import Job
 
 CHAIN = 20
 """Kills in a row before a run is left to come to its end."""
-KINDS = 5
+KINDS = 4
 """Kinds of writes of a command that find no space, at most."""
-DISKS = 2
+DISKS = 1
 PROMISE = re.compile(r"the checkpoint of (step-\d+) is in (.+?);")
 
 

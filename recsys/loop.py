@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .checkpoint import Checkpoint, list_checkpoints, load_latest, save_checkpoint
 from .errors import ConfigError, ModelError, ResourceError
+from .folders import remove_abandoned
 from .types import Step
 
 
@@ -75,6 +76,8 @@ class Checkpoints:
             ConfigError: it was made with other settings.
             ModelError: it was made by another model or version, or every checkpoint is damaged.
         """
+        if self.folder is not None and self.first:
+            remove_abandoned(self.folder)
         found = None if self.folder is None else load_latest(self.folder)
         if found is None:
             return

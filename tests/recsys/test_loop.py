@@ -62,6 +62,14 @@ def test_a_later_process_and_a_run_without_a_folder_write_nothing(tmp_path):
         assert len(list(drive(run, checkpoints))) == 6 and not steps_in(tmp_path)
 
 
+def test_what_a_killed_run_left_unfinished_goes_even_where_nothing_is_left_to_do(tmp_path):
+    list(drive(Counting(), Checkpoints(tmp_path, 2)))
+    (tmp_path / f".tmp-old-step-00000002-{2**22 - 1}").mkdir()
+    again, checkpoints = Counting(), Checkpoints(tmp_path, 2)
+    checkpoints.resume(again)
+    assert again.finished and not list(tmp_path.glob(".tmp-*"))
+
+
 def test_a_checkpoint_of_another_version_is_one_clear_line(tmp_path):
     list(drive(Counting(), Checkpoints(tmp_path, 2)))
     run = Counting()
