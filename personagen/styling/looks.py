@@ -45,7 +45,7 @@ def write_looks(
     """Write each look when it comes and yield it; after the last one, move the finished folder to `out_dir`.
 
     run: what else made the pictures (configuration, adapters, model names); it goes into looks.json and every PNG.
-    person: the photo that was given, for the sheet only.
+    person: the photo that is dressed, for the sheet only.
     metadata: False leaves both text chunks out of the PNGs. When anything fails, or the caller stops early, nothing is
     left behind and an older `out_dir` stays as it was.
 

@@ -239,3 +239,16 @@ def with_scene(reasons: Sequence[Reason], scene: str, taste: Sequence[Word]) -> 
     kept = [reason for reason in reasons if not (reason.source == "concept" and reason.text.startswith("scene "))]
     meant = [word for word in taste if (word.slot, word.word) == ("scene", scene)]
     return (*kept, *(Reason("concept", f"scene {scene}", word.score) for word in meant))
+
+
+def in_a_line(reasons: Sequence[Reason]) -> str:
+    """Say reasons for people: "like a red shirt that was chosen before; suits a taste for snow and stripes"."""
+    near = [reason.text for reason in reasons if reason.source == "past"]
+    meant = [reason.text.partition(" ")[2] for reason in reasons if reason.source == "concept"]
+    said = [f"like {_listed(near)} chosen before"] if near else []
+    said += [f"suits a taste for {_listed(meant)}"] if meant else []
+    return "; ".join([*said, *(reason.text for reason in reasons if reason.source == "note")])
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

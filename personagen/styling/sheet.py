@@ -1,5 +1,6 @@
-"""Lay a user's history, looks and scores out on one page, as a picture that needs nothing but Pillow."""
+"""Lay a user's photo, history, looks and scores out on one page, as a picture that needs nothing but Pillow."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -7,12 +8,13 @@ from functools import cache
 from PIL import Image, ImageDraw, ImageFont
 
 from .catalog import Catalog, garment_phrase
+from .prompts import in_a_line
 from .stylist import Look
 
 PAPER, CARD, INK, MUTED, LINE, ACCENT = "#f7f5f1", "#ffffff", "#23211f", "#7b756d", "#e4dfd6", "#b5532c"
 WIDTH, MARGIN, GAP = 1600, 64, 28
-COLUMNS, PICTURE = 4, (347, 463)
-TILE = (112, 149)
+LOOK, SCENE, PHOTO = (347, 463), (472, 629), (347, 463)
+TILE = (140, 187)
 MAX_HISTORY = 10
 
 
@@ -33,34 +35,37 @@ def draw_sheet(
     note: str = "",
     person: Image.Image | None = None,
 ) -> Image.Image:
-    """Return a page 1600 pixels wide: the last ten items of the history, then try-on looks, then scenes.
+    """Return a page 1600 pixels wide: photo and last ten items of the history, then try-on looks, then scenes, larger.
 
-    Each look shows its item, score, caption and reasons. title: the heading, such as "User 17"; note: a line below it;
-    person: the photo that was given, shown at the end of the history.
+    Each look shows its item, its share of the best score, caption and reasons. title: the heading, such as "User 17";
+    note: a line below it; person: the photo that was dressed.
     """
-    groups = [("Tried on", [look for look in looks if look.kind == "tryon"]),
-              ("Scenes", [look for look in looks if look.kind == "scene"])]  # fmt: skip
-    groups = [(name, group) for name, group in groups if group]
-    page = _Page(canvas := Image.new("RGB", (WIDTH, 20_000), PAPER), ImageDraw.Draw(canvas))
+    groups = [("Tried on", LOOK, [look for look in looks if look.kind == "tryon"]),
+              ("Scenes", SCENE, [look for look in looks if look.kind == "scene"])]  # fmt: skip
+    page = _Page(canvas := Image.new("RGB", (WIDTH, 40_000), PAPER), ImageDraw.Draw(canvas))
     y = _heading(page, MARGIN, title, note)
     y = _history(page, y, [int(item) for item in history if item][-MAX_HISTORY:], catalog, person)
-    low, high = _range([look.score for look in looks])
-    for name, group in groups:
-        y = _label(page, y, name)
-        for start in range(0, len(group), COLUMNS):
-            row = group[start : start + COLUMNS]
-            bottoms = [
-                _card(page, y, column, look, catalog, (look.score - low) / (high - low))
-                for column, look in enumerate(row)
-            ]
-            y = max(bottoms) + GAP
+    share = dict(zip(map(id, looks), shares([look.score for look in looks]), strict=True))
+    for name, size, group in groups:
+        y = _label(page, y, name) if group else y
+        columns = (WIDTH - 2 * MARGIN + GAP) // (size[0] + GAP)
+        for start in range(0, len(group), columns):
+            row = group[start : start + columns]
+            y = GAP + max(_card(page, (MARGIN + column * (size[0] + GAP), y), size, look, catalog, share[id(look)])
+                          for column, look in enumerate(row))  # fmt: skip
     return canvas.crop((0, 0, WIDTH, y + MARGIN - GAP))
 
 
-def _range(scores: Sequence[float]) -> tuple[float, float]:
-    """Return the ends of the score bars: the best is a full bar, the worst keeps a quarter."""
-    low, high = min(scores, default=0.0), max(scores, default=1.0)
-    return (low - (high - low) / 3, high) if high > low else (high - 1.0, high)
+def shares(scores: Sequence[float]) -> list[float]:
+    """Return each score as a share of the best, in [0, 1].
+
+    Scores that are never below 0 (counts, probabilities) are divided by the best; others are logarithms of odds, as
+    those of log-probabilities are: exp(score - best).
+    """
+    best = max(scores, default=0.0)
+    if min(scores, default=0.0) < 0:
+        return [math.exp(score - best) for score in scores]
+    return [score / best if best > 0 else 1.0 for score in scores]
 
 
 @cache
@@ -85,53 +90,49 @@ def _label(page: _Page, y: int, text: str) -> int:
 
 
 def _history(page: _Page, y: int, items: Sequence[int], catalog: Catalog, person: Image.Image | None) -> int:
-    """Draw a row of small tiles, oldest first; with a photo, it takes the last place."""
-    items = items[1 - MAX_HISTORY :] if person is not None else items
-    y = _label(page, y, "Chosen before, latest last")
-    step = (WIDTH - 2 * MARGIN - TILE[0]) // (MAX_HISTORY - 1)
-    deepest = y
-    for column, item in enumerate(items):
-        x, garment = MARGIN + column * step, catalog[item]
-        _paste(page, fitted(garment.image, TILE), (x, y), radius=10)
-        words = garment_phrase({"kind": garment.kind, **garment.attributes})
-        bottom = _lines(page, (x, y + TILE[1] + 8), words, size=16, width=step - 14, fill=MUTED, most=3)
-        deepest = max(deepest, bottom)
+    """Draw the photo at the left, where there is one, and beside it tiles of the history, five a row, oldest first."""
+    left, deepest = MARGIN, 0
+    y = _label(page, y, "Chosen before, latest last" if person is None else "The photo, and what was chosen before")
     if person is not None:
-        x = MARGIN + (MAX_HISTORY - 1) * step
-        _paste(page, fitted(person, TILE), (x, y), radius=10)
-        deepest = max(
-            deepest, _lines(page, (x, y + TILE[1] + 8), "the photo given", size=16, width=step, fill=INK, most=1)
-        )
-    return deepest + GAP
+        _paste(page, fitted(person, PHOTO), (left, y), radius=16)
+        left, deepest = left + PHOTO[0] + 2 * GAP, y + PHOTO[1]
+    columns = MAX_HISTORY if person is None else MAX_HISTORY // 2
+    step = (WIDTH - MARGIN - left) // columns
+    size = (min(TILE[0], step - 14), min(TILE[0], step - 14) * TILE[1] // TILE[0])
+    for start in range(0, len(items), columns):
+        bottoms = [_tile(page, (left + column * step, y), size, step - 14, catalog, item)
+                   for column, item in enumerate(items[start : start + columns])]  # fmt: skip
+        y = max(bottoms) + 6
+    return max(y, deepest) + GAP
 
 
-def _card(page: _Page, y: int, column: int, look: Look, catalog: Catalog, strength: float) -> int:
-    x = MARGIN + column * (PICTURE[0] + GAP)
-    _paste(page, fitted(look.image, PICTURE), (x, y), radius=16)
+def _tile(page: _Page, at: tuple[int, int], size: tuple[int, int], width: int, catalog: Catalog, item: int) -> int:
+    garment = catalog[item]
+    _paste(page, fitted(garment.image, size), at, radius=10)
+    words = garment_phrase({"kind": garment.kind, **garment.attributes})
+    return _lines(page, (at[0], at[1] + size[1] + 8), words, size=16, width=width, fill=MUTED, most=2)
+
+
+def _card(
+    page: _Page, at: tuple[int, int], size: tuple[int, int], look: Look, catalog: Catalog, strength: float
+) -> int:
+    x, y = at
+    _paste(page, fitted(look.image, size), at, radius=16)
     thumb = (84, 112)
-    corner = (x + PICTURE[0] - thumb[0] - 12, y + 12)  # the head is in the middle, the feet below stay free
+    corner = (x + size[0] - thumb[0] - 12, y + 12)  # the head is in the middle, the feet below stay free
     _paste(page, fitted(catalog[look.item].image, thumb), corner, radius=10, edge=3)
-    bar = y + PICTURE[1] + 14
-    _bar(page, (x, bar), strength, f"{look.score:.2f}")
-    y = _lines(page, (x, bar + 26), look.prompt, size=20, width=PICTURE[0], fill=INK, most=4)
-    for line in _why(look):
-        y = _lines(page, (x, y + 2), line, size=16, width=PICTURE[0], fill=MUTED, most=3)
-    return y + 8
+    bar = y + size[1] + 14
+    _bar(page, (x, bar), size[0], strength)
+    y = _lines(page, (x, bar + 28), look.prompt, size=20, width=size[0], fill=INK, most=4)
+    return _lines(page, (x, y + 2), in_a_line(look.reasons), size=16, width=size[0], fill=MUTED, most=6) + 8
 
 
-def _why(look: Look) -> list[str]:
-    """Return the reasons as lines: a past item each, the concepts together, a note each."""
-    near = [f"near {reason.text} ({reason.score:.2f})" for reason in look.reasons if reason.source == "past"]
-    meant = [f"{reason.text} {reason.score:+.1f}" for reason in look.reasons if reason.source == "concept"]
-    notes = [reason.text for reason in look.reasons if reason.source == "note"]
-    return [*near, *(["taste: " + ", ".join(meant)] if meant else []), *notes]
-
-
-def _bar(page: _Page, at: tuple[int, int], strength: float, text: str) -> None:
-    (x, y), width = at, PICTURE[0] - 76
-    page.pen.rounded_rectangle((x, y + 4, x + width, y + 12), 4, fill=LINE)
-    page.pen.rounded_rectangle((x, y + 4, x + max(8, round(width * min(strength, 1.0))), y + 12), 4, fill=ACCENT)
-    page.pen.text((x + PICTURE[0], y + 8), text, font=_font(18), fill=INK, anchor="rm")
+def _bar(page: _Page, at: tuple[int, int], width: int, strength: float) -> None:
+    """Draw a share of the best, 0 to 1, as a bar, and say it in per cent."""
+    (x, y), long = at, width - 76
+    page.pen.rounded_rectangle((x, y + 4, x + long, y + 12), 4, fill=LINE)
+    page.pen.rounded_rectangle((x, y + 4, x + max(8, round(long * strength)), y + 12), 4, fill=ACCENT)
+    page.pen.text((x + width, y + 8), f"{strength:.0%}", font=_font(18), fill=INK, anchor="rm")
 
 
 def _lines(page: _Page, at: tuple[int, int], text: str, *, size: int, width: int, fill: str, most: int) -> int:

@@ -297,6 +297,7 @@ class Studio:
             title=f"User {order.user}",
             run={"user": order.user, "seed": order.seed, "models": self.models, "settings": asdict(order.painted()),
                  "recommender": type(self.recommender).__name__, **record_of(self.own), **shown},
+            person=None if sitter is None else sitter.image,
             metadata=order.metadata,
         )  # fmt: skip
 

@@ -5,12 +5,14 @@ import torch
 
 from personagen.styling.catalog import attribute_matrix
 from personagen.styling.prompts import (
+    Reason,
     Word,
     completes,
     concept_vectors,
     explain,
     ground,
     ground_ranking,
+    in_a_line,
     scene_for,
     write_prompt,
 )
@@ -173,3 +175,16 @@ def test_what_is_not_completed_is_not_spoken_of():
     assert write_prompt(anchor, (), scene="park", complete=False).text == "a person wearing a red shirt in a park"
     both = write_prompt(anchor, (), companion={"kind": "skirt", "colour": "blue"}, scene="park", complete=False)
     assert both.text == "a person wearing a red shirt and a blue skirt in a park"
+
+
+def test_reasons_read_as_a_line():
+    reasons = [
+        Reason("past", "a red shirt", 0.5, 1),
+        Reason("past", "a teal skirt", 0.4, 2),
+        Reason("concept", "scene snow", 1.4),
+        Reason("note", "worn with item 3, blue trousers", item=3),
+    ]
+    assert in_a_line(reasons) == (
+        "like a red shirt and a teal skirt chosen before; suits a taste for snow; worn with item 3, blue trousers"
+    )
+    assert in_a_line(reasons[3:]) == "worn with item 3, blue trousers" and in_a_line([]) == ""

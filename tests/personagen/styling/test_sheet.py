@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from PIL import Image
 
 from personagen.styling.prompts import Reason
-from personagen.styling.sheet import WIDTH, draw_sheet, fitted, wrap
+from personagen.styling.sheet import MARGIN, PHOTO, SCENE, WIDTH, draw_sheet, fitted, shares, wrap
 from personagen.styling.stylist import Look
 from tests.personagen.styling.seam_parts import catalog
 
@@ -43,10 +44,22 @@ def test_the_page_grows_with_its_looks():
     assert navy.sum() > 5 * 300 * 400
 
 
-def test_one_look_and_equal_scores_have_full_bars():
-    found = catalog()
-    page = np.asarray(
-        draw_sheet([look("scene", 1, -3.0), look("scene", 2, -3.0)], history=[2], catalog=found, title="User 1")
-    )
+def test_bars_are_shares_of_the_best():
+    assert shares([-1.0, -1.0 + np.log(0.5)]) == pytest.approx([1.0, 0.5])
+    assert shares([8.0, 2.0, 0.0]) == [1.0, 0.25, 0.0]
+    assert shares([0.0, 0.0]) == [1.0, 1.0] and shares([]) == []
+    page = np.asarray(draw_sheet(
+        [look("scene", 1, -3.0), look("scene", 2, -3.0)], history=[2], catalog=catalog(), title="User 1"
+    ))  # fmt: skip
     accent = (page == (0xB5, 0x53, 0x2C)).all(-1)
-    assert accent.sum(1).max() >= 2 * 240
+    assert accent.sum(1).max() >= 2 * 0.95 * (SCENE[0] - 76)
+
+
+def test_the_photo_stands_beside_the_history():
+    draw = lambda person: draw_sheet([look("tryon", 1, 1.0)], history=range(1, 11), catalog=catalog(), title="User 1",
+                                     person=person)  # fmt: skip
+    page = np.asarray(draw(Image.new("RGB", (30, 40), "teal")))
+    rows, columns = np.nonzero((page == (0, 128, 128)).all(-1))
+    assert columns.min() == MARGIN and columns.max() - columns.min() + 1 == PHOTO[0]
+    assert rows.max() - rows.min() + 1 == PHOTO[1]
+    assert draw(None).height < len(page)
