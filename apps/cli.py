@@ -18,7 +18,8 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from personagen import __version__
 from personagen.devices import compiler_failed, is_compiler_error, is_out_of_memory, out_of_memory
-from recsys.text import encoding_of, read_text
+from recsys.errors import shown
+from recsys.text import encoding_of, is_file, read_text
 
 from . import yaml_values
 from .extras import missing
@@ -119,6 +120,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 REFUSED = (*FULL, errno.EROFS, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 FULL_IN_RUST = f"(os error {errno.ENOSPC})"
 """How safetensors and tokenizers say it."""
+LONGEST = 2_000
+"""Letters of an error's line."""
 CONFIGS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
 """Where the configurations lie: in the wheel, and in a checkout."""
 TAKES_CONFIG = {
@@ -263,11 +266,13 @@ def _packaged(name: str) -> str:
 
 
 def _yaml(file: str) -> str:
-    """Return the text of a YAML file that is not in UTF-8, which the parser takes as well; else the file."""
+    """Check a YAML file; return the text of one that is not in UTF-8, which the parser takes as well, else the file."""
     path = Path(file)
-    if not path.is_file() or encoding_of(path.read_bytes()[:400]).startswith("utf-8"):
+    if not is_file(path):
         return file
-    return read_text(path)
+    text = read_text(path)
+    yaml_values.check(path, text)
+    return file if encoding_of(path.read_bytes()[:400]).startswith("utf-8") else text
 
 
 def _load(target: str) -> Any:
@@ -280,7 +285,7 @@ def _one_line(text: str) -> str:
 
 
 def _complain(code: int, message: str) -> int:
-    print(f"personagen: {message}", file=sys.stderr)
+    print(f"personagen: {shown(message, most=LONGEST)}", file=sys.stderr)
     return code
 
 

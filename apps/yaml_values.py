@@ -2,9 +2,12 @@
 
 import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import get_loader, set_loader
+
+from recsys.errors import ConfigError, shown
 
 INT = re.compile(r"^[-+]?(0|[1-9][0-9_]*)$")
 FLOAT = re.compile(
@@ -17,6 +20,45 @@ FLOAT = re.compile(
 )
 READ_ANEW = ("int", "float", "timestamp")
 """The kinds of values that YAML 1.1 finds in too many texts; dates stay text."""
+
+
+DEEPEST = 20
+"""Levels of lists and mappings that a YAML file may have; settings have four."""
+
+
+def check(path: Path, text: str) -> None:
+    """Refuse a YAML file that would be read otherwise than its writer means, or that no reader gets to the end of.
+
+    Raises:
+        ConfigError: it is nested too deeply, refers to parts of itself, or has a key twice; the message says which.
+    """
+    import yaml
+
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent):
+                raise ConfigError(f"{path} refers to a part of itself, *{shown(event.anchor)}; write it out")
+            if depth > DEEPEST:
+                raise ConfigError(f"{path} has more than {DEEPEST} levels; settings have four")
+        _check_keys(path, yaml.compose(text, Loader=yaml.SafeLoader))
+    except yaml.YAMLError:
+        pass  # the command's parser says what is wrong
+
+
+def _check_keys(path: Path, node: Any) -> None:
+    """Refuse a mapping, here or further in, in which a key stands twice, since the first would be lost."""
+    if node is None or isinstance(node.value, str):
+        return
+    inside = node.value
+    if inside and isinstance(inside[0], tuple):
+        keys = [key.value for key, _ in inside if isinstance(key.value, str)]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ConfigError(f"{path} has the key {shown(twice[0])} twice; keep one of them")
+        inside = [value for _, value in inside]
+    for one in inside:
+        _check_keys(path, one)
 
 
 @cache

@@ -111,9 +111,7 @@ class Count:
 
     def finish(self, bench: Bench, job: Job, ended: Ended) -> None:
         """Compare what a run left in the end with what an undisturbed one leaves."""
-        whole, now = (
-            state.last_checkpoint_only(one) for one in (bench.whole(job).contents, state.contents(bench.work))
-        )
+        whole, now = bench.whole(job).contents, state.contents(bench.work)
         left = sorted(set(now) - set(whole))
         self.left += len(left)
         other = [name for name in whole if now.get(name) != whole[name]]

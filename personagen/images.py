@@ -88,8 +88,10 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
         frames = getattr(image, "n_frames", 1)
         if image.format in ("PNG", "WEBP") and frames > 1:  # a JPEG's others are its thumbnails
             raise DataError(f"{name} is animated ({frames} frames); save the one you want as a picture")
-        image.load()
-        return ImageOps.exif_transpose(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # EXIF data that are damaged turn nothing
+            image.load()
+            return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise DataError(f"{name} is not a JPEG, PNG or WebP picture; convert it to one of these") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .errors import ConfigError, ModelError, ResourceError
 from .folders import flush, remove_folder, swap_folder, work_folder
+from .text import from_json
 
 STEP = re.compile(r"step-(\d+)$")
 GROUP = re.compile(r"[A-Za-z0-9_-]+$")
@@ -73,18 +74,27 @@ def load_latest(folder: str | Path) -> Checkpoint | None:
     """
     skipped = []
     for path in reversed(list_checkpoints(folder)):
-        if not verify(path):
+        found = _read(path) if verify(path) else None
+        if found is None:
             skipped.append(path.name)
             continue
-        tensors = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        return Checkpoint(_step_of(path), tensors, state, path, tuple(skipped))
+        return Checkpoint(_step_of(path), *found, path, tuple(skipped))
     if skipped:
         raise ModelError(
-            f"all checkpoints in {folder} are damaged ({', '.join(skipped)}): their files do not match manifest.json. "
-            "Restore one from a copy, or remove the folder to begin again"
+            f"all checkpoints in {folder} are damaged ({', '.join(skipped)}): their files do not match manifest.json, "
+            "or cannot be read. Restore one from a copy, or remove the folder to begin again"
         )
     return None
+
+
+def _read(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict] | None:
+    """Read the tensors and the state of a checkpoint; None where they are none although the manifest knows them."""
+    try:
+        tensors = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+        state = from_json((path / "state.json").read_text(encoding="utf-8"))
+    except (OSError, SafetensorError, ValueError):
+        return None
+    return (tensors, state) if isinstance(state, dict) else None
 
 
 def list_checkpoints(folder: str | Path) -> list[Path]:
@@ -99,7 +109,7 @@ def verify(path: str | Path) -> bool:
     """Tell whether every file of a checkpoint folder is there and matches the sha256 in its manifest."""
     path = Path(path)
     try:
-        digests = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["sha256"]
+        digests = from_json((path / MANIFEST).read_text(encoding="utf-8"))["sha256"]
         return "state.json" in digests and all(_sha256(path / name) == digest for name, digest in digests.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

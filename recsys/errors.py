@@ -25,6 +25,13 @@ class ResourceError(RuntimeError):
     exit_code = 5
 
 
+def shown(text: object, *, most: int = 60) -> str:
+    """Put what a user's file holds, or a library says, into one line: odd letters as escapes, a long text cut."""
+    line = " ".join(str(text).split())
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line[:most])
+    return plain + "…" * (len(line) > most)
+
+
 def check_range(**limits: tuple[float, float, float]) -> None:
     """Refuse a setting outside its range: check_range(dropout=(value, lowest, highest)).
 

@@ -21,11 +21,13 @@ from torch import Tensor, nn
 
 from .card import LICENCE, card, table
 from .data.vocabulary import Vocabulary
-from .errors import ModelError, ResourceError
+from .errors import ModelError, ResourceError, shown
 from .folders import flush, flush_names, work_folder
+from .text import from_json
 
 CONFIG, ITEMS, WEIGHTS, RUN, CARD = "config.json", "items.json", "model.safetensors", "run.json", "README.md"
 TALLY = "tally.safetensors"
+MOST_ITEMS = 10**9
 IDENTITY = (CONFIG, ITEMS, WEIGHTS)
 """What a model is; run.json and the card tell how it came about."""
 
@@ -156,6 +158,12 @@ def read(folder: Path, models: Mapping[str, tuple[Any, Any]], *, device: torch.d
     known = {field.name for field in dataclasses.fields(config_class)}
     if unknown := sorted(set(config) - known):
         raise ModelError(f"{folder / CONFIG} has unknown settings {unknown}; {name} knows {sorted(known)}")
+    n_items = config.get("n_items")
+    if type(n_items) is not int or not 1 <= n_items <= MOST_ITEMS:
+        raise ModelError(
+            f"{folder / CONFIG} does not describe a {name}: n_items is {shown(n_items)}, allowed are 1 to 10^9; "
+            "give a folder that recsys.pretrained.save wrote"
+        )
     try:
         model = cls(config_class(**config))
     except (TypeError, ValueError) as error:
@@ -163,7 +171,9 @@ def read(folder: Path, models: Mapping[str, tuple[Any, Any]], *, device: torch.d
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{folder / WEIGHTS} does not fit its config.json: {error}; save the model again") from error
+        raise ModelError(
+            f"{folder / WEIGHTS} does not fit its config.json: {shown(error, most=300)}; save the model again"
+        ) from error
     model.vocabulary = load_vocabulary(folder)
     if len(model.vocabulary) != model.config.n_items:
         raise ModelError(
@@ -185,7 +195,7 @@ def load_vocabulary(folder: str | Path) -> Vocabulary:
             f"there is no {path}, which names the recommender's items; train it again, or give another folder"
         )
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        names = from_json(path.read_text(encoding="utf-8"))
         if not isinstance(names, list):
             raise ValueError(f"it holds a {type(names).__name__}, not a list")
         return Vocabulary(("", *names))
@@ -243,12 +253,12 @@ def fingerprint(folder: str | Path) -> str:
 
 def _read_config(path: Path, models: Mapping[str, Any]) -> tuple[str, dict]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        name, config = content["model"], dict(content["config"])
+        content = from_json(path.read_text(encoding="utf-8"))
+        name, config = str(content["model"]), dict(content["config"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"cannot read {path}: {error}; give a folder that recsys.pretrained.save wrote") from error
     if name not in models:
-        raise ModelError(f"{path} names the model {name!r}; allowed are {', '.join(models)}")
+        raise ModelError(f"{path} names the model {shown(name)!r}; allowed are {', '.join(models)}")
     return name, config
 
 

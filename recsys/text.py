@@ -1,8 +1,14 @@
-"""Read text files as people save them: UTF-8 with or without a byte order mark, or UTF-16."""
+"""Read text files as people save them: UTF-8 with or without a byte order mark, or UTF-16; tables and JSON in them."""
 
+import csv
+import io
+import json
 from pathlib import Path
+from typing import Any
 
-from .errors import DataError
+from .errors import DataError, shown
+
+SEPARATORS = ",;\t|"
 
 
 def encoding_of(data: bytes) -> str:
@@ -29,4 +35,82 @@ def read_text(path: str | Path) -> str:
         raise DataError(f"{path} is neither UTF-8 nor UTF-16 text ({error.reason}); save it as UTF-8") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
+    if "\0" in text:
+        raise DataError(f"{path} is neither UTF-8 nor UTF-16 text (it holds zero bytes); save it as UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_names(path: str | Path) -> list[str]:
+    """Read a list of names, one a line; empty lines are none.
+
+    Raises:
+        DataError: as `read_text`, or it names nobody.
+    """
+    names = [line.strip() for line in read_text(path).split("\n") if line.strip()]
+    if not names:
+        raise DataError(f"{path} names nobody; give a text file with one name a line")
+    return names
+
+
+def read_cells(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Read a small table with a header: its columns in lower case, and of each line its number and its cells.
+
+    Commas, semicolons, tabs and bars separate cells, whichever the header has most of. Missing cells are empty.
+
+    Raises:
+        DataError: as `read_text`; or it is no table, a column is there twice, or a line has more cells than the header.
+    """
+    text = read_text(path)
+    head = text.split("\n", 1)[0]
+    separator = max(SEPARATORS, key=head.count)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+        columns = [cell.strip().lower() for cell in next(reader, [])]
+        lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if line]
+    except csv.Error as error:
+        raise DataError(f"cannot read {path} as a CSV: {error}; save it again as UTF-8 CSV") from error
+    if twice := sorted({name for name in columns if name and columns.count(name) > 1}):
+        raise DataError(f"{path} has the column {shown(twice[0])} twice; keep one of them")
+    for number, cells in lines:
+        if any(cells[len(columns) :]):
+            raise DataError(
+                f"{path}, line {number}: {len(cells)} cells, but the header has {len(columns)}; "
+                "put a text with a separator in it into quotes"
+            )
+    rows = [(number, dict(zip(columns, cells + [""] * len(columns)))) for number, cells in lines]
+    return columns, [(number, row) for number, row in rows if any(row.values())]
+
+
+def from_json(text: str) -> Any:
+    """Read JSON of unknown origin.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def is_file(path: str | Path) -> bool:
+    """Tell whether a path from a user's list is a file; a name that no disk can hold is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def find_named(name: str, *folders: Path) -> Path | None:
+    """Find the file or folder that a line of a user's list names, in one of the folders; None where there is none.
+
+    Backslashes separate folders too, as Windows writes them.
+    """
+    for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
+        for folder in folders:
+            try:
+                if (folder / spelled).exists():
+                    return folder / spelled
+            except (OSError, ValueError):
+                pass
+    return None

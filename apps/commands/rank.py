@@ -26,7 +26,7 @@ from recsys.data.whole import whole
 from recsys.errors import ConfigError, DataError
 from recsys.rank_all import claimed, discard, parts, rank_all
 from recsys.ranks import check_format, users_in, write_ranks, write_skipped
-from recsys.text import read_text
+from recsys.text import is_file, read_names
 from recsys.types import Recommender
 
 from ..progress import bar, begin_at, note
@@ -246,13 +246,9 @@ def _listed(users: list[str | int] | str | int | None) -> list[str] | None:
         return None
     if isinstance(users, list):
         return [str(user) for user in users]
-    path = Path(str(users).removeprefix("@"))
-    if not str(users).startswith("@") and not path.is_file():
+    if not str(users).startswith("@") and not is_file(str(users)):
         return [str(users)]
-    names = [line.strip() for line in read_text(path).split("\n") if line.strip()]
-    if not names:
-        raise DataError(f"{path} names no user; give a text file with one user a line")
-    return names
+    return read_names(str(users).removeprefix("@"))
 
 
 def _counted(job: Job) -> Generator[pa.RecordBatch, None, None]:

@@ -10,6 +10,7 @@ from personagen.styling.looks import MANIFEST, check_out_dir
 from personagen.styling.studio import Order, Studio
 from personagen.vocabulary import counted
 from recsys.errors import ConfigError, DataError
+from recsys.text import is_file, read_names
 
 from ..progress import bar, note
 from ..signals import Patience
@@ -151,8 +152,8 @@ def _users(settings: StyleConfig, studio: Studio, mapped: list[str]) -> list[str
 def _named(users: str | list[str | int]) -> list[str]:
     if isinstance(users, list):
         return [str(user) for user in users]
-    if Path(users).is_file():
-        return [line.strip() for line in Path(users).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if users.startswith("@") or is_file(users):
+        return read_names(users.removeprefix("@"))
     return [user.strip() for user in users.split(",") if user.strip()]
 
 

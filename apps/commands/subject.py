@@ -90,8 +90,8 @@ def generate(settings: GenerateConfig) -> int:
         guidance=(settings.guidance, 1, 30),
         seed=(settings.seed, 0, 2**62),
     )
-    out = check_place(Path(settings.out))
     own, compute = own_weights(settings, settings.steps), settings.compute()
+    out = folder_for(settings.out)
     from personagen.models.config import record_of
     from personagen.provenance import Parameters, sampling_settings, versions, write_png
     from personagen.schedulers import sampler_of
@@ -114,6 +114,18 @@ def generate(settings: GenerateConfig) -> int:
         write_png(image, out / f"{seed:05d}.png", parameters=parameters, record=record)
     print(f"wrote {counted(settings.count, 'picture')} to {out}/")
     return 0
+
+
+def folder_for(name: str) -> Path:
+    """Check where a folder of pictures is to be written.
+
+    Raises:
+        ConfigError, ResourceError: what the message names.
+    """
+    out = check_place(Path(name))
+    if out.is_file():
+        raise ConfigError(f"out is {out}, which is a file; name a folder")
+    return out
 
 
 def _paint(pipe: Any, settings: GenerateConfig | SubjectEvaluateConfig, prompt: str, seed: int) -> Any:
@@ -192,7 +204,7 @@ def evaluate(settings: SubjectEvaluateConfig) -> int:
     if settings.out:
         check_place(Path(settings.out))
     own, compute = own_weights(settings, settings.steps), settings.compute()
-    from personagen.subject.evaluate import recognised
+    from personagen.subject.evaluate import Gallery, recognised
     from personagen.subject.loaded import load_subjects
     from personagen.subject.record import read_run
     from personagen.subject.samples import drift
@@ -201,9 +213,10 @@ def evaluate(settings: SubjectEvaluateConfig) -> int:
     prompts = settings.prompts or ([str(run.config.instance_prompt)] if run is not None else [])
     if not prompts or not all(prompts):
         raise ConfigError("prompts is empty and the subject has no run.json; name at least one prompt")
+    own_pictures, *others = [Gallery.read(folder, _tell_skipped) for folder in (settings.pictures, *settings.others)]
     pipe = load_subjects([settings.subject], own=own, compute=compute)
     pictures = [_paint(pipe, settings, prompt, settings.seed + i) for prompt in prompts for i in range(settings.count)]
-    figures: dict[str, Any] = recognised(pictures, settings.pictures, settings.others)
+    figures: dict[str, Any] = recognised(pictures, own_pictures, others)
     if pipe.get_list_adapters():
         figures["drift"] = drift(pipe)
     text = json.dumps({"prompts": prompts, "pictures": len(pictures), **figures}, indent=1)

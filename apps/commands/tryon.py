@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from personagen.corpora.pairs import read_pairs
+from personagen.corpora.pairs import read_pairs, readable
 from personagen.devices import Compute
 from personagen.files import check_place, write_text, write_whole
 from personagen.metrics.fid import load_features
@@ -22,7 +22,7 @@ from personagen.vocabulary import counted
 from recsys.errors import ConfigError, check_range
 from recsys.folders import alone
 
-from ..progress import bar, first_process
+from ..progress import bar, first_process, note
 from ..signals import Patience
 from .pretrain import follow
 from .weights import note_sampler
@@ -37,7 +37,8 @@ def train(settings: TryOnTrainConfig) -> int:
     """
     folder = f"{settings.output_dir}/checkpoints"
     with alone(settings.output_dir):
-        follow(train_tryon_pairs(settings), total=settings.loop.steps, label="tryon", unit="step", checkpoints=folder)
+        steps = train_tryon_pairs(settings, tell=note)
+        follow(steps, total=settings.loop.steps, label="tryon", unit="step", checkpoints=folder)
     if first_process():
         print(f"training is done; its result is in {settings.output_dir}")
     return 0
@@ -60,6 +61,7 @@ def evaluate(settings: TryOnEvaluateConfig) -> int:
     pairs = read_pairs(
         settings.root, settings.layout, split="test", paired=settings.paired, ids=settings.ids
     )[: settings.limit]  # fmt: skip
+    pairs, listed = readable(pairs, note), len(pairs)  # before the models are loaded, and anything is painted
     features = None if settings.backbone is None else load_features(settings.backbone)
     lpips = None if settings.lpips is None else load_lpips(settings.lpips)
     pipeline, cases = _pipeline(settings, compute), []
@@ -74,7 +76,7 @@ def evaluate(settings: TryOnEvaluateConfig) -> int:
                 break
     patience.end("nothing is written")
     distances = {} if features is None else set_distances(cases, features)
-    _write(settings, compute, cases, distances, sampler=sampler_of(pipeline))
+    _write(settings, compute, cases, distances, sampler=sampler_of(pipeline), left_out=listed - len(pairs))
     return 0
 
 
@@ -85,7 +87,13 @@ def _pipeline(settings: TryOnEvaluateConfig, compute: Compute) -> Any:
 
 
 def _write(
-    settings: TryOnEvaluateConfig, compute: Compute, cases: list[Case], distances: dict[str, float], *, sampler: str
+    settings: TryOnEvaluateConfig,
+    compute: Compute,
+    cases: list[Case],
+    distances: dict[str, float],
+    *,
+    sampler: str,
+    left_out: int,
 ) -> None:
     out, summary = Path(settings.out), summarise(cases)
     for name in ("figures.json", "cases.csv", "sheet.png"):
@@ -99,7 +107,7 @@ def _write(
     table.writerows([case.key, *(case.figures.get(name, "") for name in names)] for case in cases)
     write_whole(out / "cases.csv", lambda part: part.write_text(rows.getvalue(), encoding="utf-8", newline=""))
     used = {"layout": settings.layout, "paired": settings.paired, "steps": settings.steps, "seed": settings.seed,
-            "guidance": settings.guidance, "sampler": sampler, "repaint": settings.repaint,
+            "guidance": settings.guidance, "sampler": sampler, "repaint": settings.repaint, "left_out": left_out,
             "model": Path(settings.model).name,
             "lpips_weights": None if settings.lpips is None else Path(settings.lpips).name,
             "device": compute.device, "dtype": str(compute.torch_dtype).removeprefix("torch.")}  # fmt: skip

@@ -4,7 +4,6 @@ Names that are understood: diffusers' of all ages, peft's, kohya's, LyCORIS' and
 computes (see dense.py) becomes a LoRA of full rank. Embeddings that come with the adapter (`bundle_emb`) are kept.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from recsys.errors import ModelError
+from recsys.text import from_json
 
 from .adapter import (
     FILE,
@@ -241,7 +241,9 @@ def _read_configs(metadata: Mapping[str, str], file: Path) -> dict[str, dict[str
     if METADATA not in metadata:
         return None
     try:
-        settings = json.loads(metadata[METADATA])
+        settings = from_json(metadata[METADATA])
+        if "r" in settings:  # of a UNet alone, as its own save_lora_adapter writes them
+            settings = {f"unet.{name}": value for name, value in settings.items()}
         configs: dict[str, dict[str, Any]] = {}
         for key, value in settings.items():
             part, _, name = key.partition(".")

@@ -1,6 +1,5 @@
 """Corpora on disk: memory-mapped pictures with a line of facts each, and draws from a weighted mixture of them."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recsys.errors import DataError
+from recsys.text import from_json
 
 ARRAYS = {"image": 4, "garment": 4, "mask": 3}
 
@@ -37,7 +37,7 @@ def open_corpus(folder: str | Path, *, size: tuple[int, int]) -> Corpus:
             f"{folder} is not a corpus: there is no {folder / 'meta.jsonl'}. Make the corpus first, or correct the path"
         )
     try:
-        meta = [json.loads(line) for line in (folder / "meta.jsonl").read_text(encoding="utf-8").splitlines() if line]
+        meta = [from_json(line) for line in (folder / "meta.jsonl").read_text(encoding="utf-8").splitlines() if line]
         arrays = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             for name in ARRAYS

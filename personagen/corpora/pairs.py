@@ -6,6 +6,7 @@ perhaps `agnostic-mask`. DressCode (Morelli et al., ECCV 2022): `upper_body`, `l
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from recsys.errors import ConfigError, DataError
-from recsys.text import read_text
+from recsys.errors import ConfigError, DataError, shown
+from recsys.text import is_file, read_text
 
 from ..files import new_array, write_text
 from ..images import PALEST, fit, load_image
 from ..person.masks import agnostic_mask, layers_from_parts, mask_from_file
 from ..person.parts import Part
-from .photos import is_heldout
+from .photos import Tell, is_heldout, read_labels, silent
 
 LIP = (
     "background hat hair glove sunglasses upper dress coat socks pants neck scarf skirt face left-arm right-arm "
@@ -47,6 +48,9 @@ PART_OF = {name: part for part, names in _PARTS.items() for name in names.split(
 CATEGORIES = {"upper_body": "upper", "lower_body": "lower", "dresses": "dress"}
 LAYOUTS = ("viton-hd", "dresscode")
 SPLITS = ("train", "test")
+LONGEST = 2_000
+"""Letters of a line that are looked at."""
+PICTURE = re.compile(r"\S.*?\.(?:jpe?g|png|webp)(?=\s|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,12 @@ def read_pairs(
         raise ConfigError(f"layout {layout!r} must be one of {LAYOUTS}, and split {split!r} one of {SPLITS}")
     lines = _viton_lines if layout == "viton-hd" else _dresscode_lines
     pairs = list(lines(Path(root), split, paired, Path(ids) if ids is not None else None))
-    missing = [file for pair in pairs for file in (pair.person, pair.garment) if not file.is_file()]
-    missing += [pair.parsing for pair in pairs if pair.mask is None and not pair.parsing.is_file()]
+    missing = [file for pair in pairs for file in (pair.person, pair.garment) if not is_file(file)]
+    missing += [pair.parsing for pair in pairs if pair.mask is None and not is_file(pair.parsing)]
     if missing or not pairs:
         raise DataError(
             f"{len(missing)} of the pictures of {len(pairs)} pairs in {root} are missing, such as "
-            f"{missing[0] if missing else 'all'}; copy the data set whole, or list other pairs"
+            f"{shown(missing[0], most=200) if missing else 'all'}; copy the data set whole, or list other pairs"
         )
     return pairs
 
@@ -92,17 +96,29 @@ def read_pairs(
 def _lines(file: Path) -> Iterator[list[str]]:
     if not file.is_file():
         raise DataError(f"there is no list of pairs at {file}; give the folder that holds it")
-    lines = read_text(file).splitlines()
+    lines = read_text(file).split("\n")
     if not any(line.strip() for line in lines):
         raise DataError(f"{file} names no pair; expected lines such as `person.jpg garment.jpg`")
     for number, line in enumerate(lines, 1):
-        words = line.split()
+        words = _names(line)
         if not words:
             continue
         inside = not any(word.startswith("/") or ".." in word for word in words[:2])
         if len(words) < 2 or not inside:
-            raise DataError(f"line {number} of {file} is {line!r}; expected `person.jpg garment.jpg`")
+            raise DataError(
+                f"line {number} of {file} is {shown(line)!r}; expected `person.jpg garment.jpg`, and a tab between "
+                "names with spaces"
+            )
         yield words
+
+
+def _names(line: str) -> list[str]:
+    """Take a line apart at its tabs, else behind each picture's ending, since names have spaces, else at its spaces."""
+    line = line.strip().replace("\\", "/")
+    if "\t" in line:
+        return [word.strip() for word in line.split("\t") if word.strip()]
+    names = PICTURE.findall(line[:LONGEST])
+    return names if len(names) > 1 else line.split()
 
 
 def _viton_lines(root: Path, split: str, paired: bool, ids: Path | None) -> Iterator[WornPair]:
@@ -111,7 +127,7 @@ def _viton_lines(root: Path, split: str, paired: bool, ids: Path | None) -> Iter
         if paired and ids is None:
             garment = person  # test_pairs.txt is the unpaired list; the garment worn has the person's name
         stem, masked = Path(person).stem, folder / "agnostic-mask"
-        mask = next((file for end in ("_mask", "") if (file := masked / f"{stem}{end}.png").is_file()), None)
+        mask = next((file for end in ("_mask", "") if is_file(file := masked / f"{stem}{end}.png")), None)
         parsing = folder / "image-parse-v3" / f"{stem}.png"
         cloth = folder / "cloth" / garment
         yield WornPair(f"{stem}+{cloth.stem}", folder / "image" / person, cloth, "upper", parsing, mask, LIP)
@@ -146,7 +162,7 @@ def load_pair(pair: WornPair) -> tuple[Image.Image, Image.Image, np.ndarray]:
     person, garment = load_image(pair.person), load_image(pair.garment, palest=PALEST)
     if pair.mask is not None:
         return person, garment, mask_from_file(pair.mask, size=(person.height, person.width))
-    values = _labels(pair.parsing, (person.width, person.height))
+    values = read_labels(pair.parsing, size=(person.height, person.width))
     table = np.zeros(256, np.uint8)
     table[: len(pair.labels)] = [PART_OF.get(name, Part.BACKGROUND) for name in pair.labels]
     mask = agnostic_mask(layers_from_parts(table[values], kind=pair.kind))
@@ -155,25 +171,38 @@ def load_pair(pair: WornPair) -> tuple[Image.Image, Image.Image, np.ndarray]:
     return person, garment, mask
 
 
-def _labels(file: Path, size: tuple[int, int]) -> np.ndarray:
-    """Read a label map (H, W) uint8, palette or grey, at the photo's `size` (width, height)."""
-    try:
-        with Image.open(file, formats=("PNG",)) as image:
-            if image.mode not in ("P", "L"):
-                raise DataError(f"{file} is of mode {image.mode}; a label map has one value a pixel (P or L)")
-            return np.asarray(image.resize(size, Image.Resampling.NEAREST))
-    except OSError as error:
-        raise DataError(f"the label map {file} cannot be read ({error}); copy it again") from error
-
-
-def write_pairs_corpus(pairs: Sequence[WornPair], out: str | Path, *, size: tuple[int, int]) -> Iterator[float]:
-    """Write pairs as a corpus for training, in the form of `personagen.corpora.photos`; yield the share done.
-
-    A fixed fifth, by a hash of the person's name, is held out. Written row by row, the table last.
+def readable(pairs: Sequence[WornPair], tell: Tell) -> list[WornPair]:
+    """Read the pictures of every pair once; leave out and tell those that cannot be read.
 
     Raises:
-        DataError: a picture is damaged.
+        DataError: none can.
     """
+    found = []
+    for pair in pairs:
+        try:
+            load_pair(pair)
+            found.append(pair)
+        except DataError as error:
+            tell(f"left out pair {pair.key}: {error}")
+    if not found:
+        raise DataError(f"none of {len(pairs)} pairs can be read; what is wrong with each is said above")
+    if len(found) < len(pairs):
+        tell(f"{len(pairs) - len(found)} of {len(pairs)} pairs are left out")
+    return found
+
+
+def write_pairs_corpus(
+    pairs: Sequence[WornPair], out: str | Path, *, size: tuple[int, int], tell: Tell = silent
+) -> Iterator[float]:
+    """Write pairs as a corpus for training, in the form of `personagen.corpora.photos`; yield the share done.
+
+    A fixed fifth, by a hash of the person's name, is held out. Written row by row, the table last. Pairs that cannot be
+    read are left out and told.
+
+    Raises:
+        DataError: no pair can be read.
+    """
+    pairs = readable(pairs, tell)
     folder, shapes = Path(out), {"image": (*size, 3), "garment": (*size, 3), "mask": size}
     (folder / "meta.jsonl").unlink(missing_ok=True)
     rows = []

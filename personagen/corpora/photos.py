@@ -9,7 +9,7 @@ Photos: Clothing Co-Parsing (Yang et al., CVPR 2014) and the clothing dataset of
 import csv
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,11 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from recsys.errors import DataError
+from recsys.text import from_json, read_text
 
 from ..colours import measure_colour, to_lab
 from ..files import write_array, write_text
-from ..images import components, dilate, fit, frame, load_image
+from ..images import MAX_PIXELS, components, dilate, fit, frame, load_image
 from ..person.masks import agnostic_mask, layers_from_parts
 from ..person.parts import Part, parts_from_parsing, split_skin
 from ..vocabulary import COLOURS, KIND_OF_LABEL, REGION, noun_phrase
@@ -40,6 +41,14 @@ KIND_OF_CCP = {label: kind for kind, labels in _CCP_KINDS.items() for label in l
 DROPPED_LABELS = frozenset({"Body", "Hat", "Shoes", "Undershirt"})
 
 
+Tell = Callable[[str], object]
+"""Takes a line about what is left out."""
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """One try-on example: person (H, W, 3), cut-out garment on white (H, W, 3), mask (H, W), and its row of words."""
@@ -56,29 +65,32 @@ def is_heldout(key: str) -> bool:
 
 
 def write_people_corpus(
-    images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None, zoom: bool = False
+    images_root: str | Path,
+    out: str | Path,
+    *,
+    size: tuple[int, int],
+    limit: int | None = None,
+    zoom: bool = False,
+    tell: Tell = silent,
 ) -> int:
     """Write try-on pairs from the parsed street photos: one for each usable garment. Returns their number.
 
     images_root: the folder that holds `people/photos`, `people/parsing` and `people/labels.json`. size: (H, W).
     limit: stop after so many photos. zoom: show the mask's surroundings, as `TryOnPipeline` does with zoom, instead of
-    the whole photo.
+    the whole photo. tell: takes a line about each photo that cannot be read.
 
     Raises:
         DataError: the photos are not there.
     """
     people = Path(images_root) / "people"
-    if not (people / "labels.json").is_file():
-        raise DataError(
-            f"there is no people/labels.json in {images_root}; give the folder that holds the parsed photos"
-        )
-    labels = json.loads((people / "labels.json").read_text())
+    labels = read_label_names(people)
     files = sorted((people / "photos").glob("*.jpg"))[:limit]
-    pairs = [
-        pair
-        for file in files
-        for pair in photo_pairs(file, people / "parsing" / f"{file.stem}.png", labels, size=size, zoom=zoom)
-    ]
+    pairs: list[Pair] = []
+    for file in files:
+        try:
+            pairs += photo_pairs(file, people / "parsing" / f"{file.stem}.png", labels, size=size, zoom=zoom)
+        except DataError as error:
+            tell(f"left out {file.name}: {error}")
     if not pairs:
         raise DataError(f"no usable photo with a parsing in {people}; expected photos/NNNN.jpg beside parsing/NNNN.png")
     _write(
@@ -91,6 +103,46 @@ def write_people_corpus(
     return len(pairs)
 
 
+def read_label_names(people: Path) -> list[str]:
+    """Read labels.json of the parsed street photos: the name of each value.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    file = people / "labels.json"
+    if not file.is_file():
+        raise DataError(f"there is no {file}; give the folder that holds people/ with photos and parsings")
+    try:
+        labels = from_json(read_text(file))
+    except ValueError as error:
+        raise DataError(f"{file} is no list of names ({error}); copy it again") from error
+    if not isinstance(labels, list) or not all(isinstance(name, str) for name in labels):
+        raise DataError(f"{file} is no list of names; copy it again")
+    return labels
+
+
+def read_labels(file: str | Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Read a label map (H, W) uint8, palette or grey; size: (H, W) to bring it to.
+
+    Raises:
+        DataError: it is missing, damaged, too large, or has no one value a pixel.
+    """
+    try:
+        with Image.open(file, formats=("PNG",)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(
+                    f"{file} has {image.width * image.height:,} pixels, more than {MAX_PIXELS:,}; scale it down"
+                )
+            if image.mode not in ("P", "L"):
+                raise DataError(f"{file} is of mode {image.mode}; a label map has one value a pixel (P or L)")
+            flat = image if size is None else image.resize((size[1], size[0]), Image.Resampling.NEAREST)
+            return np.array(flat)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"the label map {file} cannot be read ({error}); copy it again") from error
+
+
 def photo_pairs(
     photo: Path, parsing: Path, labels: list[str], *, size: tuple[int, int], zoom: bool = False
 ) -> Iterator[Pair]:
@@ -101,7 +153,7 @@ def photo_pairs(
     Raises:
         DataError: the sizes differ.
     """
-    image, values = load_image(photo), np.asarray(Image.open(parsing))
+    image, values = load_image(photo), read_labels(parsing)
     if values.shape != (image.height, image.width):
         raise DataError(f"{parsing} is {values.shape} but {photo} is {(image.height, image.width)}; they must match")
     parts = parts_from_parsing(values, labels)

@@ -1,10 +1,10 @@
 """The embedded models, and how a base model is loaded by name or by path; offline unless asked otherwise."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys.errors import ModelError
+from recsys.text import from_json
 
 from ..devices import CPU, Compute
 from ..embedded import EMBEDDED, FILES, WEIGHTS
@@ -54,7 +54,7 @@ def _text2image_class(folder: Path) -> Any:
     import diffusers
 
     try:
-        name = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
+        name = from_json((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"the model in {folder} cannot be loaded: its model_index.json is damaged ({error})"

@@ -7,11 +7,9 @@ from typing import Any, cast
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from safetensors import SafetensorError
 
 from recsys.errors import ModelError
 
-from ..adapters.kohya import is_kohya
 from ..adapters.read import read_adapter
 from ..devices import CPU, Compute
 from ..quiet import quiet
@@ -64,22 +62,19 @@ def load_unet_lora(unet: UNet2DConditionModel, source: str | Path, *, weight: fl
     Raises:
         ModelError: the file is anything else, or does not fit.
     """
-    from safetensors.torch import load_file
-
     file = Path(source) / "pytorch_lora_weights.safetensors" if Path(source).is_dir() else Path(source)
     try:
-        tensors, settings = load_file(file), {}
-        if any(map(is_kohya, tensors)):
-            adapter = read_adapter(file, SimpleNamespace(unet=unet))
-            tensors, settings = adapter.tensors, {"metadata": adapter.configs["unet"]}
-        tensors = {name.removeprefix("unet."): value for name, value in tensors.items()}
+        adapter = read_adapter(file, SimpleNamespace(unet=unet))
+        if strangers := sorted(name for name in adapter.tensors if not name.startswith("unet.")):
+            raise ModelError(f"the LoRA {file} has weights that this UNet has no place for, such as {strangers[0]}")
+        tensors = {name.removeprefix("unet."): value for name, value in adapter.tensors.items()}
         names = set(tensors)
-        unet.load_lora_adapter(tensors, prefix=None, **settings)
+        unet.load_lora_adapter(tensors, prefix=None, metadata=adapter.configs["unet"])
         if weight != 1:
             cast(Any, unet).set_adapters(list(cast(Any, unet).peft_config), [weight])
     except ModelError:
         raise
-    except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, IndexError) as error:
         raise ModelError(f"the LoRA {file} does not fit this UNet or cannot be read ({error})") from error
     loaded = {name.replace(".default_0", "").replace(".default", "") for name, _ in unet.named_parameters()}
     if unused := sorted(names - loaded):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,11 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recsys.errors import ModelError
+from recsys.errors import ModelError, shown
+from recsys.text import from_json
 
 from ..devices import CPU, Compute
 from ..embedded import EMBEDDED
 from ..images import Placement, fit, to_tensor
+from ..quiet import quiet
 from .body import Body
 from .colour_prior import by_own_colours
 from .guided_filter import guided_upsample
@@ -153,12 +155,14 @@ def load_parser(source: str | Path = "embedded", *, compute: Compute = CPU) -> P
             "folder of a SegFormer for clothes, or give a mask"
         )
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = from_json((folder / "config.json").read_text(encoding="utf-8"))
         if "widths" not in config:
             return _segformer(folder, compute)
         return partial(parse, load_model(folder).to(compute.device, _precision(compute)))
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"the parser in {folder} cannot be loaded ({type(error).__name__}: {error})") from error
+        raise ModelError(
+            f"the parser in {folder} cannot be loaded ({type(error).__name__}: {shown(error, most=300)}); copy it again"
+        ) from error
 
 
 def _precision(compute: Compute) -> torch.dtype:
@@ -169,7 +173,7 @@ def _precision(compute: Compute) -> torch.dtype:
 
 def load_model(folder: str | Path = EMBEDDED["parser"]) -> PersonParser:
     """Load our own network from a folder of `save_parser`. Raises what reading a damaged folder raises."""
-    config = json.loads((Path(folder) / "config.json").read_text())
+    config = from_json((Path(folder) / "config.json").read_text(encoding="utf-8"))
     sizes: dict[str, Any] = {**config, "widths": tuple(config["widths"])}
     model = PersonParser(ParserSizes(**sizes))
     weights = load_file(Path(folder) / "model.safetensors")
@@ -197,10 +201,13 @@ def _segformer(folder: Path, compute: Compute, *, size: tuple[int, int] = (512, 
     those that the embedded network finds."""
     from transformers import SegformerForSemanticSegmentation
 
-    model: Any = SegformerForSemanticSegmentation.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-    ).eval()
-    model.to(compute.device, compute.torch_dtype)
+    with quiet():
+        model, found = cast(Any, SegformerForSemanticSegmentation).from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(f"model.safetensors lacks {missing[0]}; copy it again")
+    model.eval().to(compute.device, compute.torch_dtype)
     names = [str(model.config.id2label[i]).lower() for i in range(model.config.num_labels)]
     if not set(names) & set(PART_OF_ATR):
         raise ValueError(f"its labels {names[:3]} ... are not those of ATR (Hair, Upper-clothes, Pants, ...)")

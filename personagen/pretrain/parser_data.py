@@ -20,7 +20,7 @@ from torch import Tensor
 from recsys.errors import DataError
 from recsys.types import Step
 
-from ..corpora.photos import garment_photos, is_heldout
+from ..corpora.photos import garment_photos, is_heldout, read_label_names, read_labels
 from ..files import write_array, write_text
 from ..images import fit, load_image
 from ..person.parts import Part, parts_from_parsing
@@ -75,12 +75,10 @@ Labelled = tuple[Image.Image, np.ndarray, bool]
 
 def _people(images_root: Path) -> tuple[int, Iterator[Labelled]]:
     people = images_root / "people"
-    if not (people / "labels.json").is_file():
-        raise DataError(f"there is no {people}/labels.json; set parser.images_root to the folder that holds people/")
-    labels, files = json.loads((people / "labels.json").read_text()), sorted((people / "photos").glob("*.jpg"))
+    labels, files = read_label_names(people), sorted((people / "photos").glob("*.jpg"))
     if not files:
         raise DataError(f"there is no photo in {people}/photos; expected NNNN.jpg beside parsing/NNNN.png")
-    parts = lambda file: parts_from_parsing(np.asarray(Image.open(people / "parsing" / f"{file.stem}.png")), labels)
+    parts = lambda file: parts_from_parsing(read_labels(people / "parsing" / f"{file.stem}.png"), labels)
     return len(files), ((load_image(f), parts(f), is_heldout(f"people/{f.stem}")) for f in files)
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 from diffusers import UNet2DConditionModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from recsys.errors import ModelError
+from recsys.errors import ModelError, shown
 from recsys.types import Step
 
 from ..training.loop import Stage, run
@@ -39,8 +40,9 @@ def load_finished(modules: dict[str, nn.Module], folder: Path) -> None:
             raise ModelError(f"there are no weights in {folder / name}; correct start_from, or set it to null")
         try:
             module.load_state_dict({key: value.float() for key, value in load_file(found[0]).items()})
-        except RuntimeError as error:
-            raise ModelError(f"{found[0]} does not fit the sizes of this configuration: {error}") from error
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = shown(error, most=300)
+            raise ModelError(f"{found[0]} does not fit the sizes of this configuration: {reason}") from error
 
 
 def load_unet(folder: str, *, setting: str) -> UNet2DConditionModel:

@@ -19,9 +19,9 @@ from recsys.types import Step
 
 from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from ..corpora.pairs import read_pairs, write_pairs_corpus
-from ..corpora.photos import write_people_corpus
+from ..corpora.photos import Tell, silent, write_people_corpus
 from ..devices import choose_device
-from ..files import write_tensors
+from ..files import check_place, write_tensors
 from ..models import load_tryon
 from ..quiet import quiet
 from ..training.card import with_card
@@ -38,12 +38,12 @@ from .pairs_config import TryOnTrainConfig
 NEEDS = ("image", "garment", "mask")
 
 
-def train_tryon_pairs(config: TryOnTrainConfig) -> Iterator[Step]:
+def train_tryon_pairs(config: TryOnTrainConfig, *, tell: Tell = silent) -> Iterator[Step]:
     """Write the corpus and its latents, then train; yield a Step after each training step, and go on where it stopped.
 
     The result lies in `output_dir`: `attention/model.safetensors` in the published layout, `lora/`, or `tryon/`, a
     whole pipeline (also where no base is given). Step 0 with {"cached": share} comes while corpus and latents are
-    written.
+    written. tell: takes a line about each pair that cannot be read and is left out.
 
     Raises:
         ConfigError: settings cannot work.
@@ -54,12 +54,13 @@ def train_tryon_pairs(config: TryOnTrainConfig) -> Iterator[Step]:
     processes = Processes()
     if config.loop.batch_size < processes.count:
         raise ConfigError(f"batch_size {config.loop.batch_size} is too small for {processes.count} processes; raise it")
+    check_place(Path(config.output_dir))
     pipe = _start(config, processes)
     corpora = dict(config.corpora)
     if config.root is not None:
         folder = Path(config.output_dir) / "corpus"
         if processes.first and not (folder / "meta.jsonl").is_file():
-            for share in _write_corpus(config, folder):
+            for share in _write_corpus(config, folder, tell):
                 yield Step(0, 0.0, {}, {"cached": share}, 0.0)
         processes.wait()
         corpora[str(folder)] = 1.0
@@ -89,13 +90,13 @@ def train_tryon_pairs(config: TryOnTrainConfig) -> Iterator[Step]:
     yield from run(stage, processes=processes)
 
 
-def _write_corpus(config: TryOnTrainConfig, folder: Path) -> Iterator[float]:
+def _write_corpus(config: TryOnTrainConfig, folder: Path, tell: Tell) -> Iterator[float]:
     size = (config.height, config.width)
     if config.layout == "parsed":
-        write_people_corpus(str(config.root), folder, size=size)
+        write_people_corpus(str(config.root), folder, size=size, tell=tell)
         yield 1.0
     else:
-        yield from write_pairs_corpus(read_pairs(str(config.root), config.layout), folder, size=size)
+        yield from write_pairs_corpus(read_pairs(str(config.root), config.layout), folder, size=size, tell=tell)
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -5,11 +5,9 @@ folder of pictures and a CSV. `attribute_matrix` turns what either knows into it
 named columns.
 """
 
-import csv
-import io
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, Self
@@ -18,8 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from recsys.errors import DataError
-from recsys.text import read_text
+from recsys.errors import DataError, shown
+from recsys.text import find_named, is_file, read_cells
 
 from ..atelier.garment import GarmentSpec
 from ..colours import measure_colour
@@ -146,10 +144,34 @@ class FolderCatalog:
         self.table = _find_table(self.folder, table)
         self._rows = _read_rows(self.folder, self.table, gaps=gaps)
         self.names = tuple(row.name for row in self._rows)
+        self._damaged: dict[str, str] = {}
 
     def missing(self) -> list[str]:
-        """List the items without a picture."""
-        return [row.name for row in self._rows if row.path is None]
+        """List the items without a picture; those of which it is damaged are not among them."""
+        return [row.name for row in self._rows if row.path is None and row.name not in self._damaged]
+
+    def unreadable(self, items: Iterable[int]) -> dict[str, str]:
+        """Read the pictures of some items; one that is damaged is missing from now on. Returns item -> what is wrong.
+
+        Pictures of the others, of which a colour had to be measured, are among them as far as they were read.
+
+        Raises:
+            DataError: a picture is damaged, where no gaps are allowed.
+        """
+        for item in items:
+            if self.words(item):
+                try:
+                    load_image(self._rows[item - 1].path or "")
+                except DataError as error:
+                    if not self.gaps:
+                        raise
+                    self._leave_out(item, str(error))
+        return self._damaged
+
+    def _leave_out(self, item: int, why: str) -> None:
+        row = self._rows[item - 1]
+        self._damaged[row.name] = why
+        self._rows[item - 1] = replace(row, path=None)
 
     def select(self, names: Sequence[str], *, keep_rest: bool = False) -> Self:
         """Return the catalogue renumbered so that item i is names[i - 1], as a recommender's data counts its items.
@@ -173,6 +195,7 @@ class FolderCatalog:
         rest = [row for row in self._rows if row.name not in mentioned] if keep_rest else []
         chosen._rows = [*(by_name.get(name) or _Row(name, None) for name in names), *rest]
         chosen.names = tuple(row.name for row in chosen._rows)
+        chosen._damaged = {}
         return chosen
 
     def __len__(self) -> int:
@@ -184,7 +207,13 @@ class FolderCatalog:
         if row.path is None:
             return {}
         if "colour" not in row.words:
-            row.words["colour"] = measure_colour(load_image(row.path))
+            try:
+                row.words["colour"] = measure_colour(load_image(row.path))
+            except DataError as error:
+                if not self.gaps:
+                    raise
+                self._leave_out(item, str(error))
+                return {}
         return {slot: row.words[slot] for slot in SLOTS if slot in row.words}
 
     def title(self, item: int, /) -> str:
@@ -218,20 +247,13 @@ def _find_table(folder: Path, table: str | os.PathLike[str] | None) -> Path:
 
 
 def _read_rows(folder: Path, table: Path, *, gaps: bool) -> list[_Row]:
-    try:
-        reader = csv.DictReader(io.StringIO(read_text(table), newline=""))
-        columns = [name.strip().lower() for name in reader.fieldnames or ()]
-        lines = [
-            {(key or "").strip().lower(): (value or "").strip() for key, value in line.items() if key}
-            for line in reader
-        ]
-    except csv.Error as error:
-        raise DataError(f"cannot read {table} as a CSV: {error}; save it again as UTF-8 CSV") from error
+    columns, lines = read_cells(table)
     if "file" not in columns or not {"kind", "label"} & set(columns):
-        raise DataError(f"{table} has the columns {', '.join(columns) or 'none'}; it needs file, and kind or label")
+        there = shown(", ".join(columns), most=200) or "none"
+        raise DataError(f"{table} has the columns {there}; it needs file, and kind or label")
     if not lines:
         raise DataError(f"{table} has a header and no line below it; add one line for each picture")
-    rows = [_row(folder, table, number, line) for number, line in enumerate(lines, start=2)]
+    rows = [_row(folder, table, number, line) for number, line in lines]
     _check_names(rows, table)
     return _with_pictures(rows, table, gaps=gaps)
 
@@ -242,10 +264,10 @@ def _row(folder: Path, table: Path, number: int, line: dict[str, str]) -> _Row:
         raise DataError(
             f"{table}, line {number}: {'file' if not file else 'kind'} is empty; fill it in or delete the line"
         )
-    places = [folder / file, folder / "images" / file]
-    if not places[0].resolve().is_relative_to(folder.resolve()):
+    path = find_named(file, folder, folder / "images") or folder / file
+    if not _inside(path, folder):
         raise DataError(
-            f"{table}, line {number}: {file} lies outside {folder}; give a path inside the catalogue's folder"
+            f"{table}, line {number}: {shown(file)} lies outside {folder}; give a path inside the catalogue's folder"
         )
     words = {"kind": KIND_OF_LABEL.get(label, label)}
     given = {
@@ -254,16 +276,22 @@ def _row(folder: Path, table: Path, number: int, line: dict[str, str]) -> _Row:
         "scene": line.get("scene"),
     }
     words |= {slot: word.lower() for slot, word in given.items() if word}
-    path = next((place for place in places if place.is_file()), places[0])
-    return _Row(line.get("id") or Path(file).stem, path, words, line.get("title", ""))
+    return _Row(line.get("id") or path.stem, path, words, line.get("title", ""))
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):  # a name that no disk can hold
+        return False
 
 
 def _with_pictures(rows: list[_Row], table: Path, *, gaps: bool) -> list[_Row]:
-    found = [row if row.path and row.path.is_file() else replace(row, path=None) for row in rows]
+    found = [row if row.path and is_file(row.path) else replace(row, path=None) for row in rows]
     missing = [row.path for row, now in zip(rows, found, strict=True) if now.path is None]
     if missing and not (gaps and len(missing) < len(rows)):
         raise DataError(
-            f"{len(missing)} pictures of {table} are missing, the first is {missing[0]}; "
+            f"{len(missing)} pictures of {table} are missing, the first is {shown(missing[0], most=200)}; "
             "copy them there or delete their lines"
         )
     return found
@@ -273,4 +301,4 @@ def _check_names(rows: list[_Row], table: Path) -> None:
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
-        raise DataError(f"{table} names the item {twice!r} twice; give every line its own id")
+        raise DataError(f"{table} names the item {shown(twice)!r} twice; give every line its own id")

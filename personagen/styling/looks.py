@@ -144,6 +144,14 @@ def _write_sheet(
             counted(len(done) - tried, "scene"),
         )
     )
-    past = [item for item in past if catalog.words(item)]  # those of which there is a picture
+    past = [item for item in past if catalog.words(item) and _readable(catalog, item)]
     page = draw_sheet([one.look for one in done], history=past, catalog=catalog, title=title, note=note, person=person)
     write_png(page, folder / SHEET)
+
+
+def _readable(catalog: Catalog, item: int) -> bool:
+    """Tell whether an item's picture can be drawn: what is painted is not lost to one that was damaged meanwhile."""
+    try:
+        return catalog[item] is not None
+    except DataError:
+        return False

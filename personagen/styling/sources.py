@@ -212,6 +212,12 @@ class Folder:
         if unknown:
             notes.append(f"{len(unknown)} of {len(past)} items of user {user!r} are unknown to the recommender, the "
                          f"first is {unknown[0]!r}; the history goes without")  # fmt: skip
+        for item in range(1, len(self.catalog) + 1):
+            self.catalog.words(item)  # a colour that has to be measured is measured now, and its picture read
+        if damaged := self.catalog.unreadable(set(self._table[self._interactions.history(user)].tolist()) - {0}):
+            first = next(iter(damaged))
+            notes.append(f"{counted(len(damaged), 'picture')} of {len(self.catalog)} cannot be read, the first is that "
+                         f"of item {first!r}: {damaged[first]}; they are passed over")  # fmt: skip
         if missing := self.catalog.missing():
             notes.append(f"no picture of {len(missing)} of {len(self.catalog)} items in {self._pictures.folder}, the "
                          f"first is {missing[0]!r}; they are passed over")  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from PIL import Image
 
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 from recsys.types import Recommender
 
 from ..person.body import Body
@@ -23,7 +23,6 @@ from ..person.parts import Part
 from ..provenance import sampling_settings
 from ..tryon.dress import Piece, cut_from_photos, dress, dress_each, outline
 from ..vocabulary import REGION, SCENE_ALONE
-from ..warping.worn import NotWorn
 from .catalog import Catalog, garment_phrase
 from .config import StyleConfig
 from .placing import Cutout, cut_out, set_into
@@ -101,7 +100,13 @@ class Stylist(Planner):
         name = _user_key(history) if user is None else user
         sitter = None if person is None or body is None or self.tryon is None else (person, body)
         wearable = None if sitter is None else partial(_wearable, sitter[1])
-        plan = self.plan(history, k if sitter else 0, wearable=wearable, scenes=scenes, seed=seed, config=config)
+        decide = partial(
+            self.plan, history, k if sitter else 0, wearable=wearable, scenes=scenes, seed=seed, config=config
+        )
+        plan = decide()
+        while lacking := [item for item in _pictured(plan) if self.shown[item] and not self._readable(item)]:
+            self.shown[lacking] = False
+            plan = decide()
         if sitter is not None:
             yield from self._wear(plan, *sitter, seed, name, config)
         for scene in plan.scenes:
@@ -110,6 +115,13 @@ class Stylist(Planner):
                 yield self._set_in(scene, *sitter, one, config)
             else:
                 yield self._paint(scene, one, config)
+
+    def _readable(self, item: int) -> bool:
+        """Tell whether an item's picture can be read; a damaged one is passed over before anything is painted."""
+        try:
+            return self.catalog[item] is not None
+        except DataError:
+            return False
 
     def _check(self, person: Image.Image | None, k: int, body: Body | None, scenes: int) -> None:
         if k < 0 or scenes < 0 or k + scenes == 0:
@@ -133,7 +145,7 @@ class Stylist(Planner):
                 chosen = waiting.pop(0)
                 try:
                     group.append((chosen, self._piece(chosen)))
-                except NotWorn as error:
+                except DataError as error:  # somebody wears others in its picture, or it is damaged
                     if spare:
                         waiting.append(_instead(spare.pop(0), chosen, self.catalog, str(error)))
                     elif not (group or waiting or done):
@@ -227,10 +239,16 @@ class Stylist(Planner):
         for item in scene.outfit:
             try:
                 found.append(self._piece(replace(scene.chosen, item=item)))
-            except NotWorn:
+            except DataError:
                 if not found:
                     return []
         return found
+
+
+def _pictured(plan: Plan) -> list[int]:
+    """List the items whose pictures a plan needs."""
+    scenes = [item for scene in plan.scenes for item in (scene.chosen.item, *scene.outfit)]
+    return [*scenes, *(chosen.item for chosen in (*plan.wear, *plan.spare))]
 
 
 def _wearable(body: Body, kind: str) -> bool:

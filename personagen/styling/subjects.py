@@ -1,11 +1,11 @@
 """Subjects in the main job: whom scenes show, which of the training pictures is dressed, whose subject it is."""
 
-import csv
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from recsys.errors import ConfigError, DataError, ModelError
+from recsys.errors import ConfigError, DataError, ModelError, shown
+from recsys.text import find_named, read_cells
 
 from ..adapters.adapter import FILE as ADAPTER
 from ..images import load_image
@@ -168,22 +168,16 @@ def read_mapping(file: str | Path) -> dict[str, Mapped]:
     file = Path(file)
     if not file.is_file():
         raise DataError(f"there is no mapping {file}; give a CSV with the columns user and subject, and maybe person")
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True)
-            columns = [(name or "").strip().lower() for name in reader.fieldnames or ()]
-            rows = [{(key or "").strip().lower(): (value or "").strip() for key, value in row.items() if key}
-                    for row in reader]  # fmt: skip
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {file} as a CSV in UTF-8: {error}; save it again as UTF-8 CSV") from error
+    columns, rows = read_cells(file)
     unknown = sorted(set(columns) - {"user", "subject", "person"})
     if not {"user", "subject"} <= set(columns) or unknown:
-        raise DataError(f"{file} has the columns {', '.join(columns) or 'none'}; allowed are user, subject and person")
+        there = shown(", ".join(columns), most=200) or "none"
+        raise DataError(f"{file} has the columns {there}; allowed are user, subject and person")
     found: dict[str, Mapped] = {}
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         user = row["user"]
         if not user or user in found:
-            raise DataError(f"{file}, line {number}: user {user!r} is {'there twice' if user else 'empty'}; "
+            raise DataError(f"{file}, line {number}: user {shown(user)!r} is {'there twice' if user else 'empty'}; "
                             "give each user one line")  # fmt: skip
         found[user] = Mapped(*(_found(file, number, row.get(name, "")) for name in ("subject", "person")))
     if not found:
@@ -195,7 +189,9 @@ def _found(file: Path, number: int, name: str) -> Path | None:
     """Find what a line of the mapping names."""
     if not name:
         return None
-    place = next((place for place in (file.parent / name, Path(name)) if place.exists()), None)
+    place = find_named(name, file.parent, Path())
     if place is None:
-        raise DataError(f"{file}, line {number}: there is no {name}, neither beside the file nor in the current folder")
+        raise DataError(
+            f"{file}, line {number}: there is no {shown(name)}, neither beside the file nor in the current folder"
+        )
     return place

@@ -1,7 +1,6 @@
 """Look at a folder of pictures, decide about every file, and pair the good ones with captions and training sizes."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from recsys.errors import DataError
-from recsys.text import read_text
+from recsys.text import from_json, is_file, read_text
 
 from ..images import load_gray, load_image
 
@@ -127,6 +126,11 @@ def _examine(
         caption, mask = rows.get(name) or (_sidecar(path, captions), _mask_beside(path))
     except DataError as error:
         return Finding(name, "caption not read", str(error), size=size), None
+    try:
+        if mask is not None:
+            load_gray(mask)
+    except (DataError, OSError, MemoryError) as error:
+        return Finding(name, "mask not read", str(error), size=size), None
     hashes[digest] = name
     note = f"{size[1]}x{size[0]}" + (", smaller than the training size" if min(size) < (resolution or 0) else "")
     return Finding(name, "used", note, caption, size), Picture(path, caption, size, digest, mask)
@@ -143,7 +147,7 @@ def _metadata(folder: Path) -> tuple[dict[str, tuple[str | None, Path | None]], 
         return rows, [Finding(METADATA, "not read", str(error))]
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line) if line.strip() else None
+            row = from_json(line) if line.strip() else None
             if row is None:
                 continue
             name, text, mask = row["file_name"], row.get("text", row.get("caption", row.get("prompt"))), row.get("mask")
@@ -158,7 +162,7 @@ def _metadata(folder: Path) -> tuple[dict[str, tuple[str | None, Path | None]], 
 
 
 def _inside(file: Path, folder: Path) -> bool:
-    return file.is_file() and file.resolve().is_relative_to(folder.resolve())
+    return is_file(file) and file.resolve().is_relative_to(folder.resolve())
 
 
 def _sidecar(path: Path, captions: dict[str, Path]) -> str | None:

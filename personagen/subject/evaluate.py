@@ -1,8 +1,9 @@
 """Is the subject recognised? Nearest-subject retrieval with features that no training sees."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -11,7 +12,7 @@ from recsys.errors import DataError
 
 from ..colours import colour_gap, palette, to_lab
 from ..images import load_image
-from .data import scan
+from .data import Finding, scan
 
 SIDE = 64
 CENTRE = 0.3
@@ -46,25 +47,38 @@ def _near(values: np.ndarray, cells: np.ndarray, width: float) -> np.ndarray:
     return near / near.sum(1, keepdims=True).clip(1e-12)
 
 
-def likeness(pictures: Sequence[Image.Image], folder: str | Path) -> np.ndarray:
-    """Return for each picture (N,) its mean cosine with the pictures of a folder.
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of one subject, as the mean (720,) of their features."""
 
-    Raises:
-        DataError: the folder holds none that can be used.
-    """
-    found, _ = scan(folder)
-    if not found:
-        raise DataError(f"no picture in {folder} can be used; give a folder with pictures of one subject")
-    gallery = np.stack([features(load_image(picture.path)) for picture in found])
-    return np.stack([features(image) for image in pictures]) @ gallery.mean(0)
+    middle: np.ndarray
+
+    @classmethod
+    def read(cls, folder: str | Path, tell: Callable[[Finding], object] = lambda finding: None) -> Self:
+        """Read a folder; tell: takes what was decided about each file that is left out.
+
+        Raises:
+            DataError: the folder holds none that can be used.
+        """
+        found, findings = scan(folder)
+        for finding in findings:
+            if finding.decision != "used":
+                tell(finding)
+        if not found:
+            raise DataError(f"no picture in {folder} can be used; give a folder with pictures of one subject")
+        return cls(np.stack([features(load_image(picture.path)) for picture in found]).mean(0))
+
+    def likeness(self, pictures: Sequence[Image.Image]) -> np.ndarray:
+        """Return for each picture (N,) its mean cosine with those of the gallery."""
+        return np.stack([features(image) for image in pictures]) @ self.middle
 
 
-def recognised(pictures: Sequence[Image.Image], own: str | Path, others: Sequence[str | Path]) -> dict[str, Any]:
+def recognised(pictures: Sequence[Image.Image], own: Gallery, others: Sequence[Gallery]) -> dict[str, Any]:
     """Measure likeness to the subject's pictures and, among others, the share of pictures nearest to the subject."""
-    mine = likeness(pictures, own)
+    mine = own.likeness(pictures)
     figures: dict[str, Any] = {"likeness": float(mine.mean())}
     if others:
-        rivals = np.stack([likeness(pictures, folder) for folder in others])
+        rivals = np.stack([gallery.likeness(pictures) for gallery in others])
         figures |= {
             "recognised": float((mine > rivals.max(0)).mean()),
             "among": len(others) + 1,

@@ -5,9 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from recsys.errors import ConfigError, ModelError
+from recsys.errors import ConfigError, ModelError, shown
+from recsys.text import from_json
 
 from ..files import write_text
 from .config import SubjectConfig, placeholder
@@ -63,12 +65,14 @@ def read_run(folder: str | Path) -> SubjectRun | None:
     if not file.is_file():
         return None
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = from_json(file.read_text(encoding="utf-8"))
         config = {
             RENAMED.get(name, name): value for name, value in content.pop("config").items() if name not in RETIRED
         }
         _refuse_unknown(content, SubjectRun)
         _refuse_unknown(config, SubjectConfig)
+        _check_types(config, SubjectConfig)
+        _check_types(content, SubjectRun)
         return SubjectRun(SubjectConfig(**config), **content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{file} is damaged or of another version ({error}); train the subject again") from error
@@ -78,6 +82,30 @@ def _refuse_unknown(content: Mapping[str, Any], kind: type) -> None:
     unknown = sorted(set(content) - {known.name for known in fields(kind)})
     if unknown:
         raise ValueError(f"unknown: {', '.join(unknown)}")
+
+
+def _check_types(content: Mapping[str, Any], kind: type) -> None:
+    hints = get_type_hints(kind)
+    for name, value in content.items():
+        if not _fits(value, hints[name]):
+            raise ValueError(f"{name} is {shown(value)!r}, which it cannot be")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Tell whether a value of JSON is of an annotated type; what lies inside a list or dict is looked at as well."""
+    origin, inside = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in inside)
+    if origin is Literal:
+        return value in inside
+    if origin in (list, tuple):
+        kinds = inside if origin is tuple and Ellipsis not in inside else inside[:1] * len(value)
+        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(one, inside[1]) for one in value.values())
+    if hint is Any or (hint is float and type(value) is int):
+        return True
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
 
 
 def phrase(subject: str | Path) -> str:

@@ -51,7 +51,10 @@ def pseudospherical_loss(logits: Tensor, target: Tensor, *, order: float) -> Ten
 
 
 def minimise(loss: Callable[[Sequence[Tensor]], Tensor], start: Sequence[Tensor]) -> list[Tensor]:
-    """Find numbers of lower loss, near `start` where nothing speaks against it (L-BFGS); `start` if none is finite."""
+    """Find numbers of lower loss, near `start` where nothing speaks against it (L-BFGS); `start` if there are none.
+
+    Where few cases are all alike the line search may run away, to numbers that are finite and far worse.
+    """
     leaves = [value.clone().requires_grad_() for value in start]
     optimizer = torch.optim.LBFGS([x for x in leaves if x.numel()], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
@@ -63,5 +66,7 @@ def minimise(loss: Callable[[Sequence[Tensor]], Tensor], start: Sequence[Tensor]
         return total
 
     with torch.enable_grad():
-        optimizer.step(closure)
-    return [leaf.detach() for leaf in leaves] if all(bool(x.isfinite().all()) for x in leaves) else list(start)
+        before = optimizer.step(closure).detach()  # of the start
+        better = bool(closure().detach() <= before)
+    sound = better and all(bool(x.isfinite().all()) for x in leaves)
+    return [leaf.detach() for leaf in leaves] if sound else list(start)

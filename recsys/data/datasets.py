@@ -4,7 +4,6 @@ Every reader gives items 1..n in time order. Where the files lie: the `root` arg
 PERSONAGEN_DATA, else the current folder.
 """
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..text import from_json
 from ..types import Cases
 from .columns import Columns
 from .interactions import read_interactions
@@ -181,7 +181,7 @@ def _office(folder: Path) -> Split:
 
     There is no training file: it serves models that rank by text alone, and `train` is empty.
     """
-    items = json.loads((folder / "item.json").read_text(encoding="utf-8"))
+    items = from_json((folder / "item.json").read_text(encoding="utf-8"))
     n_items = max(map(int, items)) + 1
     held = {}
     for part in ("valid", "test"):

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError, ResourceError
+from ..text import from_json
 from ..types import PAD
 from .interactions import repeated
 from .vocabulary import Vocabulary
@@ -175,7 +176,7 @@ class Histories:
 def reopen(folder: Path) -> Grouped | None:
     """Find what `group` and `save` left in a folder; None where they did not come to their end."""
     try:
-        plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        plan = from_json((folder / PLAN).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     shards = tuple(Shard(tuple(s["files"]), s["rows"], s["users"]) for s in plan["shards"])

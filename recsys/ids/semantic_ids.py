@@ -7,7 +7,6 @@ Codes are (n+1, m) int64 in 0..V-1 and unique; row 0 is padding and means nothin
 """
 
 import heapq
-import json
 import math
 import re
 from collections import Counter
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from ..clusters import drawn_centres, k_means, squared_distances
 from ..errors import ConfigError, DataError
+from ..text import from_json
 
 
 def residual_codes(vectors: Tensor, *, m: int, V: int, generator: torch.Generator) -> Tensor:
@@ -150,7 +150,7 @@ def read_codes(path: str | Path, n_items: int) -> Tensor:
         DataError: a file that is damaged, or lacks an item or a digit.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = from_json(Path(path).read_text(encoding="utf-8"))
         rows = [[int(re.sub(r"\D", "", word)) for word in content[str(i)]] for i in range(1, n_items + 1)]
         return torch.tensor([[0] * len(rows[0]), *rows])
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:

@@ -1,5 +1,6 @@
 """The command line: speed of --help, exit codes, one-line errors, YAML layers."""
 
+import re
 import subprocess
 import sys
 
@@ -202,3 +203,26 @@ def test_numbers_of_settings_are_still_numbers():
     flags = ["--settings.rate", "1e-3", "--settings.sizes", "[1, 2.5, .5, 1_000, -3]", "--settings.on", "true"]
     found = cli.parse(["recommend", "train", *flags])[1].settings
     assert found == {"rate": 0.001, "sizes": [1, 2.5, 0.5, 1000, -3], "on": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seed: 1\nseed: 2\n", "has the key seed twice"),
+        ("stylist:\n  pool: 3\n  pool: 4\n", "has the key pool twice"),
+        ("seed: &a [*a]\n", r"refers to a part of itself, \*a"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\n", "refers to a part of itself"),
+        ("seed: " + "[" * 2_000 + "]" * 2_000, "more than 20 levels"),
+        ("seed: \0", "zero bytes"),
+    ],
+)
+def test_a_configuration_that_would_be_misread_is_one_line(text, says, tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    assert cli.main(["style", "--config", str(tmp_path / "a.yaml")]) in (2, 3)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and str(tmp_path / "a.yaml") in said and re.search(says, said)
+
+
+def test_an_error_is_printed_in_one_line_that_no_terminal_obeys(tmp_path, capsys):
+    assert cli.main(["recommend", "rank", "--data", f"{tmp_path}/a\x1b[2Jb.csv"]) != 0
+    assert "\x1b" not in capsys.readouterr().err

@@ -249,3 +249,17 @@ def test_one_garment_on_one_person(models, shop, tmp_path):
     assert cli.main([*command, "--out", str(tmp_path / "worn.jpg")]) == 2
     assert cli.main([*command, "--guidance", "0"]) == 2
     assert SIZE == (64, 48)  # the model's own size is another one
+
+
+def test_damaged_pictures_of_the_catalogue_are_told_before_painting_and_passed_over(models, shop, tmp_path, capsys):
+    table = (shop["catalog"] / "garments.csv").read_text(encoding="utf-8")
+    (shop["catalog"] / "garments.csv").write_text(table.replace(",red", ",").replace(",blue", ","), encoding="utf-8")
+    damaged = ("g0.png", "g1.png", "g4.png")
+    for name in damaged:
+        (shop["catalog"] / "images" / name).write_bytes((shop["catalog"] / "images" / name).read_bytes()[:60])
+    assert cli.main([*real(shop, tmp_path / "looks", user="full"), *models, "--looks", "1", "--scenes", "1",
+                     "--stylist.exclude_seen", "false"]) == 0  # fmt: skip
+    said = capsys.readouterr().err
+    assert "3 pictures of 12 cannot be read, the first is that of item 'sku0'" in said and "g0.png is damaged" in said
+    looks = json.loads((tmp_path / "looks" / "looks.json").read_text(encoding="utf-8"))["looks"]
+    assert len(looks) == 2 and not {look["name"] for look in looks} & {"sku0", "sku1", "sku4"}

@@ -161,3 +161,12 @@ def test_metadata_in_utf_16(tmp_path):
     folder = write_pictures(tmp_path / "pics", count=1)
     (folder / "metadata.jsonl").write_text(json.dumps({"file_name": "00.png", "text": "größer"}), encoding="utf-16")
     assert scan(folder)[0][0].caption == "größer"
+
+
+def test_a_mask_that_cannot_be_read_is_found_before_training(tmp_path):
+    write_pictures(tmp_path, count=2)
+    first = sorted(tmp_path.glob("*.png"))[0]
+    first.with_suffix(".mask.png").write_bytes(b"no picture")
+    pictures, findings = scan(tmp_path)
+    assert len(pictures) == 1
+    assert [(f.file, f.decision) for f in findings if f.decision != "used"] == [(first.name, "mask not read")]

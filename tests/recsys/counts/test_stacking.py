@@ -35,3 +35,12 @@ def test_counts_are_kept_by_cell_up_to_a_tenth(filled, sparse):
     counted = Counted.of(seen.view(10, 10))
     assert SPARSE == 0.1 and (counted.cells is not None) == sparse
     assert len(counted.values) == (filled if sparse else 10)
+
+
+def test_numbers_that_ran_away_are_not_taken():
+    """Where the line search steps into what is no number, it may end far out, at a loss far above the start's."""
+    start = [torch.tensor([0.5])]
+    for steep in (1e3, 1e6, 1e9):
+        loss = lambda x, steep=steep: torch.where(x[0].abs() < 1, -steep * x[0], torch.nan * x[0]).sum()
+        found = minimise(loss, start)[0]
+        assert found.isfinite().all() and found.abs() <= 1
