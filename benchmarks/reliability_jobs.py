@@ -28,7 +28,7 @@ BANDS = ((6, 12, 1), (12, 20, 2), (20, 50, 3), (50, 84, 4), (84, 90, 5))
 
 @dataclass(frozen=True)
 class Job:
-    """A command. again: words that are added when it goes on with a run. every: steps between its checkpoints.
+    """A command, which goes on with a run by being given again. every: steps between its checkpoints.
 
     family: whether it is one of several commands that write alike, so that one of them stands for all where only
     writing is tried.
@@ -36,7 +36,6 @@ class Job:
 
     name: str
     words: tuple[str, ...]
-    again: tuple[str, ...] = ()
     every: int | None = None
     family: bool = False
     setup: Callable[[], None] | None = field(default=None, compare=False)
@@ -44,7 +43,7 @@ class Job:
 
 def jobs(data: Path, out: Path) -> list[Job]:
     """List the commands; all of them write to `out` alone."""
-    return [*_pictures(data, out), *_pretraining(data, out), *_ranking(data, out), *_recommenders(data, out)]
+    return [*_ranking(data, out), *_recommenders(data, out), *_pretraining(data, out), *_pictures(data, out)]
 
 
 def _recommenders(data: Path, out: Path) -> list[Job]:
@@ -118,12 +117,13 @@ def _pictures(data: Path, out: Path) -> list[Job]:
     subject = ("subject", "train", "--instance_data_dir", f"{data}/me", "--name", "dog", "--output_dir", str(out),
                "--pretrained_model_name_or_path", f"{data}/painter", "--max_train_steps", "8", "--checkpointing_steps",
                str(EVERY), "--num_validation_images", "1", "--validation_inference_steps", "2",
-               "--with_prior_preservation", "true", "--num_class_images", "2", "--new_tokens", "1")  # fmt: skip
+               "--with_prior_preservation", "true", "--num_class_images", "2", "--new_tokens", "1",
+               "--resume_from_checkpoint", "latest")  # fmt: skip
     style = ("style", "--interactions", f"{data}/clicks.csv", "--catalog", f"{data}/garments", "--user", "u3",
              "--recommender", f"{data}/markov", "--tryon", f"{data}/worn", "--text2image", f"{data}/painter",
              "--person", f"{data}/me.jpg", "--mask", f"{data}/top.png", "--looks", "1", "--scenes", "2", "--steps", "2",
              "--stylist.tryon_steps", "2", "--out", str(out))  # fmt: skip
-    return [Job("subject train", subject, ("--resume_from_checkpoint", "latest"), every=EVERY), Job("style", style)]
+    return [Job("subject train", subject, every=EVERY), Job("style", style)]
 
 
 def prepare(data: Path) -> None:

@@ -58,15 +58,14 @@ class Bench:
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True, exist_ok=True)
 
-    def start(self, job: Job, trouble: Trouble | None = None, *, again: bool = False, nobody: bool = False,
+    def start(self, job: Job, trouble: Trouble | None = None, *, nobody: bool = False,
               log: str = "log") -> Child:  # fmt: skip
         """Start a command."""
-        words = [*job.words, *(job.again if again else ())]
-        return Child(words, self.work, self.place / log, trouble=trouble, setup=job.setup, nobody=nobody)
+        return Child(job.words, self.work, self.place / log, trouble=trouble, setup=job.setup, nobody=nobody)
 
-    def run(self, job: Job, trouble: Trouble | None = None, *, again: bool = False, nobody: bool = False) -> Ended:
+    def run(self, job: Job, trouble: Trouble | None = None, *, nobody: bool = False) -> Ended:
         """Run a command to its end, whatever that is."""
-        return self.start(job, trouble, again=again, nobody=nobody).wait()
+        return self.start(job, trouble, nobody=nobody).wait()
 
     def _whole(self, job: Job) -> Whole:
         self.fresh()
@@ -138,17 +137,17 @@ def kill(bench: Bench, job: Job, *, kills: int = 20) -> dict[str, Any]:
     count, whole, at_writes = Count(), bench.whole(job), 0
     while count.runs < kills:
         bench.fresh()
-        for turn in range(min(CHAIN, kills - count.runs)):
+        for _ in range(min(CHAIN, kills - count.runs)):
             at_write = bool(bench.random.integers(2))
             write = int(bench.random.integers(len(whole.writes)))
             trouble = Trouble("kill", write=write) if at_write else Trouble("kill", cpu=bench.some_time(job))
-            ended = bench.run(job, trouble, again=turn > 0)
+            ended = bench.run(job, trouble)
             if not ended.killed:
                 break
             at_writes += at_write
             count.see(bench, job, ended)
         else:
-            ended = bench.run(job, again=True)
+            ended = bench.run(job)
         count.finish(bench, job, ended)
     return count.figures(at_writes=at_writes, steps_lost=count.steps_lost, interval=job.every)
 
@@ -188,7 +187,7 @@ def _told(count: Count, bench: Bench, job: Job, ended: Ended, what: str,
     if job.every is not None:
         count.expect(ended.steps - state.newest(bench.work) <= job.every, f"{what}: an earlier checkpoint is gone")
     mend(bench.work)
-    count.finish(bench, job, bench.run(job, again=True))
+    count.finish(bench, job, bench.run(job))
 
 
 def two(bench: Bench, job: Job) -> dict[str, Any]:
@@ -198,7 +197,7 @@ def two(bench: Bench, job: Job) -> dict[str, Any]:
     first = bench.start(job, Trouble("SIGSTOP", write=min(3, len(whole.writes) - 1)), log="first")
     while not first.shared.get(1):
         time.sleep(0.05)
-    second = bench.start(job, again=True, log="second").wait()
+    second = bench.start(job, log="second").wait()
     os.kill(first.pid, signal.SIGCONT)
     ended = first.wait()
     count.see(bench, job, second)
@@ -230,7 +229,7 @@ def sigterm(bench: Bench, job: Job, *, moments: int = 2) -> dict[str, Any]:
             ended = bench.run(job, Trouble(name, cpu=moment))
             count.see(bench, job, ended)
             _stopped(count, bench, ended, code, f"{name} after {moment / whole.cpu:.2f} of the time")
-            count.finish(bench, job, bench.run(job, again=True) if ended.code else ended)
+            count.finish(bench, job, bench.run(job) if ended.code else ended)
     return count.figures(steps_lost=count.steps_lost)
 
 
@@ -256,10 +255,10 @@ def resume(bench: Bench, job: Job, *, times: int = 2) -> dict[str, Any] | None:
     count, whole = Count(), bench.whole(job)
     bench.fresh()
     steps = sorted(bench.random.choice(np.arange(1, whole.steps), size=min(times, whole.steps - 1), replace=False))
-    for turn, step in enumerate(steps):
-        ended = bench.run(job, Trouble("SIGTERM", step=int(step)), again=turn > 0)
+    for step in steps:
+        ended = bench.run(job, Trouble("SIGTERM", step=int(step)))
         count.see(bench, job, ended)
         _stopped(count, bench, ended, 143, f"after step {step}")
         count.expect(state.newest(bench.work) >= step, f"step {step} was done and is not kept")
-    count.finish(bench, job, bench.run(job, again=True))
+    count.finish(bench, job, bench.run(job))
     return count.figures(stops=[int(step) for step in steps])
