@@ -64,7 +64,7 @@ class Cases:
             raise DataError(
                 f"{len(self.histories)} histories, {len(self.targets)} targets"
                 + ("" if self.seen is None else f", {len(self.seen)} seen lists")
-                + ": evaluation cases need one of each."
+                + ": evaluation cases need one of each"
             )
 
     def __len__(self) -> int:

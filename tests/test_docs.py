@@ -156,3 +156,10 @@ def test_a_day_of_the_log_is_listed():
     for path in (DOCS / "log").glob("20*.md"):
         for title in re.findall(r"^## (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE):
             assert f"[{title}]({path.name}" in index, f"docs/log/README.md does not list {title}"
+
+
+def test_tests_that_guides_name_are_there():
+    named = [found for path in GUIDES for found in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", path.read_text("utf-8"))]
+    assert len(named) >= 12
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"there is no {name} in {file}"
