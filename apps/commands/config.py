@@ -35,6 +35,8 @@ class ShopSettings(OwnWeights, ComputeSettings, FileSettings):
     """Photo of the user (JPEG, PNG or WebP); none: a person rendered by the atelier."""
     mask: str | None = None
     """Picture of the photo's size, white where it may be repainted; none: found by the parser."""
+    box: str | list[int] | None = None
+    """Whom to dress where the photo shows several: left,top,right,bottom in pixels; none: the largest person."""
     mask_region: str = "upper"
     """What the mask uncovers: upper, lower or dress; garments of the other regions are passed over."""
     subjects: str | None = None
@@ -202,6 +204,8 @@ class MaskConfig(ComputeSettings):
     """What is to be put on: upper, lower, dress, outer, or a kind such as t-shirt or trousers."""
     out: str = "mask.png"
     """PNG to write, of the photo's size, white where it may be repainted; paint on it as you like."""
+    box: str | list[int] | None = None
+    """Whom it is for where the photo shows several: left,top,right,bottom in pixels; none: the largest person."""
     parser: str = "embedded"
     """Parser of body parts: `embedded`, a folder of the parser stage, or of a SegFormer for clothes."""
     mask_expand: float = 1.0
@@ -220,6 +224,8 @@ class WearConfig(ComputeSettings):
     """Several garments instead, kind to photo, as in --outfit '{"upper": "top.jpg", "lower": "skirt.jpg"}'."""
     mask: str | None = None
     """Picture of the person photo's size, white where it may be repainted; none: found by the parser."""
+    box: str | list[int] | None = None
+    """Whom to dress where the photo shows several: left,top,right,bottom in pixels; none: the largest person."""
     kind: str = "upper"
     """What the garment is: upper, lower, dress, outer, or t-shirt, shirt, sweater, jacket, skirt, trousers, shorts."""
     parser: str = "embedded"

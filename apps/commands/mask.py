@@ -1,5 +1,6 @@
 """`personagen tryon mask`: find what to repaint in a photo of a person."""
 
+import sys
 from pathlib import Path
 
 from PIL import Image
@@ -8,6 +9,7 @@ from personagen.files import check_place, write_whole
 from personagen.images import load_image
 from personagen.person.parser import load_parser
 from personagen.person.parts import region_of
+from personagen.person.reading import box_of, read_person
 from recsys.errors import ConfigError, check_range
 
 from .config import MaskConfig
@@ -25,7 +27,11 @@ def run(settings: MaskConfig) -> int:
     region_of(settings.kind)
     out, compute = png_path(settings.out), settings.compute()
     person = load_image(settings.person)
-    mask = load_parser(settings.parser, compute=compute)(person).mask(settings.kind, expand=settings.mask_expand)
+    parser = load_parser(settings.parser, compute=compute)
+    reading = read_person(person, parser, box=box_of(settings.box), name=settings.person)
+    if reading.note:
+        print(f"note: {settings.person}: {reading.note}", file=sys.stderr)
+    mask = reading.body.mask(settings.kind, expand=settings.mask_expand)
     write_whole(out, lambda part: Image.fromarray(mask).convert("L").save(part, format="PNG"))
     print(f"wrote {out}: {mask.mean():.0%} of the photo may be repainted")
     return 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from personagen.devices import Compute
 from personagen.models.config import own_of
+from personagen.person.reading import box_of
 from personagen.quiet import quiet
 from personagen.styling.sources import Folder
 from personagen.styling.studio import Order, Studio
@@ -44,6 +45,8 @@ def open_source(settings: ShopSettings, compute: Compute) -> Folder | None:
     Raises:
         ConfigError: only some are.
     """
+    if settings.box and not settings.person:
+        raise ConfigError("--box needs --person, the photo that it belongs to")
     if settings.mask and not settings.person:
         raise ConfigError("--mask needs --person, the photo that it belongs to")
     if not settings.interactions and not settings.catalog:
@@ -56,7 +59,7 @@ def open_source(settings: ShopSettings, compute: Compute) -> Folder | None:
         missing = "--catalog FOLDER" if settings.interactions else "--interactions FILE"
         raise ConfigError(f"{missing} is missing; interactions and catalogue belong together")
     return Folder(settings.interactions, settings.catalog, person=settings.person, mask=settings.mask,
-                  region=settings.mask_region, compute=compute, columns=settings.columns,
+                  region=settings.mask_region, box=box_of(settings.box), compute=compute, columns=settings.columns,
                   min_rating=settings.min_rating)  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from personagen.models import open_tryon
 from personagen.person.masks import mask_from_file
 from personagen.person.parser import load_parser
 from personagen.person.parts import region_of
+from personagen.person.reading import box_of, read_person
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
 from personagen.schedulers import sampler_of
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
@@ -39,7 +40,10 @@ def run(settings: WearConfig) -> int:
     pieces = in_order([Piece(load_image(file, palest=PALEST), kind) for kind, file in files.items()])
     drawn = None if settings.mask is None else mask_from_file(settings.mask, size=(person.height, person.width))
     parser = load_parser(settings.parser, compute=compute)
-    body = parser(person)
+    reading = read_person(person, parser, box=box_of(settings.box), masked=drawn is not None, name=settings.person)
+    body = reading.body
+    if reading.note:
+        print(f"note: {settings.person}: {reading.note}", file=sys.stderr)
     if drawn is not None:
         body = body.with_mask(pieces[0].kind, drawn)
     for piece in pieces:

@@ -120,8 +120,8 @@ def prepare(settings: DemoConfig, compute: Compute) -> "tuple[Studio, dict[str, 
     return studio, mapping
 
 
-SHOP_FLAGS = ("interactions", "catalog", "person", "mask", "mask_region", "subjects", "recommender", "text2image",
-              "tryon", "min_rating")  # fmt: skip
+SHOP_FLAGS = ("interactions", "catalog", "person", "mask", "box", "mask_region", "subjects", "recommender",
+              "text2image", "tryon", "min_rating")  # fmt: skip
 
 
 def shop_flags(settings: DemoConfig) -> list[str]:

@@ -19,6 +19,7 @@ from personagen.images import PALEST, fit, load_image, place, unfit
 from personagen.person.body import Body
 from personagen.person.masks import check_mask
 from personagen.person.parser import Parser
+from personagen.person.reading import read_person
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
 from personagen.schedulers import sampler_of
 from personagen.styling.studio import Halted, Studio, Watched
@@ -133,8 +134,10 @@ def _find_handler(gr: Any, studio: Studio) -> Callable[..., Iterator[list[Any]]]
         image = None
         try:
             image = load_image(person)
-            mask = studio.parser(image).mask(kind, expand=float(expand))
+            reading = read_person(image, studio.parser)
+            mask = reading.body.mask(kind, expand=float(expand))
             text = f"{mask.mean():.0%} of the photo may be repainted; paint or erase where the mask is wrong."
+            text += f" Note: {_without_flag(reading.note)}." if reading.note else ""
             yield [status(text, 0.0), gr.update(value=editor_value(image, mask), visible=True)]
         except (ValueError, RuntimeError) as error:
             text, mine = excuse(error)
@@ -144,6 +147,11 @@ def _find_handler(gr: Any, studio: Studio) -> Callable[..., Iterator[list[Any]]]
                 raise
 
     return find
+
+
+def _without_flag(note: str) -> str:
+    """A line about several people, for a page that has no flags: there the photo is cut."""
+    return note.replace("--box left,top,right,bottom chooses another", "cut the photo to choose another")
 
 
 def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterator[list[Any]]]:
@@ -180,7 +188,7 @@ def _painted_or_found(
     parser: Parser, drawn: dict[str, Any] | None, person: Image.Image, kind: str, expand: float
 ) -> Body:
     """Take the mask as it was painted, or where nobody painted, as it was found, in the photo's own pixels."""
-    body = parser(person)
+    body = read_person(person, parser, masked=True).body
     mask = drawn_mask(drawn, size=(person.height, person.width))
     with suppress(DataError):  # nothing found: all of it is painted
         found = editor_value(person, body.mask(kind, expand=expand))

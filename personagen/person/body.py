@@ -1,6 +1,6 @@
 """A person as a photo shows them, read once: body parts, joints, and, as a function of both, what may be repainted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -14,6 +14,25 @@ from .parts import Part, Skin, region_of, split_skin
 
 Known = Callable[[str], np.ndarray | None]
 """From a garment's kind to a mask (H, W) that is there already, or None where it must be found."""
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A body that was read in a part of a photo: its left, top, right and bottom in pixels, the last two excluded."""
+
+    body: "Body"
+    box: tuple[int, int, int, int]
+
+    def of(self, plane: np.ndarray) -> np.ndarray:
+        """Cut the part out of a plane (H, W) of the photo."""
+        left, top, right, bottom = self.box
+        return plane[top:bottom, left:right]
+
+    def laid(self, plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Put a plane of the part back into one of the photo of `size` (H, W), which is empty otherwise."""
+        whole = np.zeros(size, plane.dtype)
+        self.of(whole)[:] = plane
+        return whole
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,9 @@ class Body:
     might: np.ndarray | None = None
     faint: np.ndarray | None = None
     known: Known | None = None
+    others: np.ndarray | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+    inner: Inner | None = None
     _masks: dict[tuple[str, float], np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -75,6 +97,8 @@ class Body:
         Legs and long trousers stay below a dress; what ends above the middle of the shin, as skirts and shorts do,
         comes off with the rest, since it would show beside the dress.
         """
+        if self.inner is not None:
+            return self.inner.laid(self.inner.body.comes_off(kind), self.parts.shape[:2])
         old = layers_from_parts(self.parts, kind=kind, skin=self.skin).garment
         stays = shown_below(self.parts, kind=kind, skin=self.skin)
         lower = self.parts == Part.LOWER
@@ -97,11 +121,23 @@ class Body:
 
     def with_mask(self, kind: str, mask: np.ndarray) -> "Body":
         """Return this body with a mask of one's own (H, W) for `kind`; those of other kinds are as before."""
-        before = self.known
-        return replace(self, known=lambda other: mask if other == kind else before and before(other))
+        before, inner = self.known, self.inner
+        if inner is not None:  # a mask that goes beyond the part is one of the whole photo
+            within = bool(mask.any()) and inner.of(mask).sum() == mask.sum()
+            inner = replace(inner, body=inner.body.with_mask(kind, inner.of(mask))) if within else None
+        return replace(self, known=lambda other: mask if other == kind else before and before(other), inner=inner)
+
+    def lays(self, kind: str) -> bool:
+        """Tell whether a garment of a kind can be laid along the joints: enough of the person is seen for it."""
+        return self.joints is not None and region_of(kind) not in self.refused
 
     def _found(self, kind: str, expand: float) -> np.ndarray:
+        if (why := self.refused.get(region_of(kind))) is not None:
+            raise DataError(why)
+        if self.inner is not None:
+            return self.inner.laid(self.inner.body.mask(kind, expand=expand), self.parts.shape[:2])
         layers = layers_from_parts(self.parts, kind=kind, skin=self.skin)
         if self.might is not None and self.faint is not None:
             layers = guarded(layers, self.parts, self.might, self.faint, skin=self.skin)
-        return agnostic_mask(layers, mask_expand=expand)
+        mask = agnostic_mask(layers, mask_expand=expand)
+        return mask if self.others is None else mask & ~self.others

@@ -26,6 +26,8 @@ from ..images import load_image
 from ..person.body import Body
 from ..person.masks import mask_from_file
 from ..person.parser import Parser, load_parser
+from ..person.people import Box
+from ..person.reading import read_person
 from ..vocabulary import REGION, counted
 from .catalog import AtelierCatalog, Catalog, FolderCatalog
 
@@ -169,6 +171,7 @@ class Folder:
         person: str | Path | None = None,
         mask: str | Path | None = None,
         region: str = "upper",
+        box: Box | None = None,
         compute: Compute = CPU,
         columns: Columns | None = None,
         min_rating: float | None = None,
@@ -178,7 +181,7 @@ class Folder:
         self._read = table.notes()
         self._items = Vocabulary(self._interactions.item_names)
         self._pictures = FolderCatalog(catalog, gaps=True)
-        self._sitter = sitter_from_photo(person, mask, region=region, compute=compute) if person else None
+        self._sitter = sitter_from_photo(person, mask, region=region, box=box, compute=compute) if person else None
 
     @property
     def has_photo(self) -> bool:
@@ -263,30 +266,37 @@ def sitter_from_photo(
     mask: str | Path | None = None,
     *,
     region: str = "upper",
+    box: Box | None = None,
     parser: Parser | None = None,
     compute: Compute = CPU,
 ) -> Sitter:
     """Read a photo and find the body in it; a mask of one's own serves the kinds of `region` and no others.
 
-    person, mask: picture files; region: upper, lower or dress; parser: the embedded one where left out,
-    which then computes as `compute` says.
+    person, mask: picture files; region: upper, lower or dress; box: whom to dress of several people; parser: the
+    embedded one where left out, which then computes as `compute` says.
 
     Raises:
-        ConfigError: another region.
-        DataError: a missing or damaged file, or a mask of another size.
+        ConfigError: another region, or a box outside the photo.
+        DataError: a missing or damaged file, a mask of another size, or nobody who can be dressed.
         ModelError: the parser cannot be loaded.
     """
     if region not in MASKED:
         raise ConfigError(f"mask_region is {region!r}; allowed are {', '.join(MASKED)}")
     image = load_image(person)
     drawn = None if mask is None else mask_from_file(mask, size=(image.height, image.width))
-    body = (parser or load_parser(compute=compute))(image)
+    reading = read_person(
+        image, parser or load_parser(compute=compute), box=box, masked=drawn is not None, name=str(person)
+    )
     if drawn is None:
-        return Sitter(
-            image, body, f"no mask for {person}: the parser finds it; --mask FILE is better where it is wrong"
-        )
-    nothing = np.zeros_like(drawn)
-    return Sitter(image, replace(body, known=lambda kind: drawn if REGION.get(kind) == region else nothing))
+        line = f"no mask for {person}: the parser finds it; --mask FILE is better where it is wrong"
+        return Sitter(image, reading.body, f"{line}; {reading.note}" if reading.note else line)
+    kinds = [kind for kind, other in REGION.items() if other == region]
+    body, nothing = reading.body, np.zeros_like(drawn)
+    for kind in kinds:
+        body = body.with_mask(kind, drawn)
+    mine = body.known
+    assert mine is not None
+    return Sitter(image, replace(body, known=lambda kind: nothing if (m := mine(kind)) is None else m), reading.note)
 
 
 def photograph(shopper: shoppers.Shopper, chosen: tuple[GarmentSpec, ...]) -> Sitter:

@@ -13,6 +13,7 @@ from ..person.body import Body
 from ..person.joints import Joint, trunk_of
 from ..person.parser import Parser
 from ..person.parts import Part
+from ..person.reading import read_person
 from ..subject.config import SubjectConfig
 from ..subject.data import scan
 from ..subject.record import data_fingerprint, phrase, read_run
@@ -123,7 +124,10 @@ def standing_picture(subject: Subject, parser: Parser) -> tuple[Path | None, str
         return None, f"{subject.pictures} holds other pictures than subject {name} was trained on: {otherwise}"
     best, chosen = 0.0, None
     for picture in pictures:
-        score = standing(parser(load_image(picture.path)))
+        try:
+            score = standing(read_person(load_image(picture.path), parser).body)
+        except DataError:
+            continue
         if score > best:
             best, chosen = score, picture.path
     if chosen is None:

@@ -15,7 +15,7 @@ from PIL import Image
 from recsys.errors import ConfigError
 
 from ..images import WHITE_FROM
-from ..person.body import Body
+from ..person.body import Body, Inner
 from ..person.parser import Parser
 from ..person.parts import Part, region_of
 from ..warping.cutout import garment_on_white
@@ -90,8 +90,23 @@ def dress(
         DataError: there is no mask for a kind, or a picture shows no cloth.
         ModelError: the pipeline fails.
     """
+    if body.inner is not None:
+        part = dress(
+            pipeline,
+            photo.crop(body.inner.box),
+            body.inner.body,
+            outfit,
+            mask_expand=mask_expand,
+            composed=composed,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            fast=fast,
+            zoom=zoom,
+            generator=generator,
+        )
+        return _put_back(photo, part, body.inner)
     worn, kept = photo, np.zeros((photo.height, photo.width), bool)
-    lays = _lays(pipeline, body, composed)
+    lays = _lays(pipeline, composed)
     for piece in in_order(outfit):
         guess, mask = _laid(worn, body, piece, mask_expand=mask_expand, lays=lays, kept=kept)
         if guess is not None:
@@ -127,7 +142,18 @@ def dress_each(
     Raises:
         ConfigError, DataError, ModelError: as `dress` does.
     """
-    lays, kept = _lays(pipeline, body, None), np.zeros((photo.height, photo.width), bool)
+    if body.inner is not None:
+        parts = dress_each(
+            pipeline,
+            photo.crop(body.inner.box),
+            body.inner.body,
+            pieces,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            generators=generators,
+        )
+        return [_put_back(photo, part, body.inner) for part in parts]
+    lays, kept = _lays(pipeline, None), np.zeros((photo.height, photo.width), bool)
     laid = [_laid(photo, body, piece, mask_expand=1.0, lays=lays, kept=kept) for piece in pieces]
     painted: list[Image.Image] = []
     for group in _alike([guess is None for guess, _ in laid]):
@@ -152,8 +178,11 @@ def outline(pipeline: Any, photo: Image.Image, body: Body, outfit: Sequence[Piec
     Raises:
         ConfigError, DataError: as `dress` does.
     """
+    if body.inner is not None:
+        part = outline(pipeline, photo.crop(body.inner.box), body.inner.body, outfit)
+        return None if part is None else body.inner.laid(part, body.parts.shape[:2])
     found, worn, kept = body.parts != Part.BACKGROUND, photo, np.zeros((photo.height, photo.width), bool)
-    lays = _lays(pipeline, body, None)
+    lays = _lays(pipeline, None)
     for piece in in_order(outfit):
         guess, _ = _laid(worn, body, piece, mask_expand=1.0, lays=lays, kept=kept)
         if guess is None:
@@ -168,10 +197,16 @@ def _covered(guess: Guess) -> np.ndarray:
     return guess.mask & (np.asarray(guess.picture.getchannel("A")) > 0)
 
 
-def _lays(pipeline: Any, body: Body, composed: bool | None) -> bool:
+def _put_back(photo: Image.Image, part: Image.Image, inner: Inner) -> Image.Image:
+    """Put a part that was dressed back into its photo."""
+    whole = photo.copy()
+    whole.paste(part, inner.box[:2])
+    return whole
+
+
+def _lays(pipeline: Any, composed: bool | None) -> bool:
     """Tell whether garments are laid on before the model paints."""
-    wanted = pipeline.config.get("prefill") == "garment" if composed is None else composed
-    return wanted and body.joints is not None
+    return pipeline.config.get("prefill") == "garment" if composed is None else composed
 
 
 def _laid(
@@ -179,9 +214,9 @@ def _laid(
 ) -> tuple[Guess | None, np.ndarray]:
     """Return the first guess, where there is one, and the mask (H, W) of a piece; kept (H, W): worn already."""
     mask = body.mask(piece.kind, expand=mask_expand)
-    if not (lays and _on_white(piece.image)):
+    if not (lays and body.lays(piece.kind) and _on_white(piece.image)):
         return None, mask
-    further = None if body.fixed(piece.kind) else body.mask("dress", expand=mask_expand)
+    further = None if body.fixed(piece.kind) or not body.lays("dress") else body.mask("dress", expand=mask_expand)
     guess = first_guess(photo, piece.image, piece.kind, mask, body=body, kept=kept, further=further)
     return guess, guess.mask
 

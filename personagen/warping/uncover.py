@@ -77,7 +77,8 @@ def uncover(
     empty = open_to_view.copy()
     for limb, _ in drawn:
         empty &= ~limb.whole
-    filled = complete(photo, seen(parts == Part.BACKGROUND, far=3) & ~over, empty) or photo.copy()
+    behind = parts == Part.BACKGROUND if body.others is None else (parts == Part.BACKGROUND) & ~body.others
+    filled = complete(photo, seen(behind, far=3) & ~over, empty) or photo.copy()
     for limb, colours in drawn:
         filled.paste(ImageChops.multiply(colours, limb.shade), (0, 0), limb.alpha)
     return Image.composite(filled, photo, soft), empty & garment
