@@ -2,9 +2,10 @@
 
 python benchmarks/people.py --images DATA/images --split test --out benchmarks/results/people.json
 
-Limits were chosen with --split train. Hostile pictures are made of the same photos, seeded: several people, wide photos,
-pieces of people, turned ones, and pictures of other things. Handled is one that is refused, or of which one person alone
-is to be repainted: not a pixel of anybody else, and of a wide photo what is repainted in the photo of the person alone.
+Limits were chosen with --split train. Hostile pictures are made of the same photos, seeded: several people, wide
+photos, pieces of people, turned ones, and pictures of other things. Handled is one that is refused, or of which one
+person alone is to be repainted: not a pixel of anybody else, and of a wide photo what is repainted in the photo of the
+person alone.
 """
 
 import argparse
