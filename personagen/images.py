@@ -26,6 +26,8 @@ MAX_BYTES = 50_000_000
 WHITE = (255, 255, 255)
 PALEST = 244
 """Lightest that a garment on white may be."""
+SURE = 40
+"""How far from black or white a pixel of a mask may be and still be one of them."""
 WHITE_FROM = 250
 """Lightness from which a pixel of a picture on white is its background."""
 Resample = Image.Resampling
@@ -50,16 +52,30 @@ def load_image(
 
 
 def load_gray(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Read a mask file as one channel (mode L); transparent ones count where opaque. Errors as `load_image`."""
+    """Read a mask file as one channel (mode L), its transparency as `mask_plane` says. Errors as `load_image`."""
     name, data = _read(source, max_bytes=max_bytes)
-    image = _open(name, data, max_pixels=max_pixels)
-    if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        alpha = rgba.getchannel("A")
-        if alpha.getextrema() != (255, 255):
-            return alpha
-        image = rgba.convert("RGB")
-    return image.convert("L")
+    return mask_plane(_open(name, data, max_pixels=max_pixels))
+
+
+def mask_plane(image: Image.Image) -> Image.Image:
+    """Return the one channel (mode L) of a mask, whose transparency is read as editors write it.
+
+    Without transparency it is the grey value. A hole that was erased in what is opaque, along most of the picture's
+    border, is what is marked; strokes on what is transparent there are marked where they are opaque. Where the opaque
+    part is itself a mask, black and white, what is transparent is not marked.
+    """
+    if image.mode not in ("LA", "RGBA", "PA") and "transparency" not in image.info:
+        return image.convert("L")
+    rgba = image.convert("RGBA")
+    alpha, grey = np.asarray(rgba.getchannel("A")), np.asarray(rgba.convert("RGB").convert("L"))
+    if alpha.min(initial=255) == 255:
+        return rgba.convert("RGB").convert("L")
+    opaque = grey[alpha >= 128]
+    dark, bright = ((opaque < SURE).mean(), (opaque > 255 - SURE).mean()) if opaque.size else (0.0, 0.0)
+    if min(dark, bright) > 0.01 and dark + bright > 0.9:
+        return Image.fromarray((grey * (alpha / 255.0)).round().astype(np.uint8))
+    border = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])
+    return Image.fromarray(255 - alpha if (border >= 128).mean() > 0.5 else alpha)
 
 
 def _read(source: str | Path | bytes, *, max_bytes: int) -> tuple[str, bytes]:

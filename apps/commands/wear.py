@@ -9,6 +9,7 @@ from PIL import Image
 from personagen.images import PALEST, load_image
 from personagen.models import open_tryon
 from personagen.person.masks import mask_from_file
+from personagen.person.own_mask import doubt_about
 from personagen.person.parser import load_parser
 from personagen.person.parts import region_of
 from personagen.person.reading import box_of, read_person
@@ -45,6 +46,8 @@ def run(settings: WearConfig) -> int:
     if reading.note:
         print(f"note: {settings.person}: {reading.note}", file=sys.stderr)
     if drawn is not None:
+        if doubt := doubt_about(drawn, body, pieces[0].kind):
+            print(f"warning: {settings.mask}: {doubt}", file=sys.stderr)
         body = body.with_mask(pieces[0].kind, drawn)
     for piece in pieces:
         body.mask(piece.kind, expand=settings.mask_expand)  # refuse bad photos before the model is loaded

@@ -14,11 +14,18 @@ from torch import Tensor
 
 from recsys.errors import ConfigError, DataError
 
-from ..images import dilate, erode, load_gray
+from ..images import dilate, erode, load_gray, load_image, mask_plane
 from .parts import Part, Skin, region_of, split_skin
 
 SEAM, FEET = 0.005, 0.045
 """Of a person's height: what is left around an uncertain head, hand or shoe, and what the feet take at the bottom."""
+LEVELS, SPREAD = 3, 10
+"""Grey levels that a mask may have, and how far around each its pixels may be."""
+MANY = 0.35
+"""Largest share of the pixels of a mask that have other levels: soft edges take less, photos more."""
+TONE, FAINT_TONE, TONES = 0.008, 0.002, 14
+"""Share of the pixels from which a run of 8 levels is one that a picture has, the same where it has
+colours, and the most that a mask has."""
 
 
 @dataclass(frozen=True)
@@ -156,12 +163,14 @@ def _above_waist(dress: np.ndarray) -> np.ndarray:
 def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read a user's own mask: bright pixels (>= 50 %) are repainted. Returns bool (H, W).
 
+    Transparency is read as editors write it (`mask_plane`): a hole that was erased is repainted.
     size: (H, W) of the photo the mask belongs to; a mask of another size but the same aspect is scaled (nearest).
 
     Raises:
-        DataError: the file cannot be read, the aspect differs by more than 2 %, or nothing or all is marked.
+        DataError: the file cannot be read, it is a photo rather than a mask, the aspect differs by more than 2 %, or
+            nothing or all is marked.
     """
-    image = load_gray(path)
+    image = load_mask(path)
     if size is not None and (image.height, image.width) != tuple(size):
         ratio = (image.width / image.height) / (size[1] / size[0])
         if not 0.98 <= ratio <= 1.02:
@@ -172,6 +181,46 @@ def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> 
     mask = np.asarray(image) >= 128
     check_mask(mask, name=f"the mask {path}")
     return mask
+
+
+def load_mask(path: str | Path) -> Image.Image:
+    """Read a mask file as one channel (mode L), transparency as `mask_plane` says.
+
+    Raises:
+        DataError: the file cannot be read, or is a photo rather than a mask.
+    """
+    plane = load_gray(path)
+    check_levels(plane, name=f"the mask {path}", picture=load_image(path))
+    return plane
+
+
+def check_levels(plane: Image.Image, *, name: str = "a mask", picture: Image.Image | None = None) -> None:
+    """Refuse a plane (mode L) with many grey levels, as photos and half-grey ones have. DataError.
+
+    Soft edges, and a grey that covers much, are those of masks. picture: RGB, what the plane is the lightness of; where
+    it has colours, far fewer levels are those of a mask.
+    """
+    counts = np.asarray(plane.histogram(), np.float64)
+    left = counts.copy()
+    for _ in range(LEVELS):
+        most = int(left.argmax())
+        left[max(0, most - SPREAD) : most + SPREAD + 1] = 0
+    share = left.sum() / counts.sum()
+    tone = FAINT_TONE if picture is not None and _coloured(picture, plane) else TONE
+    tones = int((counts.reshape(32, 8).sum(1) >= tone * counts.sum()).sum())
+    if share > MANY or tones > TONES:
+        raise DataError(
+            f"{name} has many grey levels, {share:.0%} of its pixels apart from its {LEVELS} commonest, as a photo; "
+            "a mask is white where it may be repainted and black elsewhere (`personagen tryon mask` writes one)"
+        )
+
+
+def _coloured(picture: Image.Image, plane: Image.Image) -> bool:
+    """Tell whether a plane is the lightness of a picture with colours."""
+    channels = np.asarray(picture).astype(np.int16)
+    if not np.array_equal(np.asarray(picture.convert("L")), np.asarray(plane)):
+        return False
+    return bool((channels.max(-1) - channels.min(-1) > 16).mean() > 0.01)
 
 
 def check_mask(mask: np.ndarray, *, name: str = "a mask") -> None:
@@ -192,7 +241,9 @@ def mask_list(masks: Image.Image | np.ndarray | Tensor | Sequence) -> list[np.nd
     arrays: list[np.ndarray] = []
     for one in several:
         if isinstance(one, Image.Image):
-            one = np.asarray(one.convert("L")) >= 128
+            plane = mask_plane(one)
+            check_levels(plane)
+            one = np.asarray(plane) >= 128
         elif isinstance(one, Tensor):
             one = one.detach().cpu().numpy()
         if not isinstance(one, np.ndarray) or one.ndim not in (2, 3, 4):

@@ -25,6 +25,7 @@ from ..devices import CPU, Compute
 from ..images import load_image
 from ..person.body import Body
 from ..person.masks import mask_from_file
+from ..person.own_mask import doubt_about
 from ..person.parser import Parser, load_parser
 from ..person.people import Box
 from ..person.reading import read_person
@@ -294,9 +295,9 @@ def sitter_from_photo(
     body, nothing = reading.body, np.zeros_like(drawn)
     for kind in kinds:
         body = body.with_mask(kind, drawn)
-    mine = body.known
-    assert mine is not None
-    return Sitter(image, replace(body, known=lambda kind: nothing if (m := mine(kind)) is None else m), reading.note)
+    lines = [reading.note, doubt_about(drawn, reading.body, region)]
+    body = replace(body, known=lambda kind: drawn if kind in kinds else nothing)
+    return Sitter(image, body, "; ".join(filter(None, lines)))
 
 
 def photograph(shopper: shoppers.Shopper, chosen: tuple[GarmentSpec, ...]) -> Sitter:

@@ -10,7 +10,8 @@ from PIL import Image
 from recsys.errors import DataError
 from recsys.text import from_json, is_file, read_text
 
-from ..images import load_gray, load_image
+from ..images import load_image
+from ..person.masks import load_mask
 
 PICTURES = (".jpg", ".jpeg", ".jfif", ".png", ".webp")
 CAPTIONS = (".txt", ".caption")
@@ -207,6 +208,10 @@ def cover(image: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, tuple
 
 
 def read_region(mask: Path, size: tuple[int, int]) -> np.ndarray:
-    """Read a mask, white where the subject is, covered to `size` (H, W), as floats (H, W) in [0, 1]."""
-    image, _ = cover(load_gray(mask), size)
+    """Read a mask, white where the subject is, covered to `size` (H, W), as floats (H, W) in [0, 1].
+
+    Raises:
+        DataError: it cannot be read, or is a photo rather than a mask.
+    """
+    image, _ = cover(load_mask(mask), size)
     return np.asarray(image, dtype=np.float32) / 255
