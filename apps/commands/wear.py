@@ -17,6 +17,7 @@ from personagen.provenance import Parameters, sampling_settings, versions, write
 from personagen.schedulers import sampler_of
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
 from personagen.tryon.fast import FastMode
+from personagen.warping.cutout import check_shows_something
 from recsys.errors import ConfigError, check_range
 
 from .config import WearConfig
@@ -39,6 +40,8 @@ def run(settings: WearConfig) -> int:
     out, files, compute = png_path(settings.out), _garments(settings), settings.compute()
     person = load_image(settings.person)
     pieces = in_order([Piece(load_image(file, palest=PALEST), kind) for kind, file in files.items()])
+    for piece in pieces:
+        check_shows_something(piece.image)
     drawn = None if settings.mask is None else mask_from_file(settings.mask, size=(person.height, person.width))
     parser = load_parser(settings.parser, compute=compute)
     reading = read_person(person, parser, box=box_of(settings.box), masked=drawn is not None, name=settings.person)

@@ -17,7 +17,7 @@ from ..person.body import Body
 from ..person.parser import Parser
 from ..person.parts import Part
 from .garment_shape import cut_of
-from .worn import shows_person, worn_garment
+from .worn import NoGarment, shows_person, worn_garment
 
 SIDE = 160
 """Longest side in pixels at which colours are compared."""
@@ -34,6 +34,13 @@ UNLIKE = 8.0
 """Distance in Lab from every colour of the background beyond which a pixel may tell what the garment looks like."""
 AREA = (0.05, 0.9)
 """Least and largest share of the picture that a garment may cover; outside it something else was found."""
+PLAIN, NOTHING = 6, 0.0005
+"""How far a channel may be from the commonest colour of a picture of one colour, and share of a small picture that may
+be farther."""
+FEWEST = 8
+"""Pixels a side below which nothing is said of a picture."""
+RIM, FAINT = 0.1, 1.2
+"""Share of the border that may be darker where a background is white, and how much darker cloth on it is, at least."""
 WORN = (Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER, Part.LEGWEAR)
 """Parts that are clothes."""
 SHAPED = 0.78
@@ -66,8 +73,10 @@ def garment_on_white(
     only the parts of its kind are taken (`worn_garment`).
 
     Raises:
+        NoGarment: the picture is of one colour, or next to nothing is told from a white background.
         NotWorn: somebody in the photo wears other garments than the kind; the message says which.
     """
+    check_shows_something(photo)
     if parser is not None and kind is not None:
         body = parser(photo)
         if shows_person(body):
@@ -78,6 +87,7 @@ def garment_on_white(
         mask = on_white_mask(photo) if mask is None else mask
         if mask is None and parser is not None:
             mask = parsed_mask(photo, parser(photo))
+    mask = _white_on_white(photo, kind) if mask is None else mask
     if mask is None:
         return fit(photo.convert("RGB"), size=size)[0], False
     return cut_out(photo.convert("RGB"), mask, size=size), True
@@ -93,6 +103,39 @@ def shaped_mask(photo: Image.Image, body: Body, kind: str) -> np.ndarray | None:
     found = [mask for mask in (parsed_mask(photo, body), garment_mask(photo), white) if mask is not None]
     best = max(((cut_of(mask, kind).overlap, -i) for i, mask in enumerate(found)), default=(0.0, 0))
     return found[-best[1]] if best[0] >= SHAPED else white
+
+
+def check_shows_something(photo: Image.Image) -> None:
+    """Refuse a garment's picture of one colour, as a transparent one without anything on it becomes. NoGarment."""
+    if min(photo.size) < FEWEST:
+        return
+    small = np.asarray(photo.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)).astype(np.int16)
+    if (np.abs(small - np.median(small, (0, 1))).max(-1) > PLAIN).mean() < NOTHING:
+        raise NoGarment(f"the garment's picture of {photo.width}x{photo.height} pixels shows nothing but one colour; "
+                        "give a photo of the garment, whole, that differs from its background")  # fmt: skip
+
+
+def _white_on_white(photo: Image.Image, kind: str | None) -> np.ndarray | None:
+    """Find a garment that is hardly darker than the white around it, bool (H, W); None on other backgrounds.
+
+    Raises:
+        NoGarment: there is none, and what can be told from the white, such as a print, is too small for a garment.
+    """
+    lightness = photo.convert("RGB")
+    small, where = fit(lightness, size=(SIDE, SIDE), fill="edge", resample=Image.Resampling.BOX)
+    inner = (slice(where.top, where.top + where.height), slice(where.left, where.left + where.width))
+    darkest = np.asarray(small)[inner].min(-1).astype(np.float32)
+    rim = np.concatenate([darkest[0], darkest[-1], darkest[:, 0], darkest[:, -1]])
+    if np.quantile(rim, RIM) < WHITE_FROM:
+        return None
+    seen = darkest < WHITE_FROM
+    pale = blur(torch.from_numpy(darkest)[None, None], kernel=3)[0, 0].numpy() < np.median(rim) - FAINT
+    if pale.any() and _trusted(pale) and (kind is None or cut_of(_whole(pale), kind).overlap >= SHAPED):
+        return _enlarged(pale, photo.size)
+    if seen.mean() < AREA[0]:
+        raise NoGarment(f"only {seen.mean():.0%} of the garment's picture can be told from its white background; "
+                        "give a white garment on a transparent or darker one, a small one closer")  # fmt: skip
+    return None
 
 
 def on_white_mask(photo: Image.Image) -> np.ndarray | None:

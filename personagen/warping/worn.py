@@ -46,6 +46,10 @@ class NotWorn(DataError):
     """Somebody in a photo wears no garment of the kind that is asked for, or too little of it shows."""
 
 
+class NoGarment(NotWorn):
+    """A picture shows nothing that could be a garment."""
+
+
 def shows_person(body: Body) -> bool:
     """Tell whether a photo shows somebody, by head, skin and shoes and by the joints; a garment alone has neither."""
     cloth = body.parts != Part.BACKGROUND

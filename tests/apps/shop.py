@@ -14,7 +14,9 @@ def write_shop(folder: Path) -> dict[str, Path]:
     kinds, lines = ("t-shirt", "trousers", "dress"), ["file,id,kind,colour"]
     for item in range(12):
         colour = ("red", "blue")[item % 2]
-        Image.new("RGB", (60, 80), colour).save(catalog / "images" / f"g{item}.png")
+        picture = Image.new("RGB", (60, 80), "white")
+        picture.paste(colour, (10, 10, 50, 70))
+        picture.save(catalog / "images" / f"g{item}.png")
         lines.append(f"g{item}.png,sku{item},{kinds[item % 3]},{colour}")
     (catalog / "garments.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     rows = ["user,item,timestamp"]

@@ -85,7 +85,8 @@ def test_only_the_mask_changes_and_the_png_says_so(models, shop, tmp_path):
 
 
 def test_a_garment_that_cannot_be_cut_out_is_named(models, shop, tmp_path, capsys):
-    Image.new("RGB", (60, 80), "gray").save(shop["top"])
+    noise = np.random.default_rng(1).integers(0, 256, (80, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(shop["top"])
     assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"], "--cut_out", "true", "--parser",
                 models["parser"]) == 0  # fmt: skip
     assert f"note: {shop['top']} cannot be told from its background" in capsys.readouterr().err
@@ -142,10 +143,25 @@ def test_bad_pictures_are_refused_and_nothing_is_written(kind, words, models, sh
 @pytest.mark.parametrize("mode", cases(["1", "RGBA", "CMYK"], slow=["L", "P", "LA", "I;16"]))
 def test_pictures_of_every_mode_are_worn(mode, models, shop, tmp_path):
     name = "garment.jpg" if mode == "CMYK" else "garment.png"
-    Image.new("L" if mode == "I;16" else mode, (30, 40)).save(tmp_path / name)
+    garment = Image.new("RGB", (30, 40), "white")
+    garment.paste("navy", (5, 5, 25, 35))
+    garment = garment.convert("L") if mode in ("LA", "I;16") else garment
     if mode == "I;16":
-        Image.fromarray(np.full((40, 30), 40_000, np.uint16)).save(tmp_path / name)
+        Image.fromarray(np.asarray(garment).astype(np.uint16) * 200).save(tmp_path / name)
+    else:
+        garment.convert(mode).save(tmp_path / name)
     assert wear(models, shop, "--garment", str(tmp_path / name), "--mask", shop["mask"]) == 0
+
+
+@pytest.mark.parametrize("picture", [Image.new("RGB", (60, 80), "teal"), Image.new("RGBA", (60, 80))])
+@pytest.mark.parametrize("cut_out", ["true", "false"])
+def test_a_garment_s_picture_with_nothing_on_it_is_refused(picture, cut_out, models, shop, capsys):
+    picture.save(shop["top"])
+    rest = ["--mask", shop["mask"], "--cut_out", cut_out]
+    assert wear(models, shop, "--garment", shop["top"], *rest) == 3
+    told = capsys.readouterr().err
+    assert "nothing but one colour" in told and "give a photo" in told and told.count("\n") == 1
+    assert not (Path(shop["folder"]) / "worn.png").exists()
 
 
 def test_the_tiniest_pictures_are_worn(models, shop, tmp_path):

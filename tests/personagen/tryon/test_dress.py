@@ -14,6 +14,7 @@ from personagen.tryon.dress import Piece, cut_from_photos, dress, dress_each, in
 from personagen.tryon.pictures import finish, prepare
 from personagen.warping.cutout import garment_mask, garment_on_white
 from personagen.warping.drape import cloth_of
+from personagen.warping.worn import NoGarment
 from recsys.errors import ConfigError
 from tests.apps.tiny import SIZE, pipelines
 
@@ -160,6 +161,30 @@ def test_a_flat_lay_is_cut_out_and_an_unclear_one_left():
     kept, done = garment_on_white(noise, size=SIZE)
     assert not done and kept.size == SIZE[::-1]
     assert garment_mask(Image.new("RGB", (50, 60), "gray")) is None
+
+
+def white_shirt(shade: int) -> Image.Image:
+    """A shirt of a shade of white with a red print, on white."""
+    picture = Image.new("RGB", (300, 350), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle([90, 40, 210, 310], fill=(shade, shade, shade))
+    draw.polygon([(90, 40), (30, 120), (60, 150), (90, 110)], fill=(shade, shade, shade))
+    draw.polygon([(210, 40), (270, 120), (240, 150), (210, 110)], fill=(shade, shade, shade))
+    draw.ellipse([120, 140, 180, 190], fill=(200, 0, 0))
+    return picture
+
+
+def test_a_white_garment_on_white_is_cut_out_with_its_print_or_refused():
+    cut, done = garment_on_white(white_shirt(252), size=SIZE, kind="t-shirt")
+    assert done and (np.asarray(cut).min(-1) < 250).mean() > 0.3
+    with pytest.raises(NoGarment, match="only 2% of the garment.s picture.*transparent"):
+        garment_on_white(white_shirt(255), size=SIZE, kind="t-shirt")
+
+
+@pytest.mark.parametrize("colour", ["white", "gray", (12, 40, 90)])
+def test_a_picture_of_one_colour_is_no_garment(colour):
+    with pytest.raises(NoGarment, match="nothing but one colour"):
+        garment_on_white(Image.new("RGB", (300, 300), colour), size=SIZE)
 
 
 def test_a_parser_is_asked_where_colours_do_not_tell():
