@@ -5,12 +5,19 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from PIL import Image
 
 from recsys.errors import DataError
 
 from .joints import Joint
 from .masks import agnostic_mask, guarded, layers_from_parts, shown_below
 from .parts import Part, Skin, region_of, split_skin
+
+WORKING = 1200
+"""Longest side in pixels at which masks are found: a parser draws edges no finer (`parser.FINEST`), and a photo of
+2,800 x 4,200 pixels would take gigabytes."""
+KEPT = (Part.HEAD, Part.SHOES, Part.CARRIED)
+"""Parts that no mask that is found may cover, at the photo's own size either."""
 
 Known = Callable[[str], np.ndarray | None]
 """From a garment's kind to a mask (H, W) that is there already, or None where it must be found."""
@@ -136,8 +143,30 @@ class Body:
             raise DataError(why)
         if self.inner is not None:
             return self.inner.laid(self.inner.body.mask(kind, expand=expand), self.parts.shape[:2])
+        if max(self.parts.shape) > WORKING:
+            return self._enlarged(self._reduced._found(kind, expand))
         layers = layers_from_parts(self.parts, kind=kind, skin=self.skin)
         if self.might is not None and self.faint is not None:
             layers = guarded(layers, self.parts, self.might, self.faint, skin=self.skin)
         mask = agnostic_mask(layers, mask_expand=expand)
         return mask if self.others is None else mask & ~self.others
+
+    @cached_property
+    def _reduced(self) -> "Body":
+        """This body at `WORKING` pixels at most: every so many rows and columns."""
+        step = -(-max(self.parts.shape) // WORKING)
+        fewer = lambda plane: None if plane is None else plane[..., step // 2 :: step, step // 2 :: step]
+        joints = None if self.joints is None else self.joints / [step, step, 1.0]
+        return replace(
+            self, parts=fewer(self.parts), joints=joints, might=fewer(self.might), faint=fewer(self.faint),
+            others=fewer(self.others), known=None, inner=None,
+        )  # fmt: skip
+
+    def _enlarged(self, mask: np.ndarray) -> np.ndarray:
+        """Bring a mask of the reduced body to the photo's size (H, W), without what must stay."""
+        height, width = self.parts.shape
+        grey = Image.fromarray(mask).convert("L").resize((width, height), Image.Resampling.BILINEAR)
+        stays = np.zeros(256, bool)
+        stays[list(KEPT)] = True
+        large = (np.asarray(grey) >= 128) & ~stays[self.parts]
+        return large if self.others is None else large & ~self.others

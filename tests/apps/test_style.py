@@ -132,7 +132,7 @@ def test_a_photo_in_which_nobody_is_found_is_refused(models, shop, tmp_path, cap
     monkeypatch.setattr("personagen.styling.sources.load_parser", lambda compute: lambda photo: nobody)
     flags = ["--person", str(shop["photo"]), "--looks", "1", "--scenes", "0"]
     assert cli.main([*real(shop, tmp_path / "out"), *models, *flags]) == 3
-    assert "can be worn in this picture" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert "no person was found in this photo" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def bad_inputs(shop: dict[str, Path], tmp_path: Path) -> dict[str, tuple[list[str], int, str]]:

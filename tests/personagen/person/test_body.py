@@ -1,10 +1,12 @@
 """A body is asked for masks: found once, known ones first, and an error where nobody is seen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from personagen.person import body as module
-from personagen.person.body import Body
+from personagen.person.body import KEPT, WORKING, Body
 from personagen.person.parts import Part
 from recsys.errors import DataError
 
@@ -62,3 +64,16 @@ def test_a_dress_replaces_a_skirt_and_leaves_long_trousers_below_it():
         assert off[parts == Part.LOWER].any() == comes and not off[parts == Part.HEAD].any()
     assert not Body(skirt).comes_off("dress")[skirt == Part.LOWER].any()  # without joints one cannot tell
     assert Body(skirt, joints_of_standing()).comes_off("skirt")[skirt == Part.LOWER].all()
+
+
+def test_masks_of_a_large_photo_are_found_small_and_keep_off_the_person():
+    parts = np.kron(standing(lower=110), np.ones((16, 16), np.uint8))
+    assert max(parts.shape) > WORKING
+    large, small = Body(parts), Body(parts[::2, ::2])
+    for kind in ("t-shirt", "trousers", "dress"):
+        mask, expected = large.mask(kind), np.kron(small.mask(kind), np.ones((2, 2), bool))
+        assert mask.shape == parts.shape and (mask & expected).sum() / (mask | expected).sum() > 0.97
+        assert not mask[np.isin(parts, KEPT)].any()
+    others = np.zeros(parts.shape, bool)
+    others[:, : parts.shape[1] // 2] = True
+    assert not replace(large, others=others).mask("t-shirt")[others].any()
