@@ -230,7 +230,8 @@ class Stylist(Planner):
         )  # fmt: skip
         found = outline(self.tryon, person, body, pieces)
         if found is None:
-            found = (self.parser(worn) if self.parser is not None else body).parts != Part.BACKGROUND
+            again = self.parser is not None and body.inner is None and body.others is None  # nobody else is in it
+            found = (self.parser(worn) if again and self.parser else body).parts != Part.BACKGROUND
         return cut_out(worn, found) if found.any() else None
 
     def _outfit(self, scene: PlannedScene) -> list[Piece]:

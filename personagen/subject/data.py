@@ -129,7 +129,7 @@ def _examine(
         return Finding(name, "caption not read", str(error), size=size), None
     try:
         if mask is not None:
-            load_gray(mask)
+            load_mask(mask)
     except (DataError, OSError, MemoryError) as error:
         return Finding(name, "mask not read", str(error), size=size), None
     hashes[digest] = name

@@ -11,13 +11,17 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
+from recsys.errors import DataError
+
 from ..colours import colour_gap, palette, to_lab
 from ..images import PALEST, WHITE, WHITE_FROM, blur, components, fit, no_paler_than
 from ..person.body import Body
 from ..person.parser import Parser
 from ..person.parts import Part
+from ..person.people import find_people
+from ..person.reading import PeopleTouch, read_person
 from .garment_shape import cut_of
-from .worn import NoGarment, shows_person, worn_garment
+from .worn import NoGarment, NotWorn, shows_person, worn_garment
 
 SIDE = 160
 """Longest side in pixels at which colours are compared."""
@@ -80,6 +84,7 @@ def garment_on_white(
     if parser is not None and kind is not None:
         body = parser(photo)
         if shows_person(body):
+            photo, body = _one_wearer(photo, body, parser)
             return cut_out(*worn_garment(photo, body, kind), size=size), True
         mask = shaped_mask(photo, body, kind)
     else:
@@ -103,6 +108,24 @@ def shaped_mask(photo: Image.Image, body: Body, kind: str) -> np.ndarray | None:
     found = [mask for mask in (parsed_mask(photo, body), garment_mask(photo), white) if mask is not None]
     best = max(((cut_of(mask, kind).overlap, -i) for i, mask in enumerate(found)), default=(0.0, 0))
     return found[-best[1]] if best[0] >= SHAPED else white
+
+
+def _one_wearer(photo: Image.Image, body: Body, parser: Parser) -> tuple[Image.Image, Body]:
+    """Of several people in a garment's photo take the largest, in a part of the photo; one alone stays as it is.
+
+    Raises:
+        NotWorn: they touch one another, so that it is not sure whose garment is meant.
+    """
+    if len(find_people(photo, parser, body)) < 2:
+        return photo, body
+    try:
+        inner = read_person(photo, parser).body.inner
+    except PeopleTouch as error:
+        raise NotWorn("several people who touch one another wear garments in this photo; cut it so that one person is "
+                      "left, or give a photo of the garment alone") from error  # fmt: skip
+    except DataError:
+        return photo, body
+    return (photo, body) if inner is None else (photo.crop(inner.box), inner.body)
 
 
 def check_shows_something(photo: Image.Image) -> None:
