@@ -14,6 +14,7 @@ from personagen.person.people import inside
 from personagen.person.reading import PeopleTouch, box_of, read_person
 from personagen.styling.sources import atelier
 from recsys.errors import ConfigError, DataError
+from tests.cases import cases
 
 FAULTS = Path(os.environ["PERSONAGEN_DATA"]) / "faults"
 
@@ -44,7 +45,7 @@ def test_one_person_is_read_as_the_parser_does(parser):
     assert np.array_equal(reading.body.mask("shirt"), body.mask("shirt"))
 
 
-@pytest.mark.parametrize("right", [False, True])
+@pytest.mark.parametrize("right", cases([True], slow=[False]))
 def test_of_two_people_one_is_chosen_and_the_other_is_not_touched(parser, right):
     photo = beside(person(3), person(5))
     box = (390, 5, 760, 505) if right else (5, 5, 380, 505)
@@ -70,6 +71,7 @@ def test_a_wide_photo_is_read_in_the_persons_own_box(parser):
     assert (mask & own).sum() / (mask | own).sum() > 0.75
 
 
+@pytest.mark.slow
 def test_people_who_touch_are_refused_until_a_box_says_who(parser):
     first, second = person(3), person(5)
     photo = beside(first.crop((0, 0, 250, 512)), second.crop((130, 0, 384, 512)))
@@ -94,7 +96,7 @@ def crops() -> dict[str, Image.Image]:
     }
 
 
-@pytest.mark.parametrize("name", list(crops()))
+@pytest.mark.parametrize("name", cases(["upside down", "plain"], slow=sorted({*crops()} - {"upside down", "plain"})))
 def test_what_shows_nobody_who_can_be_dressed_is_refused(parser, name):
     with pytest.raises(DataError) as told:
         read_person(crops()[name], parser, name="me.jpg")
@@ -103,6 +105,7 @@ def test_what_shows_nobody_who_can_be_dressed_is_refused(parser, name):
     assert name not in ("upside down", "on its side") or name in text
 
 
+@pytest.mark.slow
 def test_legs_alone_are_no_place_for_a_top(parser):
     legs = person(3).crop((0, 270, 384, 512))
     try:
