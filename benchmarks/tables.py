@@ -206,20 +206,37 @@ def updates() -> str:
 def defaults() -> str:
     """One row a set and model: NDCG@10 of the default and of the best of a search, and CountDiff's lead over it."""
     rows = []
-    for path in sorted(RESULTS.glob("defaults-*.json")):
+    for path in sorted(
+        RESULTS.glob("defaults-*.json"), key=lambda path: path.name.removesuffix(".json").split("-")[1:]
+    ):
         report = json.loads(path.read_text())
-        size = ", ".join(f"{report['training'][what]:,} {what}" for what in ("users", "items", "interactions"))
+        label = f"{report['data']}: " + " / ".join(f"{size:,}" for size in report["training"].values())
         for model, found in report["models"].items():
             best = found.get("best", {}).get("valid", {}).get("ndcg@10")
             lead = report["countdiff"].get(model, {}).get("test")
+            cost = report["ranking"].get("countdiff_times_sasrec") if model == "countdiff" else None
             rows.append([
-                f"{report['data']} ({size})", model, f"{found['default']['valid']['ndcg@10']:.4f}",
+                label, model, f"{found['default']['valid']['ndcg@10']:.4f}",
                 DASH if best is None else f"{best:.4f} of {report['trials'][model]}",
                 f"{found['default']['test']['recall@10']:.4f}", f"{found['default']['test']['ndcg@10']:.4f}",
                 DASH if lead is None else f"{lead[0]:+.4f} ({lead[1]:+.4f} {DASH} {lead[2]:+.4f})",
+                DASH if cost is None else f"{cost:.2f}",
             ])  # fmt: skip
+            label = ""
     head = ["model", "default, validation", "best of a search", "Recall@10, test", "NDCG@10, test"]
-    return _grid(["set", *head, "CountDiff less this one"], rows)
+    return _grid(
+        ["set: users / items / interactions", *head, "CountDiff less this one", "ranking, times SASRec's"], rows
+    )
+
+
+def own_weights() -> str:
+    """One row a command and form of weights: CPU-seconds and peak memory in bfloat16."""
+    found = json.loads((RESULTS / "own_weights.json").read_text())
+    rows = [
+        [row["command"], row["model"], row["form"], f"{row['cpu_seconds']:.0f}", f"{row['peak_mib']:.0f}"]
+        for row in found["small"] + found.get("real", [])
+    ]
+    return _grid(["command", "structure", "weights from a", "CPU-s", "peak MiB"], rows)
 
 
 def reading() -> str:
@@ -302,7 +319,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "amazon-sports": lambda: recommenders("amazon-sports"),
     "ml-1m": lambda: recommenders("ml-1m"),
     "zhihu": lambda: recommenders("zhihu", AT_20, shown="unmasked", digits=4),
-    "enhancers": enhancers, "cold-start": cold_start, "update": updates, "defaults": defaults, "reading": reading,
+    "enhancers": enhancers, "cold-start": cold_start, "update": updates, "defaults": defaults,
+    "own-weights": own_weights, "reading": reading,
     "everyone": everyone,
 }  # fmt: skip
 
