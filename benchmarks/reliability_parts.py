@@ -110,7 +110,8 @@ class Count:
 
     def finish(self, bench: Bench, job: Job, ended: Ended) -> None:
         """Compare what a run left in the end with what an undisturbed one leaves."""
-        whole, now = bench.whole(job).contents, state.contents(bench.work)
+        both = (bench.whole(job).contents, state.contents(bench.work))
+        whole, now = map(state.last_checkpoint_only, both)
         left = sorted(set(now) - set(whole))
         self.left += len(left)
         other = [name for name in whole if now.get(name) != whole[name]]

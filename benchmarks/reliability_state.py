@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from safetensors.numpy import load_file
 
 from recsys.checkpoint import list_checkpoints, verify
 
+STEP = re.compile(r"/step-(\d+)/")
 CLOCKS = ("seconds", "cpu_seconds")
 """What differs between two equal runs."""
 HEADS = ("config.json", "model_index.json", "looks.json", "manifest.json")
@@ -30,6 +32,12 @@ def files(folder: Path) -> list[str]:
 def contents(folder: Path) -> dict[str, str]:
     """Digest every file below a folder: pixels of pictures, tensors of weights, JSON and tables without clocks."""
     return {name: hashlib.sha256(_content(folder / name)).hexdigest()[:16] for name in files(folder)}
+
+
+def last_checkpoint_only(found: dict[str, str]) -> dict[str, str]:
+    """Leave out checkpoints but the last one: a run that was stopped has written one where it stopped."""
+    numbers = {name: int(step[1]) for name in found if (step := STEP.search(name))}
+    return {name: found[name] for name in found if numbers.get(name, -1) in (-1, max(numbers.values(), default=-1))}
 
 
 def half_written(folder: Path, whole: dict[str, str]) -> list[str]:

@@ -132,7 +132,11 @@ def _locked(path: Path) -> int:
         OSError: the disk refuses.
     """
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # the other has removed the folder, which it had made
+            path.parent.mkdir(parents=True, exist_ok=True)
+            continue
         try:
             _lock(handle)
             if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):

@@ -82,3 +82,16 @@ def test_a_folder_that_is_being_removed_has_lost_its_name(tmp_path, monkeypatch)
     monkeypatch.undo()
     remove_abandoned(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_another_process_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
+    real, calls = os.open, []
+
+    def opened(path, *rest, **named):
+        if str(path).endswith(folders.LOCK) and not calls:
+            calls.append((tmp_path / "run").rmdir())
+        return real(path, *rest, **named)
+
+    monkeypatch.setattr(os, "open", opened)
+    with alone(tmp_path / "run"):
+        assert (tmp_path / "run" / folders.LOCK).is_file()
