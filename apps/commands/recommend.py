@@ -40,6 +40,10 @@ DECIDE = ("python", "personagen", "torch", "numpy")
 """What decides a recommender's numbers."""
 
 
+LOOKED_AT = 10_000
+"""Cases that are looked at for targets which cannot be found."""
+
+
 @dataclass(frozen=True)
 class Data:
     """A split, item features (n+1, f) where the items have words, and `history(user)` for users spelled as text."""
@@ -220,7 +224,18 @@ def cases_for(data: Data, part: str, tables: Sequence[np.ndarray]) -> tuple[list
         )
     if left := len(every) - len(rows):
         note(f"{left:,} of {len(every):,} cases are passed over: no target or nothing of the history is known")
+    _tell_seen(every.take(rows[:LOOKED_AT]))
     return [cases.take(np.searchsorted(kept, rows)) for cases, kept in found], rows
+
+
+def _tell_seen(cases: Cases) -> None:
+    """Say where most targets cannot be found, since what a user has seen is not ranked again."""
+    seen = sum(bool(np.isin(target, past).all()) for past, target in zip(cases.histories, cases.targets, strict=True))
+    if seen > len(cases) / 2:
+        note(
+            f"{seen:,} of {len(cases):,} targets are in their own history; what was seen is not ranked again, so each "
+            "counts as missed. Rows of one item again and again are best left out"
+        )
 
 
 def _check_out(out: str | None) -> None:

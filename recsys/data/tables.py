@@ -14,7 +14,7 @@ from ..errors import DataError
 from .columns import Columns, Places, find_columns, quoted
 from .formats import Format, recognise
 from .rows import CELL, read_rows
-from .times import may_be_time, microseconds
+from .times import may_be_time, microseconds, units_of
 
 
 class Table:
@@ -28,6 +28,7 @@ class Table:
         self.rows = self.kept = 0
         self.dropped: dict[str, int] = {}
         self._example: str = ""
+        self._units: set[str] = set()
 
     @property
     def description(self) -> str:
@@ -46,6 +47,9 @@ class Table:
         names = [self.format.names[place] for place in vars(self.places).values() if place is not None]
         guessed = str(self.format) != "separated by commas" or names != ["user", "item", "timestamp"]
         notes = [self.description] if guessed else []
+        if len(self._units) > 1:
+            units = " and ".join(sorted(self._units))
+            notes.append(f"{self.path}: times are in {units} in one column; each is read by its size")
         return [*notes, f"{self.path}: left out {self._losses()}"] if self.dropped else notes
 
     def batches(self) -> Iterator[Any]:
@@ -58,7 +62,7 @@ class Table:
             DataError: the file is damaged, or nothing of it is left.
         """
         self.rows = self.kept = 0
-        self.dropped, self._example = {}, ""
+        self.dropped, self._example, self._units = {}, "", set()
         with _guarded(self.path):
             for raw in read_rows(self.path, self.format, self.places, self.drop):
                 batch = self._clean(raw)
@@ -113,6 +117,7 @@ class Table:
             times, readable = microseconds(column)
         except TypeError as error:
             raise DataError(f"{self.path}: the time is of type {error}; give numbers or dates") from error
+        self._units |= units_of(column)
         if readable.all():
             return times, keep
         empty = pc.is_null(column).to_numpy(zero_copy_only=False)

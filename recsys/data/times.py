@@ -41,10 +41,20 @@ def microseconds(column: Any) -> tuple[np.ndarray, np.ndarray]:
     raise TypeError(f"{kind} is no time")
 
 
-def units_of(values: np.ndarray) -> set[str]:
-    """Name the units of numbers by their size."""
-    places = np.searchsorted(LIMITS, np.unique(_digits(values)), side="right")
-    return {UNITS[place] for place in np.unique(places)}
+def units_of(column: Any) -> set[str]:
+    """Name the units of a column's whole numbers of after 1973, by the size of the least and of the largest."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        values = column.cast(pa.int64()).drop_null()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # dates, fractions, or a cell that is neither
+        return set()
+    values = values.filter(pc.greater(values, 10**8))
+    if not len(values):
+        return set()
+    ends = pc.min_max(values).as_py()
+    return {UNITS[int(np.searchsorted(LIMITS, ends[end], side="right"))] for end in ("min", "max")}
 
 
 def looks_like_time(values: Sequence[str]) -> bool:

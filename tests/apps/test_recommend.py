@@ -175,3 +175,14 @@ def test_files_as_people_have_them(tmp_path, capsys):
     assert "left out 31 of 61 rows: 1 malformed lines, 30 rated below 4" in lines[1]
     assert cli.main(["recommend", "train", "--data", "ml-100k", "--min_rating", "4"]) == 2
     assert "min_rating is 4" in capsys.readouterr().err
+
+
+def test_items_taken_again_and_again_are_told(tmp_path, capsys):
+    """Whose rows all name one item, of them no target can be found: the figures are 0, and a line says why."""
+    rows = [f"u{user},i{user % 12},{1_700_000_000 + time}" for user in range(12) for time in range(5)]
+    (tmp_path / "a.csv").write_text("\n".join(["user,item,timestamp", *rows]) + "\n", encoding="utf-8")
+    out, data = str(tmp_path / "model"), str(tmp_path / "a.csv")
+    assert cli.main(["recommend", "train", "--model", "popularity", "--data", data, "--out", out]) == 0
+    capsys.readouterr()
+    assert cli.main(["recommend", "evaluate", "--recommender", out, "--data", data]) == 0
+    assert "12 of 12 targets are in their own history" in capsys.readouterr().err

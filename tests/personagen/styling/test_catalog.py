@@ -79,8 +79,8 @@ def test_a_ranking_holds_items_with_pictures_only(shop):
     popular = Popularity(PopularityConfig(n_items=4)).fit([np.array([1, 2, 3, 1, 2, 1, 4, 3])])  # by rank: 1 2 3 4
     stylist = Stylist(popular, found)
     plan = stylist.plan([2, 4], 0, scenes=2, config=StyleConfig(pool=1))
-    assert [chosen.item for chosen, _ in plan.scenes] == [3]
-    assert {reason.item for reason in plan.scenes[0][0].reasons if reason.source == "past"} == {4}
+    assert [scene.chosen.item for scene in plan.scenes] == [3]
+    assert {reason.item for reason in plan.scenes[0].chosen.reasons if reason.source == "past"} == {4}
     with pytest.raises(DataError, match="no picture of any item that is left"):
         stylist.plan([3, 4], 0, scenes=1)
 

@@ -4,11 +4,13 @@ import gzip
 import json
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from recsys.data.columns import Columns
+from recsys.data.interactions import collect
 from recsys.data.tables import open_table
 from recsys.errors import DataError
 
@@ -242,3 +244,14 @@ def test_a_first_cell_without_end_is_refused(rest, tmp_path):
     (tmp_path / "long.csv").write_text("x" * 200_000 + rest)
     with pytest.raises(DataError, match="begins with a cell of more than"):
         open_table(tmp_path / "long.csv")
+
+
+def test_seconds_and_milliseconds_in_one_column_are_told_in_one_line(tmp_path):
+    path = tmp_path / "a.csv"
+    for second, told in (("1700000001", 0), ("1700000001000", 1), ("2024-01-01", 0)):
+        path.write_text(f"user,item,timestamp\nu,a,1700000000\nu,b,{second}\n")
+        table = open_table(path)
+        whole = collect(table)
+        assert np.diff(whole.timestamps).tolist() == [1_000_000] or second == "2024-01-01"
+        notes = [note for note in table.notes() if "in one column" in note]
+        assert len(notes) == told and all("milliseconds and seconds" in note for note in notes)
