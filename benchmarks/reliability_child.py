@@ -21,7 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-HEAVY = ("torch", "accelerate", "diffusers", "transformers", "peft", "safetensors.torch", "optuna", "pyarrow.parquet")
+HEAVY = (
+    "encodings.utf_8_sig",
+    "encodings.utf_16",
+    "torch",
+    "accelerate",
+    "diffusers",
+    "transformers",
+    "peft",
+    "safetensors.torch",
+    "optuna",
+    "pyarrow.parquet",
+)
 MODULES = ("recommend", "update", "rank", "style", "tryon", "pretrain", "subject", "search", "wear", "mask")
 STAGES = ("vae", "text", "text2image", "tryon", "parser", "joints", "tryon_pairs", "render")
 NOBODY = 65534
