@@ -39,6 +39,7 @@ class Seen:
     all: float
     upright: bool
     headed: bool
+    legged: bool
 
     @property
     def top(self) -> bool:
@@ -49,7 +50,7 @@ class Seen:
     @property
     def bottom(self) -> bool:
         """Whether a garment for the legs can be laid on."""
-        legs = self.hips >= LEGS[0] and self.knees >= LEGS[1] and self.ankles >= LEGS[2]
+        legs = self.legged and self.hips >= LEGS[0] and self.knees >= LEGS[1] and self.ankles >= LEGS[2]
         return (self.top and self.knees >= KNEES) or legs
 
     @property
@@ -65,13 +66,13 @@ def seen_in(parts: np.ndarray, joints: np.ndarray) -> Seen:
     nose, trunk = joints[Joint.NOSE], trunk_of(joints)
     head = _share(np.isin(parts, (Part.HEAD, Part.SKIN)), nose, round(0.35 * trunk.tall))
     headed = bool(nose[2] >= NOSE and head >= HEADED and nose[1] < shoulders[1])
-    line = [shoulders * (1 - step) + hips * step for step in np.linspace(0, 1, 9)]
-    solid = np.mean([_share(parts != Part.BACKGROUND, place, 2) > 0 for place in line])
+    solid = _solid(parts, shoulders, hips)
     over = abs(nose[0] - shoulders[0]) <= OVER * trunk.tall or nose[2] < NOSE
     upright = bool(trunk.down[1] >= UPRIGHT and solid >= SOLID and over)
     return Seen(
         nose=float(nose[2]), head=head, shoulders=float(shoulders[2]), hips=float(hips[2]), knees=float(knees[2]),
         ankles=float(ankles[2]), all=float(joints[:, 2].mean()), upright=upright, headed=headed,
+        legged=_solid(parts, hips, knees) >= SOLID,
     )  # fmt: skip
 
 
@@ -79,7 +80,7 @@ def lacking(seen: Seen, region: str) -> str | None:
     """Say what of a person a photo must show, too, for a garment of a region; None where nothing is missing."""
     if seen.bottom if region == "lower" else seen.top:
         return None
-    head, legs = seen.headed, seen.knees >= LEGS[1] and seen.ankles >= LEGS[2]
+    head, legs = seen.headed, seen.legged and seen.knees >= LEGS[1] and seen.ankles >= LEGS[2]
     if region == "lower" and seen.top:
         return "the knees"
     if not head and legs:
@@ -91,6 +92,12 @@ def lacking(seen: Seen, region: str) -> str | None:
     if head and region == "lower":
         return "hips and knees"
     return "a person"
+
+
+def _solid(parts: np.ndarray, start: np.ndarray, end: np.ndarray) -> float:
+    """Share of the line between two places (column, row) that is no background."""
+    line = [start * (1 - step) + end * step for step in np.linspace(0, 1, 9)]
+    return float(np.mean([_share(parts != Part.BACKGROUND, place, 2) > 0 for place in line]))
 
 
 def _share(marked: np.ndarray, place: np.ndarray, reach: int) -> float:
