@@ -270,6 +270,28 @@ def everyone() -> str:
     return _grid(["model", "users", "peak MiB", "CPU-s", "CPU-s a 1,000 users", "ranking alone"], rows)
 
 
+def reliability() -> str:
+    """One row a command: what became of it when it was killed, started twice, refused, or stopped."""
+    parts = json.loads((RESULTS / "reliability.json").read_text())["parts"]
+    lost = lambda d: f"{d['lost']} of {d['runs']}"
+    columns: tuple[tuple[str, str, Callable[[dict], str]], ...] = (
+        ("killed: runs lost", "kill", lost),
+        ("steps lost (interval)", "kill", lambda d: f"{d['steps_lost']} ({d['interval']})" if d["interval"] else DASH),
+        ("files half-written", "kill", lambda d: str(d["half_written"])),
+        ("full disk: runs lost", "disk", lost),
+        ("started twice", "two", lambda d: "refused" if d["refused"] else "lost" if d["lost"] else "both whole"),
+        ("read-only folder", "readonly", lambda d: f"code {next(iter(d['codes']))} after {d['steps']} steps"),
+        ("SIGTERM, SIGINT: runs lost", "sigterm", lost),
+        ("resumed to the bit", "resume", lambda d: "no" if d["lost"] else "yes"),
+    )
+    names = dict.fromkeys(name for part in parts if part != "hostile" for name in parts[part])
+    rows = [
+        [name, *(say(parts[part][name]) if name in parts.get(part, {}) else DASH for _, part, say in columns)]
+        for name in names
+    ]
+    return _grid(["command", *(head for head, _, _ in columns)], rows)
+
+
 def _recommended(data: str, metric: str) -> Callable[[str], str]:
     """Return what reads a model's mean of a metric from its results on a data set."""
 
@@ -321,7 +343,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "zhihu": lambda: recommenders("zhihu", AT_20, shown="unmasked", digits=4),
     "enhancers": enhancers, "cold-start": cold_start, "update": updates, "defaults": defaults,
     "own-weights": own_weights, "reading": reading,
-    "everyone": everyone,
+    "everyone": everyone, "reliability": reliability,
 }  # fmt: skip
 
 
