@@ -96,6 +96,7 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the stricter one
+            warnings.simplefilter("ignore", UserWarning)  # EXIF data that are damaged
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > max_pixels:
             raise DataError(
