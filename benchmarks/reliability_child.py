@@ -167,7 +167,9 @@ class Child:
             time.sleep(0.002 if due is not None else 0.02)
 
     def _ended(self, code: int, cpu: float) -> Ended:
-        read = lambda path: path.read_text("utf-8", errors="replace") if path.is_file() else ""
+        def read(path: Path) -> str:
+            return path.read_text("utf-8", errors="replace") if path.is_file() else ""
+
         struck = bool(self.shared.get(STRUCK))
         return Ended(code, cpu, self.steps, read(self.record).splitlines(), read(self.log), struck)
 

@@ -69,7 +69,7 @@ def _ranking(data: Path, out: Path) -> list[Job]:
     def smaller() -> None:
         from recsys import rank_all
 
-        rank_all.GROUP = 64
+        rank_all.GROUP = 64  # pyrefly: ignore[bad-assignment]
 
     rank = ("recommend", "rank", "--recommender", f"{data}/markov", "--data", f"{data}/many.csv", "--part", "64")
     return [Job("recommend rank", (*rank, "--out", f"{out}/ranks.parquet"), setup=smaller)]
