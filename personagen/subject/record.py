@@ -99,6 +99,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return value in inside
     if origin in (list, tuple):
+        if not isinstance(value, list):
+            return False
         kinds = inside if origin is tuple and Ellipsis not in inside else inside[:1] * len(value)
         return len(kinds) == len(value) and all(map(_fits, value, kinds))
     if origin is dict:

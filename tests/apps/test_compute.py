@@ -172,7 +172,7 @@ def test_style_reads_a_photo_and_a_subject_in_half_precision(place, loaded, tmp_
 
     assert studio.painter(read_subject(place / "run")).unet.dtype == torch.bfloat16
 
-    sitter_from_photo(place / "me.png", compute=studio.compute)
+    sitter_from_photo(place / "me.png", place / "mask.png", compute=studio.compute)  # noise shows nobody
     assert all_in_half(loaded) >= {"load_subjects", "load_text2image", "load_parser"}
 
 

@@ -97,7 +97,10 @@ def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, studi
     _says(page, "11% of the photo")
     page.click("#wear-go")
     _says(page, "no photo of a garment")
-    page.set_input_files("#wear-garment input[type=file]", picture(tmp_path / "top.png", (30, 30), "red"))
+    top = Image.new("RGB", (30, 40), "white")
+    top.paste("red", (5, 5, 25, 36))
+    top.save(tmp_path / "top.png")
+    page.set_input_files("#wear-garment input[type=file]", str(tmp_path / "top.png"))
     canvas = page.locator("#wear-mask canvas").first
     canvas.scroll_into_view_if_needed()
     page.wait_for_timeout(500)  # the editor lays its canvas out
