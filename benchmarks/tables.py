@@ -292,6 +292,29 @@ def reliability() -> str:
     return _grid(["command", *(head for head, _, _ in columns)], rows)
 
 
+def hostile() -> str:
+    """One row a kind of file: what commands answered to hostile ones."""
+    parts = json.loads((RESULTS / "reliability.json").read_text())["parts"]
+    found = next(iter(parts["hostile"].values()))
+    codes = [f"code {code}: {count}" for code, count in sorted(found["codes"].items())]
+    return _grid(["files", "exit codes", "tracebacks"],
+                 [[f"{found['runs']} of {found['of']}", ", ".join(codes), str(found["tracebacks"])]])  # fmt: skip
+
+
+def people() -> str:
+    """One row a kind of picture: refused, one person alone dressed, or wrong."""
+    found = json.loads((RESULTS / "people.json").read_text())
+    rows = [
+        [label, str(found[name]["photos"]), str(found[name]["refused"]),
+         str(found[name]["photos"] - found[name]["refused"]), DASH]
+        for name, label in (("street", "street photos of one person, held out"), ("renders", "renders"))
+    ]  # fmt: skip
+    for name, row in found["hostile"]["kinds"].items():
+        outcomes = [str(row.get(what, 0)) for what in ("refused", "handled", "wrong")]
+        rows.append([name, str(sum(row.values())), *outcomes])
+    return _grid(["picture", "how many", "refused", "one person read", "wrong"], rows)
+
+
 def _recommended(data: str, metric: str) -> Callable[[str], str]:
     """Return what reads a model's mean of a metric from its results on a data set."""
 
@@ -342,7 +365,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ml-1m": lambda: recommenders("ml-1m"),
     "zhihu": lambda: recommenders("zhihu", AT_20, shown="unmasked", digits=4),
     "enhancers": enhancers, "cold-start": cold_start, "update": updates, "defaults": defaults,
-    "own-weights": own_weights, "reading": reading,
+    "own-weights": own_weights, "people": people, "reading": reading,
     "everyone": everyone, "reliability": reliability,
 }  # fmt: skip
 

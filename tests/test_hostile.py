@@ -49,7 +49,9 @@ def complaints(message: str) -> list[str]:
     return wrong + ([f"a message that cannot be printed: {message!r}"[:300]] if odd else [])
 
 
-@pytest.mark.parametrize(("kind", "every"), cases([(kind, 9) for kind in KINDS], [(kind, 1) for kind in KINDS]))
+@pytest.mark.parametrize(
+    ("kind", "every"), cases([(kind, 9) for kind in KINDS], [(kind, 3 if kind in SLOW else 1) for kind in KINDS])
+)
 def test_only_our_own_errors_come_out_of_hostile_files(kind, every, tmp_path):
     wrong = []
     for number, one in enumerate(hostile(kind)[::every]):
@@ -72,7 +74,7 @@ def damaged(draw, seeds: list[Path]) -> tuple[str, bytes]:
 
 @pytest.mark.parametrize(
     ("kind", "examples"),
-    cases([(kind, 12) for kind in KINDS if kind not in SLOW], [(kind, 30 if kind in SLOW else 300) for kind in KINDS]),
+    cases([(kind, 12) for kind in KINDS if kind not in SLOW], [(kind, 12 if kind in SLOW else 80) for kind in KINDS]),
 )
 def test_only_our_own_errors_come_out_of_damaged_files(kind, examples, tmp_path):
     more = sorted(FAULTS.glob(f"*{SEEDS[kind]}")) if kind in SEEDS else []

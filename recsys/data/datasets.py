@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, shown
 from ..text import from_json
 from ..types import Cases
 from .columns import Columns
@@ -83,7 +83,7 @@ def _guarded(reader: Callable[[Path], Split], folder: Path) -> Split:
     except (OSError, KeyError, ValueError, IndexError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"the files in {folder} cannot be read: {error}. Fetch them again") from error
+        raise DataError(f"the files in {folder} cannot be read: {shown(error, most=200)}. Fetch them again") from error
 
 
 def _integers(line: str) -> np.ndarray:

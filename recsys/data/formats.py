@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import DataError
+from ..errors import DataError, shown
 from ..text import encoding_of
 from .columns import Columns, plain, role
 from .times import looks_like_time
@@ -275,6 +275,6 @@ def _parquet(path: Path) -> Format:
             batch = next(file.iter_batches(ROWS), None)
             columns = [] if batch is None else [column.to_pylist() for column in batch.columns]
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{parts[0]} cannot be read as Parquet: {error}. Is it complete?") from error
+        raise DataError(f"{parts[0]} cannot be read as Parquet: {shown(error, most=200)}. Is it complete?") from error
     rows = tuple(tuple("" if cell is None else str(cell) for cell in row) for row in zip(*columns, strict=True))
     return Format("parquet", names, rows)

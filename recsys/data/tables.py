@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, shown
 from .columns import Columns, Places, find_columns, quoted
 from .formats import Format, recognise
 from .rows import CELL, read_rows
@@ -164,7 +164,7 @@ def _guarded(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = shown(error, most=200)
         if "UTF8" in reason or "utf-8" in reason:
             reason = f"it is not in UTF-8 ({reason}); save it again as UTF-8"
         elif "straddling" in reason:
