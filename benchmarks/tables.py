@@ -366,7 +366,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "zhihu": lambda: recommenders("zhihu", AT_20, shown="unmasked", digits=4),
     "enhancers": enhancers, "cold-start": cold_start, "update": updates, "defaults": defaults,
     "own-weights": own_weights, "people": people, "reading": reading,
-    "everyone": everyone, "reliability": reliability,
+    "everyone": everyone, "reliability": reliability, "hostile": hostile,
 }  # fmt: skip
 
 

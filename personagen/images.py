@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from recsys.errors import ConfigError, DataError
+from recsys.errors import ConfigError, DataError, shown
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 SRGB = ImageCms.createProfile("sRGB")
@@ -114,7 +114,9 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{name} is damaged ({error}); open it in an editor and save it again") from error
+        raise DataError(
+            f"{name} is damaged ({shown(error, most=200)}); open it in an editor and save it again"
+        ) from error
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:

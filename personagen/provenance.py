@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from recsys.errors import DataError
+from recsys.errors import DataError, shown
 
 from .files import write_whole
 
@@ -185,7 +185,9 @@ def _parse_record(text: str, path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: the personagen chunk is not JSON ({error}); the file was edited by hand") from error
+        raise DataError(
+            f"{path}: the personagen chunk is not JSON ({shown(error, most=200)}); the file was edited by hand"
+        ) from error
     if not isinstance(record, dict):
         raise DataError(f"{path}: the personagen chunk is a {type(record).__name__}, not a JSON object")
     return record

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from recsys.errors import ConfigError, ModelError
+from recsys.errors import ConfigError, ModelError, shown
 
 ENCODERS = (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2"))
 KEYS = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}
@@ -85,7 +85,7 @@ def read_embedding(path: str | Path) -> tuple[str, dict[str, Tensor]]:
     try:
         tensors = load_file(file)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"the embedding {file} cannot be read ({error}); fetch it again") from error
+        raise ModelError(f"the embedding {file} cannot be read ({shown(error, most=200)}); fetch it again") from error
     name, vectors = file.stem, {key: value for key, value in tensors.items() if key in KEYS.values()}
     if "emb_params" in tensors:
         vectors = {"clip_l": tensors["emb_params"]}

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from recsys.errors import ModelError
+from recsys.errors import ModelError, shown
 from recsys.text import from_json
 
 from .adapter import (
@@ -214,7 +214,7 @@ def _change(module: str, parts: Parts, scale: float, pipe: Any, *, name: str) ->
     except (ValueError, RuntimeError) as error:
         raise ModelError(
             f"{name} is for another base model: {module!r} does not fit a layer of {tuple(weight.shape)} "
-            f"({error}); use the base it was trained on"
+            f"({shown(error, most=200)}); use the base it was trained on"
         ) from error
 
 
@@ -230,7 +230,9 @@ def _read_file(file: Path, max_bytes: int) -> tuple[dict[str, Tensor], dict[str,
             metadata = opened.metadata() or {}
         return load_file(file), metadata
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{file} is not a sound safetensors file ({error}); save or fetch it again") from error
+        raise ModelError(
+            f"{file} is not a sound safetensors file ({shown(error, most=200)}); save or fetch it again"
+        ) from error
 
 
 def _read_configs(metadata: Mapping[str, str], file: Path) -> dict[str, dict[str, Any]] | None:
@@ -255,7 +257,9 @@ def _read_configs(metadata: Mapping[str, str], file: Path) -> dict[str, dict[str
             LoraConfig(**config)
         return plain
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ModelError(f"the settings inside {file} cannot be read ({error}); save the adapter again") from error
+        raise ModelError(
+            f"the settings inside {file} cannot be read ({shown(error, most=200)}); save the adapter again"
+        ) from error
 
 
 def _check_config(config: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.errors import DataError
+from recsys.errors import DataError, shown
 from recsys.text import from_json
 
 ARRAYS = {"image": 4, "garment": 4, "mask": 3}
@@ -44,7 +44,7 @@ def open_corpus(folder: str | Path, *, size: tuple[int, int]) -> Corpus:
             if name == "image" or (folder / f"{name}.npy").is_file()
         }
     except (OSError, ValueError) as error:
-        raise DataError(f"the corpus {folder} cannot be read ({error}); make it again") from error
+        raise DataError(f"the corpus {folder} cannot be read ({shown(error, most=200)}); make it again") from error
     for name, array in arrays.items():
         expected = (len(meta), *size, 3)[: ARRAYS[name]]
         if array.shape != expected or array.dtype != np.uint8:

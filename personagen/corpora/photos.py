@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from recsys.errors import DataError
+from recsys.errors import DataError, shown
 from recsys.text import from_json, read_text
 
 from ..colours import measure_colour, to_lab
@@ -115,7 +115,7 @@ def read_label_names(people: Path) -> list[str]:
     try:
         labels = from_json(read_text(file))
     except ValueError as error:
-        raise DataError(f"{file} is no list of names ({error}); copy it again") from error
+        raise DataError(f"{file} is no list of names ({shown(error, most=200)}); copy it again") from error
     if not isinstance(labels, list) or not all(isinstance(name, str) for name in labels):
         raise DataError(f"{file} is no list of names; copy it again")
     return labels
@@ -140,7 +140,7 @@ def read_labels(file: str | Path, *, size: tuple[int, int] | None = None) -> np.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"the label map {file} cannot be read ({error}); copy it again") from error
+        raise DataError(f"the label map {file} cannot be read ({shown(error, most=200)}); copy it again") from error
 
 
 def photo_pairs(

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from recsys.errors import DataError, ModelError
+from recsys.errors import DataError, ModelError, shown
 
 from ..images import to_tensor
 
@@ -39,7 +39,7 @@ def load_features(folder: str | Path, *, mean: Sequence[float] = MEAN, std: Sequ
         side = model.config.image_size if model.main_input_name == "pixel_values" else None
     except Exception as error:  # transformers, safetensors and huggingface_hub each have errors of their own
         raise ModelError(
-            f"the backbone {folder} cannot be loaded ({error}); give a folder in transformers' layout"
+            f"the backbone {folder} cannot be loaded ({shown(error, most=200)}); give a folder in transformers' layout"
         ) from error
     if side is None:
         raise ModelError(f"the backbone {folder} reads no pictures; give an image model such as DINOv2 or a ViT")

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recsys.errors import DataError, ModelError
+from recsys.errors import DataError, ModelError, shown
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """From pictures a, b (B, 3, H, W) in [0, 1] to their distances (B,)."""
@@ -82,7 +82,9 @@ def load_lpips(file: str | Path) -> Distance:
     try:
         tensors = load_file(file)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"the LPIPS weights {file} cannot be read ({error}); give a .safetensors file") from error
+        raise ModelError(
+            f"the LPIPS weights {file} cannot be read ({shown(error, most=200)}); give a .safetensors file"
+        ) from error
     name = next((net for net in ("vgg", "squeeze", "alex") if NETS[net][2] in tensors), None)
     if name is None:
         raise ModelError(

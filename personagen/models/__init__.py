@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys.errors import ModelError
+from recsys.errors import ModelError, shown
 from recsys.text import from_json
 
 from ..devices import CPU, Compute
@@ -57,7 +57,7 @@ def _text2image_class(folder: Path) -> Any:
         name = from_json((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"the model in {folder} cannot be loaded: its model_index.json is damaged ({error})"
+            f"the model in {folder} cannot be loaded: its model_index.json is damaged ({shown(error, most=200)})"
         ) from error
     if name not in ("StableDiffusionPipeline", "StableDiffusionXLPipeline"):
         raise ModelError(f"the model in {folder} is a {name}; give a Stable Diffusion 1.x, 2.x or XL")

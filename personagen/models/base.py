@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
-from recsys.errors import ModelError
+from recsys.errors import ModelError, shown
 
 from ..adapters.read import read_adapter
 from ..devices import CPU, Compute
@@ -75,7 +75,9 @@ def load_unet_lora(unet: UNet2DConditionModel, source: str | Path, *, weight: fl
     except ModelError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, IndexError) as error:
-        raise ModelError(f"the LoRA {file} does not fit this UNet or cannot be read ({error})") from error
+        raise ModelError(
+            f"the LoRA {file} does not fit this UNet or cannot be read ({shown(error, most=200)})"
+        ) from error
     loaded = {name.replace(".default_0", "").replace(".default", "") for name, _ in unet.named_parameters()}
     if unused := sorted(names - loaded):
         raise ModelError(f"the LoRA {file} has weights that this UNet has no place for, such as {unused[0]}")

@@ -18,7 +18,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from recsys.errors import ModelError
+from recsys.errors import ModelError, shown
 
 Shapes = Mapping[str, tuple[int, ...]]
 UNET = "model.diffusion_model."
@@ -119,7 +119,9 @@ def reading(file: Path) -> Iterator[None]:
             "file, or a folder in diffusers' layout"
         ) from error
     except NotImplementedError as error:  # a tensor that was not filled cannot be moved
-        raise ModelError(f"{file} lacks some of the model's tensors ({error}); copy it again") from error
+        raise ModelError(
+            f"{file} lacks some of the model's tensors ({shown(error, most=200)}); copy it again"
+        ) from error
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise ModelError(f"{file} cannot be read ({type(error).__name__}: {error}); copy it again") from error
 

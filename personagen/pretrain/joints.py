@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from recsys.errors import ConfigError, DataError
+from recsys.errors import ConfigError, DataError, shown
 from recsys.types import Step
 
 from ..devices import choose_device
@@ -51,7 +51,9 @@ def _labels(config: PretrainConfig) -> np.ndarray:
     try:
         known = json.loads(Path(config.parser.joints_file).read_text())
     except (OSError, ValueError) as error:
-        raise DataError(f"parser.joints_file {config.parser.joints_file} cannot be read ({error})") from error
+        raise DataError(
+            f"parser.joints_file {config.parser.joints_file} cannot be read ({shown(error, most=200)})"
+        ) from error
     files = sorted((config.parser.images() / "people" / "photos").glob("*.jpg"))
     labels = np.full((len(files), len(Joint), 3), np.nan, np.float32)
     for i, file in enumerate(files):

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recsys.errors import ModelError
+from recsys.errors import ModelError, shown
 from recsys.types import Step
 
 from ..devices import choose_device
@@ -133,7 +133,9 @@ def _weights(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"parser.backbone {file} cannot be read ({error}); see the parser's configuration") from error
+        raise ModelError(
+            f"parser.backbone {file} cannot be read ({shown(error, most=200)}); see the parser's configuration"
+        ) from error
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -75,13 +75,15 @@ def read_run(folder: str | Path) -> SubjectRun | None:
         _check_types(content, SubjectRun)
         return SubjectRun(SubjectConfig(**config), **content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{file} is damaged or of another version ({error}); train the subject again") from error
+        raise ModelError(
+            f"{file} is damaged or of another version ({shown(error, most=200)}); train the subject again"
+        ) from error
 
 
 def _refuse_unknown(content: Mapping[str, Any], kind: type) -> None:
     unknown = sorted(set(content) - {known.name for known in fields(kind)})
     if unknown:
-        raise ValueError(f"unknown: {', '.join(unknown)}")
+        raise ValueError(f"unknown: {shown(', '.join(unknown))}")
 
 
 def _check_types(content: Mapping[str, Any], kind: type) -> None:

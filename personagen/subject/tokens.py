@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recsys.errors import ModelError
+from recsys.errors import ModelError, shown
 
 from ..adapters.embeddings import KEYS, add_words, encoders, set_rows
 from ..files import write_tensors
@@ -66,7 +66,7 @@ def load_tokens(pipe: Any, path: str | Path, names: Sequence[str]) -> None:
     try:
         vectors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} cannot be read as embeddings ({error}); save them again") from error
+        raise ModelError(f"{path} cannot be read as embeddings ({shown(error, most=200)}); save them again") from error
     for encoder, _ in encoders(pipe):
         rows, width = vectors.get(KEYS[encoder]), getattr(pipe, encoder).get_input_embeddings().weight.shape[1]
         if rows is None or rows.shape != (len(names), width) or not rows.isfinite().all():

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recsys.errors import ConfigError, ModelError
+from recsys.errors import ConfigError, ModelError, shown
 
 PARTS = ("to_q.weight", "to_k.weight", "to_v.weight", "to_out.0.weight", "to_out.0.bias")
 """Tensors of one self-attention layer."""
@@ -138,4 +138,6 @@ def _read(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"the attention weights {file} cannot be read ({error}); copy the file again") from error
+        raise ModelError(
+            f"the attention weights {file} cannot be read ({shown(error, most=200)}); copy the file again"
+        ) from error
