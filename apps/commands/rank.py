@@ -32,7 +32,8 @@ from recsys.types import Recommender
 from ..progress import bar, begin_at, note
 from ..signals import Patience
 from .config import RankConfig
-from .recommend import Data, device_for, load, read
+from .data import Data, read
+from .recommend import device_for, load
 
 FEW = 10
 """Users who are printed where neither --out nor --users is given."""

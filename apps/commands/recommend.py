@@ -2,15 +2,14 @@
 
 import json
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from personagen.devices import DeviceSettings, choose_device
 from personagen.files import check_place, write_text
@@ -18,10 +17,7 @@ from personagen.provenance import commit, versions
 from recsys import pretrained
 from recsys import train as training
 from recsys.build import Training, build, model_named, trainable
-from recsys.data import datasets
-from recsys.data.interactions import collect
-from recsys.data.splits import Interactions, Split, leave_one_out, renumber
-from recsys.data.tables import Table, open_table
+from recsys.data.splits import Split, renumber
 from recsys.data.vocabulary import Vocabulary
 from recsys.defaults import explained, suited
 from recsys.errors import ConfigError, DataError
@@ -33,7 +29,8 @@ from recsys.types import Cases, Recommender
 from ..checked import typed
 from ..progress import bar, begin_at, first_process, note
 from ..signals import Patience, kept_in
-from .config import CompareConfig, EvaluateConfig, FileSettings, TrainConfig, UpdateConfig
+from .config import CompareConfig, EvaluateConfig, TrainConfig, UpdateConfig
+from .data import Data, read
 from .search import searched
 
 DECIDE = ("python", "personagen", "torch", "numpy")
@@ -42,20 +39,6 @@ DECIDE = ("python", "personagen", "torch", "numpy")
 
 LOOKED_AT = 10_000
 """Cases that are looked at for targets which cannot be found."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """A split, item features (n+1, f) where the items have words, and `history(user)` for users spelled as text."""
-
-    name: str
-    split: Split
-    features: Tensor | None
-    users: list[str]
-    history: Callable[[str], np.ndarray]
-    items: Vocabulary
-    named: bool = False
-    """The items' names mean the same in any file; otherwise they are numbers of this data set alone."""
 
 
 def train(settings: TrainConfig) -> int:
@@ -246,78 +229,6 @@ def _check_out(out: str | None) -> None:
 def _write_json(figures: dict[str, Any], out: str) -> None:
     write_text(Path(out), json.dumps(figures, indent=2) + "\n")
     note(f"wrote {out}")
-
-
-def read(name: str, *, root: str | None, catalog: str | None, settings: FileSettings | None = None) -> Data:
-    """Read a data set by name, a file of interactions as the settings say, or the atelier.
-
-    How a file was read, and what was left out, is said on stderr.
-
-    Raises:
-        DataError: unknown name, missing or damaged file, wrong columns.
-        ConfigError: a catalogue, columns or a lowest rating are given for data that have none.
-    """
-    settings = settings or FileSettings()
-    if name != "atelier" and name not in datasets.names():
-        return _file(name, settings, catalog)
-    given = {"catalog": catalog, "min_rating": settings.min_rating}
-    given |= {f"columns.{role}": value for role, value in asdict(settings.columns).items()}
-    for key, value in given.items():
-        if value is not None:
-            raise ConfigError(f"{key} is {value}, but {name} is no file, and files alone have such; leave it out")
-    return _atelier() if name == "atelier" else _named(name, root)
-
-
-def _named(name: str, root: str | None) -> Data:
-    split = datasets.load(name, root=root)
-    numbers = [str(number) for number in range(1, len(split.test) + 1)]
-
-    def history(user: str) -> np.ndarray:
-        if user not in numbers:
-            raise DataError(f"user {user!r} is unknown; {name} has the users 1 to {len(numbers)}")
-        case = int(user) - 1
-        return np.concatenate([split.test.histories[case], split.test.targets[case]])
-
-    return Data(name, split, None, numbers, history, Vocabulary.numbered(split.n_items))
-
-
-def _atelier() -> Data:
-    from personagen.styling.catalog import attribute_matrix
-    from personagen.styling.sources import TRAINED, atelier
-
-    source = atelier()
-    names = ("", *source.catalog.names)
-    split = leave_one_out(source.sequences(TRAINED), len(source.catalog), item_names=names)
-    features = attribute_matrix(source.catalog).matrix
-    return Data(
-        "the atelier", split, features, source.users(), lambda user: np.asarray(source.history(user), np.int64),
-        Vocabulary(names),
-    )  # fmt: skip
-
-
-def _file(name: str, settings: FileSettings, catalog: str | None) -> Data:
-    interactions, _ = collected(name, settings)
-    split = leave_one_out(interactions.sequences(), interactions.n_items, item_names=interactions.item_names)
-    features = None
-    if catalog is not None:
-        from personagen.styling.catalog import FolderCatalog, attribute_matrix
-
-        features = attribute_matrix(FolderCatalog(catalog).select(interactions.item_names[1:])).matrix
-    users, items = list(interactions.user_names[1:]), Vocabulary(interactions.item_names)
-    return Data(name, split, features, users, interactions.history, items, named=True)
-
-
-def collected(name: str, settings: FileSettings) -> tuple[Interactions, Table]:
-    """Read a file of interactions, and say on stderr how it was read and what was left out.
-
-    Raises:
-        DataError: as `read` does.
-    """
-    table = open_table(datasets.existing(name), settings.columns, settings.min_rating)
-    interactions = collect(table)
-    for line in table.notes():
-        note(line)
-    return interactions, table
 
 
 def settings_for(model: str, given: dict[str, Any], split: Split) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from recsys.types import Countable, Preparable, Tunable
 from ..checked import checked
 from ..progress import first_process, note
 from .config import UpdateConfig
-from .recommend import about, collected, drive, validated
+from .data import collected
+from .recommend import about, drive, validated
 
 SLOWER = 0.3  # of the learning rate that the network was trained with
 SHORT = {"epochs": 10, "patience": 2}
