@@ -31,13 +31,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from personagen.corpora.photos import is_heldout
+from personagen.devices import half_is_fast
 from personagen.images import load_image
 from personagen.metrics.fidelity import ssim, ssim_in_box
 from personagen.models import load_tryon
 from personagen.person.body import Body
 from personagen.person.joints import Joint
 from personagen.person.masks import layers_from_parts
-from personagen.person.parser import half_is_fast, load_parser
+from personagen.person.parser import load_parser
 from personagen.person.parts import REGIONS, Part, parts_from_parsing
 from personagen.pretrain.joints import close_to
 from personagen.tryon.attention import attention_tensors, load_attention, self_attentions, set_cross_attention

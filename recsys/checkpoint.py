@@ -97,6 +97,18 @@ def _read(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict] | None:
     return (tensors, state) if isinstance(state, dict) else None
 
 
+def recorded_state(folder: str | Path) -> dict:
+    """Read the state that the newest checkpoint in `folder` records, unverified; {} where none can be read."""
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            state = from_json((path / "state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(state, dict):
+            return state
+    return {}
+
+
 def list_checkpoints(folder: str | Path) -> list[Path]:
     """List the checkpoint folders in `folder`, oldest step first, without verifying them."""
     folder = Path(folder)

@@ -6,7 +6,7 @@ A parser is a function from a photo to a `Body`. Our network (`network`) has 2.8
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from recsys.errors import ModelError, shown
 from recsys.text import from_json
 
-from ..devices import CPU, Compute
+from ..devices import CPU, Compute, half_is_fast
 from ..embedded import EMBEDDED
 from ..images import Placement, fit, to_tensor
 from ..quiet import quiet
@@ -76,13 +76,6 @@ def _in_pixels(found: np.ndarray, where: Placement, size: tuple[int, int]) -> np
 def _unpadded(x: Tensor, where: Placement) -> Tensor:
     """What a photo covers of a canvas (1, C, H, W)."""
     return x[:, :, where.top : where.top + where.height, where.left : where.left + where.width]
-
-
-@cache
-def half_is_fast() -> bool:
-    """Tell whether this CPU multiplies in bfloat16: the network then takes half the time, and IoU is the same."""
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 def parsed_at(shares: Tensor, photo: Image.Image) -> Body:

@@ -47,8 +47,10 @@ def pretrain(config: PretrainConfig) -> "Iterator[Step]":
     """
     check_config(config)
     if config.stage == "corpus":
-        from .render import render_corpora as train
-    elif config.stage == "vae":
+        from .render import render_corpora
+
+        return render_corpora(config)
+    if config.stage == "vae":
         from .vae import train_vae as train
     elif config.stage == "text":
         from .text import train_text as train
@@ -60,4 +62,6 @@ def pretrain(config: PretrainConfig) -> "Iterator[Step]":
         from .joints import train_joints as train
     else:
         from .tryon import train_tryon as train
-    return train(config)
+    from ..training.precision import with_precision
+
+    return train(with_precision(config))

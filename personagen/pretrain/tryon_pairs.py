@@ -28,6 +28,7 @@ from ..training.card import with_card
 from ..training.latents import Encoder, Prepare, cache_latents, drape_over, draped_swapped, paint_over, vary
 from ..training.loop import autocast, run
 from ..training.objective import add_noise, prediction_target, stratified_timesteps, weighted_error
+from ..training.precision import with_precision
 from ..training.preview import write_grid
 from ..training.processes import Processes
 from ..tryon.attention import attention_tensors, self_attentions, size_conditions
@@ -55,6 +56,7 @@ def train_tryon_pairs(config: TryOnTrainConfig, *, tell: Tell = silent) -> Itera
     if config.loop.batch_size < processes.count:
         raise ConfigError(f"batch_size {config.loop.batch_size} is too small for {processes.count} processes; raise it")
     check_place(Path(config.output_dir))
+    config = with_precision(config)
     pipe = _start(config, processes)
     corpora = dict(config.corpora)
     if config.root is not None:

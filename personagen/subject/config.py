@@ -12,6 +12,7 @@ from recsys.errors import ConfigError
 
 from ..models.config import OwnWeights, own_of
 from ..schedulers import check_sampler
+from ..training.config import Precision
 
 PRESETS: dict[str, dict[str, Any]] = {
     "object": {"max_train_steps": 400, "rank": 8, "learning_rate": 1e-4, "train_text_encoder": False},
@@ -181,7 +182,9 @@ class SubjectConfig:
     """Train with zero terminal SNR (v-prediction only); null: as the base model's scheduler says."""
     use_ema: bool = False
     ema_decay: float = 0.99
-    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    mixed_precision: Precision = "auto"
+    """Precision of the arithmetic and of what is not trained: auto (bf16 where the device multiplies in it, else no),
+    no, fp16 or bf16."""
     device: str = "auto"
     seed: int = 0
 

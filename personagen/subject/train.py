@@ -7,7 +7,7 @@ for any number of processes under torchrun, which share the chunks out.
 
 import re
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ..adapters.embeddings import ENCODERS
 from ..adapters.lora import Lora, attach
 from ..devices import is_out_of_memory
 from ..quiet import quiet
+from ..training.precision import settled
 from ..training.processes import Processes
 from ..training.weights import DTYPES, Weights
 from .base import encode_prompts, noise_schedule, without_adapter
@@ -38,6 +39,9 @@ class Learner:
 
     def __init__(self, pipe: Any, config: SubjectConfig, *, processes: Processes | None = None) -> None:
         """config: resolved. The pipeline is changed: an adapter or new tokens are added, and the rest is frozen."""
+        places = Path(config.output_dir) / "checkpoints"
+        precision = settled(config.mixed_precision, device=pipe.unet.device, checkpoints=places)
+        config = replace(config, mixed_precision=precision)
         self.pipe, self.config, self.processes = pipe, config, processes or Processes()
         self.folder, self.step = Path(config.output_dir), 0
         self.micro = int(config.train_batch_size or 1)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from recsys.errors import ConfigError
 
+Precision = Literal["auto", "no", "fp16", "bf16"]
 COUNTS = ("steps", "batch_size", "evaluate_every", "preview_every", "checkpoint_every", "heldout_rows")
 
 
@@ -21,8 +22,9 @@ class LoopConfig:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     ema_decay: float = 0.999
-    mixed_precision: Literal["no", "fp16", "bf16"] = "bf16"
-    """Precision of the arithmetic; weights stay in float32. Losses are scaled under fp16."""
+    mixed_precision: Precision = "auto"
+    """Precision of the arithmetic: auto (bf16 where the device multiplies in it, else no), no, fp16 or bf16. Weights
+    stay in float32; losses are scaled under fp16."""
     device: str = "auto"
     seed: int = 0
     evaluate_every: int = 500

@@ -41,6 +41,7 @@ def learner(family, folder, **changes) -> Learner:
         "lora_alpha": 3,
         "learning_rate": 1e-2,
         "device": "cpu",
+        "mixed_precision": "no",
     }
     made = Learner(pipeline(family), resolve(SubjectConfig(**{**settings, **changes})))
     pictures, _ = scan(write_pictures(folder, count=3, size=(16, 16)), resolution=16)

@@ -35,6 +35,7 @@ def test_two_processes_equal_one(tmp_path):
         num_validation_images=0,
         validation_inference_steps=1,
         device="cpu",
+        mixed_precision="no",
     )
     list(train_subject(config))
     both = replace(config, output_dir=str(tmp_path / "two"))

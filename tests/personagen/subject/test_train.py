@@ -54,6 +54,7 @@ def settings(root: Path, out: Path, family: str = "sd1", **changes) -> SubjectCo
         "num_validation_images": 0,
         "validation_inference_steps": 2,
         "device": "cpu",
+        "mixed_precision": "no",
     }
     return SubjectConfig(**{**values, **changes})
 
