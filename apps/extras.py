@@ -7,6 +7,7 @@ EXTRAS = {
     "transformers": "pictures",
     "tokenizers": "pictures",
     "peft": "pictures",
+    "pillow_heif": "pictures",
     "gradio": "page",
     "optuna": "search",
 }

@@ -19,7 +19,12 @@ from torch import Tensor
 
 from recsys.errors import ConfigError, DataError, shown
 
-FORMATS = ("JPEG", "PNG", "WEBP")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
+"""Those that Pillow reads itself."""
+KINDS = "JPEG, PNG, WebP, AVIF or HEIC"
+"""Pictures that are read, as messages name them."""
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""How a HEIC file says what it is, behind `ftyp`."""
 SRGB = ImageCms.createProfile("sRGB")
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 50_000_000
@@ -37,7 +42,7 @@ Fill = tuple[int, int, int] | int | Literal["edge"]
 def load_image(
     source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, palest: int = 255
 ) -> Image.Image:
-    """Read a JPEG, PNG or WebP as RGB in sRGB, upright, with every tag (EXIF, position, profile) left behind.
+    """Read a JPEG, PNG, WebP, AVIF or HEIC as RGB in sRGB, upright, every tag (EXIF, position, profile) left behind.
 
     source: a path or the bytes of a file. The size is checked before a pixel is decoded, the whole picture is decoded
     (a truncated file is found here, not later), EXIF rotation is applied, colours of another profile (Display P3,
@@ -84,7 +89,7 @@ def _read(source: str | Path | bytes, *, max_bytes: int) -> tuple[str, bytes]:
     else:
         path = Path(source)
         if not path.is_file():
-            raise DataError(f"there is no picture at {path}; give the path of a JPEG, PNG or WebP file")
+            raise DataError(f"there is no picture at {path}; give the path of a {KINDS} file")
         name, data, size = str(path), None, path.stat().st_size
     if size > max_bytes:
         raise DataError(f"{name} has {size:,} bytes, more than the {max_bytes:,} allowed; save it smaller")
@@ -97,26 +102,43 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the stricter one
             warnings.simplefilter("ignore", UserWarning)  # EXIF data that are damaged
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=_formats(name, data))
         if image.width * image.height > max_pixels:
             raise DataError(
                 f"{name} is {image.width}x{image.height}, more than the {max_pixels:,} pixels allowed; scale it down"
             )
         frames = getattr(image, "n_frames", 1)
-        if image.format in ("PNG", "WEBP") and frames > 1:  # a JPEG's others are its thumbnails
+        if image.format in ("PNG", "WEBP", "AVIF") and frames > 1:  # others of a JPEG or HEIC go with the first
             raise DataError(f"{name} is animated ({frames} frames); save the one you want as a picture")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # EXIF data that are damaged turn nothing
             image.load()
             return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
-        raise DataError(f"{name} is not a JPEG, PNG or WebP picture; convert it to one of these") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{name} is not a {KINDS} picture; convert it to one of these") from error
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, Image.DecompressionBombError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
             f"{name} is damaged ({shown(error, most=200)}); open it in an editor and save it again"
         ) from error
+
+
+def _formats(name: str, data: bytes) -> tuple[str, ...]:
+    """Say what may be read; of a HEIC file, let pillow-heif read it.
+
+    Raises:
+        DataError: pillow-heif is not installed.
+    """
+    brands = (data[8:12], *(data[at : at + 4] for at in range(16, min(len(data), 64), 4)))
+    if data[4:8] != b"ftyp" or b"avif" in brands or not set(brands) & set(HEIC):
+        return FORMATS
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise DataError(f"{name} is HEIC; pip install pillow-heif, or save it as JPEG") from error
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:

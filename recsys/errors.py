@@ -32,6 +32,10 @@ def shown(text: object, *, most: int = 60) -> str:
     return plain + "…" * (len(line) > most)
 
 
+SEEDS = (0, 2**32 - 1)
+"""Seeds of pictures: 32 bits, as other tools take them."""
+
+
 def check_range(**limits: tuple[float, float, float]) -> None:
     """Refuse a setting outside its range: check_range(dropout=(value, lowest, highest)).
 

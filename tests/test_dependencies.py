@@ -83,7 +83,9 @@ def test_the_command_line_knows_what_each_extra_brings(declared):
     from apps.extras import EXTRAS as brings
 
     for name in EXTRAS:
-        assert {package for package, extra in brings.items() if extra == name} == declared[name] - {"personagen"}
+        assert {package.replace("_", "-") for package, extra in brings.items() if extra == name} == declared[name] - {
+            "personagen"
+        }
 
 
 def test_what_tests_and_benchmarks_import_is_declared_in_an_extra(declared):

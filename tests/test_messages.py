@@ -290,7 +290,7 @@ REMEDIES: dict[str, tuple[str, Call, Call]] = {
         lambda at: subject(rank=4, network_dim=8), lambda at: subject(network_dim=8)),
     "subject: resume": ("use latest, or leave it out",
         lambda at: subject(resume_from_checkpoint="step-3"), lambda at: subject(resume_from_checkpoint="latest")),
-    "subject: a picture": ("give at least one JPEG, PNG or WebP",
+    "subject: a picture": ("give at least one JPEG, PNG, WebP, AVIF or HEIC",
         lambda at: usable(at), lambda at: picture(at / "a.png") and usable(at)),
     "subject: weights": ("give at most one each",
         lambda at: fill_weights(["a"], [1, 1]), lambda at: fill_weights(["a"], [1])),

@@ -32,7 +32,7 @@ class ShopSettings(OwnWeights, ComputeSettings, FileSettings):
     catalog: str | None = None
     """Folder with a picture for every item and one CSV that describes them; none: the atelier's garments."""
     person: str | None = None
-    """Photo of the user (JPEG, PNG or WebP); none: a person rendered by the atelier."""
+    """Photo of the user (JPEG, PNG, WebP, AVIF or HEIC); none: a person rendered by the atelier."""
     mask: str | None = None
     """Picture of the photo's size, white where it may be repainted; none: found by the parser."""
     box: str | list[int] | None = None
@@ -199,7 +199,7 @@ class MaskConfig(ComputeSettings):
     """Settings of `personagen tryon mask`."""
 
     person: str
-    """Photo of the person (JPEG, PNG or WebP)."""
+    """Photo of the person (JPEG, PNG, WebP, AVIF or HEIC)."""
     kind: str = "upper"
     """What is to be put on: upper, lower, dress, outer, or a kind such as t-shirt or trousers."""
     out: str = "mask.png"
@@ -217,7 +217,7 @@ class WearConfig(ComputeSettings):
     """Settings of `personagen tryon wear`."""
 
     person: str
-    """Photo of the person (JPEG, PNG or WebP)."""
+    """Photo of the person (JPEG, PNG, WebP, AVIF or HEIC)."""
     garment: str | None = None
     """Photo of the garment, best alone on a plain background; somebody may wear it."""
     outfit: dict[str, str] = field(default_factory=dict)

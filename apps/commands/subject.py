@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personagen.files import check_place, write_text
+from personagen.images import KINDS
 from personagen.subject import SubjectConfig, resolve, train_subject
 from personagen.vocabulary import counted
-from recsys.errors import ConfigError, DataError, check_range
+from recsys.errors import SEEDS, ConfigError, DataError, check_range
 from recsys.folders import alone
 
 from ..progress import bar, begin_at, first_process, note
@@ -88,7 +89,7 @@ def generate(settings: GenerateConfig) -> int:
         count=(settings.count, 1, 64),
         steps=(settings.steps, 1, 1000),
         guidance=(settings.guidance, 1, 30),
-        seed=(settings.seed, 0, 2**62),
+        seed=(settings.seed, *SEEDS),
     )
     own, compute = own_weights(settings, settings.steps), settings.compute()
     out = folder_for(settings.out)
@@ -101,7 +102,7 @@ def generate(settings: GenerateConfig) -> int:
     sampler = sampler_of(pipe)
     out.mkdir(parents=True, exist_ok=True)
     for i in bar(range(settings.count), total=settings.count, label="painting", unit="picture"):
-        seed = settings.seed + i
+        seed = (settings.seed + i) % (SEEDS[1] + 1)
         image = _paint(pipe, settings, settings.prompt, seed)
         size = (image.height, image.width)
         sampled = sampling_settings(
@@ -194,7 +195,7 @@ def doctor(settings: SubjectDoctorConfig) -> int:
             print(f"{finding.file:{width}}  {finding.decision:14}  {finding.detail}{caption}")
         print(f"{len(pictures)} of {len(findings)} files can be used")
     if not pictures:
-        raise DataError(f"no picture in {settings.instance_data_dir} can be used; give at least one JPEG, PNG or WebP")
+        raise DataError(f"no picture in {settings.instance_data_dir} can be used; give at least one {KINDS} picture")
     return 0
 
 

@@ -19,7 +19,7 @@ from personagen.provenance import versions
 from personagen.schedulers import sampler_of
 from personagen.tryon.config import TryOnEvaluateConfig
 from personagen.vocabulary import counted
-from recsys.errors import ConfigError, check_range
+from recsys.errors import SEEDS, ConfigError, check_range
 from recsys.folders import alone
 
 from ..progress import bar, first_process, note
@@ -52,7 +52,7 @@ def evaluate(settings: TryOnEvaluateConfig) -> int:
         ModelError, ResourceError: what the message names.
         Stopped: after a signal, nothing written.
     """
-    check_range(steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**31))
+    check_range(steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, *SEEDS))
     check_range(limit=(1 if settings.limit is None else settings.limit, 1, 10**9))
     note_sampler(settings.scheduler, settings.steps)
     out, compute = check_place(Path(settings.out)), settings.compute()

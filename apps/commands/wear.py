@@ -18,7 +18,7 @@ from personagen.schedulers import sampler_of
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
 from personagen.tryon.fast import FastMode
 from personagen.warping.cutout import check_shows_something
-from recsys.errors import ConfigError, check_range
+from recsys.errors import SEEDS, ConfigError, check_range
 
 from .config import WearConfig
 from .mask import png_path
@@ -33,7 +33,7 @@ def run(settings: WearConfig) -> int:
         ModelError, ResourceError: what the message names.
     """
     check_range(
-        steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, 0, 2**63 - 1),
+        steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, *SEEDS),
         mask_expand=(settings.mask_expand, 0, 4),
     )  # fmt: skip
     note_sampler(settings.scheduler, settings.steps)

@@ -4,6 +4,7 @@ Importing this module builds nothing: `build(studio)` makes the page, `run(setti
 """
 
 import os
+import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from personagen.devices import Compute
 from personagen.styling.studio import Studio
 from personagen.vocabulary import counted
-from recsys.errors import ConfigError, ResourceError
+from recsys.errors import ConfigError, ResourceError, check_range
 
 from ..commands.config import DemoConfig
 from ..commands.weights import note_sampler
@@ -66,6 +67,7 @@ def run(settings: DemoConfig) -> int:
         ResourceError: the port is taken, or the device is not there.
     """
     auth, compute = check_exposure(settings.host, settings.auth), settings.compute()
+    check_port(settings.host, settings.port)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     if not settings.allow_download:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -152,6 +154,23 @@ def check_exposure(host: str, auth: str | None) -> tuple[str, str] | None:
     if not local and not auth:
         raise ConfigError(f"host {host!r} can be reached by others; allowed without --auth is 127.0.0.1")
     return (name, password) if auth else None
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse a port that is none or is taken, before models are read.
+
+    Raises:
+        ConfigError, ResourceError: what the message names.
+    """
+    check_range(port=(port, 0, 65535))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((host, port))
+    except OSError as error:
+        reason = error.strerror or error
+        raise ResourceError(f"port {port} of {host} cannot be used ({reason}); choose another, or --port 0") from error
 
 
 def launch_settings(folder: str) -> dict[str, Any]:

@@ -60,9 +60,9 @@ class Plan:
 
 
 def seed_for(seed: int, user: str, item: int, kind: str = "") -> int:
-    """Return a look's seed: 63 bits of sha256 over run seed, user, item and kind; never a position in a batch."""
+    """Return a look's seed: 32 bits of sha256 over run seed, user, item and kind; never a position in a batch."""
     digest = hashlib.sha256(f"{seed}\x1f{user}\x1f{item}\x1f{kind}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    return int.from_bytes(digest[:4], "big")
 
 
 def diverse(scores: Tensor, likeness: Tensor, k: int, *, diversity: float) -> list[int]:

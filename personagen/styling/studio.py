@@ -14,7 +14,7 @@ import torch
 
 from recsys import pretrained
 from recsys.build import Training, train_on_the_spot
-from recsys.errors import ConfigError, DataError, check_range
+from recsys.errors import SEEDS, ConfigError, DataError, check_range
 from recsys.types import Recommender
 
 from ..devices import CPU, Compute
@@ -53,7 +53,7 @@ class Order:
 
     def __post_init__(self) -> None:
         check_range(looks=(self.looks, 0, 32), scenes=(self.scenes, 0, 32))
-        check_range(seed=(self.seed, 0, 2**63 - 1))
+        check_range(seed=(self.seed, *SEEDS))
         if self.looks + self.scenes == 0:
             raise ConfigError("looks = 0 and scenes = 0; ask for at least one picture")
 

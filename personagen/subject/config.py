@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from recsys.errors import ConfigError
+from recsys.errors import SEEDS, ConfigError
 
 from ..models.config import OwnWeights, own_of
 from ..schedulers import check_sampler
@@ -306,7 +306,7 @@ def _check_ranges(config: SubjectConfig) -> None:
         "checkpoints_total_limit": (2, 1000),
         "num_validation_images": (0, 64),
         "validation_steps": (0, 1_000_000),
-        "seed": (0, 2**31 - 1),
+        "seed": SEEDS,
     }
     for name, (low, high) in limits.items():
         value = getattr(config, name)

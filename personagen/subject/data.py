@@ -10,10 +10,10 @@ from PIL import Image
 from recsys.errors import DataError
 from recsys.text import from_json, is_file, read_text
 
-from ..images import load_image
+from ..images import KINDS, load_image
 from ..person.masks import load_mask
 
-PICTURES = (".jpg", ".jpeg", ".jfif", ".png", ".webp")
+PICTURES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif")
 CAPTIONS = (".txt", ".caption")
 MAX_CAPTION = 20_000
 """Bytes of a caption's file; the text encoder reads some 75 words of it."""
@@ -88,7 +88,7 @@ def usable(folder: str | Path, *, resolution: int | None = None) -> tuple[list[P
     pictures, findings = scan(folder, resolution=resolution)
     if not pictures:
         reasons = "; ".join(f"{f.file}: {f.decision}" for f in findings[:5]) or "it is empty"
-        raise DataError(f"no picture in {folder} can be used ({reasons}); give at least one JPEG, PNG or WebP picture")
+        raise DataError(f"no picture in {folder} can be used ({reasons}); give at least one {KINDS} picture")
     return pictures, findings
 
 
@@ -106,7 +106,7 @@ def _examine(
     if not path.is_file():
         return Finding(name, "not a picture", "a folder" if path.is_dir() else "not a file"), None
     if path.suffix.lower() not in PICTURES:
-        return Finding(name, "not a picture", "JPEG, PNG and WebP are read"), None
+        return Finding(name, "not a picture", f"{KINDS} is read"), None
     try:
         image = load_image(path)
         digest = hashlib.sha256(np.asarray(image).tobytes() + repr(image.size).encode()).hexdigest()

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from recsys.errors import ConfigError
+from recsys.errors import SEEDS, ConfigError
 
 from ..files import write_whole
 from ..provenance import Parameters, read_png, sampling_settings, write_png
@@ -35,7 +35,7 @@ def paint_class(pipe: Any, config: SubjectConfig, *, size: tuple[int, int]) -> I
     for start in range(0, len(missing), batch):
         part = missing[start : start + batch]
         places = [ours.index(path) for path in part]
-        seeds = [config.seed * 100_003 + at for at in places]
+        seeds = [(config.seed * 100_003 + at) % (SEEDS[1] + 1) for at in places]
         texts = [prompts[at % len(prompts)] for at in places]
         images = pipe(
             texts,

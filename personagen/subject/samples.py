@@ -10,6 +10,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from recsys.errors import SEEDS
+
 from ..files import write_whole
 from ..images import to_tensor
 from ..provenance import Parameters, sampling_settings, versions, write_png
@@ -85,7 +87,7 @@ def validate(learner: Learner, *, size: tuple[int, int]) -> dict[str, float]:
 
 def _both(learner: Learner, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
     config = learner.config
-    seeds = [config.seed + i for i in range(config.num_validation_images)]
+    seeds = [_seed(config, i) for i in range(config.num_validation_images)]
     arguments = (learner.pipe, str(config.validation_prompt), seeds, config)
     now = paint(*arguments, size=size, steps=config.validation_inference_steps)
     if not learner.pipe.get_list_adapters():
@@ -101,12 +103,16 @@ def _write_samples(pictures: np.ndarray, folder: Path, config: SubjectConfig, *,
             steps=config.validation_inference_steps,
             sampler=sampler,
             guidance=config.guidance_scale,
-            seed=config.seed + i,
+            seed=_seed(config, i),
             size=(picture.shape[0], picture.shape[1]),
         )
         record = {"kind": "subject", "step": step, "versions": versions()}
         parameters = Parameters(str(config.validation_prompt), settings=settings)
         write_png(Image.fromarray(picture), folder / f"{i}.png", parameters=parameters, record=record)
+
+
+def _seed(config: SubjectConfig, place: int) -> int:
+    return (config.seed + place) % (SEEDS[1] + 1)
 
 
 def _bytes(pictures: np.ndarray) -> np.ndarray:

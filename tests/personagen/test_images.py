@@ -265,3 +265,48 @@ def test_a_press_profile_is_converted(tmp_path):
     picture = Image.new("CMYK", (4, 4), (0, 200, 200, 0))
     picture.save(tmp_path / "press.jpg", icc_profile=display_p3())
     assert load_image(tmp_path / "press.jpg").mode == "RGB"
+
+
+def phone_photo(image: Image.Image, kind: str, **settings) -> bytes:
+    """A photo as telephones write it: turned by EXIF, with a place in it."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 1 if kind == "HEIF" else 6, "camera"  # HEIC is turned by a box of its own
+    exif.get_ifd(0x8825)[1] = "N"
+    return encoded(image, kind, exif=exif, quality=95, **settings)
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_heic_and_avif_are_read_upright_without_tags(kind, tmp_path):
+    image = Image.new("RGB", (60, 40), (20, 160, 90))
+    image.paste((200, 30, 60), (0, 0, 30, 40))
+    (tmp_path / "IMG_1.HEIC").write_bytes(phone_photo(image, kind))
+    upright = load_image(tmp_path / "IMG_1.HEIC")
+    assert not upright.getexif() and not upright.info
+    turned = upright.rotate(90, expand=True) if kind == "AVIF" else upright
+    assert turned.size == (60, 40)
+    top, bottom = np.asarray(turned)[20, 10].astype(int), np.asarray(turned)[20, 50].astype(int)
+    assert abs(top - (200, 30, 60)).max() < 12 and abs(bottom - (20, 160, 90)).max() < 12
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_damaged_heic_and_avif_are_refused_in_a_line(kind):
+    data = phone_photo(noise(48, 64), kind)
+    draw = np.random.default_rng(0)
+    refused = 0
+    for trial in range(60):
+        cut = bytearray(data[: int(draw.integers(12, len(data)))] if trial % 2 else data)
+        for at in draw.integers(12, len(cut), 8):
+            cut[at] = int(draw.integers(256))
+        try:
+            load_image(bytes(cut))
+        except DataError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 20
+
+
+def test_large_heic_is_refused_before_it_is_decoded():
+    with pytest.raises(DataError, match="scale it down"):
+        load_image(phone_photo(Image.new("RGB", (400, 300)), "HEIF"), max_pixels=10_000)

@@ -1,6 +1,7 @@
 """The page on a shop of one's own: users of its file, its pictures, its models; and what start-up refuses."""
 
 import json
+import socket
 import zipfile
 from pathlib import Path
 
@@ -78,6 +79,27 @@ def test_wrong_paths_are_one_line_at_start_up(case, settings, capsys):
     assert cli.main(["demo", "--port", "0", *given, *flags]) == code
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("personagen: ") and says in last
+
+
+@pytest.mark.parametrize("port", [99_999, -1, 65_536])
+def test_a_port_that_is_none_is_refused_before_anything_is_read(port, capsys):
+    assert cli.main(["demo", "--port", str(port), "--interactions", "nowhere.csv"]) == 2
+    assert capsys.readouterr().err == f"personagen: port = {port}; allowed are 0 to 65535\n"
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_is_read(capsys):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert cli.main(["demo", "--port", str(port), "--interactions", "nowhere.csv"]) == 5
+    assert f"port {port} of 127.0.0.1 cannot be used" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_is_refused_at_the_start(capsys):
+    assert cli.main(["demo", "--port", "0", "--text2image", "nowhere/at/all"]) == 4
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("personagen: there is no model at nowhere/at/all") and "building the page" not in lines
 
 
 def test_an_order_of_the_page_takes_the_users_photo_and_the_visitors_subject(opened, settings, tmp_path):
