@@ -22,7 +22,7 @@ def run(settings: PretrainConfig) -> int:
     unit = "row" if rendering else "step"
     folder = None if rendering else f"{settings.output_dir}/checkpoints"
     with alone(settings.output_dir):
-        follow(pretrain(settings), total=total, label=settings.stage, unit=unit, checkpoints=folder)
+        follow(pretrain(settings, tell=note), total=total, label=settings.stage, unit=unit, checkpoints=folder)
     print(f"the {settings.stage} stage is done; its result is in {settings.output_dir}")
     return 0
 

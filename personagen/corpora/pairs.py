@@ -22,7 +22,8 @@ from ..files import new_array, write_text
 from ..images import PALEST, fit, load_image
 from ..person.masks import agnostic_mask, layers_from_parts, mask_from_file
 from ..person.parts import Part
-from .photos import Tell, is_heldout, read_labels, silent
+from .leftout import NEARLY_ALL, Tell, silent
+from .photos import is_heldout, read_labels
 
 LIP = (
     "background hat hair glove sunglasses upper dress coat socks pants neck scarf skirt face left-arm right-arm "
@@ -51,6 +52,10 @@ SPLITS = ("train", "test")
 LONGEST = 2_000
 """Letters of a line that are looked at."""
 PICTURE = re.compile(r"\S.*?\.(?:jpe?g|png|webp)(?=\s|$)", re.IGNORECASE)
+
+
+SHOWN = 5
+"""Pairs that cannot be read and are named; of the others the number is enough."""
 
 
 @dataclass(frozen=True)
@@ -172,22 +177,25 @@ def load_pair(pair: WornPair) -> tuple[Image.Image, Image.Image, np.ndarray]:
 
 
 def readable(pairs: Sequence[WornPair], tell: Tell) -> list[WornPair]:
-    """Read the pictures of every pair once; leave out and tell those that cannot be read.
+    """Read the pictures of every pair once; leave out those that cannot be read, tell the first of them and how many.
 
     Raises:
-        DataError: none can.
+        DataError: nearly none can.
     """
-    found = []
+    found, left = [], 0
     for pair in pairs:
         try:
             load_pair(pair)
             found.append(pair)
         except DataError as error:
-            tell(f"left out pair {pair.key}: {error}")
-    if not found:
-        raise DataError(f"none of {len(pairs)} pairs can be read; what is wrong with each is said above")
-    if len(found) < len(pairs):
-        tell(f"{len(pairs) - len(found)} of {len(pairs)} pairs are left out")
+            left += 1
+            if left <= SHOWN:
+                tell(f"left out pair {pair.key}: {error}")
+    if not found or left > NEARLY_ALL * len(pairs):
+        share = f"{left} of {len(pairs)} pairs cannot" if found else f"none of {len(pairs)} pairs can"
+        raise DataError(f"{share} be read; what is wrong with the first is said above")
+    if left:
+        tell(f"{left} of {len(pairs)} pairs are left out")
     return found
 
 

@@ -8,9 +8,11 @@ Photos: Clothing Co-Parsing (Yang et al., CVPR 2014) and the clothing dataset of
 
 import csv
 import hashlib
+import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from ..person.masks import agnostic_mask, layers_from_parts
 from ..person.parts import Part, parts_from_parsing, split_skin
 from ..vocabulary import COLOURS, KIND_OF_LABEL, REGION, noun_phrase
 from ..warping.cutout import cut_out
+from .leftout import LeftOut, Tell, silent
 
 _CCP_KINDS = {
     "t-shirt": "t-shirt top",
@@ -39,14 +42,6 @@ _CCP_KINDS = {
 }
 KIND_OF_CCP = {label: kind for kind, labels in _CCP_KINDS.items() for label in labels.split()}
 DROPPED_LABELS = frozenset({"Body", "Hat", "Shoes", "Undershirt"})
-
-
-Tell = Callable[[str], object]
-"""Takes a line about what is left out."""
-
-
-def silent(line: str) -> None:
-    """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +72,20 @@ def write_people_corpus(
 
     images_root: the folder that holds `people/photos`, `people/parsing` and `people/labels.json`. size: (H, W).
     limit: stop after so many photos. zoom: show the mask's surroundings, as `TryOnPipeline` does with zoom, instead of
-    the whole photo. tell: takes a line about each photo that cannot be read.
+    the whole photo. tell: takes a line about the photos that cannot be read.
 
     Raises:
-        DataError: the photos are not there.
+        DataError: the photos are not there, or nearly all are damaged.
     """
     people = Path(images_root) / "people"
     labels = read_label_names(people)
     files = sorted((people / "photos").glob("*.jpg"))[:limit]
     pairs: list[Pair] = []
+    left = LeftOut("photos", people)
     for file in files:
-        try:
-            pairs += photo_pairs(file, people / "parsing" / f"{file.stem}.png", labels, size=size, zoom=zoom)
-        except DataError as error:
-            tell(f"left out {file.name}: {error}")
+        found = photo_pairs(file, people / "parsing" / f"{file.stem}.png", labels, size=size, zoom=zoom)
+        pairs += left.read(partial(list, found)) or []
+    left.end(tell)
     if not pairs:
         raise DataError(f"no usable photo with a parsing in {people}; expected photos/NNNN.jpg beside parsing/NNNN.png")
     _write(
@@ -277,8 +272,14 @@ def garment_photos(images_root: str | Path, *, limit: int | None = None) -> Iter
         raise DataError(
             f"there is no garments/garments.csv in {images_root}; give the folder that holds the garment photos"
         )
-    with (folder / "garments.csv").open(newline="") as table:
-        entries = list(csv.DictReader(table))[:limit]
+    table = csv.DictReader(io.StringIO(read_text(folder / "garments.csv")))
+    for name in ("file", "label", "sender_id", "kids"):
+        if name not in (table.fieldnames or ()):
+            raise DataError(f"{folder}/garments.csv has no column {name!r}; copy the table of the data set again")
+    try:
+        entries = [{name: text or "" for name, text in row.items() if name} for row in table][:limit]
+    except csv.Error as error:
+        raise DataError(f"{folder}/garments.csv is no table ({error}); copy it again") from error
     for entry in entries:
         kind = KIND_OF_LABEL.get(entry["label"].lower(), entry["label"].lower())
         if entry["kids"] == "False" and entry["label"] not in DROPPED_LABELS and kind in REGION:
@@ -286,40 +287,44 @@ def garment_photos(images_root: str | Path, *, limit: int | None = None) -> Iter
 
 
 def write_garments_corpus(
-    images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None
+    images_root: str | Path, out: str | Path, *, size: tuple[int, int], limit: int | None = None, tell: Tell = silent
 ) -> int:
     """Write a text-only corpus from the garment photos, padded white, adults' sizes. Returns their number.
 
     images_root: the folder that holds `garments/garments.csv` and `garments/images`. size: (H, W). limit: so many rows
-    of it.
+    of it. tell: takes a line about the photos that cannot be read.
 
     Raises:
-        DataError: the table is not there.
+        DataError: the table is not there, or nearly all photos are damaged.
     """
-    rows, pictures = [], []
+    rows, pictures, left = [], [], LeftOut("photos of garments", f"{images_root}/garments")
     for file, kind, entry in garment_photos(images_root, limit=limit):
-        image = load_image(file)
-        colour = measure_colour(image)
-        caption = f"a photo of {noun_phrase(kind, colour)}"
-        rows.append(
-            {
-                "caption": caption,
-                "garment_caption": caption,
-                "kind": kind,
-                "colour": colour,
-                "pattern": "",
-                "scene": "",
-                "source": f"garments/{entry['file']}",
-                "split": "heldout" if is_heldout(f"sender/{entry['sender_id']}") else "train",
-            }
-        )
-        pictures.append(np.asarray(fit(image, size=size)[0]))
+        image = left.read(partial(load_image, file))
+        if image is not None:
+            rows.append(_garment_row(image, kind, entry))
+            pictures.append(np.asarray(fit(image, size=size)[0]))
+    left.end(tell)
     if not rows:
         raise DataError(
             f"no usable garment in {images_root}/garments/garments.csv; expected kinds such as T-Shirt, Dress or Pants"
         )
     _write(out, rows, image=pictures)
     return len(rows)
+
+
+def _garment_row(image: Image.Image, kind: str, entry: dict[str, str]) -> dict[str, str]:
+    colour = measure_colour(image)
+    caption = f"a photo of {noun_phrase(kind, colour)}"
+    return {
+        "caption": caption,
+        "garment_caption": caption,
+        "kind": kind,
+        "colour": colour,
+        "pattern": "",
+        "scene": "",
+        "source": f"garments/{entry['file']}",
+        "split": "heldout" if is_heldout(f"sender/{entry['sender_id']}") else "train",
+    }
 
 
 def _write(out: str | Path, rows: list[dict[str, str]], **arrays: list[np.ndarray]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ..corpora.leftout import Tell, silent
 from .config import (
     CorpusConfig,
     ParserConfig,
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 
-def pretrain(config: PretrainConfig) -> "Iterator[Step]":
+def pretrain(config: PretrainConfig, *, tell: Tell = silent) -> "Iterator[Step]":
     """Run one stage, yielding a Step after each training step; stop whenever you like, call again to go on exactly
     there.
 
@@ -37,7 +38,7 @@ def pretrain(config: PretrainConfig) -> "Iterator[Step]":
     model to `output_dir/vae`, `output_dir/text`, `output_dir/embedded` (a StableDiffusionPipeline), `output_dir/tryon`
     or `output_dir/parser`; pictures to look at to `output_dir/previews`. A run that is stopped and called again with
     the same settings ends with the same weights, bit by bit. While latents or photos are cached, before the first step,
-    a Step 0 with metrics {"cached": share} is yielded.
+    a Step 0 with metrics {"cached": share} is yielded. tell: takes a line about photos that cannot be read.
 
     Raises:
         ConfigError: settings cannot work.
@@ -49,19 +50,21 @@ def pretrain(config: PretrainConfig) -> "Iterator[Step]":
     if config.stage == "corpus":
         from .render import render_corpora
 
-        return render_corpora(config)
+        return render_corpora(config, tell=tell)
+    from ..training.precision import with_precision
+
+    config = with_precision(config)
+    if config.stage in ("parser", "joints"):
+        from .joints import train_joints
+        from .parser import train_parser
+
+        return (train_parser if config.stage == "parser" else train_joints)(config, tell=tell)
     if config.stage == "vae":
         from .vae import train_vae as train
     elif config.stage == "text":
         from .text import train_text as train
     elif config.stage == "text2image":
         from .text2image import train_text2image as train
-    elif config.stage == "parser":
-        from .parser import train_parser as train
-    elif config.stage == "joints":
-        from .joints import train_joints as train
     else:
         from .tryon import train_tryon as train
-    from ..training.precision import with_precision
-
-    return train(with_precision(config))
+    return train(config)

@@ -4,8 +4,7 @@ The joints are what BlazePose says (`joint_labels`): a small network learns from
 arXiv 1503.02531). Photos that validate and photos that are held out are those of the parser's stage.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +14,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from recsys.errors import ConfigError, DataError, shown
+from recsys.text import from_json, read_text
 from recsys.types import Step
 
+from ..corpora.leftout import Tell, silent
 from ..devices import choose_device
 from ..embedded import EMBEDDED
 from ..files import write_whole
@@ -36,35 +37,54 @@ CLOSE = 0.1
 """Of the height from shoulders to hips: a joint this near to its place counts as found."""
 
 
-def train_joints(config: PretrainConfig) -> Iterator[Step]:
-    """Read the photos once into `output_dir`, then train; write the parser with its joints to `output_dir/parser`."""
+def train_joints(config: PretrainConfig, *, tell: Tell = silent) -> Iterator[Step]:
+    """Read the photos once into `output_dir`, then train; write the parser with its joints to `output_dir/parser`.
+
+    tell: takes a line about photos that are left out.
+    """
     folder, size = Path(config.output_dir), (config.height, config.width)
-    yield from gather(config.parser.images(), folder, size=size, garments=False)
+    yield from gather(config.parser.images(), folder, size=size, garments=False, tell=tell)
     people = read(folder, "people", size=size)
-    yield from run_stage(JointStage(config, people, _labels(config)), config)
+    yield from run_stage(JointStage(config, people, _labels(config, people.names)), config)
 
 
-def _labels(config: PretrainConfig) -> np.ndarray:
-    """Joints of every photo (N, 13, 3) on the canvas that the network reads; nan where they are not known."""
+def _labels(config: PretrainConfig, names: Sequence[str]) -> np.ndarray:
+    """Joints of the photos of these names (N, 13, 3), on the canvas that the network reads; nan where unknown."""
     if config.parser.joints_file is None:
         raise ConfigError("parser.joints_file is null; make one with personagen/pretrain/joint_labels.py")
-    try:
-        known = json.loads(Path(config.parser.joints_file).read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"parser.joints_file {config.parser.joints_file} cannot be read ({shown(error, most=200)})"
-        ) from error
-    files = sorted((config.parser.images() / "people" / "photos").glob("*.jpg"))
-    labels = np.full((len(files), len(Joint), 3), np.nan, np.float32)
-    for i, file in enumerate(files):
-        if file.stem in known:
-            with Image.open(file) as photo:
-                where = place((photo.height, photo.width), (config.height, config.width))
-            marks = np.array(known[file.stem], np.float32)
-            labels[i, :, 0] = (where.left + marks[:, 0] * where.width) / config.width
-            labels[i, :, 1] = (where.top + marks[:, 1] * where.height) / config.height
-            labels[i, :, 2] = marks[:, 2]
+    known = _marks(Path(config.parser.joints_file))
+    photos = config.parser.images() / "people" / "photos"
+    labels = np.full((len(names), len(Joint), 3), np.nan, np.float32)
+    for i, name in enumerate(names):
+        if name in known:
+            where = place(_size(photos / f"{name}.jpg"), (config.height, config.width))
+            labels[i, :, 0] = (where.left + known[name][:, 0] * where.width) / config.width
+            labels[i, :, 1] = (where.top + known[name][:, 1] * where.height) / config.height
+            labels[i, :, 2] = known[name][:, 2]
     return labels
+
+
+def _marks(file: Path) -> dict[str, np.ndarray]:
+    """Read joints (13, 3) by the names of photos, as `joint_labels` writes them."""
+    try:
+        marks = {name: np.array(rows, np.float32) for name, rows in from_json(read_text(file)).items()}
+    except (DataError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"parser.joints_file {file} cannot be read ({shown(error, most=200)})") from error
+    for name, rows in marks.items():
+        if rows.shape != (len(Joint), 3):
+            raise DataError(
+                f"parser.joints_file {file} gives photo {shown(name)!r} marks of shape {rows.shape}, not "
+                f"{(len(Joint), 3)}; make it with personagen/pretrain/joint_labels.py"
+            )
+    return marks
+
+
+def _size(photo: Path) -> tuple[int, int]:
+    try:
+        with Image.open(photo) as opened:
+            return opened.height, opened.width
+    except OSError as error:
+        raise DataError(f"{photo} cannot be read any more ({shown(error, most=200)}); copy it again") from error
 
 
 class JointStage:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from recsys.errors import ModelError, shown
 from recsys.types import Step
 
+from ..corpora.leftout import Tell, silent
 from ..devices import choose_device
 from ..files import write_whole
 from ..person.network import ParserSizes, PersonParser, load_backbone
@@ -35,10 +36,13 @@ COLOURS = np.array(
 )  # fmt: skip
 
 
-def train_parser(config: PretrainConfig) -> Iterator[Step]:
-    """Read the photos once into `output_dir`, then train; write the parser to `output_dir/parser`."""
+def train_parser(config: PretrainConfig, *, tell: Tell = silent) -> Iterator[Step]:
+    """Read the photos once into `output_dir`, then train; write the parser to `output_dir/parser`.
+
+    tell: takes a line about photos that are left out.
+    """
     folder, size, garments = Path(config.output_dir), (config.height, config.width), config.parser.garments > 0
-    yield from gather(config.parser.images(), folder, size=size, garments=garments)
+    yield from gather(config.parser.images(), folder, size=size, garments=garments, tell=tell)
     people = read(folder, "people", size=size)
     yield from run_stage(ParserStage(config, people, read(folder, "garments", size=size) if garments else None), config)
 

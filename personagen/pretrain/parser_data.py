@@ -7,8 +7,9 @@ Photos: Clothing Co-Parsing (Yang et al., CVPR 2014) and the clothing dataset of
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor
 from recsys.errors import DataError
 from recsys.types import Step
 
+from ..corpora.leftout import LeftOut, Tell, silent
 from ..corpora.photos import garment_photos, is_heldout, read_label_names, read_labels
 from ..files import write_array, write_text
 from ..images import fit, load_image
@@ -34,24 +36,30 @@ READ_AT = 480
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos (N, H, W, 3), their parts (N, H, W), uint8 both, on disk, and which are held out (N,)."""
+    """Photos (N, H, W, 3), their parts (N, H, W), uint8 both, on disk, which are held out (N,), and their names."""
 
     photos: np.ndarray
     parts: np.ndarray
     held: np.ndarray
+    names: tuple[str, ...]
 
 
-def gather(images_root: Path, folder: Path, *, size: tuple[int, int], garments: bool) -> Iterator[Step]:
+def gather(
+    images_root: Path, folder: Path, *, size: tuple[int, int], garments: bool, tell: Tell = silent
+) -> Iterator[Step]:
     """Write `people` and, where they are wanted, `garments` of `images_root` into `folder`, unless they are there.
 
-    Yields Steps 0 with the share that is done.
+    Yields Steps 0 with the share that is done. tell: takes a line about photos that cannot be read.
 
     Raises:
-        DataError: there are no such photos.
+        DataError: there are no such photos, or nearly all are damaged.
     """
     for name, wanted in (("people", True), ("garments", garments)):
-        if wanted and not (folder / f"{name}-parts.npy").is_file():
-            yield from _write(folder, name, _people(images_root) if name == "people" else _garments(images_root), size)
+        there = all((folder / f"{name}-{what}").is_file() for what in ("names.json", "parts.npy"))
+        if wanted and not there:
+            readers = _people(images_root) if name == "people" else _garments(images_root)
+            left = LeftOut("photos" if name == "people" else "photos of garments", images_root / name)
+            yield from _write(folder, name, readers, size, left, tell)
 
 
 def read(folder: Path, name: str, *, size: tuple[int, int]) -> Photos:
@@ -66,27 +74,37 @@ def read(folder: Path, name: str, *, size: tuple[int, int]) -> Photos:
             f"{folder}/{name}-photos.npy holds pictures of {photos.shape[1:3]}, not {size}; remove it and "
             f"{name}-parts.npy, or set height and width to its size"
         )
-    return Photos(photos, parts, np.array(json.loads((folder / f"{name}-heldout.json").read_text()), bool))
+    held, names = (json.loads((folder / f"{name}-{what}.json").read_text()) for what in ("heldout", "names"))
+    return Photos(photos, parts, np.array(held, bool), tuple(names))
 
 
 Labelled = tuple[Image.Image, np.ndarray, bool]
 """A photo, its parts (H, W) or an empty array where they are not known, and whether it is held out."""
 
 
-def _people(images_root: Path) -> tuple[int, Iterator[Labelled]]:
+Readers = list[tuple[str, Callable[[], Labelled]]]
+"""The names of photos, and what reads each."""
+
+
+def _people(images_root: Path) -> Readers:
     people = images_root / "people"
     labels, files = read_label_names(people), sorted((people / "photos").glob("*.jpg"))
     if not files:
         raise DataError(f"there is no photo in {people}/photos; expected NNNN.jpg beside parsing/NNNN.png")
-    parts = lambda file: parts_from_parsing(read_labels(people / "parsing" / f"{file.stem}.png"), labels)
-    return len(files), ((load_image(f), parts(f), is_heldout(f"people/{f.stem}")) for f in files)
+    return [(file.stem, partial(_person, file, labels)) for file in files]
 
 
-def _garments(images_root: Path) -> tuple[int, Iterator[Labelled]]:
-    entries = [
-        (file, kind) for file, kind, row in garment_photos(images_root) if not is_heldout(f"sender/{row['sender_id']}")
+def _person(file: Path, labels: list[str]) -> Labelled:
+    parsing = file.parents[1] / "parsing" / f"{file.stem}.png"
+    return load_image(file), parts_from_parsing(read_labels(parsing), labels), is_heldout(f"people/{file.stem}")
+
+
+def _garments(images_root: Path) -> Readers:
+    return [
+        (file.stem, partial(_garment, file, kind))
+        for file, kind, row in garment_photos(images_root)
+        if not is_heldout(f"sender/{row['sender_id']}")
     ]
-    return len(entries), (_garment(file, kind) for file, kind in entries)
 
 
 def _garment(file: Path, kind: str) -> Labelled:
@@ -97,19 +115,28 @@ def _garment(file: Path, kind: str) -> Labelled:
     return photo, np.empty((0, 0), np.uint8) if cloth is None else cloth.astype(np.uint8) * np.uint8(part), False
 
 
-def _write(folder: Path, name: str, source: tuple[int, Iterator[Labelled]], size: tuple[int, int]) -> Iterator[Step]:
-    """Write NAME-photos.npy, NAME-heldout.json and, last, NAME-parts.npy."""
-    count, labelled = source
-    photos, parts, held = [], [], []
-    for i, (photo, known, out) in enumerate(labelled):
-        if known.size:
+def _write(
+    folder: Path, name: str, readers: Readers, size: tuple[int, int], left: LeftOut, tell: Tell
+) -> Iterator[Step]:
+    """Write NAME-photos.npy, NAME-heldout.json, NAME-names.json and, last, NAME-parts.npy."""
+    photos, parts, held, names = [], [], [], []
+    for i, (stem, reader) in enumerate(readers):
+        found = left.read(reader)
+        if found is not None and found[1].size:
+            photo, known, out = found
             photos.append(np.asarray(fit(photo, size=size, fill="edge")[0]))
             flat = fit(Image.fromarray(known), size=size, fill=0, resample=Image.Resampling.NEAREST)[0]
             parts.append(np.asarray(flat))
             held.append(out)
-        if (i + 1) % 50 == 0 or i + 1 == count:
-            yield Step(0, 0.0, {}, {"cached": (i + 1) / count}, 0.0)
-    write_text(folder / f"{name}-heldout.json", json.dumps(held))
+            names.append(stem)
+        if (i + 1) % 50 == 0 or i + 1 == len(readers):
+            yield Step(0, 0.0, {}, {"cached": (i + 1) / len(readers)}, 0.0)
+    left.end(tell)
+    if not photos:
+        raise DataError(f"no photo in {left.where} can be learnt from; give others")
+    (folder / f"{name}-parts.npy").unlink(missing_ok=True)
+    for what, rows in (("heldout", held), ("names", names)):
+        write_text(folder / f"{name}-{what}.json", json.dumps(rows))
     for what, arrays in (("photos", photos), ("parts", parts)):
         write_array(folder / f"{name}-{what}.npy", np.stack(arrays))
 

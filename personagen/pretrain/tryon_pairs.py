@@ -18,8 +18,9 @@ from recsys.errors import ConfigError
 from recsys.types import Step
 
 from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
+from ..corpora.leftout import Tell, silent
 from ..corpora.pairs import read_pairs, write_pairs_corpus
-from ..corpora.photos import Tell, silent, write_people_corpus
+from ..corpora.photos import write_people_corpus
 from ..devices import choose_device
 from ..files import check_place, write_tensors
 from ..models import load_tryon
