@@ -98,7 +98,7 @@ class Shared:
         return struct.unpack_from("q", self.memory, 8 * place)[0]
 
 
-STEP, STRUCK = range(2)
+STEP, STRUCK, BEGUN = range(3)
 
 
 def import_everything() -> None:
@@ -158,7 +158,7 @@ class Child:
             pid, status, used = os.wait4(self.pid, os.WNOHANG if due is not None or SLOW else 0)
             if pid:
                 return self._ended(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime)
-            if due is not None and trouble is not None and self.cpu() >= due:
+            if due is not None and trouble is not None and self.shared.get(BEGUN) and self.cpu() >= due:
                 self.shared.put(STRUCK, 1)
                 os.kill(self.pid, trouble.signal)
                 due = None
@@ -190,7 +190,10 @@ class Child:
             if setup is not None:
                 setup()
             from apps import cli
+            from apps.signals import raise_on_sigterm
 
+            raise_on_sigterm()  # the first thing that the command does
+            self.shared.put(BEGUN, 1)
             code = cli.main(list(argv))
         except BaseException:  # as the interpreter does at the end of a program
             traceback.print_exc()

@@ -119,6 +119,7 @@ def _arrow(path: Path) -> bytes:
 
 READERS: dict[str, Callable[[Path], bytes]] = {
     ".png": _picture, ".safetensors": _tensors, ".json": _json, ".csv": _table, ".md": _lines,
+    ".jsonl": _lines,
     ".npy": lambda path: np.load(path).tobytes(), ".arrow": _arrow,
     ".parquet": lambda path: str(parquet.read_table(path).to_pydict()).encode(),
 }  # fmt: skip

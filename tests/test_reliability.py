@@ -25,9 +25,17 @@ def test_what_is_half_written_is_found(tmp_path):
     picture = (tmp_path / "look.png").read_bytes()
     (tmp_path / "look.png").write_bytes(picture[: len(picture) // 2])
     (tmp_path / "table.csv").write_text("a,b\n1")
+    (tmp_path / "rows.jsonl").write_text('{"a": 1}\n{"half')
+    (tmp_path / "none.jsonl").write_text("")
     (tmp_path / "model" / "weights").unlink()
     (tmp_path / ".tmp-1").write_text('{"half')  # hidden: it claims nothing
-    assert state.half_written(tmp_path, whole) == ["look.png", "table.csv", "model lacks weights"]
+    assert state.half_written(tmp_path, whole) == [
+        "look.png",
+        "none.jsonl",
+        "rows.jsonl",
+        "table.csv",
+        "model lacks weights",
+    ]
 
 
 def test_clocks_do_not_count(tmp_path):

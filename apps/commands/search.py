@@ -48,10 +48,12 @@ def searched(
             if patience.asked and now.ended is None:  # a trial that has ended is written first
                 trials.close()
                 break
-    patience.end(f"the same command goes on; what was tried is in {Path(settings.out) / FILE}")
+    table = Path(settings.out) / FILE
+    tried = f"what was tried is in {table}" if table.is_file() else "nothing was tried to its end yet"
+    patience.end(f"the same command goes on; {tried}")
     if not (Path(settings.out) / "config.json").is_file():
         raise ModelError("no trial came to its end: every one diverged; set train.learning_rate to 0.001 or less")
-    note(f"what was tried is in {Path(settings.out) / FILE}")
+    note(f"what was tried is in {table}")
 
 
 def _outcome(now: Progress, trial: Trial) -> str:

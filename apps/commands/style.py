@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from personagen.files import check_place
 from personagen.styling.config import StyleConfig as Finer
-from personagen.styling.looks import MANIFEST, check_out_dir
+from personagen.styling.looks import MANIFEST, NoLook, check_out_dir
 from personagen.styling.studio import Order, Studio
 from personagen.vocabulary import counted
 from recsys.errors import ConfigError, DataError
@@ -59,9 +59,13 @@ def _make(studio: Studio, task: Task, patience: Patience) -> int:
     """Make the pictures of one user, with a bar; return how many there are."""
     done, order = 0, task.order
     looks = studio.make(order, task.out, stop=lambda: patience.asked)
-    for one in bar(looks, total=order.looks + order.scenes, label=f"user {order.user}", unit="picture"):
-        done += 1
-        note(f"{one.look.kind}: {one.look.prompt}")
+    try:
+        for one in bar(looks, total=order.looks + order.scenes, label=f"user {order.user}", unit="picture"):
+            done += 1
+            note(f"{one.look.kind}: {one.look.prompt}")
+    except NoLook:
+        if not patience.asked:
+            raise
     return done
 
 

@@ -88,21 +88,33 @@ def write_corpus(
     meta, total = out / "meta.jsonl", rows_heldout + rows_train
     done = [json.loads(line) for line in meta.read_text().splitlines() if line.endswith("}")] if meta.exists() else []
     arrays = _open_arrays(out, total, size, fresh=not done)
-    write_text(meta, "".join(json.dumps(row) + "\n" for row in done))
+    if done:
+        write_text(meta, "".join(json.dumps(row) + "\n" for row in done))
+    else:
+        meta.unlink(missing_ok=True)
     at = len(done)
-    with meta.open("a") as lines:
-        for split, first, end in (("heldout", HELDOUT_SEED, rows_heldout), ("train", seed, total)):
-            sitting = done[-1]["seed"] + 1 if done and done[-1]["split"] == split else first
-            while at < end:
-                for image, garment, mask, words in rows(random_sitting(sitting), size=size):
-                    if at == end:
-                        break
-                    arrays["image"][at], arrays["garment"][at], arrays["mask"][at] = image, garment, mask
-                    lines.write(json.dumps({**words, "split": split, "seed": sitting}) + "\n")
-                    at += 1
-                lines.flush()
-                sitting += 1
-                yield at
+    for split, first, end in (("heldout", HELDOUT_SEED, rows_heldout), ("train", seed, total)):
+        sitting = done[-1]["seed"] + 1 if done and done[-1]["split"] == split else first
+        while at < end:
+            lines = []
+            for image, garment, mask, words in rows(random_sitting(sitting), size=size):
+                if at == end:
+                    break
+                arrays["image"][at], arrays["garment"][at], arrays["mask"][at] = image, garment, mask
+                lines.append(json.dumps({**words, "split": split, "seed": sitting}) + "\n")
+                at += 1
+            _append(meta, "".join(lines))
+            sitting += 1
+            yield at
+
+
+def _append(meta: Path, lines: str) -> None:
+    """Add lines to a table in one piece; one without a line is never there."""
+    if not meta.is_file():
+        write_text(meta, lines)
+        return
+    with meta.open("a", encoding="utf-8") as stream:
+        stream.write(lines)
 
 
 def _open_arrays(out: Path, total: int, size: tuple[int, int], *, fresh: bool) -> dict[str, np.ndarray]:

@@ -23,6 +23,10 @@ MANIFEST, SHEET = "looks.json", "sheet.png"
 SCHEMA = "personagen/looks/1"
 
 
+class NoLook(DataError):
+    """There was not a single look to write: none was asked for, or the work was stopped before the first."""
+
+
 @dataclass(frozen=True)
 class Written:
     """A look and its PNG; while `write_looks` runs, the file lies in a folder beside the final one."""
@@ -51,7 +55,7 @@ def write_looks(
 
     Raises:
         ConfigError: `out_dir` holds files that are not looks.
-        DataError: there was not a single look.
+        NoLook: there was not a single look.
     """
     out = Path(out_dir).absolute()
     check_out_dir(out)
@@ -63,7 +67,7 @@ def write_looks(
             done.append(Written(look, path))
             yield done[-1]
         if not done:
-            raise DataError("no look was made; ask for at least one look or scene")
+            raise NoLook("no look was made; ask for at least one look or scene")
         _write_manifest(done, folder, history, catalog, title, run or {})
         _write_sheet(done, folder, history, catalog, title, person)
         check_out_dir(out)

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 import sys
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from apps import cli
+from apps.commands import search
 from recsys import pretrained
 
 SMALL = ["--settings.d", "8", "--settings.layers", "1", "--train.epochs", "2"]
@@ -47,6 +50,23 @@ def test_a_line_says_what_the_size_of_the_data_chose_and_run_json_keeps_it(train
 def test_what_only_counts_has_no_training(train, tmp_path):
     assert train(model="markov")[0] == 0
     assert json.loads((tmp_path / "out" / "run.json").read_text())["training"] is None
+
+
+@pytest.mark.parametrize(("at", "says"), [(1, "nothing was tried to its end yet"), (30, "what was tried is in ")])
+def test_a_search_that_is_stopped_promises_only_what_is_there(at, says, train, tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    plain = search.search
+
+    def interrupted(*inputs, **settings):
+        for number, now in enumerate(plain(*inputs, **settings)):
+            if number == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield now
+
+    monkeypatch.setattr(search, "search", interrupted)
+    code, said = train(*SMALL, "--search", "9")
+    last = said.err.strip().splitlines()[-1]
+    assert code == 143 and says in last and (tmp_path / "out" / "search.csv").is_file() == (at > 1)
 
 
 def test_a_search_keeps_the_best_and_writes_what_it_tried(train, tmp_path):

@@ -240,6 +240,19 @@ def test_a_signal_keeps_what_is_finished(number, code, models, recommender, tmp_
     assert 1 <= len(report["looks"]) < 4 and (out / "sheet.png").exists()
 
 
+def test_a_signal_before_the_first_picture_is_no_fault_of_the_order(models, recommender, tmp_path, monkeypatch, capsys):
+    out, plain = tmp_path / "out", Stylist.__call__
+
+    def interrupted(self, *inputs, **settings):
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from plain(self, *inputs, **settings)
+
+    monkeypatch.setattr(Stylist, "__call__", interrupted)
+    assert cli.main(["style", *models, *recommender, "--out", str(out), "--looks", "0", "--scenes", "2"]) == 143
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last == "personagen: stopped by SIGTERM; no picture was finished" and not out.exists()
+
+
 def test_one_garment_on_one_person(models, shop, tmp_path):
     out = tmp_path / "worn.png"
     flags = ["--person", shop["photo"], "--mask", shop["mask"], "--garment", shop["catalog"] / "images" / "g0.png"]

@@ -127,9 +127,14 @@ def test_unknown_word_names_the_choices():
         GarmentSpec("shirt", "mauve")
 
 
-def test_corpus_goes_on_where_it_was_cut_off(tmp_path):
+def test_corpus_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
     whole, cut = tmp_path / "a", tmp_path / "b"
     list(write_corpus(whole, rows_train=2, rows_heldout=1, seed=7, size=SIZE))
+    with monkeypatch.context() as patch:
+        patch.setattr("personagen.atelier.corpus.rows", lambda *inputs, **settings: iter([1 / 0]))
+        with pytest.raises(ZeroDivisionError):  # what ends before the first rows leaves no table, which would be empty
+            next(write_corpus(cut, rows_train=2, rows_heldout=1, seed=7, size=SIZE))
+    assert not (cut / "meta.jsonl").exists()
     next(write_corpus(cut, rows_train=2, rows_heldout=1, seed=7, size=SIZE))
     list(write_corpus(cut, rows_train=2, rows_heldout=1, seed=7, size=SIZE))
     for name in ("image.npy", "garment.npy", "mask.npy", "meta.jsonl"):
