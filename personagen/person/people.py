@@ -5,6 +5,7 @@ further heads, further silhouettes, the columns of a wide photo. What it says of
 (`whole.seen_in`), and one person once.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,6 +52,19 @@ class Person:
     def trunk(self) -> float:
         """Length of the trunk in pixels."""
         return trunk_of(self.joints).tall
+
+
+def remembering(parser: Parser) -> Parser:
+    """Return a parser that is asked once for each picture, and remembers what it said of the same pixels."""
+    known: dict[tuple[tuple[int, int], str, bytes], Body] = {}
+
+    def parse_once(photo: Image.Image) -> Body:
+        key = photo.size, photo.mode, hashlib.blake2b(photo.tobytes()).digest()
+        if key not in known:
+            known[key] = parser(photo)
+        return known[key]
+
+    return parse_once
 
 
 def find_people(photo: Image.Image, parser: Parser, body: Body, *, box: Box | None = None) -> list[Person]:

@@ -10,7 +10,7 @@ from recsys.errors import ConfigError, DataError
 
 from .body import Body, Inner
 from .parts import REGIONS, Part
-from .people import CANVAS, Box, Parser, Person, find_people, inside, person_in, read, same, small
+from .people import CANVAS, Box, Parser, Person, find_people, inside, person_in, read, remembering, same, small
 from .silhouette import others_of, own_silhouette, touches
 from .whole import Seen, lacking
 
@@ -58,6 +58,7 @@ def read_person(
     """
     if box is not None:
         check_box(box, photo.size)
+    parser = remembering(parser)
     body = parser(photo)
     if body.joints is None:
         return Reading(body)

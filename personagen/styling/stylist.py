@@ -21,7 +21,7 @@ from ..person.body import Body
 from ..person.parser import Parser
 from ..person.parts import Part
 from ..provenance import sampling_settings
-from ..tryon.dress import Piece, cut_from_photos, dress, dress_each, outline
+from ..tryon.dress import Piece, cut_from_photos, dress_each, dress_outlined
 from ..vocabulary import REGION, SCENE_ALONE
 from .catalog import Catalog, garment_phrase
 from .config import StyleConfig
@@ -224,11 +224,10 @@ class Stylist(Planner):
         self, person: Image.Image, body: Body, pieces: list[Piece], seed: int, config: StyleConfig
     ) -> Cutout | None:
         """Dress the person and cut them out; None where nobody is found."""
-        worn = dress(
+        worn, found = dress_outlined(
             self.tryon, person, body, pieces, num_inference_steps=config.tryon_steps,
             guidance_scale=config.tryon_guidance, generator=torch.Generator().manual_seed(seed),
         )  # fmt: skip
-        found = outline(self.tryon, person, body, pieces)
         if found is None:
             again = self.parser is not None and body.inner is None and body.others is None  # nobody else is in it
             found = (self.parser(worn) if again and self.parser else body).parts != Part.BACKGROUND

@@ -3,8 +3,9 @@
 The one way in which `tryon wear`, the stylist and the page put garments on; several are put on in their order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..images import WHITE_FROM
 from ..person.body import Body, Inner
 from ..person.parser import Parser
 from ..person.parts import Part, region_of
+from ..person.people import remembering
 from ..warping.cutout import garment_on_white
 from ..warping.first_guess import Guess, first_guess
 from .fast import FastMode
@@ -58,7 +60,8 @@ def cut_from_photos(
     height, width = int(pipeline.config["height"]), int(pipeline.config["width"])
     finer = max(1, round(FINE / height))
     size = (finer * height, finer * width)
-    cut = [garment_on_white(piece.image, size=size, parser=parser, kind=piece.kind) for piece in outfit]
+    once = None if parser is None else remembering(parser)  # several wearers are looked at more than once
+    cut = [garment_on_white(piece.image, size=size, parser=once, kind=piece.kind) for piece in outfit]
     pieces = [Piece(image, piece.kind) for (image, _), piece in zip(cut, outfit)]
     return pieces, [piece.kind for (_, done), piece in zip(cut, outfit) if not done]
 
@@ -90,39 +93,66 @@ def dress(
         DataError: there is no mask for a kind, or a picture shows no cloth.
         ModelError: the pipeline fails.
     """
+    paint = partial(
+        pipeline,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+        fast=fast,
+        zoom=zoom,
+        generator=generator,
+    )
+    return _dressed(paint, photo, body, outfit, mask_expand=mask_expand, lays=_lays(pipeline, composed))[0]
+
+
+def dress_outlined(
+    pipeline: Any,
+    photo: Image.Image,
+    body: Body,
+    outfit: Sequence[Piece],
+    *,
+    num_inference_steps: int = 20,
+    guidance_scale: float = 2.5,
+    generator: torch.Generator | None = None,
+) -> tuple[Image.Image, np.ndarray | None]:
+    """Return what `dress` does, and where the person then is, bool (H, W); None where the model alone decides that.
+
+    Raises:
+        ConfigError, DataError, ModelError: as `dress` does.
+    """
+    paint = partial(
+        pipeline, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, generator=generator
+    )
+    return _dressed(paint, photo, body, outfit, mask_expand=1.0, lays=_lays(pipeline, None))
+
+
+def _dressed(
+    paint: Callable[..., Any],
+    photo: Image.Image,
+    body: Body,
+    outfit: Sequence[Piece],
+    *,
+    mask_expand: float,
+    lays: bool,
+) -> tuple[Image.Image, np.ndarray | None]:
+    """Put an outfit on, each garment laid once; return the photo, and where the person is where that is known."""
     if body.inner is not None:
-        part = dress(
-            pipeline,
-            photo.crop(body.inner.box),
-            body.inner.body,
-            outfit,
-            mask_expand=mask_expand,
-            composed=composed,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            fast=fast,
-            zoom=zoom,
-            generator=generator,
+        part, seen = _dressed(
+            paint, photo.crop(body.inner.box), body.inner.body, outfit, mask_expand=mask_expand, lays=lays
         )
-        return _put_back(photo, part, body.inner)
+        outline = None if seen is None else body.inner.laid(seen, body.parts.shape[:2])
+        return _put_back(photo, part, body.inner), outline
     worn, kept = photo, np.zeros((photo.height, photo.width), bool)
-    lays = _lays(pipeline, composed)
+    found: np.ndarray | None = body.parts != Part.BACKGROUND
     for piece in in_order(outfit):
         guess, mask = _laid(worn, body, piece, mask_expand=mask_expand, lays=lays, kept=kept)
-        if guess is not None:
-            kept |= _covered(guess)
-        worn = pipeline(
-            worn,
-            piece.image,
-            mask,
-            guess=None if guess is None else guess.picture,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            fast=fast,
-            zoom=zoom,
-            generator=generator,
-        ).images[0]
-    return worn
+        if guess is None:
+            found = None
+        else:
+            covered = _covered(guess)
+            kept |= covered
+            found = None if found is None else (found & ~guess.bare) | covered
+        worn = paint(worn, piece.image, mask, guess=None if guess is None else guess.picture).images[0]
+    return worn, found
 
 
 def dress_each(
@@ -168,28 +198,6 @@ def dress_each(
             generator=[generators[at] for at in group],
         ).images
     return painted
-
-
-def outline(pipeline: Any, photo: Image.Image, body: Body, outfit: Sequence[Piece]) -> np.ndarray | None:
-    """Return where the person is once they wear the outfit, bool (H, W); None where the model alone decides that.
-
-    Nothing is painted: garments are laid as `dress` lays them.
-
-    Raises:
-        ConfigError, DataError: as `dress` does.
-    """
-    if body.inner is not None:
-        part = outline(pipeline, photo.crop(body.inner.box), body.inner.body, outfit)
-        return None if part is None else body.inner.laid(part, body.parts.shape[:2])
-    found, worn, kept = body.parts != Part.BACKGROUND, photo, np.zeros((photo.height, photo.width), bool)
-    lays = _lays(pipeline, None)
-    for piece in in_order(outfit):
-        guess, _ = _laid(worn, body, piece, mask_expand=1.0, lays=lays, kept=kept)
-        if guess is None:
-            return None
-        covered = _covered(guess)
-        found, kept, worn = (found & ~guess.bare) | covered, kept | covered, guess.picture.convert("RGB")
-    return found
 
 
 def _covered(guess: Guess) -> np.ndarray:

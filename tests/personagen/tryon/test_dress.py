@@ -1,5 +1,7 @@
 """Large photos, zoom, outfits and garment cut-outs: what comes back is the photo, changed where the mask says."""
 
+import importlib
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,16 +11,18 @@ from PIL import Image, ImageDraw
 
 from personagen.images import PALEST, frame, load_image, to_tensor
 from personagen.person.body import Body
+from personagen.person.parser import load_parser
 from personagen.person.parts import Part
-from personagen.tryon.dress import Piece, cut_from_photos, dress, dress_each, in_order, outline
+from personagen.tryon.dress import Piece, cut_from_photos, dress, dress_each, dress_outlined, in_order
 from personagen.tryon.pictures import finish, prepare
 from personagen.warping.cutout import garment_mask, garment_on_white
 from personagen.warping.drape import cloth_of
-from personagen.warping.worn import NoGarment
+from personagen.warping.worn import NoGarment, NotWorn
 from recsys.errors import ConfigError
 from tests.apps.tiny import SIZE, pipelines
 
 from ..figures import joints_of_standing, standing
+from ..person.test_people import person
 from .test_pipeline import picture, seeded
 
 
@@ -215,7 +219,7 @@ def test_a_white_garment_on_nothing_or_on_grey_is_cut_out_and_can_be_laid(tmp_pa
         assert done and 0.3 < cloth_of(to_tensor(picture) * 2 - 1).float().mean() < 0.8
 
 
-def test_the_outline_is_of_the_person_as_they_are_dressed():
+def test_the_outline_is_of_the_person_as_they_are_dressed(monkeypatch):
     pipe, _ = pipelines()
     pipe.register_to_config(prefill="garment")
     parts = standing(lower=100)
@@ -224,8 +228,37 @@ def test_the_outline_is_of_the_person_as_they_are_dressed():
     shirt = Image.new("RGB", (60, 80), "white")
     shirt.paste("red", (10, 10, 50, 75))
     photo, body = picture(128, 96), Body(parts, joints_of_standing())
-    found = outline(pipe, photo, body, [Piece(shirt, "upper")])
+    laid = count_calls(monkeypatch, "personagen.tryon.dress.first_guess")
+    settings: Any = {"num_inference_steps": 1, "generator": seeded()}
+    worn, found = dress_outlined(pipe, photo, body, [Piece(shirt, "upper")], **settings)
+    assert len(laid) == 1  # laid once, for the picture and for the outline
+    alone = dress(pipe, photo, body, [Piece(shirt, "upper")], **settings | {"generator": seeded()})
+    assert np.array_equal(np.asarray(worn), np.asarray(alone))
     assert found is not None and not found[30:50, 14:18].any() and found[30:50, 44:52].all()
     assert np.array_equal(found[105:], (parts != Part.BACKGROUND)[105:]) and wide.any()
     pipe.register_to_config(prefill="grey")
-    assert outline(pipe, photo, body, [Piece(shirt, "upper")]) is None
+    assert dress_outlined(pipe, photo, body, [Piece(shirt, "upper")], **settings)[1] is None
+
+
+def count_calls(monkeypatch, name: str) -> list:
+    """Let a function go on as it does, and note its calls."""
+    module, _, attribute = name.rpartition(".")
+    plain, calls = getattr(importlib.import_module(module), attribute), []
+    monkeypatch.setattr(name, lambda *inputs, **settings: (calls.append(inputs), plain(*inputs, **settings))[1])
+    return calls
+
+
+def test_of_a_garment_photo_with_two_wearers_nothing_is_parsed_twice():
+    small = person(5).resize((288, 384))
+    photo, plain, shown = Image.new("RGB", (672, 512), (200, 200, 200)), load_parser(), []
+    photo.paste(person(3), (0, 0))
+    photo.paste(small, (384, 128))
+
+    def counting(one: Image.Image) -> Body:
+        shown.append((one.size, one.tobytes()))
+        return plain(one)
+
+    pipe = SimpleNamespace(config={"height": 128, "width": 96})
+    with suppress(NotWorn):  # that nobody wears such a garment is known at the end
+        cut_from_photos([Piece(photo, "t-shirt")], pipe, parser=counting)
+    assert len(shown) > 2 and len(shown) == len(set(shown))
