@@ -37,8 +37,8 @@ MODULES = ("recommend", "update", "rank", "style", "tryon", "pretrain", "subject
 STAGES = ("vae", "text", "text2image", "tryon", "parser", "joints", "tryon_pairs", "render")
 NOBODY = 65534
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-SLOW = 300.0
-"""Seconds after which a child counts as stuck."""
+SLOW = 1_800.0
+"""Seconds after which a child counts as stuck; the machine may be busy with other things."""
 
 
 @dataclass(frozen=True)
