@@ -12,7 +12,8 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -304,15 +305,28 @@ def hostile() -> str:
 def people() -> str:
     """One row a kind of picture: refused, one person alone dressed, or wrong."""
     found = json.loads((RESULTS / "people.json").read_text())
+    real = {"street photos of one person, held out": found["street"], "renders": found["renders"]}
+    kinds = dict(found["hostile"]["kinds"])
+    train = RESULTS / "people-train.json"
+    if train.is_file():
+        chosen = json.loads(train.read_text())
+        real["street photos of one person, of those that limits were chosen on"] = chosen["street"]
+        kinds["all of these kinds, of photos that limits were chosen on"] = _total(chosen["hostile"]["kinds"].values())
     rows = [
-        [label, str(found[name]["photos"]), str(found[name]["refused"]),
-         str(found[name]["photos"] - found[name]["refused"]), DASH]
-        for name, label in (("street", "street photos of one person, held out"), ("renders", "renders"))
-    ]  # fmt: skip
-    for name, row in found["hostile"]["kinds"].items():
+        [label, str(one["photos"]), str(one["refused"]), str(one["photos"] - one["refused"]), DASH]
+        for label, one in real.items()
+    ]
+    for name, row in kinds.items():
         outcomes = [str(row.get(what, 0)) for what in ("refused", "handled", "wrong")]
         rows.append([name, str(sum(row.values())), *outcomes])
     return _grid(["picture", "how many", "refused", "one person read", "wrong"], rows)
+
+
+def _total(rows: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for row in rows:
+        total.update(row)
+    return dict(total)
 
 
 def _recommended(data: str, metric: str) -> Callable[[str], str]:

@@ -131,8 +131,8 @@ def test_corpus_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
     whole, cut = tmp_path / "a", tmp_path / "b"
     list(write_corpus(whole, rows_train=2, rows_heldout=1, seed=7, size=SIZE))
     with monkeypatch.context() as patch:
-        patch.setattr("personagen.atelier.corpus.rows", lambda *inputs, **settings: iter([1 / 0]))
-        with pytest.raises(ZeroDivisionError):  # what ends before the first rows leaves no table, which would be empty
+        patch.setattr("personagen.atelier.corpus.rows", lambda *inputs, **settings: None)
+        with pytest.raises(TypeError):  # what ends before the first rows leaves no table, which would be empty
             next(write_corpus(cut, rows_train=2, rows_heldout=1, seed=7, size=SIZE))
     assert not (cut / "meta.jsonl").exists()
     next(write_corpus(cut, rows_train=2, rows_heldout=1, seed=7, size=SIZE))
