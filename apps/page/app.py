@@ -24,6 +24,13 @@ from ..progress import note
 if TYPE_CHECKING:
     from personagen.styling.subjects import Mapped
 
+    from .shared import Bench
+
+GUARD = Path(__file__).with_name("guard.js")
+"""What the page says where its server cannot."""
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+REQUESTS, THREADS = 256, 96
+"""Requests that may wait, of all visitors and kinds, and those answered at once; `line.MOST` is the limit of work."""
 FONT = ("Inter", "ui-sans-serif", "system-ui", "Segoe UI", "DejaVu Sans", "sans-serif")
 
 
@@ -182,7 +189,8 @@ def launch_settings(folder: str) -> dict[str, Any]:
         "share": False, "show_error": False, "max_file_size": "10mb", "allowed_paths": [], "blocked_paths": blocked,
         "run_history": False, "mcp_server": False, "strict_cors": True, "ssr_mode": False, "enable_monitoring": False,
         "footer_links": [], "quiet": True, "prevent_thread_lock": True, "css": CSS,
-        "theme": theme(),
+        "theme": theme(), "max_threads": THREADS,
+        "head": f"<script>{GUARD.read_text(encoding='utf-8')}</script>",
     }  # fmt: skip
 
 
@@ -205,6 +213,23 @@ def theme() -> Any:
     )
 
 
+def _let_go(bench: "Bench", page: Any, forget: Any) -> None:
+    """Let all of a visitor's go when they close the page, or press the button, which begins the page anew."""
+    import gradio as gr
+
+    def leave(request: gr.Request) -> str:
+        return bench.visits.leave(str(request.session_hash))
+
+    said = gr.Textbox(visible="hidden", elem_id="deleted")
+    gone = forget.click(leave, None, said, queue=False, **QUIET)
+    gone.success(None, None, None, js="() => window.personagenLeave()", **QUIET)
+
+    def left(request: gr.Request) -> None:
+        leave(request)
+
+    page.unload(left)
+
+
 def build(
     studio: Studio, folder: Path, *, mapping: "Mapping[str, Mapped] | None" = None, flags: Sequence[str] = ()
 ) -> Any:
@@ -215,16 +240,22 @@ def build(
     import gradio as gr
 
     from . import looks_tab, subject_tab, tryon_tab  # these import torch
+    from .line import Line
+    from .shared import Bench
+    from .visits import Visits
 
-    visits = subject_tab.Visits(folder)
+    bench = Bench(studio, folder, Visits(folder), Line())
     with gr.Blocks(title="Personagen", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        gr.Markdown("# Personagen\nFrom what a person chose to pictures made for that person.", elem_id="head")
+        with gr.Row(elem_id="head"):
+            gr.Markdown("# Personagen\nFrom what a person chose to pictures made for that person.")
+            forget = gr.Button("Delete my data", size="sm", scale=0, min_width=130, elem_id="forget")
         with gr.Tabs(elem_id="jobs"):
             with gr.Tab("Looks", id="looks") as looks:
-                looks_tab.build_tab(studio, folder, visits=visits, mapping=mapping or {}, flags=flags, tab=looks)
+                looks_tab.build_tab(bench, mapping=mapping or {}, flags=flags, tab=looks)
             with gr.Tab("Try on", id="tryon"):
-                tryon_tab.build_tab(studio, folder)
+                tryon_tab.build_tab(bench)
             with gr.Tab("Teach a subject", id="subject"):
-                subject_tab.build_tab(studio, visits)
-    page.queue(max_size=32, default_concurrency_limit=4, api_open=False)
+                subject_tab.build_tab(bench)
+        _let_go(bench, page, forget)
+    page.queue(max_size=REQUESTS, default_concurrency_limit=4, api_open=False)
     return page

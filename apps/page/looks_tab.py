@@ -5,7 +5,6 @@ import re
 import secrets
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,19 +17,21 @@ from personagen.styling.config import StyleConfig
 from personagen.styling.studio import Order, Studio
 from personagen.styling.stylist import Look
 from personagen.vocabulary import counted
-from recsys.errors import DataError
+from recsys.errors import SEEDS, DataError
 
 from ..commands.shop import subjects_module, with_subject
-from .shared import HEAVY, Job, buttons, excuse, pack, status, stop_handler
-from .subject_tab import Visits
+from .line import PICTURE
+from .shared import FORMATS, QUICK, Bar, Bench, Shown, Task, number, pack, status, stop_button, wire
+from .uploads import photo, take_photo
+from .visits import Visit, Visits
 
 if TYPE_CHECKING:
     from personagen.styling.subjects import Mapped
 
 MAX_LOOKS, MAX_SCENES, MAX_PEOPLE = 8, 4, 500
 PHOTO = (
-    "A photo of yourself, or of someone who agreed. It stays on this machine, in a private folder that is deleted with "
-    "the page. JPEG, PNG or WebP, up to 10 MB."
+    "A photo of yourself, or of someone who agreed. It is read on this machine alone and kept without place and "
+    f"camera, until you leave the page or delete your data. {FORMATS}."
 )
 SLOTS = MAX_LOOKS + MAX_SCENES
 
@@ -39,13 +40,16 @@ SLOTS = MAX_LOOKS + MAX_SCENES
 class Shop:
     """What the tab works with: see `build_tab`."""
 
-    studio: Studio
-    folder: Path
-    visits: Visits
+    bench: Bench
     mapping: "Mapping[str, Mapped]"
     flags: tuple[str, ...]
 
-    def order(self, asked: "Asked", session: str) -> tuple[Order, str]:
+    @property
+    def studio(self) -> Studio:
+        """Users, items and models."""
+        return self.bench.studio
+
+    def order(self, asked: "Asked", visit: Visit) -> tuple[Order, str]:
         """Turn what a visitor asks for into an order, and a line about who is dressed.
 
         Raises:
@@ -54,15 +58,15 @@ class Shop:
         Mapped = subjects_module().Mapped
         history = _history(self.studio, asked.mode, asked.user, *asked.words)
         style = StyleConfig(scene_steps=int(asked.steps))
-        order = Order(tuple(history), asked.user, int(asked.looks), int(asked.scenes), int(asked.seed or 0), style)
+        seed, count = number(asked.seed, "the seed"), (int(asked.looks), int(asked.scenes))
+        order = Order(tuple(history), asked.user, *count, seed, style)
         mapped = self.mapping.get(asked.user, Mapped()) if asked.mode == "choose" else Mapped()
         if asked.subject:
-            known = self.visits[session].subjects
-            if asked.subject not in known:
+            if asked.subject not in visit.subjects:
                 raise DataError("this subject is not of your visit; choose one of the list")
-            mapped = replace(mapped, subject=known[asked.subject])
+            mapped = replace(mapped, subject=visit.subjects[asked.subject])
         if asked.photo:
-            mapped = replace(mapped, person=Path(asked.photo))
+            mapped = replace(mapped, person=visit.own(asked.photo))
         return with_subject(order, self.studio, mapped)
 
 
@@ -81,19 +85,17 @@ class Asked:
     photo: str | None = None
 
 
-def build_tab(
-    studio: Studio, folder: Path, *, visits: Visits, mapping: "Mapping[str, Mapped]", flags: Sequence[str], tab: Any
-) -> None:
-    """Draw the tab's components into the open gradio context and connect them; pictures are written below `folder`.
+def build_tab(bench: Bench, *, mapping: "Mapping[str, Mapped]", flags: Sequence[str], tab: Any) -> None:
+    """Draw the tab's components into the open gradio context and connect them.
 
-    visits: the subjects that visitors teach; mapping: subjects and photos of users; flags: those with which
-    `personagen style` opens the same shop; tab: the gradio Tab that this one is.
+    mapping: subjects and photos of users; flags: those with which `personagen style` opens the same shop; tab: the
+    gradio Tab that this one is.
     """
     import gradio as gr
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320, elem_id="side"):
-            controls = _controls(gr, studio, folder)
+            controls = _controls(gr, bench.studio, bench.folder)
         with gr.Column(scale=5, min_width=320):
             state = gr.HTML(status("Choose someone, then press Make looks.", 0.0), elem_id="state")
             download = gr.DownloadButton("Download all (.zip)", visible=False, size="sm", elem_id="download")
@@ -103,9 +105,8 @@ def build_tab(
                     language="shell", label="", lines=1, interactive=False, wrap_lines=True, elem_id="command"
                 )
     shown = {"state": state, "slots": slots, "download": download, "command": command}
-    _wire(Shop(studio, folder, visits, mapping, tuple(flags)), controls, shown)
-    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    tab.select(_subject_handler(visits), None, controls["subject"], **quick)
+    _wire(Shop(bench, mapping, tuple(flags)), controls, shown)
+    tab.select(_subject_handler(bench.visits), None, controls["subject"], **QUICK)
 
 
 def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
@@ -129,13 +130,10 @@ def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
     )
     with gr.Accordion("Wear them yourself", open=False, elem_id="own-photo"):
         gr.Markdown(PHOTO)
-        widgets["photo"] = gr.Image(
-            type="filepath", image_mode=None, sources=["upload", "clipboard"], buttons=[], height=220, show_label=False,
-            placeholder="A person, standing, whole", elem_id="looks-photo",
-        )  # fmt: skip
+        widgets["photo"] = photo("A person, standing, whole", "looks-photo", height=220)
     with gr.Accordion("Settings", open=False):
         with gr.Row():
-            widgets["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
+            widgets["seed"] = gr.Number(0, label="Seed", precision=0, elem_id="seed")
             widgets["dice"] = gr.Button("New seed", size="sm", elem_id="dice")
         widgets["steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps of each scene", elem_id="steps")
     with gr.Row():
@@ -213,29 +211,26 @@ def _subject_handler(visits: Visits) -> Callable[..., Any]:
 def _wire(shop: Shop, widgets: dict[str, Any], shown: dict[str, Any]) -> None:
     import gradio as gr
 
-    studio, folder = shop.studio, shop.folder
-    jobs: dict[str, Job] = {}
+    studio, bench = shop.studio, shop.bench
     mode = gr.State("choose")
     described = [widgets[name] for name in ("kinds", "colours", "pattern", "scene")]
     person = [mode, widgets["user"], *described]
-    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     for event in (widgets["user"].change, *(item.change for item in described), mode.change):
-        event(_history_handler(studio, folder), person, widgets["history"], **quick)
+        event(_history_handler(studio, bench.folder), person, widgets["history"], **QUICK)
     for tab, name in ((widgets["choose"], "choose"), (widgets["describe"], "describe")):
-        tab.select(lambda name=name: name, None, mode, **quick)
-    widgets["dice"].click(lambda: secrets.randbelow(2**31), None, widgets["seed"], **quick)
-    bar = [shown["state"], shown["download"], widgets["go"], widgets["stop"]]
+        tab.select(lambda name=name: name, None, mode, **QUICK)
+    widgets["dice"].click(lambda: secrets.randbelow(SEEDS[1] + 1), None, widgets["seed"], **QUICK)
+    take_photo(bench, widgets["photo"], shown["state"], given="The photo is there; press Make looks.")
+    bar = Bar(shown["state"], widgets["go"], widgets["stop"], "looks")
     parts = [part for slot in shown["slots"] for part in slot]
-    begun = widgets["go"].click(_begin_handler(folder, jobs), None, [*bar, *parts], queue=False, **quick)
-    begun.then(
-        _make_handler(shop, jobs),
-        [*person, *(widgets[name] for name in ("looks", "scenes", "seed", "steps", "subject", "photo"))],
-        [*bar, shown["command"], *parts],
-        concurrency_id=HEAVY,
-        concurrency_limit=1,
-        **quick,
-    )
-    widgets["stop"].click(stop_handler(jobs), None, [shown["state"], widgets["stop"]], queue=False, **quick)
+    blank = [gr.update(visible=False), gr.update(value=None), gr.skip()] * SLOTS
+    wire(
+        bench, bar, button=widgets["go"], rank=PICTURE, work=_make(shop),
+        inputs=[*person, *(widgets[name] for name in ("looks", "scenes", "seed", "steps", "subject", "photo"))],
+        outputs=[shown["download"], shown["command"], *parts], first="Reading the history …",
+        clear=[gr.update(visible=False), gr.skip(), *blank],
+    )  # fmt: skip
+    stop_button(bench, bar)
 
 
 def _history_handler(studio: Studio, folder: Path) -> Callable[..., Any]:
@@ -254,55 +249,38 @@ def _history(studio: Studio, mode: str, user: str, kinds: list, colours: list, p
     return studio.describe(kind=kinds or [], colour=colours or [], pattern=pattern, scene=scene)
 
 
-def _begin_handler(folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any]]:
-    """Answer the button at once: note the job, clear the board, swap the buttons."""
-    import gradio as gr
-
-    def begin(request: gr.Request) -> list[Any]:
-        jobs[str(request.session_hash)] = Job(Path(tempfile.mkdtemp(prefix="job-", dir=folder)))
-        blank = [gr.update(visible=False), gr.update(value=None), gr.skip()] * SLOTS
-        return [status("Reading the history …", 0.0), gr.update(visible=False), *buttons(gr, busy=True), *blank]
-
-    return begin
-
-
-def _make_handler(shop: Shop, jobs: dict[str, Job]) -> Callable[..., Iterator[list[Any]]]:
+def _make(shop: Shop) -> Callable[..., Iterator[Shown]]:
     import gradio as gr
 
     def make(
-        mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str,
-        looks: int, scenes: int, seed: int, steps: int, subject: str, photo: str | None, request: gr.Request,
-    ) -> Iterator[list[Any]]:  # fmt: skip
-        job, idle, start = jobs[str(request.session_hash)], buttons(gr, busy=False), time.monotonic()
-        keep = [gr.skip()] * (5 + 3 * SLOTS)
-        try:
-            words = (kinds, colours, pattern, scene)
-            asked = Asked(mode, user, words, looks, scenes, seed, steps, subject or "", photo)
-            order, line = shop.order(asked, str(request.session_hash))
-            yield [status("Choosing the garments …", 0.0), *keep[1:4], _command(order, asked, shop.flags), *keep[5:]]
-            for text, part, update in _pictures(gr, shop.studio, order, job):
-                yield [status(text, part), gr.skip(), *buttons(gr, busy=True), gr.skip(), *update]
-            notes = [*(shop.studio.source.notes(user) if mode == "choose" else []), line]
-            text = f"{counted(order.looks + order.scenes, 'picture')} in {time.monotonic() - start:.0f} s."
-            text = " · ".join([text, *(one for one in notes if one)])
-            text = "Stopped; what was finished stays." if job.stop.is_set() else text
-            archive = pack(sorted((job.folder / "looks").iterdir()), job.folder / "looks.zip")
-            yield [status(text, 1.0), gr.update(value=str(archive), visible=True), *idle, *keep[4:]]
-        except (ValueError, RuntimeError) as error:
-            text, mine = ("Stopped before the first picture.", True) if job.stop.is_set() else excuse(error)
-            yield [status(text, 0.0, bad=not job.stop.is_set()), gr.skip(), *idle, *keep[4:]]
-            if not mine:
-                raise
+        task: Task, mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str,
+        looks: int, scenes: int, seed: int, steps: int, subject: str, photo: str | None,
+    ) -> Iterator[Shown]:  # fmt: skip
+        start, keep = time.monotonic(), [gr.skip()] * (3 * SLOTS)
+        asked = Asked(mode, user, (kinds, colours, pattern, scene), looks, scenes, seed, steps, subject or "", photo)
+        order, line = shop.order(asked, task.visit)
+        yield "Choosing the garments …", 0.0, [gr.skip(), _command(order, asked, shop.flags), *keep]
+        made = 0
+        for text, part, update in _pictures(gr, shop.studio, order, task):
+            made += 1
+            yield text, part, [gr.skip(), gr.skip(), *update]
+        notes = [*(shop.studio.source.notes(user) if mode == "choose" else []), line]
+        text = f"{counted(made, 'picture')} in {time.monotonic() - start:.0f} s."
+        text = " · ".join([text, *(one for one in notes if one)])
+        text = "Stopped; what was finished stays." if task.job.stop.is_set() else text
+        archive = pack(sorted((task.job.folder / "looks").iterdir()), task.job.folder / "looks.zip")
+        yield text, 1.0, [gr.update(value=str(archive), visible=True), gr.skip(), *keep]
 
     return make
 
 
-def _pictures(gr: Any, studio: Studio, order: Order, job: Job) -> Iterator[tuple[str, float, list[Any]]]:
+def _pictures(gr: Any, studio: Studio, order: Order, task: Task) -> Iterator[tuple[str, float, list[Any]]]:
     """Make the pictures of an order; yield a line, the part done, and the updates of the board for each."""
+    folder = task.job.folder
     total, start, count = order.looks + order.scenes, time.monotonic(), {"tryon": 0, "scene": 0}
-    before = write_png(studio.sitter(order).image, job.folder / "person.png")
-    for done, written in enumerate(studio.make(order, job.folder / "looks", stop=job.stop.is_set), start=1):
-        kept, look = shutil.copy(written.path, job.folder), written.look  # the first place is moved at the end
+    before = write_png(studio.sitter(order).image, folder / "person.png")
+    for done, written in enumerate(studio.make(order, folder / "looks", stop=task.turn.stopped), start=1):
+        kept, look = shutil.copy(written.path, folder), written.look  # the first place is moved at the end
         slot = count[look.kind] + (MAX_LOOKS if look.kind == "scene" else 0)
         count[look.kind] += 1
         picture = (str(before), kept) if look.kind == "tryon" else kept

@@ -1,43 +1,138 @@
-"""What the tabs of the page share: who has asked for what, the line that says how it goes, and how errors are told."""
+"""What the tabs of the page share: what they work with, the line that says how it goes, and how errors are told."""
 
 import html
+import re
+import sys
+import traceback
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
-from typing import Any, Protocol
+from typing import Any
 
 from personagen.devices import is_out_of_memory, out_of_memory
+from personagen.styling.studio import Halted, Studio
+from recsys.errors import DataError
 
-HEAVY = "pictures"  # one concurrency id for every event that paints: one at a time on this machine
+from .line import Line, Turn
+from .visits import Job, Visit, Visits
+
+QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+"""Settings of every event."""
+FAILED = "() => window.personagenFailed()"
+"""What the browser does when a request failed before our own code saw it: see guard.js."""
+KINDS = [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif"]
+FORMATS = "JPEG, PNG, WebP, AVIF or HEIC, up to 10 MB"
+Shown = tuple[str, float, list[Any]]
+"""A line, the part of the work that is done (0..1), and updates of what is shown below it."""
 
 
-class Stoppable(Protocol):
-    """Work of one visitor that can be asked to stop."""
+@dataclass(frozen=True)
+class Bench:
+    """What the tabs work with: the studio, the page's folder, its visitors, and the line of those who wait."""
 
-    stop: Event
-
-
-@dataclass
-class Job:
-    """What one visitor has asked for: where it is written, and whether they still want it."""
-
+    studio: Studio
     folder: Path
-    stop: Event = field(default_factory=Event)
+    visits: Visits
+    line: Line
 
 
-def stop_handler(visitors: Mapping[str, Stoppable], *, part: float = 0.0) -> Callable[..., list[Any]]:
-    """Make the handler of Cancel: ask the visitor's work to stop; it says so, with `part` of the bar filled."""
+@dataclass(frozen=True)
+class Task:
+    """Work of one visitor, at its turn."""
+
+    job: Job
+    visit: Visit
+    turn: Turn
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The components of a tab that tell and steer its work: the line, the button that begins and the one that stops."""
+
+    state: Any
+    go: Any
+    stop: Any
+    tab: str
+    also: tuple[Any, ...] = ()
+    """Further buttons that begin work of the same tab."""
+
+    @property
+    def parts(self) -> list[Any]:
+        """All of them, in the order of `updates`."""
+        return [self.state, self.go, self.stop, *self.also]
+
+    def updates(self, line: Any, *, busy: bool) -> list[Any]:
+        """Return the updates of `parts`."""
+        import gradio as gr
+
+        free = gr.update(interactive=not busy)
+        return [line, free, gr.update(interactive=busy), *(free for _ in self.also)]
+
+
+def wire(
+    bench: Bench, bar: Bar, *, button: Any, rank: int, work: Callable[..., Iterator[Shown]], inputs: Sequence[Any],
+    outputs: Sequence[Any], first: str, clear: Sequence[Any] = (),
+) -> None:  # fmt: skip
+    """Let a button begin `work(task, *inputs)`, whose updates go to `outputs`; whatever fails, the tab comes back.
+
+    first: what is said at once; clear: updates of `outputs` then.
+    """
+    import gradio as gr
+
+    def begin(request: gr.Request) -> list[Any]:
+        bench.visits[str(request.session_hash)].begin(bar.tab)
+        return [*bar.updates(status(first, 0.0), busy=True), *(clear or [gr.skip()] * len(outputs))]
+
+    def run(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        yield from steps(bench, bar, str(request.session_hash), rank, lambda task: work(task, *values), len(outputs))
+
+    begun = button.click(begin, None, [*bar.parts, *outputs], queue=False, **QUICK)
+    done = begun.success(run, list(inputs), [*bar.parts, *outputs], concurrency_limit=None, **QUICK)
+    for event in (begun, done):
+        event.failure(None, None, [bar.state, bar.go, bar.stop], js=FAILED, **QUICK)
+        for other in bar.also:
+            event.failure(None, None, other, js="() => ({__type__: 'update', interactive: true})", **QUICK)
+
+
+def steps(
+    bench: Bench, bar: Bar, session: str, rank: int, work: Callable[[Task], Iterator[Shown]], count: int
+) -> Iterator[list[Any]]:
+    """Wait in the line, work, and yield the updates of the bar and of `count` outputs; the last one frees the tab."""
+    import gradio as gr
+
+    keep, job = [gr.skip()] * count, None
+    end = status("Nothing was made; press again.", 0.0)
+    try:
+        with bench.visits.working(session) as visit:
+            job = visit.jobs.get(bar.tab) or visit.begin(bar.tab)
+            with bench.line.join(rank, job.stop) as turn:
+                for text in turn.wait():
+                    yield [*bar.updates(status(text, 0.0), busy=True), *keep]
+                for text, part, update in work(Task(job, visit, turn)):
+                    end = status(text, part)
+                    yield [*bar.updates(end, busy=True), *update]
+    except Halted:
+        end = status("Stopped; what was finished stays.", 0.0)
+    except Exception as error:  # whatever it is, the tab comes back
+        stopped = job is not None and job.stop.is_set()
+        end = status("Stopped before the first picture.", 0.0) if stopped else status(excuse(error), 0.0, bad=True)
+    yield [*bar.updates(end, busy=False), *keep]
+
+
+def stop_button(bench: Bench, bar: Bar) -> None:
+    """Let Cancel stop the last job of the tab: at once where it waits, within a step where it works."""
     import gradio as gr
 
     def stop(request: gr.Request) -> list[Any]:
-        work = visitors.get(str(request.session_hash))
-        if work:
-            work.stop.set()
-        return [status("Stopping …", part), gr.update(interactive=False)]
+        visit = bench.visits.get(str(request.session_hash))
+        job = visit.jobs.get(bar.tab) if visit else None
+        if job:
+            job.stop.set()
+            bench.line.wake()
+        return [status("Stopping …", 0.0), gr.update(interactive=False)]
 
-    return stop
+    bar.stop.click(stop, None, [bar.state, bar.stop], queue=False, **QUICK)
 
 
 def side_by_side(gr: Any, left: Callable[[Any], dict[str, Any]], right: Callable[[Any], dict[str, Any]]) -> Any:
@@ -49,24 +144,33 @@ def side_by_side(gr: Any, left: Callable[[Any], dict[str, Any]], right: Callable
             return widgets | right(gr)
 
 
-def buttons(gr: Any, *, busy: bool) -> list[Any]:
-    """Return the updates of the button that begins and of the one that cancels."""
-    return [gr.update(interactive=not busy), gr.update(interactive=busy)]
-
-
 def status(text: str, part: float, *, bad: bool = False) -> str:
     """Write the line above the results as HTML, over a bar of which `part` (0..1) is filled."""
     mark = "⚠ " if bad else ""
-    return (f'<div class="state" role="status" aria-live="polite">{mark}{html.escape(text)}'
+    return (f'<div class="state" role="status" aria-live="polite"><span class="line">{mark}{html.escape(text)}</span>'
             f'<div class="rail"><div class="done" style="width:{100 * part:.0f}%"></div></div></div>')  # fmt: skip
 
 
-def excuse(error: Exception) -> tuple[str, bool]:
-    """Say an error that the visitor can act on, and whether it is one; others are for the server's log."""
+def excuse(error: Exception) -> str:
+    """Say an error that the visitor can act on, without places of this machine; others go to the server's log."""
     if is_out_of_memory(error):
-        return str(out_of_memory(error)), True
-    known = hasattr(error, "exit_code")
-    return (str(error) if known else "This did not work; the server's log says why."), known
+        error = out_of_memory(error)
+    if hasattr(error, "exit_code"):
+        return re.sub(r"[^\s'\"]*/visit-[^/\s]+/(?:[^/\s'\"]+/)*", "", str(error))
+    traceback.print_exception(error, file=sys.stderr)
+    return "This did not work, and the server's log says why; try other pictures or settings, or reload the page"
+
+
+def number(value: Any, name: str) -> int:
+    """Read a field that may be empty as a whole number.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{name} is no whole number; write one, such as 0") from error
 
 
 def pack(files: list[Path], archive: Path) -> Path:

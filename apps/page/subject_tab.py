@@ -1,7 +1,7 @@
 """The page's tab for subjects: upload pictures, see what is wrong with them, train, then paint with what was learnt.
 
 `build_tab` draws it inside the page of `app`. A visitor sees and uses only the subjects of their own visit; all
-is kept in the page's private folder and deleted with it.
+is kept in the visitor's own folder and goes with them.
 """
 
 import html
@@ -9,62 +9,56 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 from personagen.models.config import OwnWeights
-from personagen.styling.studio import Halted, Studio, Watched
+from personagen.styling.studio import Studio, Watched
 from personagen.subject import SubjectConfig, resolve, train_subject
 from personagen.vocabulary import counted
-from recsys.errors import ConfigError, DataError, check_range
+from recsys.errors import SEEDS, ConfigError, DataError, check_range
 
-from .shared import HEAVY, buttons, excuse, pack, side_by_side, status, stop_handler
+from .line import PICTURE, TRAINING
+from .shared import (
+    FORMATS,
+    KINDS,
+    QUICK,
+    Bar,
+    Bench,
+    Shown,
+    Task,
+    number,
+    pack,
+    side_by_side,
+    status,
+    stop_button,
+    wire,
+)
+from .uploads import take_files
+from .visits import Visit, given_name
 
 MAX_PICTURES, MAX_SUBJECTS, MAX_IMAGES = 40, 8, 8
 PRESETS = [("a thing", "object"), ("a person", "person"), ("a style", "style"), ("a garment", "garment")]
 PAUSE = 1.0  # seconds between two updates of the page
 RESULTS = ("pytorch_lora_weights.safetensors", "README.md", "run.json")
 HINT = (
-    "Four to twenty pictures of one thing, person, style or garment. They stay on this machine, in a private folder "
-    "that is deleted with the page. JPEG, PNG or WebP, up to 10 MB each."
+    "Four to twenty pictures of one thing, person, style or garment. They are read on this machine alone and kept "
+    f"without place and camera, until you leave the page or delete your data. {FORMATS} each."
 )
 
 
-@dataclass
-class Visit:
-    """What one visitor has: a folder, the subjects learnt in it by name, and whether they want the work to stop."""
-
-    folder: Path
-    subjects: dict[str, Path] = field(default_factory=dict)
-    stop: Event = field(default_factory=Event)
-
-
-class Visits(dict[str, Visit]):
-    """The visits by their session, made when first asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __missing__(self, session: str) -> Visit:
-        self[session] = Visit(Path(tempfile.mkdtemp(prefix="subjects-", dir=self.folder)))
-        return self[session]
-
-
-def build_tab(studio: Studio, visits: Visits) -> None:
-    """Draw the tab's components into the open gradio context and connect them; subjects are kept in `visits`."""
+def build_tab(bench: Bench) -> None:
+    """Draw the tab's components into the open gradio context and connect them."""
     import gradio as gr
 
-    _wire(gr, studio, visits, side_by_side(gr, _controls, _board))
+    _wire(gr, bench, side_by_side(gr, _controls, _board))
 
 
 def _controls(gr: Any) -> dict[str, Any]:
     widgets: dict[str, Any] = {}
     gr.Markdown(HINT)
-    widgets["files"] = gr.File(
-        label="Pictures", file_count="multiple", file_types=[".jpg", ".jpeg", ".png", ".webp"], elem_id="subject-files"
-    )
+    widgets["files"] = gr.File(label="Pictures", file_count="multiple", file_types=KINDS, elem_id="subject-files")
     widgets["verdict"] = gr.HTML("", elem_id="subject-verdict")
     with gr.Row():
         widgets["name"] = gr.Textbox(label="What it is", placeholder="backpack", max_length=40, elem_id="subject-name")
@@ -75,7 +69,7 @@ def _controls(gr: Any) -> dict[str, Any]:
     )  # fmt: skip
     with gr.Accordion("Settings of the training", open=False):
         widgets["steps"] = gr.Slider(0, 2000, value=0, step=10, label="Steps (0: as preset)", elem_id="subject-steps")
-        widgets["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+        widgets["seed"] = gr.Number(0, label="Seed", precision=0, elem_id="subject-seed")
     with gr.Row():
         widgets["train"] = gr.Button("Learn", variant="primary", elem_id="subject-train")
         widgets["stop"] = gr.Button("Cancel", interactive=False, elem_id="subject-stop")
@@ -109,46 +103,28 @@ def _board(gr: Any) -> dict[str, Any]:
     return widgets
 
 
-def _wire(gr: Any, studio: Studio, visits: Visits, widgets: dict[str, Any]) -> None:
-    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    heavy: dict[str, Any] = {**quick, "concurrency_id": HEAVY, "concurrency_limit": 1}
-    bar = [widgets["state"], widgets["train"], widgets["stop"]]
-    widgets["files"].change(_look(visits), widgets["files"], widgets["verdict"], **quick)
+def _wire(gr: Any, bench: Bench, widgets: dict[str, Any]) -> None:
+    bar = Bar(widgets["state"], widgets["train"], widgets["stop"], "subject", (widgets["paint"],))
+    take_files(bench, widgets["files"], widgets["verdict"], _look(bench.folder))
     widgets["preset"].change(
-        lambda kind: gr.update(visible=kind == "person"), widgets["preset"], widgets["consent"], **quick
+        lambda kind: gr.update(visible=kind == "person"), widgets["preset"], widgets["consent"], **QUICK
     )
     given = [widgets[name] for name in ("files", "name", "preset", "consent", "steps", "seed")]
-    begun = widgets["train"].click(_begin(visits), None, bar, queue=False, **quick)
-    begun.then(
-        _learn(studio, visits), given,
-        [*bar, *(widgets[name] for name in ("loss", "preview", "use", "chosen", "prompt", "download"))], **heavy,
-    )  # fmt: skip
+    learnt = [widgets[name] for name in ("loss", "preview", "use", "chosen", "prompt", "download")]
+    wire(bench, bar, button=widgets["train"], rank=TRAINING, work=_learn(bench.studio), inputs=given, outputs=learnt,
+         first="Beginning …")  # fmt: skip
     asked = [widgets[name] for name in ("chosen", "weights", "prompt", "count", "paint_steps", "seed")]
-    begun = widgets["paint"].click(_begin(visits), None, bar, queue=False, **quick)
-    begun.then(_paint(studio, visits), asked, [*bar, widgets["gallery"]], **heavy)
-    widgets["stop"].click(stop_handler(visits), None, [widgets["state"], widgets["stop"]], queue=False, **quick)
+    wire(bench, bar, button=widgets["paint"], rank=PICTURE, work=_paint(bench.studio), inputs=asked,
+         outputs=[widgets["gallery"]], first="Beginning …")  # fmt: skip
+    stop_button(bench, bar)
 
 
-def _begin(visits: Visits) -> Callable[..., list[Any]]:
-    import gradio as gr
+def _look(folder: Path) -> Callable[[Sequence[str]], str]:
+    """Say of each upload whether it can be used."""
 
-    def begin(request: gr.Request) -> list[Any]:
-        visits[str(request.session_hash)].stop.clear()
-        return [status("Beginning …", 0.0), *buttons(gr, busy=True)]
-
-    return begin
-
-
-def _look(visits: Visits) -> Callable[..., str]:
-    def look(files: list[str] | None) -> str:
-        """Say of each upload whether it can be used."""
-        if not files:
-            return ""
-        with tempfile.TemporaryDirectory(dir=visits.folder) as work:
-            try:
-                return verdict(files, Path(work))
-            except (DataError, ConfigError) as error:
-                return f"<p>⚠ {html.escape(str(error))}</p>"
+    def look(files: Sequence[str]) -> str:
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            return verdict(files, Path(work))
 
     return look
 
@@ -168,7 +144,7 @@ def gather(files: Sequence[str] | None, folder: Path) -> dict[str, str]:
     for place, file in enumerate(files):
         ours = f"{place:02d}{Path(file).suffix.lower()}"
         shutil.copyfile(file, folder / ours)
-        names[ours] = Path(file).name
+        names[ours] = given_name(file)
     return names
 
 
@@ -194,31 +170,27 @@ def verdict(files: Sequence[str], work: Path) -> str:
     return f"<p>{len(pictures)} of {len(findings)} can be used</p><table>{marks}</table>"
 
 
-def _learn(studio: Studio, visits: Visits) -> Callable[..., Iterator[list[Any]]]:
+def _learn(studio: Studio) -> Callable[..., Iterator[Shown]]:
     import gradio as gr
 
     def learn(
-        files: list[str] | None, name: str, preset: str, consent: bool, steps: int, seed: int, request: gr.Request
-    ) -> Iterator[list[Any]]:
-        visit, idle, keep = visits[str(request.session_hash)], buttons(gr, busy=False), [gr.skip()] * 6
-        try:
-            config = settings(visit, files, name, preset, consent, int(steps), int(seed or 0), studio)
-            for text, part, loss, preview in watched(config, visit.stop):
-                shown = [gr.skip() if path is None else gr.update(value=path, visible=True) for path in (loss, preview)]
-                yield [status(text, part), *buttons(gr, busy=True), *shown, *keep[2:]]
-            if visit.stop.is_set():
-                yield [status("Stopped; nothing was kept.", 0.0), *idle, *keep]
-                return
-            label = keep_subject(visit, config)
-            archive = pack(result_files(config), Path(config.output_dir).with_suffix(".zip"))
-            yield [status(f"Learnt. Say: {config.instance_prompt}", 1.0), *idle, gr.skip(), gr.skip(),
-                   gr.update(visible=True), gr.update(choices=list(visit.subjects), value=[label]),
-                   str(config.instance_prompt), str(archive)]  # fmt: skip
-        except (ValueError, RuntimeError) as error:
-            text, mine = excuse(error)
-            yield [status(text, 0.0, bad=True), *idle, *keep]
-            if not mine:
-                raise
+        task: Task, files: list[str] | None, name: str, preset: str, consent: bool, steps: int, seed: int
+    ) -> Iterator[Shown]:
+        visit, keep = task.visit, [gr.skip()] * 6
+        own = [str(visit.own(file)) for file in files or []]
+        config = settings(visit, own, name, preset, consent, int(steps), number(seed, "the seed"), studio)
+        for text, part, loss, preview in watched(config, task.turn.stopped):
+            shown = [gr.skip() if path is None else gr.update(value=path, visible=True) for path in (loss, preview)]
+            yield text, part, [*shown, *keep[2:]]
+        if task.job.stop.is_set():
+            yield "Stopped; nothing was kept.", 0.0, keep
+            return
+        label = keep_subject(visit, config)
+        archive = pack(result_files(config), Path(config.output_dir).with_suffix(".zip"))
+        yield f"Learnt. Say: {config.instance_prompt}", 1.0, [
+            gr.skip(), gr.skip(), gr.update(visible=True), gr.update(choices=list(visit.subjects), value=[label]),
+            str(config.instance_prompt), str(archive),
+        ]  # fmt: skip
 
     return learn
 
@@ -251,14 +223,14 @@ def settings(
     return replace(whole, validation_steps=max(1, int(whole.max_train_steps or 1) // 4))
 
 
-def watched(config: SubjectConfig, stop: Event) -> Iterator[tuple[str, float, str | None, str | None]]:
-    """Train until done or `stop` is set; yield a line, the part done, and new pictures of the loss and of samples."""
+def watched(config: SubjectConfig, stop: Callable[[], bool]) -> Iterator[tuple[str, float, str | None, str | None]]:
+    """Train until done or `stop()`; yield a line, the part done, and new pictures of the loss and of samples."""
     from personagen.subject.samples import write_curve
 
     out, losses, last = Path(config.output_dir), [], 0.0
     steps = train_subject(config)
     for step in steps:
-        if stop.is_set():
+        if stop():
             steps.close()  # type: ignore[attr-defined]
             return
         if step.step == 0:
@@ -292,28 +264,17 @@ def result_files(config: SubjectConfig) -> list[Path]:
     return [path for path in (folder / name for name in (*RESULTS, kohya_name(config))) if path.is_file()]
 
 
-def _paint(studio: Studio, visits: Visits) -> Callable[..., Iterator[list[Any]]]:
-    import gradio as gr
-
+def _paint(studio: Studio) -> Callable[..., Iterator[Shown]]:
     def paint(
-        chosen: list[str], weights: str, prompt: str, count: int, steps: int, seed: int, request: gr.Request
-    ) -> Iterator[list[Any]]:
-        visit, idle, pictures = visits[str(request.session_hash)], buttons(gr, busy=False), []
-        try:
-            check_range(count=(int(count), 1, MAX_IMAGES), steps=(int(steps), 1, 1000))
-            pipe = stacked(visit, chosen, read_weights(weights), studio, visit.stop)
-            for path in painted(pipe, prompt, int(count), int(steps), int(seed or 0), visit.folder):
-                pictures.append(str(path))
-                yield [status(f"Picture {len(pictures)} of {int(count)}", len(pictures) / int(count)),
-                       *buttons(gr, busy=True), list(pictures)]  # fmt: skip
-            yield [status(f"{counted(len(pictures), 'picture')}.", 1.0), *idle, gr.skip()]
-        except Halted:
-            yield [status("Stopped; what was finished stays.", 0.0), *idle, gr.skip()]
-        except (ValueError, RuntimeError) as error:
-            text, mine = excuse(error)
-            yield [status(text, 0.0, bad=True), *idle, gr.skip()]
-            if not mine:
-                raise
+        task: Task, chosen: list[str], weights: str, prompt: str, count: int, steps: int, seed: int
+    ) -> Iterator[Shown]:
+        first, pictures = number(seed, "the seed"), []
+        check_range(count=(int(count), 1, MAX_IMAGES), steps=(int(steps), 1, 1000), seed=(first, *SEEDS))
+        pipe = stacked(task.visit, chosen, read_weights(weights), studio, task.turn.stopped)
+        for path in painted(pipe, prompt, int(count), int(steps), first, task.job.folder):
+            pictures.append(str(path))
+            yield f"Picture {len(pictures)} of {int(count)}", len(pictures) / int(count), [list(pictures)]
+        yield f"{counted(len(pictures), 'picture')}.", 1.0, [list(pictures)]
 
     return paint
 
@@ -335,7 +296,9 @@ def base_settings(own: OwnWeights) -> dict[str, Any]:
     return {field.name: getattr(own, field.name) for field in fields(OwnWeights)}
 
 
-def stacked(visit: Visit, chosen: Sequence[str], weights: list[float], studio: Studio, stop: Event) -> Watched:
+def stacked(
+    visit: Visit, chosen: Sequence[str], weights: list[float], studio: Studio, stop: Callable[[], bool]
+) -> Watched:
     """Load the base model with the visitor's chosen subjects on it.
 
     Raises:
@@ -349,7 +312,7 @@ def stacked(visit: Visit, chosen: Sequence[str], weights: list[float], studio: S
     base, own = studio.models["text2image"], studio.own
     pipe = load_subjects(folders, weights=weights, base=base, own=own, compute=studio.compute)
     pipe.set_progress_bar_config(disable=True)
-    return Watched(pipe, stop.is_set)
+    return Watched(pipe, stop)
 
 
 def painted(pipe: Watched, prompt: str, count: int, steps: int, seed: int, folder: Path) -> Iterator[Path]:
@@ -366,9 +329,10 @@ def painted(pipe: Watched, prompt: str, count: int, steps: int, seed: int, folde
     if not prompt.strip():
         raise ConfigError("the prompt is empty; say what to paint, with the subject's word in it")
     out = Path(tempfile.mkdtemp(prefix="painted-", dir=folder))
-    for number in range(count):
-        generator = torch.Generator().manual_seed(seed + number)
+    for place in range(count):
+        one = (seed + place) % (SEEDS[1] + 1)
+        generator = torch.Generator().manual_seed(one)
         image = pipe(prompt, num_inference_steps=steps, guidance_scale=3.0, generator=generator).images[0]
-        sampled = sampling_settings(steps=steps, guidance=3.0, seed=seed + number)
+        sampled = sampling_settings(steps=steps, guidance=3.0, seed=one)
         parameters = Parameters(prompt, settings=sampled)
-        yield write_png(image, out / f"{number}.png", parameters=parameters, record={"versions": versions()})
+        yield write_png(image, out / f"{place}.png", parameters=parameters, record={"versions": versions()})

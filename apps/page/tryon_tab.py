@@ -1,14 +1,13 @@
 """The page's tab for try-on: a person's photo, a garment or an outfit, and a mask that can be painted.
 
-`build_tab` draws it inside the page of `app`. Uploads are read again by `load_image`, which checks their size and
-drops every tag; nothing is sent anywhere.
+`build_tab` draws it inside the page of `app`. Uploads are read and written anew at once (`uploads`); nothing is sent
+anywhere.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,28 @@ from personagen.person.parser import Parser
 from personagen.person.reading import read_person
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
 from personagen.schedulers import sampler_of
-from personagen.styling.studio import Halted, Studio, Watched
+from personagen.styling.studio import Studio, Watched
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
-from recsys.errors import DataError, check_range
+from recsys.errors import SEEDS, DataError, check_range
 
-from .shared import HEAVY, Job, buttons, excuse, side_by_side, status, stop_handler
+from .line import MASK, PICTURE
+from .shared import (
+    FAILED,
+    FORMATS,
+    QUICK,
+    Bar,
+    Bench,
+    Shown,
+    Task,
+    excuse,
+    number,
+    side_by_side,
+    status,
+    stop_button,
+    wire,
+)
+from .uploads import photo, take_photo
+from .visits import Visit
 
 KINDS = [("Top", "upper"), ("Trousers or skirt", "lower"), ("Dress", "dress"), ("Coat or jacket", "outer")]
 MORE = 2
@@ -35,37 +51,36 @@ CANVAS: tuple[int, int] = (800, 640)
 """Height and width in pixels of what is painted on; gradio draws layers of another size twice, side by side."""
 PAINT, BACKDROP = (225, 29, 72, 150), (245, 245, 244)
 HINT = (
-    "Your photos stay on this machine: they are read here, kept in a private folder while the page is open, and "
-    "deleted with it. Use photos of yourself, or of someone who agreed. JPEG, PNG or WebP, up to 10 MB."
+    "Photos are read on this machine alone and kept without place and camera, until you leave the page or delete your "
+    f"data. Use photos of yourself, or of someone who agreed. {FORMATS}."
 )
+ASK = "Give a photo of a person and one of a garment."
 
 
-def build_tab(studio: Studio, folder: Path) -> None:
-    """Draw the tab's components into the open gradio context and connect them; results are written below `folder`."""
+def build_tab(bench: Bench) -> None:
+    """Draw the tab's components into the open gradio context and connect them."""
     import gradio as gr
 
-    _wire(gr, studio, folder, side_by_side(gr, _controls, _board))
+    _wire(gr, bench, side_by_side(gr, _controls, _board))
 
 
 def _controls(gr: Any) -> dict[str, Any]:
-    photo = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"], "buttons": [], "height": 240,
-             "show_label": False, "min_width": 140}  # fmt: skip
     widgets: dict[str, Any] = {}
     gr.Markdown(HINT, elem_id="wear-hint")
     with gr.Row():
-        widgets["person"] = gr.Image(**photo, placeholder="A person, standing, whole", elem_id="wear-person")
-        widgets["garment"] = gr.Image(**photo, placeholder="A garment, on a plain ground", elem_id="wear-garment")
+        widgets["person"] = photo("A person, standing, whole", "wear-person")
+        widgets["garment"] = photo("A garment, on a plain background", "wear-garment")
     widgets["kind"] = gr.Dropdown(KINDS, value="upper", label="What the garment is", elem_id="wear-kind")
     with gr.Accordion("More garments of the outfit", open=False):
         for at in range(MORE):
             with gr.Row():
-                widgets[f"garment-{at}"] = gr.Image(**photo, placeholder=f"Garment {at + 2}")
+                widgets[f"garment-{at}"] = photo(f"Garment {at + 2}", f"wear-garment-{at + 2}")
                 widgets[f"kind-{at}"] = gr.Dropdown(KINDS, value=KINDS[1 - at][1], label="What it is", min_width=140)
     with gr.Accordion("Settings", open=False):
         widgets["steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps", elem_id="wear-steps")
         widgets["guidance"] = gr.Slider(1, 5, value=1.5, step=0.1, label="Guidance")
         widgets["expand"] = gr.Slider(0, 4, value=1, step=0.1, label="Mask beyond the old garment")
-        widgets["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="wear-seed")
+        widgets["seed"] = gr.Number(0, label="Seed", precision=0, elem_id="wear-seed")
         widgets["cut"] = gr.Checkbox(True, label="Cut the garment out of its photo")
     with gr.Row():
         widgets["go"] = gr.Button("Try on", variant="primary", elem_id="wear-go")
@@ -76,7 +91,7 @@ def _controls(gr: Any) -> dict[str, Any]:
 def _board(gr: Any) -> dict[str, Any]:
     red = "#" + bytes(PAINT[:3]).hex()
     return {
-        "state": gr.HTML(status("Give a photo of a person and one of a garment.", 0.0), elem_id="wear-state"),
+        "state": gr.HTML(status(ASK, 0.0), elem_id="wear-state"),
         "slider": gr.ImageSlider(
             label="Before and after", format="png", type="filepath", interactive=False, visible=False,
             buttons=["download", "fullscreen"], elem_id="wear-result",
@@ -90,63 +105,64 @@ def _board(gr: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _wire(gr: Any, studio: Studio, folder: Path, widgets: dict[str, Any]) -> None:
-    jobs: dict[str, Job] = {}
-    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    bar = [widgets["state"], widgets["go"], widgets["stop"]]
-    for event in (widgets["person"].change, widgets["kind"].change, widgets["expand"].release):
-        event(
-            _find_handler(gr, studio),
-            [widgets["person"], widgets["kind"], widgets["expand"]],
-            [widgets["state"], widgets["editor"]],
-            concurrency_id=HEAVY,
-            **quick,
-        )
-    garments = [widgets["garment"], widgets["kind"]]
-    for at in range(MORE):
-        garments += [widgets[f"garment-{at}"], widgets[f"kind-{at}"]]
+def _wire(gr: Any, bench: Bench, widgets: dict[str, Any]) -> None:
+    bar = Bar(widgets["state"], widgets["go"], widgets["stop"], "wear")
+    asked = [widgets["person"], widgets["kind"], widgets["expand"]]
+    taken = take_photo(bench, widgets["person"], bar.state, given="Looking for what may be repainted …")
+    for event in (taken.success, widgets["person"].clear, widgets["kind"].change, widgets["expand"].release):
+        found = event(_find_handler(gr, bench), asked, [bar.state, widgets["editor"]], concurrency_limit=None, **QUICK)
+        found.failure(None, None, bar.state, js=f"async () => (await ({FAILED})())[0]", **QUICK)
+    pictures = ["garment", *(f"garment-{at}" for at in range(MORE))]
+    for name in pictures:
+        take_photo(bench, widgets[name], bar.state, given="The garment is there; press Try on.")
+    garments = [widgets[name.replace("garment", part)] for name in pictures for part in ("garment", "kind")]
     settings = [widgets[name] for name in ("steps", "guidance", "expand", "seed", "cut")]
-    begun = widgets["go"].click(_begin_handler(folder, jobs), None, bar, queue=False, **quick)
-    begun.then(
-        _wear_handler(studio, jobs), [widgets["person"], widgets["editor"], *settings, *garments],
-        [*bar, widgets["slider"]], concurrency_id=HEAVY, concurrency_limit=1, **quick,
+    wire(
+        bench, bar, button=widgets["go"], rank=PICTURE, work=_wear(bench),
+        inputs=[widgets["person"], widgets["editor"], *settings, *garments], outputs=[widgets["slider"]],
+        first="Dressing …",
     )  # fmt: skip
-    widgets["stop"].click(stop_handler(jobs, part=0.1), None, [widgets["state"], widgets["stop"]], queue=False, **quick)
+    stop_button(bench, bar)
 
 
-def _begin_handler(folder: Path, jobs: dict[str, Job]) -> Callable[..., list[Any]]:
-    import gradio as gr
-
-    def begin(request: gr.Request) -> list[Any]:
-        jobs[str(request.session_hash)] = Job(Path(tempfile.mkdtemp(prefix="wear-", dir=folder)))
-        return [status("Dressing …", 0.1), *buttons(gr, busy=True)]
-
-    return begin
-
-
-def _find_handler(gr: Any, studio: Studio) -> Callable[..., Iterator[list[Any]]]:
+def _find_handler(gr: Any, bench: Bench) -> Callable[..., Iterator[list[Any]]]:
     """Show the photo with the mask that was found, ready to be painted on."""
 
-    def find(person: str | None, kind: str, expand: float) -> Iterator[list[Any]]:
+    def find(person: str | None, kind: str, expand: float, request: gr.Request) -> Iterator[list[Any]]:
         if person is None:
-            yield [status("Give a photo of a person and one of a garment.", 0.0), gr.update(value=None, visible=False)]
+            yield [gr.skip(), gr.update(value=None, visible=False)]
             return
-        image = None
+        session, image = str(request.session_hash), None
         try:
-            image = load_image(person)
-            reading = read_person(image, studio.parser)
-            mask = reading.body.mask(kind, expand=float(expand))
-            text = f"{mask.mean():.0%} of the photo may be repainted; paint or erase where the mask is wrong."
-            text += f" Note: {_without_flag(reading.note)}." if reading.note else ""
-            yield [status(text, 0.0), gr.update(value=editor_value(image, mask), visible=True)]
-        except (ValueError, RuntimeError) as error:
-            text, mine = excuse(error)
-            blank = None if image is None else editor_value(image, np.zeros((image.height, image.width), bool))
-            yield [status(text, 0.0, bad=True), gr.update(value=blank, visible=blank is not None)]
-            if not mine:
-                raise
+            with bench.visits.working(session) as visit, bench.line.join(MASK, Event()) as turn:
+                for text in turn.wait():
+                    yield [status(text, 0.0), gr.skip()]
+                image = load_image(visit.own(person))
+                reading = read_person(image, bench.studio.parser)
+                mask = reading.body.mask(kind, expand=float(expand))
+                text = f"{mask.mean():.0%} of the photo may be repainted; paint or erase where the mask is wrong."
+                text += f" Note: {_without_flag(reading.note)}." if reading.note else ""
+                yield [status(text, 0.0), gr.update(value=_kept(visit, editor_value(image, mask)), visible=True)]
+        except Exception as error:
+            blank = None
+            if image is not None and hasattr(error, "exit_code"):
+                nothing = np.zeros((image.height, image.width), bool)
+                blank = _kept(bench.visits[session], editor_value(image, nothing))
+            yield [status(excuse(error), 0.0, bad=True), gr.update(value=blank, visible=blank is not None)]
 
     return find
+
+
+def _kept(visit: Visit, value: dict[str, Any]) -> dict[str, Any]:
+    """Write an editor's pictures into the visitor's folder, so that they go when the visitor does."""
+
+    def written(image: Image.Image) -> str:
+        path = visit.place("mask", ".png")
+        image.save(path, compress_level=1)
+        return str(path)
+
+    layers = [written(layer) for layer in value["layers"]]
+    return {"background": written(value["background"]), "layers": layers, "composite": written(value["composite"])}
 
 
 def _without_flag(note: str) -> str:
@@ -154,32 +170,25 @@ def _without_flag(note: str) -> str:
     return note.replace("--box left,top,right,bottom chooses another", "cut the photo to choose another")
 
 
-def _wear_handler(studio: Studio, jobs: dict[str, Job]) -> Callable[..., Iterator[list[Any]]]:
+def _wear(bench: Bench) -> Callable[..., Iterator[Shown]]:
     import gradio as gr
 
     def wear(
-        request: gr.Request, person: str | None, drawn: dict | None, steps: int, guidance: float, expand: float,
-        seed: int, cut: bool, *garments: Any,
-    ) -> Iterator[list[Any]]:  # fmt: skip
-        job, idle, start = jobs[str(request.session_hash)], buttons(gr, busy=False), time.monotonic()
-        try:
-            if person is None:
-                raise DataError("there is no photo of a person; give one")
-            pieces, image = read_pieces(garments), load_image(person)
-            body = _painted_or_found(studio.parser, drawn, image, pieces[0].kind, float(expand))
-            settings = (int(steps), float(guidance), int(seed or 0), cut, float(expand))
-            *pair, whole = _dress(studio, image, pieces, body, job, settings)
-            text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
-            if whole:
-                text += f" The {' and the '.join(whole)} cannot be told from the background: a plainer photo is better."
-            yield [status(text, 1.0), *idle, gr.update(value=tuple(pair), visible=True)]
-        except Halted:
-            yield [status("Stopped.", 0.0), *idle, gr.skip()]
-        except (ValueError, RuntimeError) as error:
-            text, mine = excuse(error)
-            yield [status(text, 0.0, bad=True), *idle, gr.skip()]
-            if not mine:
-                raise
+        task: Task, person: str | None, drawn: dict | None, steps: int, guidance: float, expand: float, seed: int,
+        cut: bool, *garments: Any,
+    ) -> Iterator[Shown]:  # fmt: skip
+        start, studio = time.monotonic(), bench.studio
+        if person is None:
+            raise DataError("there is no photo of a person; give one")
+        files = [value if at % 2 or value is None else task.visit.own(value) for at, value in enumerate(garments)]
+        pieces, image = read_pieces(files), load_image(task.visit.own(person))
+        body = _painted_or_found(studio.parser, drawn, image, pieces[0].kind, float(expand))
+        settings = (int(steps), float(guidance), number(seed, "the seed"), cut, float(expand))
+        *pair, whole = _dress(studio, image, pieces, body, task, settings)
+        text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
+        if whole:
+            text += f" The {' and the '.join(whole)} cannot be told from the background: a plainer photo is better."
+        yield text, 1.0, [gr.update(value=tuple(pair), visible=True)]
 
     return wear
 
@@ -198,7 +207,7 @@ def _painted_or_found(
 
 
 def _dress(
-    studio: Studio, person: Image.Image, pieces: list[Piece], body: Body, job: Job,
+    studio: Studio, person: Image.Image, pieces: list[Piece], body: Body, task: Task,
     settings: tuple[int, float, int, bool, float],
 ) -> tuple[str, str, list[str]]:  # fmt: skip
     """Put the pieces on; write before.png and after.png to the job's folder.
@@ -206,8 +215,8 @@ def _dress(
     Returns their paths and the kinds that could not be cut out.
     """
     steps, guidance, seed, cut, expand = settings
-    check_range(steps=(steps, 1, 1000), guidance=(guidance, 1, 30), seed=(seed, 0, 2**63 - 1))
-    pipeline = Watched(studio.tryon, job.stop.is_set)
+    check_range(steps=(steps, 1, 1000), guidance=(guidance, 1, 30), seed=(seed, *SEEDS))
+    pipeline = Watched(studio.tryon, task.turn.stopped)
     whole: list[str] = []
     if cut:
         pieces, whole = cut_from_photos(pieces, pipeline, parser=studio.parser)
@@ -218,8 +227,8 @@ def _dress(
     size, sampler = (image.height, image.width), sampler_of(pipeline)
     sampled = sampling_settings(steps=steps, sampler=sampler, guidance=guidance, seed=seed, size=size)
     record = {"kind": "tryon", "outfit": [piece.kind for piece in pieces], "seed": seed, "versions": versions()}
-    before = write_png(person, job.folder / "before.png")
-    after = write_png(image, job.folder / "after.png", record=record,
+    before = write_png(person, task.job.folder / "before.png")
+    after = write_png(image, task.job.folder / "after.png", record=record,
                       parameters=Parameters("a person wearing a garment", settings=sampled))  # fmt: skip
     return str(before), str(after), whole
 

@@ -5,6 +5,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 from apps import cli
 from apps.commands import doctor
 from apps.page import app, shared, subject_tab
+from apps.page.visits import Visit
 from personagen.devices import Compute, ComputeSettings, DeviceSettings
 from personagen.models.config import OwnWeights
 from personagen.styling.studio import Studio
@@ -216,8 +218,8 @@ def test_the_page_computes_as_asked(place, loaded, monkeypatch, tmp_path):
     assert half(f"demo --tryon {place}/tryon --text2image {place}/sd1") == 130
     (studio,) = opened
     assert studio.tryon.unet.dtype == studio.text2image.unet.dtype == torch.bfloat16 and studio.parser
-    visit = subject_tab.Visit(tmp_path, {"dog": place / "run"})
-    painter = subject_tab.stacked(visit, ["dog"], [1.0], studio, visit.stop)
+    visit = Visit(tmp_path, {"dog": place / "run"})
+    painter = subject_tab.stacked(visit, ["dog"], [1.0], studio, Event().is_set)
     assert painter.pipeline.unet.dtype == torch.bfloat16
     assert all_in_half(loaded) == {"load_tryon", "load_text2image", "load_parser", "load_subjects"}
 

@@ -10,7 +10,9 @@ import pytest
 from apps import cli
 from apps.commands.config import DemoConfig
 from apps.commands.shop import with_subject
-from apps.page import app, looks_tab, subject_tab
+from apps.page import app, looks_tab, shared
+from apps.page.line import Line
+from apps.page.visits import Visits
 from personagen.devices import CPU
 from personagen.styling.subjects import Mapped
 from recsys.errors import DataError
@@ -104,19 +106,20 @@ def test_a_model_that_is_not_there_is_refused_at_the_start(capsys):
 
 def test_an_order_of_the_page_takes_the_users_photo_and_the_visitors_subject(opened, settings, tmp_path):
     studio, mapping = opened
-    visits = subject_tab.Visits(tmp_path)
-    shop = looks_tab.Shop(studio, tmp_path, visits, mapping, tuple(app.shop_flags(settings)))
+    visits = Visits(tmp_path)
+    bench = shared.Bench(studio, tmp_path, visits, Line())
+    shop = looks_tab.Shop(bench, mapping, tuple(app.shop_flags(settings)))
     asked = looks_tab.Asked("choose", "u4", ([], [], "any", "any"), 1, 1, 0, 2)
-    order, line = shop.order(asked, "visitor")
+    order, line = shop.order(asked, visits["visitor"])
     assert order.photo == Path(settings.subjects or "").parent / "me.jpg" and order.subject is None and not line
     pictures = tmp_path / "none"
     visits["visitor"].subjects["me"] = write_subject(tmp_path / "me", pictures)
     wish = looks_tab.Asked("choose", "u3", asked.words, 1, 1, 0, 2, subject="me")
-    order, line = shop.order(wish, "visitor")
+    order, line = shop.order(wish, visits["visitor"])
     assert order.subject is not None and order.photo is None and "the pictures of subject me are gone" in line
     assert order.painted().scene_person == "a sks person"
     with pytest.raises(DataError, match="not of your visit"):
-        shop.order(wish, "somebody else")
+        shop.order(wish, visits["somebody else"])
     with_photo = with_subject(order, studio, Mapped(tmp_path / "me", tmp_path / "x.jpg"))
     assert with_photo[0].photo == tmp_path / "x.jpg" and not with_photo[1]
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from apps.page import app, subject_tab
+from apps.page.visits import Visit
 from personagen.styling.studio import Studio
 from recsys.errors import ConfigError, DataError
 from tests.personagen.subject import parts as subject_parts
@@ -27,8 +28,8 @@ def place(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def visit(tmp_path) -> subject_tab.Visit:
-    return subject_tab.Visit(tmp_path)
+def visit(tmp_path) -> Visit:
+    return Visit(tmp_path)
 
 
 def files(place: Path) -> list[str]:
@@ -66,22 +67,22 @@ def test_what_cannot_be_learnt_is_refused_with_a_remedy(visit, place):
 def test_two_subjects_are_learnt_stacked_and_painted(visit, place):
     studio = Studio(text2image=str(place / "sd1"))
     config = asked(visit, place, name="dog")
-    shown = list(subject_tab.watched(config, Event()))
+    shown = list(subject_tab.watched(config, Event().is_set))
     assert shown[-1][1] == 1.0 and any(preview for *_, preview in shown)
     for _ in range(2):
         subject_tab.keep_subject(visit, config)
         assert {path.name for path in subject_tab.result_files(config)} >= {"dog.safetensors", "run.json"}
     assert list(visit.subjects) == ["dog", "dog 2"]
-    pipe = subject_tab.stacked(visit, ["dog", "dog 2"], [1.0, 0.5], studio, Event())
+    pipe = subject_tab.stacked(visit, ["dog", "dog 2"], [1.0, 0.5], studio, Event().is_set)
     made = list(subject_tab.painted(pipe, "a sks dog", 2, 2, 0, visit.folder))
     assert len(made) == 2 and all(Image.open(path).size == (16, 16) for path in made)
     with pytest.raises(ConfigError, match="choose"):
-        subject_tab.stacked(visit, ["/etc"], [], studio, Event())
+        subject_tab.stacked(visit, ["/etc"], [], studio, Event().is_set)
 
 
 def test_cancel_ends_the_training(visit, place):
     config, stop, seen = asked(visit, place, steps=500), Event(), 0
-    for _ in subject_tab.watched(config, stop):
+    for _ in subject_tab.watched(config, stop.is_set):
         seen += 1
         stop.set()
     assert seen == 1

@@ -1,0 +1,188 @@
+"""What the page keeps of each visitor: one private folder, and nothing elsewhere; it goes when they leave or say so."""
+
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Lock, RLock, Timer
+
+from PIL import Image
+
+from personagen.images import load_image
+from personagen.vocabulary import counted
+from recsys.errors import DataError, shown
+
+OURS = ("visit-", "item-")
+"""How names begin of what the page itself writes; all else in its folder are uploads that nobody has read yet."""
+STALE = 600.0
+"""Seconds after which an upload that nobody read is removed."""
+LINGERS = 2.0
+"""Seconds after which an upload that was read is removed."""
+
+
+@dataclass
+class Job:
+    """What one visitor has asked for: where it is written, and whether they still want it."""
+
+    folder: Path
+    stop: Event = field(default_factory=Event)
+
+
+@dataclass
+class Visit:
+    """What one visitor has: a folder, the subjects learnt in it by name, and the last job of each tab."""
+
+    folder: Path
+    subjects: dict[str, Path] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    at_work: int = 0
+    gone: bool = False
+
+    def place(self, kind: str, ending: str = "") -> Path:
+        """Return a path in the visitor's folder that nobody can guess."""
+        return self.folder / f"{kind}-{secrets.token_hex(8)}{ending}"
+
+    def begin(self, tab: str) -> Job:
+        """Note a new job of a tab, in a folder of its own."""
+        job = self.jobs[tab] = Job(self.place(tab))
+        job.folder.mkdir(parents=True)
+        return job
+
+    def own(self, path: str | Path) -> Path:
+        """Return a path that a visitor's browser names, if it is of their own.
+
+        Raises:
+            DataError: it is not there, or not theirs.
+        """
+        file = Path(path)
+        if not (file.is_file() and file.resolve().is_relative_to(self.folder.resolve())):
+            raise DataError("a picture is not there any more, or is still being read; give it again")
+        return file
+
+
+class Visits(dict[str, Visit]):
+    """The visits by their session, made when first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._lock, self._reading = folder, RLock(), Lock()
+        self._read: dict[str, tuple[float, Path]] = {}
+
+    def __missing__(self, session: str) -> Visit:
+        with self._lock:
+            if session not in self:
+                folder = self.folder / f"visit-{secrets.token_hex(16)}"
+                folder.mkdir(mode=0o700, parents=True)
+                self[session] = Visit(folder)
+            return self[session]
+
+    def take(self, session: str, upload: str | Path) -> Path:
+        """Write an upload anew, upright and without tags, into the visitor's folder, and remove it; return the path.
+
+        Raises:
+            DataError: what is wrong with it, under the visitor's name of it.
+        """
+        raw, name = Path(upload), shown(Path(upload).name)
+        visit = self[session]
+        clean = visit.place(_stem(raw), ".png")
+        with self._reading:  # two who upload one file have one path
+            if not raw.is_file() and str(raw) in self._read and self._read[str(raw)][1].is_file():
+                return Path(shutil.copyfile(self._read[str(raw)][1], clean))
+            try:
+                data = _bytes(raw, name)
+            finally:
+                self._remove_soon(raw)
+            image = _picture(data, name)
+            image.save(clean, compress_level=1)
+            self._read[str(raw)] = (time.monotonic(), clean)
+        self.sweep()
+        return clean
+
+    @contextmanager
+    def working(self, session: str) -> Iterator[Visit]:
+        """Keep the visitor's folder until work in it is done, even if they leave meanwhile."""
+        visit = self[session]
+        with self._lock:
+            visit.at_work += 1
+        try:
+            yield visit
+        finally:
+            with self._lock:
+                visit.at_work -= 1
+                if visit.gone and not visit.at_work:
+                    shutil.rmtree(visit.folder, ignore_errors=True)
+
+    def leave(self, session: str) -> str:
+        """Stop a visitor's work and remove all that is theirs; return a sentence that says what it was."""
+        with self._lock:
+            visit = self.pop(session, None)
+            if visit is None:
+                return "Nothing of yours was kept."
+            visit.gone = True
+            for job in visit.jobs.values():
+                job.stop.set()
+            files = [path for path in visit.folder.rglob("*") if path.is_file()]
+            size = sum(path.stat().st_size for path in files)
+            if not visit.at_work:
+                shutil.rmtree(visit.folder, ignore_errors=True)
+        self.sweep()
+        subjects = f", {counted(len(visit.subjects), 'subject')} among them" if visit.subjects else ""
+        return f"Deleted: {counted(len(files), 'file')} of yours, {size / 1e6:.1f} MB{subjects}."
+
+    def sweep(self, older: float = STALE) -> None:
+        """Remove uploads that nobody has read for some seconds, and what the library beneath leaves behind."""
+        limit = time.time() - older
+        for path in self.folder.iterdir():
+            with suppress(OSError):
+                if not path.name.startswith(OURS) and path.stat().st_mtime < limit:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        now = time.monotonic()
+        with self._reading:
+            self._read = {raw: one for raw, one in self._read.items() if now - one[0] < 60}
+
+    def _remove_soon(self, raw: Path) -> None:
+        """Remove an upload and its folder, once the browser has got the answer that it asked for before."""
+        if raw.resolve().is_relative_to(self.folder.resolve()) and not _is_ours(raw, self.folder):
+            later = Timer(LINGERS, _remove, [raw])
+            later.daemon = True
+            later.start()
+
+
+def _remove(raw: Path) -> None:
+    with suppress(OSError):
+        raw.unlink()
+    with suppress(OSError):
+        raw.parent.rmdir()
+
+
+def given_name(file: str | Path) -> str:
+    """Return a visitor's name of what `take` wrote."""
+    path = Path(file)
+    return re.sub(r"-[0-9a-f]{16}$", "", path.stem) + path.suffix
+
+
+def _is_ours(path: Path, folder: Path) -> bool:
+    return path.resolve().relative_to(folder.resolve()).parts[0].startswith(OURS)
+
+
+def _stem(path: Path) -> str:
+    """Return what may stay of a visitor's name of a file: letters and digits."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-")[:40] or "picture"
+
+
+def _bytes(raw: Path, name: str) -> bytes:
+    if not raw.is_file():
+        raise DataError(f"{name} was gone before it was read; give it again")
+    if not raw.stat().st_size:
+        raise DataError(f"{name} is empty; give another, or export it again where it comes from")
+    return raw.read_bytes()
+
+
+def _picture(data: bytes, name: str) -> Image.Image:
+    try:
+        return load_image(data)
+    except DataError as error:
+        raise DataError(str(error).replace("the picture given", name)) from error
