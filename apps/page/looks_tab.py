@@ -202,7 +202,8 @@ def _subject_handler(visits: Visits) -> Callable[..., Any]:
     import gradio as gr
 
     def choices(request: gr.Request) -> Any:
-        own = list(visits[str(request.session_hash)].subjects)
+        visit = visits.get(str(request.session_hash))
+        own = list(visit.subjects) if visit else []
         return gr.update(choices=[("as the person chosen", ""), *((name, name) for name in own)], visible=bool(own))
 
     return choices

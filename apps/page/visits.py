@@ -4,7 +4,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +18,11 @@ from recsys.errors import DataError, shown
 
 OURS = ("visit-", "item-")
 """How names begin of what the page itself writes; all else in its folder are uploads that nobody has read yet."""
-STALE = 600.0
-"""Seconds after which an upload that nobody read is removed."""
+STALE, TIDY = 3600.0, 10.0
+"""Seconds after which an upload that nobody read is removed, and after which the page is tidied when somebody left.
+
+The mask editor sends such uploads of its own; they belong to nobody that could be known.
+"""
 LINGERS = 2.0
 """Seconds after which an upload that was read is removed."""
 
@@ -119,6 +122,7 @@ class Visits(dict[str, Visit]):
         """Stop a visitor's work and remove all that is theirs; return a sentence that says what it was."""
         with self._lock:
             visit = self.pop(session, None)
+            _later(TIDY, self._tidy)
             if visit is None:
                 return "Nothing of yours was kept."
             visit.gone = True
@@ -128,9 +132,13 @@ class Visits(dict[str, Visit]):
             size = sum(path.stat().st_size for path in files)
             if not visit.at_work:
                 shutil.rmtree(visit.folder, ignore_errors=True)
-        self.sweep()
         subjects = f", {counted(len(visit.subjects), 'subject')} among them" if visit.subjects else ""
         return f"Deleted: {counted(len(files), 'file')} of yours, {size / 1e6:.1f} MB{subjects}."
+
+    def _tidy(self) -> None:
+        """Remove what nobody read: at once where nobody is there whose it could be."""
+        with suppress(OSError):  # the page was closed meanwhile
+            self.sweep(STALE if self else 1.0)
 
     def sweep(self, older: float = STALE) -> None:
         """Remove uploads that nobody has read for some seconds, and what the library beneath leaves behind."""
@@ -146,9 +154,13 @@ class Visits(dict[str, Visit]):
     def _remove_soon(self, raw: Path) -> None:
         """Remove an upload and its folder, once the browser has got the answer that it asked for before."""
         if raw.resolve().is_relative_to(self.folder.resolve()) and not _is_ours(raw, self.folder):
-            later = Timer(LINGERS, _remove, [raw])
-            later.daemon = True
-            later.start()
+            _later(LINGERS, lambda: _remove(raw))
+
+
+def _later(seconds: float, act: Callable[[], None]) -> None:
+    timer = Timer(seconds, act)
+    timer.daemon = True
+    timer.start()
 
 
 def _remove(raw: Path) -> None:

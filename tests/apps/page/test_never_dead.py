@@ -222,7 +222,7 @@ def test_what_a_visitor_gave_goes_when_they_say_so_and_when_they_leave(opened, s
     page.click("#forget")
     says(page, "Deleted: 4 files")
     shot(page, "deleted")
-    assert kept() == []
+    assert not [path for path in kept() if "visit-" in str(path)]
     page.get_by_role("tab", name="Try on").click()
     page.wait_for_selector("#wear-go")
     give()

@@ -114,3 +114,16 @@ def test_errors_are_told_without_places_of_the_machine(tmp_path, capsys):
     assert said == "00.png is damaged; save it again"
     assert "server's log" in shared.excuse(KeyError(str(tmp_path))) and "KeyError" in capsys.readouterr().err
     assert shared.excuse(ConfigError("seed = -5; allowed are 0 to 4")) == "seed = -5; allowed are 0 to 4"
+
+
+def test_what_the_editor_sent_goes_with_the_last_visitor(tmp_path, monkeypatch):
+    monkeypatch.setattr(visits, "TIDY", 0.0)
+    kept = Visits(tmp_path)
+    sent = upload(tmp_path, "background.png", b"1")
+    os.utime(sent.parent, (time.time() - 60, time.time() - 60))
+    assert kept["anna"].folder and kept["bert"].folder
+    kept.leave("anna")
+    time.sleep(0.3)
+    assert sent.exists()
+    kept.leave("bert")
+    assert gone(sent)
