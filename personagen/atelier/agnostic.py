@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .body import Body
+from .figure import surfaces
 from .garment import GarmentSpec
+from .raster import join, rasterise
 from .render import LABEL, Render
-from .trace import Camera, Figure, along, trace
+from .trace import Camera
 
 PROTECTED = ("hair", "face", "hands", "shoes")
 WIDEST: dict[str, tuple[GarmentSpec, ...]] = {
@@ -39,12 +41,9 @@ def agnostic_mask(render: Render, region: str, *, body: Body, camera: Camera) ->
     if region not in WIDEST:
         raise ValueError(f"region {region!r} is not known; choose upper, lower or dress")
     h, w = render.labels.shape
-    fig = Figure(body, WIDEST[region])
-    origin, d, t, hit = trace(fig, camera, h, w)
-    index = np.flatnonzero(hit)
-    which = np.argmin(np.stack(fig.surfaces(along(origin, d[index], t[index]))[0]), axis=0)
+    seen = rasterise(join(surfaces(body, WIDEST[region], ghost=True)), camera, h, w)
     mask = np.zeros(h * w, bool)
-    mask[index[which >= len(fig.names) - len(fig.outfit)]] = True
+    mask[seen.index] = True
     mask = _dilate(mask.reshape(h, w), round(h / 96), round(h / 64))
     keep = PROTECTED + (("arms", "upper", "outer") if region == "lower" else ())
     return mask & ~np.isin(render.labels, [LABEL[n] for n in keep])

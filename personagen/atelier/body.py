@@ -1,36 +1,44 @@
-"""A person as a smooth union of capsules: proportions, arm pose, skin, hair and a simple face."""
+"""A person: proportions, posture, skin, hair and what else tells people apart; and where the joints are."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from .sdf import Points, bar, capsule, ellipsoid, smooth_min
+from .surface import Array, Profile, profile, smooth
 
 SKINS: tuple[tuple[int, int, int], ...] = (
-    (250, 220, 196),
-    (240, 200, 168),
-    (222, 174, 136),
-    (198, 146, 106),
-    (156, 106, 72),
-    (112, 74, 52),
+    (252, 224, 204),
+    (244, 206, 176),
+    (228, 180, 144),
+    (200, 148, 110),
+    (160, 110, 78),
+    (116, 78, 56),
 )
 HAIRS: tuple[tuple[int, int, int], ...] = (
-    (36, 28, 26),
-    (72, 46, 32),
-    (120, 78, 46),
-    (206, 166, 100),
-    (158, 74, 38),
-    (150, 148, 146),
+    (40, 32, 32),
+    (78, 50, 36),
+    (130, 84, 50),
+    (222, 180, 112),
+    (146, 76, 46),
+    (160, 158, 158),
 )
-HAIR_STYLES: tuple[str, ...] = ("short", "bob", "long", "bun", "crop")
+HAIR_STYLES: tuple[str, ...] = ("short", "bob", "long", "bun", "crop", "curly")
+SHOE_STYLES: tuple[str, ...] = ("sneaker", "boot", "loafer")
+SHOES = ((52, 52, 60), (238, 236, 232), (134, 88, 56), (178, 48, 50), (52, 70, 120))
+HEIGHTS, BUILDS = (1.58, 1.70, 1.83), (0.90, 1.0, 1.17)
 
 
 @dataclass(frozen=True)
 class Body:
-    """Proportions in metres, angles in degrees; ``arms`` is ((abduction, elbow bend), …) for left and right."""
+    """Proportions in metres, angles in degrees; ``arms`` is ((abduction, elbow bend), …) for left and right.
+
+    ``build`` thickens limbs and trunk, ``weight`` (-1 to 1) is the leg that bears the weight (0: both, 1: on the
+    viewer's right), ``turn`` and ``tilt`` are those of the head. ``seed`` decides the face.
+    """
 
     height: float = 1.72
     shoulder: float = 0.185
@@ -41,29 +49,49 @@ class Body:
     skin: tuple[int, int, int] = SKINS[1]
     hair: tuple[int, int, int] = HAIRS[1]
     hair_style: str = "short"
-    shoes: tuple[int, int, int] = (60, 60, 66)
+    shoes: tuple[int, int, int] = SHOES[0]
     seed: int = 0
+    shoe_style: str = "sneaker"
+    build: float = 1.0
+    weight: float = 0.0
+    turn: float = 0.0
+    tilt: float = 0.0
+
+    @property
+    def feminine(self) -> float:
+        """How feminine the figure is, from 0 to 1, by its shoulders and hips."""
+        return float(np.clip((self.hip / self.build - self.shoulder + 0.040) / 0.042, 0.0, 1.0))
+
+    @property
+    def head(self) -> float:
+        """Height of the head, chin to crown, in metres: a small person's is large beside the body."""
+        return 0.232 * (0.45 + 0.55 * self.height / 1.7)
 
 
 def random_body(rng: np.random.Generator) -> Body:
     """A body with believable proportions and a relaxed standing pose, drawn from ``rng``."""
-    feminine = rng.random()
-    arms = tuple((rng.uniform(9, 24), rng.uniform(4, 42)) for _ in range(2))
-    shoes = ((60, 60, 66), (232, 230, 226), (120, 78, 50), (170, 40, 44), (44, 60, 108))
+    feminine, build = rng.random(), BUILDS[rng.integers(3)]
+    arms = tuple((rng.uniform(9, 22), rng.uniform(6, 44)) for _ in range(2))
+    skin = rng.integers(len(SKINS))
+    hair = rng.integers(len(HAIRS)) if skin < 3 else rng.choice((0, 0, 0, 1, 1, 2, 4, 5))
+    styles = HAIR_STYLES if feminine > 0.35 else ("short", "crop", "curly")
     return Body(
-        height=rng.uniform(1.60, 1.84),
-        shoulder=0.196 - 0.026 * feminine + rng.uniform(-0.008, 0.008),
-        waist=0.140 - 0.026 * feminine + rng.uniform(-0.010, 0.014),
-        hip=0.156 + 0.016 * feminine + rng.uniform(-0.008, 0.008),
+        height=HEIGHTS[rng.integers(3)] + rng.uniform(-0.025, 0.025) - 0.03 * feminine,
+        shoulder=(0.196 - 0.026 * feminine) * (0.6 + 0.4 * build) + rng.uniform(-0.006, 0.006),
+        waist=(0.132 - 0.024 * feminine) * build + rng.uniform(-0.006, 0.006),
+        hip=(0.156 + 0.016 * feminine) * build + rng.uniform(-0.004, 0.004),
         arms=arms,  # type: ignore[arg-type]
-        stance=rng.uniform(0.075, 0.12),
-        skin=SKINS[rng.integers(len(SKINS))],
-        hair=HAIRS[rng.integers(len(HAIRS))],
-        hair_style=HAIR_STYLES[rng.integers(len(HAIR_STYLES))]
-        if feminine > 0.35
-        else ("short", "crop")[rng.integers(2)],
-        shoes=shoes[rng.integers(len(shoes))],
+        stance=rng.uniform(0.080, 0.115),
+        skin=SKINS[skin],
+        hair=HAIRS[hair],
+        hair_style=styles[rng.integers(len(styles))],
+        shoes=SHOES[rng.integers(len(SHOES))],
         seed=int(rng.integers(1 << 30)),
+        shoe_style=SHOE_STYLES[rng.integers(3)],
+        build=build,
+        weight=float(rng.choice((-1.0, 1.0)) * rng.uniform(0.35, 1.0)),
+        turn=rng.uniform(-14.0, 14.0),
+        tilt=rng.uniform(-5.0, 5.0),
     )
 
 
@@ -83,130 +111,114 @@ class Skeleton:
     upper_arm: float = field(default=0.0)
     forearm: float = field(default=0.0)
 
+    @cached_property
+    def trunk(self) -> Profile:
+        """The trunk of the body standing straight."""
+        return trunk_profile(self.body)
+
+    @cached_property
+    def chin(self) -> Array:
+        """The origin (3,) of the head: below the crown, between the ears, at the height of the chin."""
+        low = np.array([0.0, self.body.height - self.body.head, 0.012], np.float32)
+        return bend(self.body, low[None])[0]
+
+    @property
+    def nose(self) -> Array:
+        """The tip of the nose (3,)."""
+        return from_head(self, np.array([[0.0, 0.345, 0.47]], np.float32))[0]
+
+
+def trunk_profile(body: Body) -> Profile:
+    """The trunk from the crotch to the neck: (share of the height, half width, front, back)."""
+    h, s, w, p, k = body.height, body.shoulder, body.waist, body.hip, body.build
+    neck = (0.047 - 0.006 * body.feminine) * (0.7 + 0.3 * k)
+    keys = (
+        (0.900, neck, 0.050, 0.046),
+        (0.862, neck + 0.002, 0.048, 0.056),
+        (0.848, neck + 0.020, 0.050, 0.068),
+        (0.837, neck + 0.060, 0.058, 0.078),
+        (0.826, 0.84 * s, 0.068, 0.086),
+        (0.811, s - 0.020, 0.078, 0.094),
+        (0.782, s - 0.026, 0.092, 0.100),
+        (0.745, s - 0.026, 0.102 * k, 0.098 * k),
+        (0.710, s - 0.034, 0.102 * k, 0.092 * k),
+        (0.660, 0.30 * (s - 0.04) + 0.70 * w + 0.004, 0.092 * k, 0.082 * k),
+        (0.620, w, 0.088 * k, 0.078 * k),
+        (0.580, 0.50 * w + 0.50 * p, 0.092 * k, 0.090 * k),
+        (0.530, p, 0.094 * k, 0.114 * k),
+        (0.500, p - 0.002, 0.090 * k, 0.116 * k),
+        (0.470, p - 0.012, 0.080 * k, 0.096 * k),
+        (0.445, p - 0.040, 0.060 * k, 0.070 * k),
+    )
+    table = np.array(keys)
+    table[:, 0] *= h
+    return profile(table)
+
+
+def lean(body: Body, y: Array) -> tuple[Array, Array]:
+    """Sideways shift (m) and slope of what was level, at heights ``y`` (m): the hips go out over the bearing leg."""
+    h = body.height
+    low, high = 1.0 - smooth(y, 0.56 * h, 0.78 * h), smooth(y, 0.64 * h, 0.80 * h)
+    foot = smooth(y, 0.05 * h, 0.50 * h)
+    shift = body.weight * ((0.034 * (0.3 + 0.7 * foot)) * low - 0.006 * high)
+    calm = 1.0 - smooth(y, 0.83 * h, 0.88 * h)
+    return shift, body.weight * (0.080 * low * foot - 0.055 * high * calm)
+
+
+def bend(body: Body, p: Array) -> Array:
+    """Take points (..., 3) of the straight trunk into the posture of ``body``."""
+    shift, slope = lean(body, p[..., 1])
+    return np.stack([p[..., 0] + shift, p[..., 1] + p[..., 0] * slope, p[..., 2]], -1).astype(np.float32)
+
+
+def straighten(body: Body, p: Array) -> Array:
+    """Undo `bend`, nearly."""
+    shift, slope = lean(body, p[..., 1])
+    x = p[..., 0] - shift
+    return np.stack([x, p[..., 1] - x * slope, p[..., 2]], -1)
+
+
+def from_head(skel: Skeleton, p: Array) -> Array:
+    """Take points (..., 3) in heads, above the chin and before the head's axis, to metres, turned as the head is."""
+    body = skel.body
+    x, y, z = p[..., 0] * body.head, (p[..., 1] - 0.2) * body.head, p[..., 2] * body.head
+    turn, tilt = math.radians(body.turn), math.radians(body.tilt)
+    x, z = x * math.cos(turn) + z * math.sin(turn), z * math.cos(turn) - x * math.sin(turn)
+    x, y = x * math.cos(tilt) - y * math.sin(tilt), y * math.cos(tilt) + x * math.sin(tilt)
+    return (np.stack([x, y + 0.2 * body.head, z], -1) + skel.chin).astype(np.float32)
+
+
+def _arm(body: Body, side: float, pose: tuple[float, float]) -> dict[str, Array]:
+    """Shoulder, elbow, wrist and hand of one side (-1: the viewer's left)."""
+    h, (abduct, fold) = body.height, pose
+    a, b, lift = math.radians(abduct), math.radians(abduct - 0.60 * fold), math.radians(0.75 * fold)
+    shoulder = bend(body, np.array([side * (body.shoulder - 0.018), 0.803 * h, -0.012]))
+    elbow = shoulder + 0.165 * h * np.array([side * math.sin(a), -math.cos(a), -0.05])
+    down = np.array([side * math.sin(b), -math.cos(b) * math.cos(lift), math.sin(lift)])
+    down /= math.sqrt(float((down**2).sum()))
+    wrist = elbow + 0.148 * h * down
+    return {"shoulder": shoulder, "elbow": elbow, "wrist": wrist, "hand": wrist + 0.062 * h * down}
+
+
+def _leg(body: Body, side: float) -> dict[str, Array]:
+    """Hip, knee, ankle and toe of one side; the leg that bears less bends and steps out."""
+    h = body.height
+    free = max(0.0, -side * body.weight)
+    hip = bend(body, np.array([side * 0.50 * body.hip, 0.510 * h, -0.004]))
+    foot = side * body.stance * (1.0 - 0.10 * body.weight * side) + 0.022 * body.weight + side * 0.040 * free
+    ankle = np.array([foot, 0.050 * h, -0.020 + 0.075 * free])
+    reach = ankle - hip
+    length, bone = math.sqrt(float((reach**2).sum())), 0.2335 * h
+    bulge = math.sqrt(max(bone**2 - (length / 2) ** 2, 1e-4))
+    out = np.array([side * (0.10 + 0.22 * free), 0.0, 1.0])
+    knee = 0.49 * hip + 0.51 * ankle + 0.75 * bulge * out / math.sqrt(float((out**2).sum()))
+    aim = math.radians(9.0 + 16.0 * free)
+    toe = ankle + np.array([side * 0.13 * math.sin(aim), -0.03 * h, 0.13 * math.cos(aim)])
+    return {"hip": hip, "knee": knee, "ankle": ankle, "toe": toe}
+
 
 def skeleton(body: Body) -> Skeleton:
     """Place the joints of ``body``: standing, feet on y = 0, facing +z."""
-    h, joints = body.height, {k: [] for k in ("shoulder", "elbow", "wrist", "hand", "hip", "knee", "ankle", "toe")}
-    upper, fore = 0.165 * h, 0.148 * h
-    for side, (abduct, bend) in zip((-1.0, 1.0), body.arms, strict=True):
-        a, b = math.radians(abduct), math.radians(abduct - 0.55 * bend)
-        lift = math.radians(0.75 * bend)
-        shoulder = np.array([side * (body.shoulder - 0.012), 0.812 * h, -0.01])
-        elbow = shoulder + upper * np.array([side * math.sin(a), -math.cos(a), -0.04])
-        down = np.array([side * math.sin(b), -math.cos(b) * math.cos(lift), math.sin(lift)])
-        down /= np.linalg.norm(down)
-        wrist = elbow + fore * down
-        joints["shoulder"].append(shoulder)
-        joints["elbow"].append(elbow)
-        joints["wrist"].append(wrist)
-        joints["hand"].append(wrist + 0.062 * h * down)
-        foot = side * body.stance
-        joints["hip"].append(np.array([side * (body.hip - 0.082), 0.50 * h, 0.0]))
-        joints["knee"].append(np.array([side * (0.5 * (body.hip - 0.08) + 0.5 * body.stance), 0.275 * h, 0.012]))
-        joints["ankle"].append(np.array([foot, 0.05 * h, -0.012]))
-        joints["toe"].append(np.array([foot * 1.18, 0.022 * h, 0.115]))
-    pairs = {k: (v[0].astype(np.float32), v[1].astype(np.float32)) for k, v in joints.items()}
-    return Skeleton(body=body, upper_arm=upper, forearm=fore, **pairs)
-
-
-@dataclass
-class Parts:
-    """Distances (N,) from points to every part of a body; arms and legs for (left, right)."""
-
-    torso: np.ndarray
-    neck: np.ndarray
-    head: np.ndarray
-    hair: np.ndarray
-    upper_arm: tuple[np.ndarray, np.ndarray]
-    forearm: tuple[np.ndarray, np.ndarray]
-    along_upper: tuple[np.ndarray, np.ndarray]
-    along_fore: tuple[np.ndarray, np.ndarray]
-    hand: tuple[np.ndarray, np.ndarray]
-    thigh: tuple[np.ndarray, np.ndarray]
-    shin: tuple[np.ndarray, np.ndarray]
-    foot: tuple[np.ndarray, np.ndarray]
-
-
-def torso_distance(body: Body, p: Points) -> np.ndarray:
-    """Return distances (N,) to the trunk: shoulders, chest, waist and hips as four squashed bars, blended."""
-    h = body.height
-    d = bar(p, 0.505 * h, body.hip - 0.098, 0.098, 1.12, -0.008)
-    d = smooth_min(d, bar(p, 0.615 * h, body.waist - 0.080, 0.080, 1.08), 0.13)
-    d = smooth_min(d, bar(p, 0.735 * h, 0.62 * body.shoulder - 0.02, 0.092, 1.0, 0.004), 0.12)
-    d = smooth_min(d, bar(p, 0.806 * h, body.shoulder - 0.062, 0.050, 1.05, -0.01), 0.08)
-    slope = np.maximum(np.abs(p.x) - 0.02, 0.0) * 0.42 + p.y - 0.862 * h
-    trapezius = np.maximum(
-        np.sqrt(slope * slope + ((p.z + 0.012) * 1.1) ** 2) - 0.036, np.abs(p.x) - body.shoulder * 0.72
-    )
-    return smooth_min(d, trapezius, 0.05)
-
-
-def hair_distance(body: Body, p: Points) -> np.ndarray:
-    """Return distances (N,) to the hair: a cap behind and above the face, with locks by style."""
-    h = body.height
-    y = 0.934 * h
-    cap = ellipsoid(p, (0.0, y + 0.012, -0.012), (0.092, 0.122, 0.110))
-    # cut the face free: a plane that leans forward at the brow
-    face = 0.62 * (p.z - 0.040) - 0.78 * (p.y - (y + 0.050))
-    cap = np.maximum(cap, face)
-    if body.hair_style == "crop":
-        return np.maximum(cap + 0.006, face + 0.012)
-    ax = Points(np.abs(p.x), p.y, p.z)
-    if body.hair_style in ("bob", "long"):
-        low = y - (0.115 if body.hair_style == "bob" else 0.25)
-        lock, _ = capsule(ax, np.array([0.070, y + 0.03, -0.02]), np.array([0.078, low, -0.035]), 0.034, 0.026)
-        back, _ = capsule(ax, np.array([0.025, y, -0.06]), np.array([0.04, low - 0.02, -0.07]), 0.058, 0.040)
-        cap = smooth_min(cap, smooth_min(lock, back, 0.03), 0.02)
-    if body.hair_style == "bun":
-        cap = smooth_min(cap, ellipsoid(p, (0.0, y + 0.128, -0.06), (0.052, 0.046, 0.052)), 0.02)
-    return cap
-
-
-def head_distance(body: Body, p: Points) -> np.ndarray:
-    """Return distances (N,) to the head: skull, jaw, nose and ears, blended."""
-    h = body.height
-    head = ellipsoid(p, (0.0, 0.934 * h, 0.004), (0.078, 0.108, 0.092))
-    jaw = ellipsoid(p, (0.0, 0.905 * h, 0.024), (0.058, 0.064, 0.064))
-    nose, _ = capsule(p, np.array([0, 0.934 * h, 0.090]), np.array([0, 0.918 * h, 0.102]), 0.008, 0.014)
-    ears = ellipsoid(Points(np.abs(p.x), p.y, p.z), (0.080, 0.930 * h, -0.004), (0.012, 0.028, 0.020))
-    return smooth_min(smooth_min(smooth_min(head, jaw, 0.04), nose, 0.014), ears, 0.008)
-
-
-def body_parts(skel: Skeleton, p: Points) -> Parts:
-    """Distances from ``p`` to each part of the body; far from the head or the legs, a bound in their place."""
-    body = skel.body
-    h = body.height
-    arms, fores, s_up, s_fo, hands, thighs, shins, feet = ([] for _ in range(8))
-    above = float(p.y.min()) > 0.60 * h if len(p.y) else False
-    bound = p.y - 0.55 * h
-    for i in range(2):
-        d, s = capsule(p, skel.shoulder[i], skel.elbow[i], 0.046, 0.037)
-        arms.append(d)
-        s_up.append(s * skel.upper_arm)
-        d, s = capsule(p, skel.elbow[i], skel.wrist[i], 0.037, 0.026)
-        fores.append(d)
-        s_fo.append(s * skel.forearm)
-        hands.append(capsule(p, skel.wrist[i], skel.hand[i], 0.026, 0.031)[0])
-        thighs.append(bound if above else capsule(p, skel.hip[i], skel.knee[i], 0.082, 0.056)[0])
-        shins.append(bound if above else capsule(p, skel.knee[i], skel.ankle[i], 0.055, 0.036)[0])
-        heel = skel.ankle[i] - np.array([0, 0.012, 0.02], np.float32)
-        feet.append(bound if above else capsule(p, heel, skel.toe[i], 0.044, 0.034)[0])
-    if len(p.y) and float(p.y.max()) < 0.70 * h:
-        neck = head = hair = 0.75 * h - p.y
-    else:
-        neck, _ = capsule(p, np.array([0, 0.83 * h, -0.015]), np.array([0, 0.90 * h, 0.0]), 0.052, 0.046)
-        head, hair = head_distance(body, p), hair_distance(body, p)
-    return Parts(
-        torso=torso_distance(body, p),
-        neck=neck,
-        head=head,
-        hair=hair,
-        upper_arm=(arms[0], arms[1]),
-        forearm=(fores[0], fores[1]),
-        along_upper=(s_up[0], s_up[1]),
-        along_fore=(s_fo[0], s_fo[1]),
-        hand=(hands[0], hands[1]),
-        thigh=(thighs[0], thighs[1]),
-        shin=(shins[0], shins[1]),
-        foot=(feet[0], feet[1]),
-    )
+    sides = [{**_arm(body, side, pose), **_leg(body, side)} for side, pose in zip((-1.0, 1.0), body.arms, strict=True)]
+    pairs = {name: tuple(s[name].astype(np.float32) for s in sides) for name in sides[0]}
+    return Skeleton(body=body, upper_arm=0.165 * body.height, forearm=0.148 * body.height, **pairs)  # type: ignore[arg-type]

@@ -9,13 +9,17 @@ import numpy as np
 
 from ..vocabulary import LABELS
 from . import scene as scenes
-from .body import Body, body_parts
-from .cloth import cloth_colour, linear
+from .body import Body
+from .figure import matter_of, surfaces
 from .garment import GarmentSpec
-from .sdf import Points
-from .trace import Camera, Figure, along, in_blocks, normals_at, rays, trace
+from .light import Light, ShadowMap, blur, occlusion, shade
+from .raster import Samples, join, rasterise
+from .surface import Array, Patch, dot, smooth
+from .trace import Camera, place, rays
 
 LABEL = {name: i for i, name in enumerate(LABELS)}
+FINE = 2
+"""Samples of the figure along a pixel's side."""
 
 
 @dataclass(frozen=True)
@@ -29,106 +33,6 @@ class Render:
     normals: np.ndarray
 
 
-def soft_shadow(fig: Figure, p: Points, light: np.ndarray, sharp: float = 9.0, steps: int = 8) -> np.ndarray:
-    """Share (N,) of the key light that reaches each point, with a penumbra."""
-    lit, t = np.ones(len(p.x), np.float32), np.full(len(p.x), 0.03, np.float32)
-    direction = np.broadcast_to(light.astype(np.float32), (len(p.x), 3))
-    origin = np.stack(p, axis=1)
-    for _ in range(steps):
-        q = origin + direction * t[:, None]
-        d = in_blocks(fig.distance, Points(*q.T.copy()))
-        lit = np.minimum(lit, np.clip(0.5 + 0.5 * sharp * d / t, 0.0, 1.0))
-        t = t + np.clip(np.abs(d), 0.02, 0.22)
-    return lit * lit * (3.0 - 2.0 * lit)
-
-
-def occlusion(fig: Figure, p: Points, n: np.ndarray) -> np.ndarray:
-    """Share (N,) of the sky that each point sees, from two probes along the normal."""
-    out = np.zeros(len(p.x), np.float32)
-    for reach, weight in ((0.03, 10.0), (0.09, 3.6)):
-        q = Points(p.x + n[:, 0] * reach, p.y + n[:, 1] * reach, p.z + n[:, 2] * reach)
-        out += weight * np.maximum(reach - in_blocks(fig.distance, q), 0.0)
-    return np.clip(1.0 - out, 0.25, 1.0)
-
-
-def _face(body: Body, p: Points, skin: np.ndarray) -> np.ndarray:
-    """Paint eyes, brows, mouth and cheeks on skin albedo (N, 3) at points of the head."""
-    y = p.y - 0.934 * body.height
-    front = (p.z > 0.03) & (y > -0.12) & (y < 0.10)
-    ax = np.abs(p.x)
-
-    def spot(dx: np.ndarray, dy: np.ndarray, rx: float, ry: float) -> np.ndarray:
-        return np.clip(1.6 * (1.0 - np.sqrt((dx / rx) ** 2 + (dy / ry) ** 2)), 0.0, 1.0) * front
-
-    def mix(share: np.ndarray, rgb: np.ndarray) -> None:
-        skin[:] = skin + (rgb - skin) * share[:, None]
-
-    mix(0.35 * spot(ax - 0.040, y + 0.030, 0.026, 0.020), linear((226, 120, 104)) * skin.mean() * 1.6)
-    mix(spot(ax - 0.031, y - 0.006, 0.0195, 0.0125), linear((244, 242, 238)))
-    mix(spot(ax - 0.031, y - 0.006, 0.0105, 0.0120), linear((46, 34, 30)))
-    mix(0.85 * spot(ax - 0.032, y - 0.030, 0.024, 0.0068), linear(body.hair) * 0.7)
-    mix(0.85 * spot(p.x, y + 0.058, 0.026, 0.0085), linear((176, 74, 72)) * 0.9)
-    return skin
-
-
-def albedo(fig: Figure, p: Points, which: np.ndarray) -> np.ndarray:
-    """Linear albedo (N, 3) of the surface ``which`` (N,) at points ``p``."""
-    body, out = fig.skel.body, np.zeros((len(p.x), 3), np.float32)
-    first_cloth = 0 if fig.ghost else 6
-    if not fig.ghost:
-        out[which == 0] = linear(body.hair)
-        out[which == 0] *= (0.85 + 0.3 * np.sin(p.x * 260.0 + 40.0 * p.z) ** 2)[which == 0, None]
-        for i in range(1, 5):
-            out[which == i] = linear(body.skin)
-        face = np.flatnonzero(which == 1)
-        if len(face):
-            out[face] = _face(body, p.take(face), out[face])
-        sole = linear(body.shoes)
-        out[which == 5] = np.where((p.y < 0.022)[which == 5, None], np.float32(0.75) * sole + 0.2, sole)
-    for i, g in enumerate(fig.outfit):
-        on = np.flatnonzero(which == first_cloth + i)
-        if len(on):
-            q = p.take(on)
-            out[on] = cloth_colour(g, fig.skel, body_parts(fig.skel, q), q)
-    return out
-
-
-def representatives(index: np.ndarray, which: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """For each hit (N,) the one of its 2 x 2 samples that stands for it in slow light; itself across an edge."""
-    grid = np.full(shape[0] * shape[1], -1)
-    grid[index] = np.arange(len(index))
-    row, col = np.divmod(index, shape[1])
-    parent = grid[np.minimum(row | 1, shape[0] - 1) * shape[1] + np.minimum(col | 1, shape[1] - 1)]
-    same = (parent >= 0) & (which[parent] == which)
-    return np.where(same, parent, np.arange(len(index)))
-
-
-def shade(
-    fig: Figure, light: scenes.Light, origin: np.ndarray, p: Points, n: np.ndarray, which: np.ndarray, rep: np.ndarray
-) -> np.ndarray:
-    """Linear radiance (N, 3): key light with soft shadow, sky and bounce with occlusion, a little sheen."""
-    key = np.array(light.direction, np.float32)
-    key /= np.linalg.norm(key)
-    diffuse = np.maximum((n @ key + 0.12) / 1.12, 0.0)
-    few, back = np.unique(rep, return_inverse=True)
-    lit_few = np.zeros(len(few), np.float32)
-    facing = np.flatnonzero(n[few] @ key > -0.12)
-    lit_few[facing] = soft_shadow(fig, p.take(few[facing]), key)
-    lit, open_sky = lit_few[back], occlusion(fig, p.take(few), n[few])[back]
-    up = 0.5 + 0.5 * n[:, 1]
-    sky, bounce = np.array(light.sky, np.float32), np.array(light.bounce, np.float32)
-    ambient = (bounce + (sky - bounce) * up[:, None]) * open_sky[:, None]
-    colour = albedo(fig, p, which) * (ambient + (diffuse * lit)[:, None] * np.array(light.key, np.float32))
-    view = origin - np.stack(p, axis=1)
-    view /= np.linalg.norm(view, axis=1, keepdims=True)
-    half = view + key
-    half /= np.linalg.norm(half, axis=1, keepdims=True)
-    gloss = 0.03 if fig.ghost else np.where(which == 0, 0.10, np.where(which < 5, 0.05, 0.03))
-    sheen = gloss * np.maximum((n * half).sum(1), 0.0) ** 24 * lit
-    rim = 0.07 * (1.0 - np.maximum((n * view).sum(1), 0.0)) ** 3 * open_sky
-    return colour + sheen[:, None] + rim[:, None] * sky
-
-
 def tone(linear_rgb: np.ndarray) -> np.ndarray:
     """Convert linear light (..., 3) to sRGB uint8 (..., 3), with a soft shoulder."""
     x = np.maximum(linear_rgb, 0.0)
@@ -137,20 +41,89 @@ def tone(linear_rgb: np.ndarray) -> np.ndarray:
 
 
 def _shrink(x: np.ndarray, by: int) -> np.ndarray:
-    h, w = x.shape[0] // by, x.shape[1] // by
-    return x.reshape(h, by, w, by, *x.shape[2:]).mean(axis=(1, 3), dtype=np.float32)
+    """Mean (H, W, ...) of blocks of by x by."""
+    total = sum(x[i::by, j::by] for i in range(by) for j in range(by))
+    return np.asarray(total * np.float32(1.0 / by**2))
 
 
-def _blur(x: np.ndarray) -> np.ndarray:
-    """Binomial blur of a picture (H, W, 3) over five pixels."""
-    for axis in (0, 1):
-        wide = np.pad(x, [(2, 2) if a == axis else (0, 0) for a in range(3)], mode="edge")
-        n, weights = x.shape[axis], (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-        x = np.sum([w * np.take(wide, range(i, i + n), axis) for i, w in enumerate(weights)], axis=0)
-    return np.asarray(x, np.float32)
+def soft_light(seen: Samples, lit: Array, shape: tuple[int, int], pixels: float) -> Array:
+    """Shares (2, N) of the sky and of the key light that samples of a picture of ``shape`` see, smoothed in it.
+
+    lit (N,): what the shadow map lets through; pixels: samples a metre.
+    """
+    rows, columns = np.divmod(seen.index, shape[1])
+    top, left = int(rows.min()), int(columns.min())
+    h, w = int(rows.max()) - top + 1, int(columns.max()) - left + 1
+    inside, points, normals = np.zeros((h, w), bool), np.zeros((h, w, 3), np.float32), np.zeros((h, w, 3), np.float32)
+    at = (rows - top, columns - left)
+    inside[at], points[at], normals[at] = True, seen.points, seen.normals
+    grid = np.zeros((h, w, 3), np.float32)
+    grid[..., 0] = inside
+    grid[..., 1] = np.where(inside, occlusion(points, normals, inside, pixels), 0.0)
+    grid[at[0], at[1], 2] = lit
+    mean = blur(grid, max(1, round(0.008 * pixels)), 2)[at]
+    return (mean[:, 1:] / np.maximum(mean[:, :1], 1e-3)).T
 
 
-def _background(fig: Figure, scene: str, camera: Camera, height: int, width: int, seed: int) -> np.ndarray:
+def _figure(
+    body: Body, outfit: tuple[GarmentSpec, ...], patches: list[Patch], light: Light, camera: Camera, size: tuple[int, int]
+) -> tuple[Samples, Array]:
+    """What the samples of a picture see, and their radiance (N, 3)."""
+    shape = (FINE * size[0], FINE * size[1])
+    mesh = join(patches)
+    seen = rasterise(mesh, camera, *shape)
+    pixels = shape[0] / camera.extent
+    matter = matter_of(body, outfit, patches, seen, 1.0 / pixels)
+    view = place(camera) - seen.points
+    view *= (1.0 / np.sqrt(dot(view, view)))[:, None]
+    lit = ShadowMap(mesh.vertices[:, :3], light.towards).lit(seen.points, seen.normals)
+    open_sky, lit = soft_light(seen, lit, shape, pixels)
+    return seen, shade(light, matter, seen.normals, view, lit, open_sky)
+
+
+def _compose(
+    patches: list[Patch], seen: Samples, radiance: Array, back: np.ndarray
+) -> Render:
+    """Lay the samples over ``back`` and shrink; labels, depth and normals are those of one sample in four."""
+    height, width = back.shape[:2]
+    shape, pick = (FINE * height, FINE * width), (slice(1, None, FINE), slice(1, None, FINE))
+    big = np.repeat(np.repeat(back, FINE, 0), FINE, 1).reshape(-1, 3)
+    big[seen.index] = radiance
+    labels, depth = np.zeros(shape[0] * shape[1], np.uint8), np.full(shape[0] * shape[1], np.inf, np.float32)
+    normals = np.zeros((shape[0] * shape[1], 3), np.float32)
+    labels[seen.index] = np.array([LABEL[s.name] for s in patches], np.uint8)[seen.which]
+    depth[seen.index], normals[seen.index] = seen.depth, seen.normals
+    return Render(
+        image=_shrink(big.reshape(*shape, 3), FINE),
+        labels=labels.reshape(shape)[pick].copy(),
+        depth=depth.reshape(shape)[pick].copy(),
+        normals=normals.reshape(*shape, 3)[pick].copy(),
+    )
+
+
+def ground_shadow(vertices: Array, towards: Array, x: Array, z: Array) -> Array:
+    """Share (N,) of the light that reaches the ground at ``x``, ``z`` (N,) past a figure of ``vertices`` (V, 3)."""
+    cell, low, n = 0.02, -1.5, 150
+    out = np.ones(len(x), np.float32)
+    for reach, soft, depth, slant in ((9.0, 2, 0.42, 1.0), (0.30, 1, 0.42, 0.35)):
+        v = vertices[vertices[:, 1] < reach]
+        fall = slant * v[:, 1] / towards[1]
+        i, j = ((c - fall * t - low) / cell for c, t in ((v[:, 0], towards[0]), (v[:, 2], towards[2])))
+        grid = np.zeros((n, n), np.float32)
+        ok = (i > 0) & (i < n - 1) & (j > 0) & (j < n - 1)
+        grid[i[ok].astype(np.int32), j[ok].astype(np.int32)] = 1.0
+        grid = np.clip(blur(blur(grid, 1, 1) * 2.2, 0), 0, 1)
+        grid = blur(grid, soft, 2)
+        u, w = np.clip((x - low) / cell - 0.5, 0, n - 2.001), np.clip((z - low) / cell - 0.5, 0, n - 2.001)
+        a, b = u.astype(np.int32), w.astype(np.int32)
+        fu, fw = u - a, w - b
+        left = grid[a, b] + (grid[a, b + 1] - grid[a, b]) * fw
+        right = grid[a + 1, b] + (grid[a + 1, b + 1] - grid[a + 1, b]) * fw
+        out *= 1.0 - depth * (left + (right - left) * fu)
+    return out
+
+
+def _background(vertices: Array, scene: str, camera: Camera, height: int, width: int, seed: int) -> np.ndarray:
     """The backdrop in linear RGB (H, W, 3), out of focus, with the figure's shadow on the ground."""
     origin, d = rays(camera, height, width)
     flat = np.where(d[:, 1] < -1e-4, -origin[1] / np.minimum(d[:, 1], -1e-4), 1e4)
@@ -160,45 +133,15 @@ def _background(fig: Figure, scene: str, camera: Camera, height: int, width: int
     across = (d[:, 0] * math.cos(az) - d[:, 2] * math.sin(az)) / ahead
     gx, gz = x * math.cos(az) - z * math.sin(az), x * math.sin(az) + z * math.cos(az)
     lift = d[:, 1] / ahead
-    view = scenes.View(a=across + 0.9 * math.sin(az), e=lift, x=gx, z=gz, ground=flat < 60.0)
-    back = scenes.paint(scene, view, seed)
-    back = back.reshape(height, width, 3)
-    soft = _blur(back)
-    far = np.clip((flat - camera.distance - 0.5) / 2.0, 0.0, 1.0).reshape(height, width, 1)
-    back = back + (soft - back) * far
-    near = np.flatnonzero((flat < 60.0) & (gx**2 + gz**2 < 1.6))
-    if len(near) and not fig.ghost:
-        key = np.array(scenes.LIGHTS[scene].direction, np.float32)
-        p = Points(x[near], np.full(len(near), 0.002, np.float32), z[near])
-        shadow = soft_shadow(fig, p, key / np.linalg.norm(key), 5.0, 8)
-        contact = np.clip(in_blocks(fig.distance, p) / 0.16, 0.0, 1.0)
-        back.reshape(-1, 3)[near] *= ((0.50 + 0.50 * shadow) * (0.55 + 0.45 * contact))[:, None]
-    return back
-
-
-def _compose(fig: Figure, light: scenes.Light, back: np.ndarray, camera: Camera, size: tuple[int, int]) -> Render:
-    """Trace at twice the size, shade, lay over ``back`` and shrink; labels, depth and normals of one sample in four."""
-    height, width = size
-    origin, d, t, hit = trace(fig, camera, 2 * height, 2 * width)
-    index = np.flatnonzero(hit)
-    p = along(origin, d[index], t[index])
-    which = in_blocks(lambda q: np.argmin(np.stack(fig.surfaces(q)[0]), axis=0), p)
-    n = normals_at(fig, p, which)
-    big = np.repeat(np.repeat(back, 2, 0), 2, 1).reshape(-1, 3)
-    rep = representatives(index, which, (2 * height, 2 * width))
-    big[index] = shade(fig, light, origin, p, n, which, rep)
-    labels = np.zeros(4 * height * width, np.uint8)
-    labels[index] = np.array([LABEL[name] for name in fig.names], np.uint8)[which]
-    normals = np.zeros((4 * height * width, 3), np.float32)
-    normals[index] = n
-    pick = (slice(1, None, 2), slice(1, None, 2))
-    shape = (2 * height, 2 * width)
-    return Render(
-        image=_shrink(big.reshape(*shape, 3), 2),
-        labels=labels.reshape(shape)[pick].copy(),
-        depth=t.reshape(shape)[pick].copy(),
-        normals=normals.reshape(*shape, 3)[pick].copy(),
+    view = scenes.View(
+        a=across, e=lift, x=gx, z=gz, ground=flat < 60.0, shape=(height, width), pan=0.9 * math.sin(az)
     )
+    back = scenes.paint(scene, view, seed)
+    near = np.flatnonzero((flat < 60.0) & (x**2 + z**2 < 2.2))
+    fade = 1.0 - smooth(np.sqrt(x[near] ** 2 + z[near] ** 2), 0.55, 1.42)
+    left = ground_shadow(vertices, scenes.LIGHTS[scene].towards, x[near], z[near])
+    back.reshape(-1, 3)[near] *= (1.0 - (1.0 - left) * fade)[:, None]
+    return back
 
 
 def render_person(
@@ -212,9 +155,11 @@ def render_person(
 ) -> Render:
     """Render ``body`` wearing ``outfit`` in ``scene``: a picture of ``size`` (H, W) and its truth."""
     camera = camera or Camera(target=(0.0, 0.500 * body.height, 0.0), extent=1.08 * body.height)
-    fig = Figure(body, outfit)
-    back = _background(fig, scene, camera, *size, seed)
-    out = _compose(fig, scenes.LIGHTS[scene], back, camera, size)
+    patches = surfaces(body, outfit)
+    vertices = np.concatenate([s.points.reshape(-1, 3) for s in patches])
+    back = _background(vertices, scene, camera, *size, seed)
+    seen, radiance = _figure(body, outfit, patches, scenes.LIGHTS[scene], camera, size)
+    out = _compose(patches, seen, radiance, back)
     picture = scenes.snowflakes(out.image, seed) if scene == "snow" else out.image
     return Render(tone(picture), out.labels, out.depth, out.normals)
 
@@ -227,6 +172,7 @@ FRAMES = {
     "trousers": (0.32, 0.64),
     "shorts": (0.46, 0.44),
 }
+SOFTBOX = Light((-0.40, 0.62, 0.78), (0.80, 0.79, 0.77), (0.56, 0.56, 0.58), (0.38, 0.38, 0.38), (0.2, 0.2, 0.2))
 
 
 def render_garment(spec: GarmentSpec, *, size: tuple[int, int] = (256, 192)) -> np.ndarray:
@@ -234,7 +180,6 @@ def render_garment(spec: GarmentSpec, *, size: tuple[int, int] = (256, 192)) -> 
     middle, extent = FRAMES["upper" if spec.region == "upper" else spec.kind]
     h = GHOST.height
     camera = Camera(target=(0.0, middle * h, 0.0), extent=extent * h, elevation=4.0)
-    fig = Figure(GHOST, (spec,), ghost=True)
-    back = np.full((*size, 3), 4.0, np.float32)
-    light = scenes.Light((-0.40, 0.62, 0.78), (0.86, 0.85, 0.83), (0.52, 0.52, 0.54), (0.40, 0.40, 0.40))
-    return tone(_compose(fig, light, back, camera, size).image)
+    patches = surfaces(GHOST, (spec,), ghost=True)
+    seen, radiance = _figure(GHOST, (spec,), patches, SOFTBOX, camera, size)
+    return tone(_compose(patches, seen, radiance, np.full((*size, 3), 4.0, np.float32)).image)

@@ -6,17 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cloth import linear
-
-
-@dataclass(frozen=True)
-class Light:
-    """Key light (direction to it, colour), sky and bounce light; linear RGB."""
-
-    direction: tuple[float, float, float]
-    key: tuple[float, float, float]
-    sky: tuple[float, float, float]
-    bounce: tuple[float, float, float]
+from .head import linear
+from .light import Light
+from .surface import Noise
 
 
 LIGHTS: dict[str, Light] = {
@@ -29,28 +21,6 @@ LIGHTS: dict[str, Light] = {
 }
 
 
-class Noise:
-    """Smooth periodic value noise on a seeded 64 x 64 lattice, sampled at any (u, v); values in [0, 1]."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.table = rng.random((64, 64)).astype(np.float32)
-
-    def __call__(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        iu, iv = np.floor(u), np.floor(v)
-        fu, fv = u - iu, v - iv
-        fu, fv = fu * fu * (3 - 2 * fu), fv * fv * (3 - 2 * fv)
-        i, j = iu.astype(np.int64) & 63, iv.astype(np.int64) & 63
-        i1, j1 = (i + 1) & 63, (j + 1) & 63
-        t = self.table
-        low = t[i, j] * (1 - fu) + t[i1, j] * fu
-        high = t[i, j1] * (1 - fu) + t[i1, j1] * fu
-        return low * (1 - fv) + high * fv
-
-    def octaves(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Add three octaves of the noise at places u, v (N,): (N,) in [0, 1]."""
-        return (self(u, v) + 0.5 * self(2.1 * u + 7, 2.1 * v) + 0.25 * self(4.3 * u, 4.3 * v + 3)) / 1.75
-
-
 @dataclass(frozen=True)
 class View:
     """What a backdrop sees of each ray, all (N,): tangents of the angles right (a), up (e), and ground hits (x, z)."""
@@ -60,6 +30,8 @@ class View:
     x: np.ndarray
     z: np.ndarray
     ground: np.ndarray
+    shape: tuple[int, int]
+    pan: float
 
 
 def _mix(a: np.ndarray, b: np.ndarray | tuple[float, float, float], share: np.ndarray) -> np.ndarray:
@@ -207,7 +179,7 @@ PAINTERS = {"studio": _studio, "street": _street, "beach": _beach, "park": _park
 def paint(scene: str, view: View, seed: int) -> np.ndarray:
     """Linear RGB (N, 3) of the backdrop and ground of ``scene`` along the rays of ``view``."""
     rng = np.random.default_rng(seed)
-    return PAINTERS[scene](view, rng, Noise(rng)).astype(np.float32)
+    return PAINTERS[scene](view, rng, Noise(rng)).astype(np.float32).reshape(*view.shape, 3)
 
 
 def snowflakes(picture: np.ndarray, seed: int) -> np.ndarray:

@@ -26,9 +26,6 @@ PART_OF_LABEL = {
     "dress": Part.DRESS,
     "outer": Part.OUTER,
 }
-NOSE = (0.0, 0.922, 0.10)
-"""The tip of the nose: across and in depth in metres, upwards as a share of the height."""
-
 
 def body_of_render(render: Render, figure: Figure, camera: Camera) -> Body:
     """Return the exact body of a render of `figure` seen by `camera`: parts, joints, and masks made by rays.
@@ -54,7 +51,7 @@ def body_of_render(render: Render, figure: Figure, camera: Camera) -> Body:
 def joints_of_figure(figure: Figure, camera: Camera, size: tuple[int, int]) -> np.ndarray:
     """Joints (13, 3) of a figure in pixels of a picture of `size` (H, W), with probability 1; it faces the camera."""
     skel = skeleton(figure)
-    places = [np.array([NOSE[0], NOSE[1] * figure.height, NOSE[2]])]
+    places = [skel.nose]
     for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"):
         seen_left, seen_right = getattr(skel, name)
         places += [seen_right, seen_left]  # its own left is on the picture's right
