@@ -73,7 +73,7 @@ def random_body(rng: np.random.Generator) -> Body:
     feminine, build = rng.random(), BUILDS[rng.integers(3)]
     arms = tuple((rng.uniform(9, 22), rng.uniform(6, 44)) for _ in range(2))
     skin = rng.integers(len(SKINS))
-    hair = rng.integers(len(HAIRS)) if skin < 3 else rng.choice((0, 0, 0, 1, 1, 2, 4, 5))
+    hair = rng.choice((0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5)) if skin < 3 else rng.choice((0, 0, 0, 0, 1, 1, 1, 2, 5))
     styles = HAIR_STYLES if feminine > 0.35 else ("short", "crop", "curly")
     return Body(
         height=HEIGHTS[rng.integers(3)] + rng.uniform(-0.025, 0.025) - 0.03 * feminine,

@@ -100,24 +100,18 @@ def _rib(trim: _Trim, u: Array, edge: Array, height: float) -> None:
 
 
 def _legs(trim: _Trim, spec: GarmentSpec, h: float, u: Array, v: Array, edge: Array) -> None:
-    """Hem and seams of a trouser leg."""
+    """Hem, waistband, fly and pockets of trousers."""
     trim.line(edge - (0.024 if spec.kind == "shorts" else 0.016), 0.004, 0.30)
-    if spec.kind == "trousers":
-        trim.line(u, 0.003, -0.10, smooth(edge, 0.02, 0.10) * smooth(-v, -0.44 * h, -0.38 * h))
-
-
-def _seat(trim: _Trim, h: float, u: Array, v: Array) -> None:
-    """Waistband, fly and pockets."""
-    band = waist(h) - 0.036
+    band, high = waist(h) - 0.036, v > 0.44 * h
     trim.line(v - band, 0.004, 0.36)
     trim.area(v - band, 0.93)
     trim.line(np.maximum(np.abs(u - 0.022), 0.495 * h - v), 0.003, 0.24, (v < band) & (u > 0))
-    trim.line(np.maximum(np.abs(u), 0.458 * h - v), 0.004, 0.34, v < band)
+    trim.line(np.maximum(np.abs(u), 0.452 * h - v), 0.004, 0.34, v < band)
     trim.dark = trim.dark * (1.0 - 0.6 * cover(0.007 - np.hypot(u, v - band - 0.018), trim.grain))
     slant = np.maximum(np.abs(v - 0.548 * h - 1.15 * (np.abs(u) - 0.132)), np.abs(np.abs(u) - 0.132) - 0.028)
-    trim.line(slant, 0.005, 0.42)
+    trim.line(slant, 0.005, 0.42, high)
     loops = np.maximum(np.abs(np.abs(u) - 0.078) - 0.006, np.abs(v - band - 0.018) - 0.018)
-    trim.line(loops, 0.003, 0.25)
+    trim.line(loops, 0.003, 0.25, high)
 
 
 def trim_of(spec: GarmentSpec, zone: str, h: float, marks: Array, grain: float) -> Array:
@@ -134,10 +128,8 @@ def trim_of(spec: GarmentSpec, zone: str, h: float, marks: Array, grain: float) 
             trim.line(edge - 0.006, 0.003, 0.22)
     elif zone == "sleeve":
         trim.line(edge - 0.018, 0.004, 0.28)
-    elif zone == "leg":
+    elif zone == "legs":
         _legs(trim, spec, h, u, v, edge)
-    elif zone == "seat":
-        _seat(trim, h, u, v)
     elif zone == "skirt":
         trim.line(v - waist(h) + 0.034, 0.004, 0.36)
         trim.area(v - waist(h) + 0.034, 0.92)

@@ -16,7 +16,6 @@ from .limbs import (
     cap,
     chest_bumps,
     into_arms,
-    into_legs,
     leg_length,
     leg_radius,
     leg_tube,
@@ -60,6 +59,8 @@ CUTS = {
     "shorts": Cut(0.012),
 }
 COLUMNS = 97
+OPEN = 0.95
+"""Angle from the front at which a V begins."""
 BODICE = 0.620
 """Where the skirt of a dress begins, as a share of the height."""
 
@@ -67,11 +68,6 @@ BODICE = 0.620
 def name_of(spec: GarmentSpec) -> str:
     """The label of a garment."""
     return "outer" if spec.kind == "jacket" else spec.region
-
-
-def _soft(x: Array) -> Array:
-    """``x`` where it is positive, else 0, with a rounded corner."""
-    return 0.5 * (x + np.sqrt(x * x + 0.012))
 
 
 def neckline(spec: GarmentSpec, height: float, angle: Array) -> Array:
@@ -85,8 +81,19 @@ def neckline(spec: GarmentSpec, height: float, angle: Array) -> Array:
     }[spec.neckline]
     line = side + np.where(cos > 0, front, back) * np.abs(cos) ** 1.5
     if spec.neckline == "v":
-        line = line - 0.058 * _soft(1.0 - np.abs(angle) / 0.68)
+        line = np.minimum(line, 0.780 + 0.0675 * np.abs(angle) / OPEN)
     return (line * height).astype(np.float32)
+
+
+def _v_angle(solid: Profile, line: Array, angle: Array) -> Array:
+    """Angles (C,) at which the neckline ``line`` of a V stands, so that its sides are straight."""
+    reach = float(solid.at(line)[0][np.abs(angle) > OPEN].min()) * 0.97
+    share = np.minimum(np.abs(angle) / OPEN, 1.0)
+    wide = solid.at(line)[0]
+    slant = np.arcsin(np.clip(reach * share / wide, 0.0, 1.0) ** (1.0 / 0.88))
+    last = float(slant[share < 1.0].max())
+    ring = last + (np.abs(angle) - OPEN) * (np.pi - last) / (np.pi - OPEN)
+    return np.where(share < 1.0, slant, ring) * np.sign(angle)
 
 
 def skirt_width(spec: GarmentSpec, skel: Skeleton, y: Array, top: float, free: float | None = None) -> Array:
@@ -115,12 +122,13 @@ def cloth_profile(spec: GarmentSpec, skel: Skeleton) -> Profile:
         out.append(line + cut.ease * (0.35 + 0.65 * neck) + cut.hang * below * (straight - line))
     if spec.region == "upper":  # it lies over thighs and seat
         over = 1.0 - smooth(y, 0.50 * h, 0.59 * h)
-        out = [line + room * over for line, room in zip(out, (0.004, 0.026, 0.014), strict=True)]
+        out = [line + room * over for line, room in zip(out, (0.012, 0.026, 0.016), strict=True)]
     if cut.rib:
         y0 = hem(spec, h)
         gather = 1.0 - smooth(y, y0 + 0.6 * cut.rib, y0 + cut.rib + 0.035)
         puff = 0.010 * bell(y - y0 - cut.rib - 0.045, 0.045)
-        out = [line + puff - gather * np.maximum(line - body_line - 0.017, 0.0) for line, body_line in zip(out, (w, f, b), strict=True)]
+        tight = [line + 0.012 + room * over for line, room in zip((w, f, b), (0.014, 0.026, 0.018), strict=True)]
+        out = [line + puff - gather * np.maximum(line - at, 0.0) for line, at in zip(out, tight, strict=True)]
     if spec.region == "dress":
         skirt = skirt_width(spec, skel, y, BODICE * h)
         into = 1.0 - smooth(y, (BODICE - 0.01) * h, (BODICE + 0.012) * h)
@@ -152,8 +160,10 @@ def trunk_cloth(spec: GarmentSpec, skel: Skeleton) -> list[Patch]:
     h, angle, y0 = body.height, around(COLUMNS, 0.22), hem(spec, body.height)
     solid = cloth_profile(spec, skel)
     rows = 74 if spec.region == "dress" else 58
-    y = solid.spread(neckline(spec, h, angle), np.full(COLUMNS, y0, np.float32), rows)
-    p = chest_bumps(body, solid.shell(y, angle, 0.88))
+    line = neckline(spec, h, angle)
+    y = solid.spread(line, np.full(COLUMNS, y0, np.float32), rows)
+    ways = angle if spec.neckline != "v" else angle + (_v_angle(solid, line, angle) - angle) * (1.0 - ramp(rows)) ** 4
+    p = chest_bumps(body, solid.shell(y, ways, 0.88))
     relief = folds.trunk(spec, skel, p, angle, y0)
     p = bend(body, p + grid_normals(p) * relief[..., None])
     if spec.sleeve > 0:
@@ -225,7 +235,7 @@ def sleeves(spec: GarmentSpec, skel: Skeleton) -> list[Patch]:
 
 def _tuck(y: Array, top: float, waist_at: float) -> Array:
     """How much (m) a lower garment keeps back at heights ``y`` under the hem of a top, so that it stays hidden."""
-    return 0.022 * smooth(y, top - 0.034, top - 0.008) if top < waist_at else 0.0 * y
+    return 0.034 * smooth(y, top - 0.034, top - 0.008) if top < waist_at else 0.0 * y
 
 
 def skirt(spec: GarmentSpec, skel: Skeleton, top: float) -> list[Patch]:
@@ -246,40 +256,47 @@ def skirt(spec: GarmentSpec, skel: Skeleton, top: float) -> list[Patch]:
 
 
 def legs(spec: GarmentSpec, skel: Skeleton, top: float) -> list[Patch]:
-    """Trousers or shorts: the seat from ``top`` (m), and two legs."""
-    body, cut, h = skel.body, CUTS[spec.kind], skel.body.height
-    angle, y0 = around(73, 0.15), hem(spec, h)
-    t, room = skel.trunk, cut.ease - _tuck(skel.trunk.y, top, waist(h))
+    """Trousers or shorts from ``top`` (m) to the hem: two halves of the seat that go over into a leg each."""
+    return [_half(spec, skel, side, top) for side in range(2)]
+
+
+def _half(spec: GarmentSpec, skel: Skeleton, side: int, top: float) -> Patch:
+    """One half; its columns run from the middle of the front, over the outer side, to the middle of the back."""
+    body, h, y0 = skel.body, skel.body.height, hem(spec, skel.body.height)
+    sign, columns = (-1.0 if side == 0 else 1.0), 53
+    angle = np.linspace(-np.pi / 2, 1.5 * np.pi, columns, dtype=np.float32)
+    y = top + (y0 - top) * ramp(84 if spec.kind == "trousers" else 44)
+    t, room = skel.trunk, CUTS[spec.kind].ease - _tuck(skel.trunk.y, top, waist(h))
     solid = Profile(t.y, t.width + room, t.front + room, t.back + room)
-    y = top + (0.446 * h - top) * ramp(30) + 0 * angle
-    p = solid.shell(y, angle, 0.92)
-    relief = folds.seat(spec, skel, p)
-    p = bend(body, p + grid_normals(p) * relief[..., None])
-    p = into_legs(skel, p, cut.ease + 0.004)
-    out = [patch(p, stack(arc_length(p), y, y - y0, relief), name_of(spec), "seat", double=True)]
-    for side in range(2):
-        out.append(_leg(spec, skel, side, y0, top))
-    return out
+    seat = solid.shell(y + 0.0 * angle, sign * (angle + np.pi / 2) / 2.0, 0.92)
+    relief = folds.seat(spec, skel, seat)
+    seat = bend(body, seat + grid_normals(seat, False) * (sign * relief)[..., None])
+    leg, crease = _leg(spec, skel, side, y, sign * angle, top)
+    share = 1.0 - smooth(y, 0.418 * h, 0.520 * h)
+    p = seat + (leg - seat) * share[..., None]
+    relief = relief + (crease - relief) * share
+    run = arc_length(p)
+    marks = stack(sign * (run - run[:, :1]), y + 0.0 * angle, y - y0, relief)
+    p, marks = _lip(p, 0.008), _lipped(marks)
+    if side == 0:
+        p, marks = p[:, ::-1], marks[:, ::-1]
+    return patch(p, marks, name_of(spec), "legs", closed=False, double=True)
 
 
-def _leg(spec: GarmentSpec, skel: Skeleton, side: int, y0: float, top: float) -> Patch:
-    """One leg of trousers or shorts down to ``y0`` (m); it begins below ``top`` (m)."""
-    cut, length, angle = CUTS[spec.kind], leg_length(skel, side), around(49)
+def _leg(spec: GarmentSpec, skel: Skeleton, side: int, y: Array, angle: Array, top: float) -> tuple[Array, Array]:
+    """Points (R, C, 3) of a trouser leg at nominal heights ``y`` (R, 1), and its folds (R, C)."""
+    body, cut, length = skel.body, CUTS[spec.kind], leg_length(skel, side)
     hip, ankle = float(skel.hip[side][1]), float(skel.ankle[side][1])
-    end = length * (hip - y0) / (hip - ankle)
-    start = max(-0.040, hip - top + 0.004)
-    s = start + (end - start) * ramp(58 if spec.kind == "trousers" else 34)
-    flare = (0.012 + 0.030 * spec.flare) if spec.kind == "trousers" else (0.010 + 0.030 * spec.flare)
-    reach = length if spec.kind == "trousers" else 0.4 * length
-    radius = leg_radius(skel.body, np.clip(s / length, 0, 1)) + cut.ease + flare * smooth(s, 0.08, 0.9 * reach)
-    calf = 0.006 * bell(s / length - 0.62, 0.15)
-    radius = radius - calf - _tuck(hip - s, top, waist(skel.body.height))
-    radius = cap(radius, s) if start < 0 else radius
-    relief = folds.leg(spec, skel, side, s, angle, end)
-    p = leg_tube(skel, side, s, radius + relief, angle, cut.ease)
+    s = (hip - y) * np.where(y < hip, length / (hip - ankle), 1.0)
+    trousers = spec.kind == "trousers"
+    flare = (0.012 if trousers else 0.010) + 0.030 * spec.flare
+    radius = leg_radius(body, np.clip(s / length, 0, 1)) + cut.ease
+    radius = radius + flare * smooth(s, 0.08, 0.9 * (length if trousers else 0.4 * length))
+    radius = radius - 0.006 * bell(s / length - 0.62, 0.15) - _tuck(y, top, waist(body.height))
+    relief = folds.leg(spec, skel, side, s, angle, float(s[-1, 0]))
+    p = leg_tube(skel, side, s, radius + relief, angle)
     p[..., 1] = np.maximum(p[..., 1], 0.004)
-    marks = stack(radius * angle, skel.hip[side][1] - s + 0 * angle, end - s, relief)
-    return patch(_lip(p, 0.008), _lipped(marks), name_of(spec), "leg", double=True)
+    return p, relief
 
 
 def drape(spec: GarmentSpec, skel: Skeleton, number: int, outfit: tuple[GarmentSpec, ...]) -> list[Patch]:

@@ -120,7 +120,7 @@ def _long(solid: Profile, noise: Noise, angle: Array, flip: float) -> list[tuple
 def _curly(solid: Profile, noise: Noise, angle: Array, flip: float) -> list[tuple[Array, Array]]:
     """A round head of curls."""
     rows = 46
-    low = hairline(angle, 0.775, 0.600, 0.10) - 0.16 * smooth(np.abs(angle), 1.2, 1.7)
+    low = hairline(angle, 0.775, 0.600, 0.10) - 0.06 * smooth(np.abs(angle), 1.2, 1.7)
     t = ramp(rows)
     y = solid.spread(np.ones(len(angle), np.float32), low.astype(np.float32), rows)
     p = solid.shell(y, angle, 1.0)

@@ -72,18 +72,10 @@ def arm_tube(skel: Skeleton, side: int, s: Array, radius: Array, angle: Array, e
     return p
 
 
-def leg_tube(skel: Skeleton, side: int, s: Array, radius: Array, angle: Array, ease: float = 0.0) -> Array:
-    """Points (R, C, 3) around the leg at lengths ``s`` (R, 1) from the hip, at ``radius`` (R, 1) or (R, C).
-
-    Near the hip they bulge to run into the seat, which stands off the body by ``ease``.
-    """
+def leg_tube(skel: Skeleton, side: int, s: Array, radius: Array, angle: Array) -> Array:
+    """Points (R, C, 3) around the leg at lengths ``s`` (R, 1) from the hip, at ``radius`` (R, 1) or (R, C)."""
     path, along = bent_path(skel.hip[side], skel.knee[side], skel.ankle[side], s[:, 0], 0.06)
-    p = tube(path, along, radius, radius, angle, AHEAD)
-    rows = max(int((s[:, 0] < 0.16).sum()), 1)
-    q = p[:rows]
-    bulge = fillet(skel.trunk.gap(straighten(skel.body, q)) - ease, 0.07) * (1.0 - smooth(s[:rows], 0.06, 0.15))
-    p[:rows] += unit(q - path[:rows, None]) * bulge[..., None]
-    return p
+    return tube(path, along, radius, radius, angle, AHEAD)
 
 
 def into_legs(skel: Skeleton, p: Array, ease: float) -> Array:

@@ -15,7 +15,8 @@ from .garment import GarmentSpec
 from .light import Light, ShadowMap, blur, occlusion, shade
 from .raster import Samples, join, rasterise
 from .surface import Array, Patch, dot, smooth
-from .trace import Camera, place, rays
+from .trace import Camera, place
+from .view import view_of
 
 LABEL = {name: i for i, name in enumerate(LABELS)}
 FINE = 2
@@ -125,22 +126,16 @@ def ground_shadow(vertices: Array, towards: Array, x: Array, z: Array) -> Array:
 
 def _background(vertices: Array, scene: str, camera: Camera, height: int, width: int, seed: int) -> np.ndarray:
     """The backdrop in linear RGB (H, W, 3), out of focus, with the figure's shadow on the ground."""
-    origin, d = rays(camera, height, width)
-    flat = np.where(d[:, 1] < -1e-4, -origin[1] / np.minimum(d[:, 1], -1e-4), 1e4)
-    x, z = origin[0] + flat * d[:, 0], origin[2] + flat * d[:, 2]
-    az = math.radians(camera.azimuth)
-    ahead = -(d[:, 0] * math.sin(az) + d[:, 2] * math.cos(az))
-    across = (d[:, 0] * math.cos(az) - d[:, 2] * math.sin(az)) / ahead
-    gx, gz = x * math.cos(az) - z * math.sin(az), x * math.sin(az) + z * math.cos(az)
-    lift = d[:, 1] / ahead
-    view = scenes.View(
-        a=across, e=lift, x=gx, z=gz, ground=flat < 60.0, shape=(height, width), pan=0.9 * math.sin(az)
-    )
+    view = view_of(camera, height, width)
     back = scenes.paint(scene, view, seed)
-    near = np.flatnonzero((flat < 60.0) & (x**2 + z**2 < 2.2))
-    fade = 1.0 - smooth(np.sqrt(x[near] ** 2 + z[near] ** 2), 0.55, 1.42)
-    left = ground_shadow(vertices, scenes.LIGHTS[scene].towards, x[near], z[near])
-    back.reshape(-1, 3)[near] *= (1.0 - (1.0 - left) * fade)[:, None]
+    rows = np.flatnonzero(np.abs(view.far[:, 0]) < 1.45)
+    if len(rows):
+        az = math.radians(camera.azimuth)
+        x, far = view.x[rows], np.broadcast_to(view.far[rows], (len(rows), width))
+        wx, wz = x * math.cos(az) - far * math.sin(az), -x * math.sin(az) - far * math.cos(az)
+        fade = 1.0 - smooth(np.sqrt(wx * wx + wz * wz), 0.55, 1.42)
+        left = ground_shadow(vertices, scenes.LIGHTS[scene].towards, wx.ravel(), wz.ravel()).reshape(fade.shape)
+        back[view.sky + rows] *= (1.0 - (1.0 - left) * fade)[..., None]
     return back
 
 
