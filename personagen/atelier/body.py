@@ -65,7 +65,7 @@ class Body:
     @property
     def head(self) -> float:
         """Height of the head, chin to crown, in metres: a small person's is large beside the body."""
-        return 0.232 * (0.45 + 0.55 * self.height / 1.7)
+        return 0.244 * (0.45 + 0.55 * self.height / 1.7)
 
 
 def random_body(rng: np.random.Generator) -> Body:
@@ -192,7 +192,7 @@ def _arm(body: Body, side: float, pose: tuple[float, float]) -> dict[str, Array]
     """Shoulder, elbow, wrist and hand of one side (-1: the viewer's left)."""
     h, (abduct, fold) = body.height, pose
     a, b, lift = math.radians(abduct), math.radians(abduct - 0.60 * fold), math.radians(0.75 * fold)
-    shoulder = bend(body, np.array([side * (body.shoulder - 0.018), 0.803 * h, -0.012]))
+    shoulder = bend(body, np.array([side * (body.shoulder - 0.023), 0.792 * h, -0.012]))
     elbow = shoulder + 0.165 * h * np.array([side * math.sin(a), -math.cos(a), -0.05])
     down = np.array([side * math.sin(b), -math.cos(b) * math.cos(lift), math.sin(lift)])
     down /= math.sqrt(float((down**2).sum()))

@@ -57,7 +57,9 @@ class _Trim:
     def line(self, off: Array, width: float, depth: float, where: Array | float = 1.0) -> None:
         """A seam where ``off`` is 0; what is narrower than a sample is paler in turn."""
         half = max(0.5 * width, 0.25 * self.grain)
-        self.dark = self.dark * (1.0 - depth * min(1.0, width / (2 * half)) * cover(half - np.abs(off), self.grain) * where)
+        self.dark = self.dark * (
+            1.0 - depth * min(1.0, width / (2 * half)) * cover(half - np.abs(off), self.grain) * where
+        )
 
     def area(self, inside: Array, factor: float) -> None:
         """Another shade where ``inside`` is positive."""
@@ -74,7 +76,9 @@ def _trunk(trim: _Trim, spec: GarmentSpec, h: float, u: Array, v: Array, edge: A
     if spec.kind == "shirt":
         trim.line(u - 0.017, 0.004, 0.30)
         trim.line(u + 0.017, 0.003, 0.12)
-        trim.dark = trim.dark * (1.0 - 0.62 * cover(0.0068 - np.hypot(u, ((v / 0.080) % 1.0 - 0.5) * 0.080), trim.grain))
+        trim.dark = trim.dark * (
+            1.0 - 0.62 * cover(0.0068 - np.hypot(u, ((v / 0.080) % 1.0 - 0.5) * 0.080), trim.grain)
+        )
         box = np.maximum(np.abs(u - 0.080) - 0.040, np.abs(v - 0.705 * h) - 0.045)
         trim.line(box, 0.004, 0.30, u > 0)
         trim.line(np.maximum(np.abs(v - 0.705 * h - 0.032), np.abs(u - 0.080) - 0.040), 0.003, 0.2, u > 0)

@@ -18,7 +18,7 @@ from .body import Body, random_body
 from .captions import person_caption
 from .garment import GarmentSpec, random_garment
 from .render import render_garment, render_person
-from .trace import Camera
+from .trace import Camera, portrait
 
 HELDOUT_SEED = 1_000_003
 """Seeds from here on are never trained on."""
@@ -45,11 +45,8 @@ def random_sitting(seed: int) -> Sitting:
         outfit = (main, random_garment(rng, str(rng.choice(("skirt", "trousers", "shorts"))), plain=0.75))
     else:
         outfit = (random_garment(rng, str(rng.choice(("t-shirt", "shirt", "sweater", "jacket"))), plain=0.75), main)
-    camera = Camera(
-        azimuth=rng.uniform(-20, 20),
-        elevation=rng.uniform(1, 7),
-        target=(0.0, 0.5 * body.height, 0.0),
-        extent=rng.uniform(1.06, 1.14) * body.height,
+    camera = portrait(
+        body.height, room=rng.uniform(1.08, 1.15), azimuth=rng.uniform(-20, 20), elevation=rng.uniform(1, 7)
     )
     return Sitting(body, outfit, str(rng.choice(SCENES)), camera, int(rng.integers(1 << 30)))
 

@@ -75,13 +75,13 @@ def neckline(spec: GarmentSpec, height: float, angle: Array) -> Array:
     cos = np.cos(angle)
     side, front, back = {
         "crew": (0.8475, -0.0165, 0.006),
-        "v": (0.8475, -0.010, 0.006),
+        "v": (0.8455, -0.010, 0.006),
         "boat": (0.8370, -0.0075, 0.006),
         "collar": (0.8510, -0.0130, 0.006),
     }[spec.neckline]
     line = side + np.where(cos > 0, front, back) * np.abs(cos) ** 1.5
     if spec.neckline == "v":
-        line = np.minimum(line, 0.780 + 0.0675 * np.abs(angle) / OPEN)
+        line = np.minimum(line, 0.763 + 0.0835 * np.abs(angle) / OPEN)
     return (line * height).astype(np.float32)
 
 
@@ -217,8 +217,8 @@ def sleeves(spec: GarmentSpec, skel: Skeleton) -> list[Patch]:
     reach, angle = spec.sleeve * length, around(49)
     long = spec.sleeve > 0.5
     for side in range(2):
-        s = -0.044 + (reach + 0.044) * ramp(52 if long else 30)
-        loose = (cut.ease + cut.sleeve) * (0.45 + 0.55 * smooth(s, -0.02, 0.11))
+        s = -0.037 + (reach + 0.037) * ramp(52 if long else 30)
+        loose = (cut.ease + cut.sleeve) * (0.25 + 0.75 * smooth(s, -0.02, 0.12))
         radius = arm_radius(skel.body, np.clip(s / length, 0, 1)) + loose
         if long:
             tight = smooth(s, reach - 0.075, reach - (0.055 if cut.rib else 0.060))
@@ -249,7 +249,7 @@ def skirt(spec: GarmentSpec, skel: Skeleton, top: float) -> list[Patch]:
     deep = wide * (0.74 + 0.12 * smooth(-line, -waist(h), -0.3 * h))
     solid = Profile(line, wide, deep, deep * 1.06)
     p = solid.shell(y, angle, 0.95)
-    relief = folds.pleats(spec, y, angle, waist(h), h)
+    relief = folds.pleats(spec, y, angle, top - (0.03 if top < waist(h) else 0.0), h)
     p = bend(body, p + grid_normals(p) * relief[..., None])
     marks = stack(arc_length(p), y, y - y0, relief)
     return [patch(_lip(p, 0.010), _lipped(marks), name_of(spec), "skirt", double=True)]

@@ -63,9 +63,7 @@ def _short(solid: Profile, noise: Noise, angle: Array, flip: float) -> list[tupl
     return [(p, _marks(angle + 0.9 * flip * t, t, p))]
 
 
-def _curtain(
-    solid: Profile, angle: Array, t: Array, low: Array, thick: Array | float, curl: Array | float
-) -> Array:
+def _curtain(solid: Profile, angle: Array, t: Array, low: Array, thick: Array | float, curl: Array | float) -> Array:
     """Hair that follows the skull to the ears and hangs from there to heights ``low`` (C,); ``curl`` moves it out."""
     y = 1.0 + (low - 1.0) * t
     top = np.maximum(y, 0.56)
@@ -112,7 +110,7 @@ def _long(solid: Profile, noise: Noise, angle: Array, flip: float) -> list[tuple
     a = np.abs(angle)
     ends = -0.62 + 0.10 * noise(angle * 2.5 + 4.0, angle * 0.0)
     low = 0.845 - 0.16 * smooth(a, 0.06, 0.62)
-    low = low + (ends - low) * smooth(a, 0.72, 1.02)
+    low = low + (ends - low) * smooth(a, 0.66, 0.96)
     part = 0.035 * bell(angle, 0.09)
     return _falling(solid, noise, angle, low, 0.070 - part, 0.060, 0.015)
 

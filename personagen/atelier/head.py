@@ -195,10 +195,15 @@ def paint_face(body: Body, marks: Array, skin: Array, grain: float) -> Array:
     flush = skin * np.array([1.10, 0.66, 0.64], np.float32) + np.array([0.05, 0.0, 0.005], np.float32)
     paint.lay(0.50 * bell(paint.ax - 0.195, 0.080) * bell(paint.y - 0.335, 0.060), flush)
     paint.lay(0.16 * bell(paint.x, 0.050) * bell(paint.y - 0.335, 0.035), flush)
-    paint.lay(0.20 * bell(paint.ax - face.apart, 0.075) * bell(paint.y - 0.515, 0.030), skin * np.array([0.75, 0.6, 0.6], np.float32))
+    paint.lay(
+        0.20 * bell(paint.ax - face.apart, 0.075) * bell(paint.y - 0.515, 0.030),
+        skin * np.array([0.75, 0.6, 0.6], np.float32),
+    )
     if face.freckles:
         spots = np.sin(paint.x * 170.0) * np.sin(paint.y * 151.0 + 3.0 * np.sin(paint.x * 61.0))
-        paint.lay(0.22 * smooth(spots, 0.55, 0.8) * bell(paint.ax - 0.15, 0.10) * bell(paint.y - 0.37, 0.05), skin * 0.5)
+        paint.lay(
+            0.22 * smooth(spots, 0.55, 0.8) * bell(paint.ax - 0.15, 0.10) * bell(paint.y - 0.37, 0.05), skin * 0.5
+        )
     _paint_mouth(paint, face, skin, sum(body.skin) < 420)
     _paint_eyes(paint, face, body, skin)
     colour[front] = paint.colour

@@ -28,13 +28,13 @@ class Light:
 def box(x: Array, reach: int, axis: int) -> Array:
     """Mean of ``x`` over 2 ``reach`` + 1 neighbours along an axis, the edge repeated."""
     pad = [(reach + 1, reach) if a == axis else (0, 0) for a in range(x.ndim)]
-    total = np.cumsum(np.pad(x, pad, mode="edge"), axis, dtype=np.float64)
+    total = np.cumsum(np.pad(x, pad, mode="edge"), axis, dtype=np.float32)
     n, span = x.shape[axis], 2 * reach + 1
     take = [slice(None)] * x.ndim
     take[axis] = slice(span, span + n)
     high = total[tuple(take)]
     take[axis] = slice(0, n)
-    return ((high - total[tuple(take)]) * (1.0 / span)).astype(np.float32)
+    return (high - total[tuple(take)]) * np.float32(1.0 / span)
 
 
 def blur(x: Array, reach: int, passes: int = 2) -> Array:
@@ -51,11 +51,17 @@ class ShadowMap:
 
     def __init__(self, vertices: Array, towards: Array) -> None:
         right = unit(np.array([towards[2], 0.0, -towards[0]], np.float32))
-        up = unit(np.array([-towards[0] * towards[1], towards[0] ** 2 + towards[2] ** 2, -towards[2] * towards[1]], np.float32))
+        up = unit(
+            np.array(
+                [-towards[0] * towards[1], towards[0] ** 2 + towards[2] ** 2, -towards[2] * towards[1]], np.float32
+            )
+        )
         self.frame = (right, up, towards)
         a, b, t = self._across(vertices)
         self.low = (float(a.min()) - 0.1, float(b.min()) - 0.1)
-        self.shape = tuple(int((float(c.max()) - lo + 0.1) / self.TEXEL) + 2 for c, lo in zip((a, b), self.low, strict=True))
+        self.shape = tuple(
+            int((float(c.max()) - lo + 0.1) / self.TEXEL) + 2 for c, lo in zip((a, b), self.low, strict=True)
+        )
         ia, ib = self._cell(a, b)
         depth = np.full(self.shape[0] * self.shape[1], -9.0, np.float32)
         np.maximum.at(depth, ia * self.shape[1] + ib, t)
@@ -69,7 +75,7 @@ class ShadowMap:
         return tuple(p[:, 0] * f[0] + p[:, 1] * f[1] + p[:, 2] * f[2] for f in self.frame)  # type: ignore[return-value]
 
     def _cell(self, a: Array, b: Array) -> tuple[Array, Array]:
-        i, j = (a - self.low[0]) / self.TEXEL, (b - self.low[1]) / self.TEXEL
+        i, j = (a - self.low[0]) * (1.0 / self.TEXEL), (b - self.low[1]) * (1.0 / self.TEXEL)
         return (
             np.clip(i.astype(np.int32), 0, self.shape[0] - 1),
             np.clip(j.astype(np.int32), 0, self.shape[1] - 1),
@@ -85,8 +91,8 @@ class ShadowMap:
         flat = self.depth.reshape(-1)
         for da, db in taps:
             i, j = self._cell(a + da, b + db)
-            over = flat[i * self.shape[1] + j] - t
-            out += 1.0 - np.clip((over - 0.006) * (1.0 / 0.022), 0.0, 1.0)
+            over = flat.take(i * np.int32(self.shape[1]) + j) - t
+            out += np.clip((0.028 - over) * (1.0 / 0.022), 0.0, 1.0)
         return smooth(out * (1.0 / len(taps)), 0.0, 1.0)
 
 
@@ -144,7 +150,9 @@ def shade(light: Light, matter: Matter, n: Array, view: Array, lit: Array, sky_s
     ambient = (bounce + (sky - bounce) * up) * fill * tinted
     radiance = matter.albedo * (ambient + diffuse * shadow * np.array(light.key, np.float32))
     edge = (1.0 - np.clip(dot(n, view), 0.0, 1.0)) ** 3
-    rim = (edge * sky_seen * (0.35 + 0.65 * np.clip(0.5 + n[:, 1] * 0.5 + 0.3 * np.abs(n[:, 0]), 0, 1)) * matter.fuzz)[:, None]
+    rim = (edge * sky_seen * (0.35 + 0.65 * np.clip(0.5 + n[:, 1] * 0.5 + 0.3 * np.abs(n[:, 0]), 0, 1)) * matter.fuzz)[
+        :, None
+    ]
     rim = rim * np.array(light.rim, np.float32) * (0.45 + 0.55 * np.sqrt(np.maximum(matter.albedo, 0.0)))
     return radiance + rim + _shine(light, matter, n, half, lit)[:, None] * np.array(light.key, np.float32)
 
@@ -158,5 +166,9 @@ def _shine(light: Light, matter: Matter, n: Array, half: Array, lit: Array) -> A
         tangent = unit(np.stack([-m[:, 1] * m[:, 0], 1.0 - m[:, 1] ** 2 + 1e-3, -m[:, 1] * m[:, 2]], -1))
         tangent = unit(tangent + 0.22 * m)
         along = dot(tangent, hv)
-        out[hair] = matter.gloss[hair] * np.maximum(1.0 - along**2, 0.0) ** (0.5 * matter.sharp[hair]) * np.clip(0.3 + dot(m, hv), 0, 1)
+        out[hair] = (
+            matter.gloss[hair]
+            * np.maximum(1.0 - along**2, 0.0) ** (0.5 * matter.sharp[hair])
+            * np.clip(0.3 + dot(m, hv), 0, 1)
+        )
     return out * (0.25 + 0.75 * lit)

@@ -33,12 +33,14 @@ LEG = np.array(
 
 def arm_radius(body: Body, share: Array) -> Array:
     """Radius of the arm at these shares of the way from shoulder to wrist."""
-    return np.interp(share, ARM[:, 0], ARM[:, 1]) * ((0.45 + 0.55 * body.build) * (1.04 - 0.12 * body.feminine))
+    return (
+        np.interp(share, ARM[:, 0], ARM[:, 1]) * ((0.45 + 0.55 * body.build) * (1.04 - 0.12 * body.feminine))
+    ).astype(np.float32)
 
 
 def leg_radius(body: Body, share: Array) -> Array:
     """Radius of the leg at these shares of the way from hip to ankle."""
-    return np.interp(share, LEG[:, 0], LEG[:, 1]) * (0.35 + 0.65 * body.build)
+    return (np.interp(share, LEG[:, 0], LEG[:, 1]) * (0.35 + 0.65 * body.build)).astype(np.float32)
 
 
 def arm_length(skel: Skeleton) -> float:
@@ -101,7 +103,13 @@ def into_arms(skel: Skeleton, p: Array, ease: float) -> Array:
 def chest_bumps(body: Body, p: Array) -> Array:
     """Let the chest stand out: points (R, C, 3) of the straight trunk, moved forward."""
     h, x = body.height, np.abs(p[..., 0])
-    bust = 0.030 * body.feminine**1.5 * body.build * bell(x - 0.40 * body.shoulder, 0.058) * bell(p[..., 1] - 0.725 * h, 0.048)
+    bust = (
+        0.030
+        * body.feminine**1.5
+        * body.build
+        * bell(x - 0.40 * body.shoulder, 0.058)
+        * bell(p[..., 1] - 0.725 * h, 0.048)
+    )
     p[..., 2] += np.where(p[..., 2] > 0, bust, 0.0)
     return p
 

@@ -32,9 +32,14 @@ def beach(view: View, rng: Rng, noise: Noise) -> Array:
     x, far = view.x, view.far
     shore = 3.4 + 0.9 * noise(x * 0.35, 0.0 * x + 2.0) + 0.25 * noise(x * 1.3, 0.0 * x + 7.0)
     out = far - shore
-    sand = linear((238, 214, 170)) * (0.88 + 0.16 * noise(x * 3.0, far * 3.0 + 0.0 * x) + 0.06 * noise(x * 21.0, far * 14.0 + 0.0 * x))[..., None]
+    sand = (
+        linear((238, 214, 170))
+        * (0.88 + 0.16 * noise(x * 3.0, far * 3.0 + 0.0 * x) + 0.06 * noise(x * 21.0, far * 14.0 + 0.0 * x))[..., None]
+    )
     sand = mix(sand, linear((176, 150, 112)), 0.75 * smooth(out, -1.3, -0.15))
-    sea = gradient(np.clip(out / 40.0, 0.0, 1.0) ** 0.5, (150, 214, 208), (58, 168, 186), (34, 128, 176), (92, 160, 196))
+    sea = gradient(
+        np.clip(out / 40.0, 0.0, 1.0) ** 0.5, (150, 214, 208), (58, 168, 186), (34, 128, 176), (92, 160, 196)
+    )
     crest = noise(x * 0.5 + 0.2 * far, np.log(np.maximum(out, 0.1)) * 7.0)
     sea = mix(sea, linear((226, 244, 246)), 0.50 * smooth(crest, 0.62, 0.95) * smooth(-out, -45.0, -6.0))
     glitter = noise(view.a[view.sky :] * 190.0, view.e[view.sky :] * 950.0 + 0.0 * x)
@@ -72,8 +77,14 @@ def _tree(view: View, rng: Rng, noise: Noise, picture: Array, near: float) -> Ar
     rows = slice(*np.searchsorted(-view.e[:, 0], (-(cy + 1.5 * r), -foot)))
     a, e, part = view.a[rows] - cx, view.e[rows], picture[rows]
     stem = 0.0030 + 0.0042 * near + 0.10 * np.maximum(foot + 0.022 - e, 0.0) ** 1.2
-    part = mix(part, linear((104, 82, 62)) * (0.75 + 0.35 * smooth(a, -0.005, 0.005))[..., None], edge(stem - np.abs(a), view.grain) * (e < cy))
-    lumps = noise(a * (1.6 / r) + 5.0 * cx * 99.0, e * (1.6 / r) + 0.0 * a) + 0.5 * noise(a * (4.6 / r), e * (4.6 / r) + 0.0 * a)
+    part = mix(
+        part,
+        linear((104, 82, 62)) * (0.75 + 0.35 * smooth(a, -0.005, 0.005))[..., None],
+        edge(stem - np.abs(a), view.grain) * (e < cy),
+    )
+    lumps = noise(a * (1.6 / r) + 5.0 * cx * 99.0, e * (1.6 / r) + 0.0 * a) + 0.5 * noise(
+        a * (4.6 / r), e * (4.6 / r) + 0.0 * a
+    )
     d = np.sqrt(a * a + ((e - cy) * 0.92) ** 2)
     crown = edge(r * (0.62 + 0.42 * lumps) - d, 2.0 * view.grain)
     lit = 0.62 + 0.50 * smooth((e - cy) + 0.5 * a, -r, r) + 0.42 * (lumps - 0.75)
@@ -94,7 +105,12 @@ def park(view: View, rng: Rng, noise: Noise) -> Array:
     x, far = view.x, view.far
     deep = far + view.distance
     blades = noise(x * 26.0, far * 9.0 + 0.0 * x) * smooth(-far, -7.0, 0.0)
-    grass = gradient(np.clip(0.55 * noise(x * 1.1 + 3.0, far * 0.7 + 0.0 * x) + 0.45 * blades, 0, 1), (78, 128, 56), (122, 172, 76), (164, 196, 92))
+    grass = gradient(
+        np.clip(0.55 * noise(x * 1.1 + 3.0, far * 0.7 + 0.0 * x) + 0.45 * blades, 0, 1),
+        (78, 128, 56),
+        (122, 172, 76),
+        (164, 196, 92),
+    )
     bend_ = 0.10 + 0.55 * np.sin(far * 0.33 + rng.uniform(0, 6)) * smooth(far, 0.0, 5.0)
     wide = 0.78 + 0.05 * noise(x * 2.0, far * 3.0 + 0.0 * x)
     path = np.clip((wide - np.abs(x - bend_)) / np.maximum(deep * view.grain * 1.5, 0.02) + 0.5, 0.0, 1.0)
@@ -123,11 +139,17 @@ def glints(view: View, rng: Rng, picture: Array) -> Array:
     return picture
 
 
-def _pines(view: View, rng: Rng, noise: Noise, picture: Array, count: int, tall: float, rgb: RGB, white: float) -> Array:
+def _pines(
+    view: View, rng: Rng, noise: Noise, picture: Array, count: int, tall: float, rgb: RGB, white: float
+) -> Array:
     """A row of snow-laden pines on the horizon, over the picture (H, W, 3)."""
     dark = linear(rgb)
     for _ in range(count):
-        cx, base, size = rng.uniform(-0.17, 0.17), rng.uniform(-0.010, 0.002) - 0.08 * (tall - 0.06), tall * rng.uniform(0.7, 1.25)
+        cx, base, size = (
+            rng.uniform(-0.17, 0.17),
+            rng.uniform(-0.010, 0.002) - 0.08 * (tall - 0.06),
+            tall * rng.uniform(0.7, 1.25),
+        )
         rows = slice(*np.searchsorted(-view.e[:, 0], (-(base + size), -base)))
         columns = slice(*np.searchsorted(view.a[0], (cx - 0.36 * size, cx + 0.36 * size)))
         a, up = view.a[rows, columns] - cx, (view.e[rows] - base) / size
@@ -135,7 +157,9 @@ def _pines(view: View, rng: Rng, noise: Noise, picture: Array, count: int, tall:
             continue
         tier = (up * 6.0) % 1.0
         half = 0.30 * size * (1.03 - up) * (1.06 - 0.42 * tier)
-        snow = smooth(tier + 0.35 * (noise(a * (9.0 / size) + 50 * cx, up * 9.0 + 0.0 * a) - 0.5) + 1.2 * a / size, 0.25, 0.75)
+        snow = smooth(
+            tier + 0.35 * (noise(a * (9.0 / size) + 50 * cx, up * 9.0 + 0.0 * a) - 0.5) + 1.2 * a / size, 0.25, 0.75
+        )
         colour = mix(np.broadcast_to(dark, (*a.shape, 3)), np.array([0.80, 0.86, 0.93], np.float32), white * snow)
         picture[rows, columns] = mix(picture[rows, columns], colour, edge(half - np.abs(a), view.grain))
     return picture
@@ -146,12 +170,19 @@ def snow(view: View, rng: Rng, noise: Noise) -> Array:
     a, e = view.a[: view.sky], view.e[: view.sky]
     sky = gradient(np.clip(e / 0.17, 0.0, 1.0) + 0.0 * a, (250, 232, 222), (214, 222, 238), (150, 184, 222))
     sky = clouds(view, noise, sky, 0.5, (0.93, 0.94, 0.97))
-    for low, rise, rgb, pace, seed in ((0.045, 0.105, (176, 194, 222), 9.0, 5.0), (0.020, 0.060, (146, 170, 204), 14.0, 17.0)):
+    for low, rise, rgb, pace, seed in (
+        (0.045, 0.105, (176, 194, 222), 9.0, 5.0),
+        (0.020, 0.060, (146, 170, 204), 14.0, 17.0),
+    ):
         line = _ridge(view, noise, low, rise, pace, seed)
         facet = noise((a + view.pan) * 30.0 + e * 22.0, e * 30.0 + seed)
         peak = smooth(e - 0.45 * line + 0.02 * facet, 0.0, 0.035)
         rock = mix(linear(rgb) * (0.86 + 0.2 * facet)[..., None], np.array([0.90, 0.93, 0.98], np.float32), 0.85 * peak)
-        sky = mix(sky, mix(rock, linear((226, 230, 240)), 0.35 + 0.35 * (1.0 - smooth(e, 0.0, 0.05)) + 0.0 * a), edge(line - e, view.grain))
+        sky = mix(
+            sky,
+            mix(rock, linear((226, 230, 240)), 0.35 + 0.35 * (1.0 - smooth(e, 0.0, 0.05)) + 0.0 * a),
+            edge(line - e, view.grain),
+        )
     x, far = view.x, view.far
     drift = noise(x * 0.9, far * 0.55 + 0.0 * x) * 0.7 + 0.3 * noise(x * 2.6, far * 2.0 + 0.0 * x)
     ground = gradient(np.clip(1.25 * drift - 0.12, 0.0, 1.0), (190, 208, 236), (232, 238, 248), (252, 252, 254))

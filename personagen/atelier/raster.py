@@ -83,28 +83,28 @@ def _candidates(
 def rasterise(mesh: Mesh, camera: Camera, height: int, width: int) -> Samples:
     """See ``mesh`` through ``camera``: the nearest surface at the middle of each pixel of a picture."""
     px, py, depth = seen_at(mesh.vertices[:, :3], camera, height, width)
-    px, py, near = px - 0.5, py - 0.5, 1.0 / depth
+    px, py, near = px - np.float32(0.5), py - np.float32(0.5), (1.0 / depth).astype(np.float32)
     faces = mesh.triangles
-    x, y = ([c[corner] for corner in faces.T] for c in (px.astype(np.float32), py.astype(np.float32)))
+    x, y = ([c.take(corner) for corner in faces.T] for c in (px.astype(np.float32), py.astype(np.float32)))
     area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
     keep = np.flatnonzero((area < -1e-6) | (mesh.double & (area > 1e-6)))
-    x, y = ([c[keep] for c in axis] for axis in (x, y))
+    x, y = ([c.take(keep) for c in axis] for axis in (x, y))
     area, faces, owner = area[keep], faces[keep], mesh.owner[keep]
     face, column, row = _candidates(x, y, width, height)
     scale = 1.0 / area
     across, down, weights = column.astype(np.float32), row.astype(np.float32), []
     for i, j in ((1, 2), (2, 0)):
         a, b = (y[i] - y[j]) * scale, (x[j] - x[i]) * scale
-        weights.append(a[face] * across + b[face] * down - (a * x[i] + b * y[i])[face])
+        weights.append(a.take(face) * across + b.take(face) * down - (a * x[i] + b * y[i]).take(face))
     first, second = weights
     inside = np.flatnonzero((first >= 0) & (second >= 0) & (first + second <= 1))
     face, first, second = face[inside], first[inside], second[inside]
     pixel = row[inside] * np.int32(width) + column[inside]
-    z0, z1, z2 = (near[corner].astype(np.float32) for corner in faces.T)
-    inverse = z2[face] + first * (z0 - z2)[face] + second * (z1 - z2)[face]
+    z0, z1, z2 = (near.take(corner) for corner in faces.T)
+    inverse = z2.take(face) + first * (z0 - z2).take(face) + second * (z1 - z2).take(face)
     nearest = np.zeros(height * width, np.float32)
     np.maximum.at(nearest, pixel, inverse)
-    won = np.flatnonzero(inverse == nearest[pixel])
+    won = np.flatnonzero(inverse == nearest.take(pixel))
     winner = np.full(height * width, -1, np.int32)
     winner[pixel[won]] = won
     index = np.flatnonzero(winner >= 0)
@@ -119,6 +119,7 @@ def rasterise(mesh: Mesh, camera: Camera, height: int, width: int) -> Samples:
 
 def _interpolate(vertices: np.ndarray, corner: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Values (N, 10) at samples whose triangle has these ``corner`` (N, 3), with weights of its first two."""
-    value = vertices[corner[:, 2]]
-    a, b = vertices[corner[:, 0]] - value, vertices[corner[:, 1]] - value
-    return value + a * first[:, None] + b * second[:, None]
+    value = vertices.take(corner[:, 2], 0) * (1.0 - first - second)[:, None]
+    value += vertices.take(corner[:, 0], 0) * first[:, None]
+    value += vertices.take(corner[:, 1], 0) * second[:, None]
+    return value

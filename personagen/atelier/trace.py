@@ -19,6 +19,15 @@ class Camera:
     extent: float = 1.98
 
 
+def portrait(height: float, *, room: float = 1.10, azimuth: float = 0.0, elevation: float = 3.0) -> Camera:
+    """A camera that shows a person of ``height`` metres from head to foot, with ``room`` around; small people look small.
+
+    The picture shows half of what the person's height asks for and half of what an average height does.
+    """
+    extent = room * (0.5 * height + 0.90)
+    return Camera(azimuth, elevation, target=(0.0, 0.5 * extent - 0.07, 0.0), extent=extent)
+
+
 def axes(camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit directions (3,) towards the camera, to the picture's right and up."""
     az, el = math.radians(camera.azimuth), math.radians(camera.elevation)
@@ -46,8 +55,8 @@ def seen_at(points: np.ndarray, camera: Camera, height: int, width: int) -> tupl
     """Column, row and depth along the camera's axis, each (n,), of points (n, 3) in metres."""
     back, right, up = axes(camera)
     offset = points - place(camera)
-    x, y, z = ((offset * axis).sum(1) for axis in (right, up, -back))
-    scale = height * camera.distance / camera.extent / z
+    x, y, z = (offset[:, 0] * axis[0] + offset[:, 1] * axis[1] + offset[:, 2] * axis[2] for axis in (right, up, -back))
+    scale = (height * camera.distance / camera.extent) / z
     return x * scale + width / 2, height / 2 - y * scale, z
 
 

@@ -27,6 +27,7 @@ PART_OF_LABEL = {
     "outer": Part.OUTER,
 }
 
+
 def body_of_render(render: Render, figure: Figure, camera: Camera) -> Body:
     """Return the exact body of a render of `figure` seen by `camera`: parts, joints, and masks made by rays.
 

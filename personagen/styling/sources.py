@@ -19,7 +19,7 @@ from recsys.errors import ConfigError, DataError
 from ..atelier import shoppers
 from ..atelier.garment import GarmentSpec
 from ..atelier.render import render_person
-from ..atelier.trace import Camera
+from ..atelier.trace import portrait
 from ..corpora.renders import body_of_render
 from ..devices import CPU, Compute
 from ..images import load_image
@@ -304,7 +304,7 @@ def photograph(shopper: shoppers.Shopper, chosen: tuple[GarmentSpec, ...]) -> Si
     """Render a shopper in the latest top and bottom they chose, where they like to be; the body is exact."""
     outfit = tuple(next((spec for spec in reversed(chosen) if spec.region == region), PLAIN[region])
                    for region in ("upper", "lower"))  # fmt: skip
-    camera = Camera(target=(0.0, 0.5 * shopper.body.height, 0.0), extent=1.1 * shopper.body.height)
+    camera = portrait(shopper.body.height)
     scene = shopper.favourite("scene")
     render = render_person(shopper.body, outfit, scene, size=SIZE, camera=camera, seed=shopper.seed)
 
