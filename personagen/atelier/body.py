@@ -11,8 +11,8 @@ import numpy as np
 from .surface import Array, Profile, profile, smooth
 
 SKINS: tuple[tuple[int, int, int], ...] = (
-    (252, 224, 204),
-    (244, 206, 176),
+    (247, 214, 192),
+    (238, 197, 166),
     (228, 180, 144),
     (200, 148, 110),
     (160, 110, 78),
@@ -136,10 +136,10 @@ def trunk_profile(body: Body) -> Profile:
         (0.900, neck, 0.050, 0.046),
         (0.862, neck + 0.002, 0.048, 0.056),
         (0.848, neck + 0.020, 0.050, 0.068),
-        (0.837, neck + 0.060, 0.058, 0.078),
-        (0.826, 0.84 * s, 0.068, 0.086),
-        (0.811, s - 0.020, 0.078, 0.094),
-        (0.782, s - 0.026, 0.092, 0.100),
+        (0.838, neck + 0.054, 0.058, 0.078),
+        (0.827, 0.76 * s, 0.068, 0.086),
+        (0.812, s - 0.030, 0.076, 0.092),
+        (0.790, s - 0.022, 0.088, 0.098),
         (0.745, s - 0.026, 0.102 * k, 0.098 * k),
         (0.710, s - 0.034, 0.102 * k, 0.092 * k),
         (0.660, 0.30 * (s - 0.04) + 0.70 * w + 0.004, 0.092 * k, 0.082 * k),
@@ -192,7 +192,7 @@ def _arm(body: Body, side: float, pose: tuple[float, float]) -> dict[str, Array]
     """Shoulder, elbow, wrist and hand of one side (-1: the viewer's left)."""
     h, (abduct, fold) = body.height, pose
     a, b, lift = math.radians(abduct), math.radians(abduct - 0.60 * fold), math.radians(0.75 * fold)
-    shoulder = bend(body, np.array([side * (body.shoulder - 0.023), 0.792 * h, -0.012]))
+    shoulder = bend(body, np.array([side * (body.shoulder - 0.023), 0.790 * h, -0.012]))
     elbow = shoulder + 0.165 * h * np.array([side * math.sin(a), -math.cos(a), -0.05])
     down = np.array([side * math.sin(b), -math.cos(b) * math.cos(lift), math.sin(lift)])
     down /= math.sqrt(float((down**2).sum()))

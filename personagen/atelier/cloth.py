@@ -8,7 +8,7 @@ from ..vocabulary import COLOURS
 from .drape import BODICE, CUTS
 from .garment import GarmentSpec, waist
 from .head import linear
-from .surface import Array, bell, smooth
+from .surface import Array, bell
 
 
 def cover(inside: Array, grain: float) -> Array:

@@ -58,7 +58,7 @@ CUTS = {
     "trousers": Cut(0.010),
     "shorts": Cut(0.012),
 }
-COLUMNS = 97
+COLUMNS = 81
 OPEN = 0.95
 """Angle from the front at which a V begins."""
 BODICE = 0.620
@@ -96,13 +96,21 @@ def _v_angle(solid: Profile, line: Array, angle: Array) -> Array:
     return np.where(share < 1.0, slant, ring) * np.sign(angle)
 
 
-def skirt_width(spec: GarmentSpec, skel: Skeleton, y: Array, top: float, free: float | None = None) -> Array:
-    """Half width of a skirt at heights ``y``, that begins at ``top`` (m) and flares from ``free`` (m) down."""
-    body, h = skel.body, skel.body.height
+def skirt_lines(
+    spec: GarmentSpec, skel: Skeleton, y: Array, top: float, free: float | None = None
+) -> tuple[Array, Array, Array]:
+    """Half width, front and back of a skirt at heights ``y``, from ``top`` (m); it flares from ``free`` (m) down."""
+    h = skel.body.height
     down = np.clip(((free or top) - y) / (top - 0.2 * h), 0.0, 1.2)
     hips = 1.0 - smooth(y, 0.525 * h, top)
-    start = float(np.interp(top, skel.trunk.y, skel.trunk.width))
-    return start + 0.009 + (body.hip - start + 0.010) * hips + (0.010 + 0.165 * spec.flare) * down**1.1
+    flare = (0.010 + 0.165 * spec.flare) * down**1.1
+    lines = skel.trunk.at(np.array([top, 0.525 * h], np.float32))
+    room = (0.009, 0.019), (0.009, 0.016), (0.010, 0.016)
+    wide, front, back = (
+        line[0] + a + (line[1] + b - line[0] - a) * hips for line, (a, b) in zip(lines, room, strict=True)
+    )
+    knee = 0.040 * smooth(down, 0.1, 0.7) * max(1.0 - 2.0 * spec.flare, 0.0)  # a step takes some room
+    return wide + flare, front + 0.80 * flare + knee, back + 0.85 * flare
 
 
 def cloth_profile(spec: GarmentSpec, skel: Skeleton) -> Profile:
@@ -130,10 +138,9 @@ def cloth_profile(spec: GarmentSpec, skel: Skeleton) -> Profile:
         tight = [line + 0.012 + room * over for line, room in zip((w, f, b), (0.014, 0.026, 0.018), strict=True)]
         out = [line + puff - gather * np.maximum(line - at, 0.0) for line, at in zip(out, tight, strict=True)]
     if spec.region == "dress":
-        skirt = skirt_width(spec, skel, y, BODICE * h)
         into = 1.0 - smooth(y, (BODICE - 0.01) * h, (BODICE + 0.012) * h)
-        deep = skirt * (0.74 + 0.12 * smooth(-y, -BODICE * h, -0.3 * h))
-        out = [line + (skirted - line) * into for line, skirted in zip(out, (skirt, deep, deep * 1.04), strict=True)]
+        skirts = skirt_lines(spec, skel, y, BODICE * h)
+        out = [line + (skirted - line) * into for line, skirted in zip(out, skirts, strict=True)]
     return Profile(y, *(line.astype(np.float32) for line in out))
 
 
@@ -159,7 +166,7 @@ def trunk_cloth(spec: GarmentSpec, skel: Skeleton) -> list[Patch]:
     body, cut = skel.body, CUTS[spec.kind]
     h, angle, y0 = body.height, around(COLUMNS, 0.22), hem(spec, body.height)
     solid = cloth_profile(spec, skel)
-    rows = 74 if spec.region == "dress" else 58
+    rows = 64 if spec.region == "dress" else 50
     line = neckline(spec, h, angle)
     y = solid.spread(line, np.full(COLUMNS, y0, np.float32), rows)
     ways = angle if spec.neckline != "v" else angle + (_v_angle(solid, line, angle) - angle) * (1.0 - ramp(rows)) ** 4
@@ -214,10 +221,10 @@ def _collar(spec: GarmentSpec, skel: Skeleton, solid: Profile) -> Patch:
 def sleeves(spec: GarmentSpec, skel: Skeleton) -> list[Patch]:
     """Both sleeves down to where ``spec.sleeve`` ends them."""
     cut, length, out = CUTS[spec.kind], arm_length(skel), []
-    reach, angle = spec.sleeve * length, around(49)
+    reach, angle = spec.sleeve * length, around(41)
     long = spec.sleeve > 0.5
     for side in range(2):
-        s = -0.037 + (reach + 0.037) * ramp(52 if long else 30)
+        s = -0.046 + (reach + 0.046) * ramp(46 if long else 26)
         loose = (cut.ease + cut.sleeve) * (0.25 + 0.75 * smooth(s, -0.02, 0.12))
         radius = arm_radius(skel.body, np.clip(s / length, 0, 1)) + loose
         if long:
@@ -241,13 +248,11 @@ def _tuck(y: Array, top: float, waist_at: float) -> Array:
 def skirt(spec: GarmentSpec, skel: Skeleton, top: float) -> list[Patch]:
     """A skirt from ``top`` (m), below its waistband, to the hem."""
     body, h = skel.body, skel.body.height
-    angle, y0 = around(113, 0.15), hem(spec, h)
-    y = top + (y0 - top) * ramp(46) + 0 * angle
+    angle, y0 = around(97, 0.15), hem(spec, h)
+    y = top + (y0 - top) * ramp(40) + 0 * angle
     line = np.arange(0.15, 0.7, 0.004, dtype=np.float32) * h
-    wide = skirt_width(spec, skel, line, waist(h), top)
-    wide = wide - _tuck(line, top, waist(h))
-    deep = wide * (0.74 + 0.12 * smooth(-line, -waist(h), -0.3 * h))
-    solid = Profile(line, wide, deep, deep * 1.06)
+    tuck = _tuck(line, top, waist(h))
+    solid = Profile(line, *(c - tuck for c in skirt_lines(spec, skel, line, waist(h), top)))
     p = solid.shell(y, angle, 0.95)
     relief = folds.pleats(spec, y, angle, top - (0.03 if top < waist(h) else 0.0), h)
     p = bend(body, p + grid_normals(p) * relief[..., None])
@@ -263,9 +268,9 @@ def legs(spec: GarmentSpec, skel: Skeleton, top: float) -> list[Patch]:
 def _half(spec: GarmentSpec, skel: Skeleton, side: int, top: float) -> Patch:
     """One half; its columns run from the middle of the front, over the outer side, to the middle of the back."""
     body, h, y0 = skel.body, skel.body.height, hem(spec, skel.body.height)
-    sign, columns = (-1.0 if side == 0 else 1.0), 53
+    sign, columns = (-1.0 if side == 0 else 1.0), 43
     angle = np.linspace(-np.pi / 2, 1.5 * np.pi, columns, dtype=np.float32)
-    y = top + (y0 - top) * ramp(84 if spec.kind == "trousers" else 44)
+    y = top + (y0 - top) * ramp(70 if spec.kind == "trousers" else 44)
     t, room = skel.trunk, CUTS[spec.kind].ease - _tuck(skel.trunk.y, top, waist(h))
     solid = Profile(t.y, t.width + room, t.front + room, t.back + room)
     seat = solid.shell(y + 0.0 * angle, sign * (angle + np.pi / 2) / 2.0, 0.92)

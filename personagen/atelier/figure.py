@@ -33,12 +33,11 @@ def _person(skel: Skeleton, outfit: tuple[GarmentSpec, ...]) -> list[Patch]:
     out = head_patches(skel) + hair_patches(skel) + [trunk_skin(skel, 0.69 if upper else 0.446)]
     sleeve = max([g.sleeve for g in outfit], default=0.0) * arm_length(skel)
     lowest = min([hem(g, h) for g in outfit if g.region != "upper"], default=h)
-    skirted = any(g.kind in ("skirt", "dress") for g in outfit)
     for side in range(2):
-        out.append(arm_skin(skel, side, sleeve - 0.05 if sleeve else -0.037))
+        out.append(arm_skin(skel, side, sleeve - 0.05 if sleeve else -0.046))
         out += hand(skel, side) + shoe(skel, side)
         hip, ankle = float(skel.hip[side][1]), float(skel.ankle[side][1])
-        begin = leg_length(skel, side) * (hip - lowest - (0.12 if skirted else 0.04)) / (hip - ankle)
+        begin = leg_length(skel, side) * (hip - lowest - 0.035) / (hip - ankle)
         out.append(leg_skin(skel, side, max(begin, -0.02)))
     return out
 

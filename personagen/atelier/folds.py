@@ -52,7 +52,7 @@ def sleeve(spec: GarmentSpec, skel: Skeleton, side: int, s: Array, angle: Array,
     pit = ridge((s + 0.03 * angle * (-1 if side else 1)) * (2 * np.pi / 0.050) + c) * bell(s - 0.08, 0.05) * 0.6
     far = (reach > 0.6 * arm_length(skel)) * cuff
     calm = smooth(reach - s, 0.0, 0.07 if reach > elbow else 0.02)
-    return STIFF[spec.kind] * 0.0040 * (rings + far + twist + pit) * calm
+    return STIFF[spec.kind] * 0.0031 * (rings + far + twist + pit) * calm
 
 
 def pleats(spec: GarmentSpec, y: Array, angle: Array, top: float, height: float) -> Array:

@@ -8,7 +8,7 @@ from .body import Skeleton, from_head
 from .head import face_of, head_profile
 from .surface import Array, Noise, Patch, Profile, around, bell, blob, patch, ramp, smooth, stack
 
-COLUMNS = 121
+COLUMNS = 97
 
 
 def hairline(angle: Array, front: float, temple: float, nape: float) -> Array:
@@ -85,7 +85,7 @@ def _hanging_rows(low: Array, rows: int) -> Array:
 def _falling(
     solid: Profile, noise: Noise, angle: Array, low: Array, thick: Array | float, curl: float, relief: float
 ) -> list[tuple[Array, Array]]:
-    rows = 54
+    rows = 46
     ways = _hanging_rows(low, rows)
     t = ramp(rows)
     strand = _strands(noise, angle, t, relief, 8.0)

@@ -84,9 +84,9 @@ def features(face: Face, p: Array) -> Array:
 def head_patches(skel: Skeleton) -> list[Patch]:
     """Head and ears; the marks are the place in the head's own measures."""
     face = face_of(skel.body)
-    solid, angle = head_profile(face), around(77, 0.55)
-    full = np.ones(77, np.float32)
-    p = features(face, solid.shell(solid.spread(full * 1.0, full * -0.010, 72), angle, 0.94))
+    solid, angle = head_profile(face), around(65, 0.55)
+    full = np.ones(65, np.float32)
+    p = features(face, solid.shell(solid.spread(full * 1.0, full * -0.010, 60), angle, 0.94))
     out = [patch(from_head(skel, p), stack(p[..., 0], p[..., 1], p[..., 2]), "face", "face")]
     for side in (-1.0, 1.0):
         ear = blob(np.array([side * 0.335, 0.435, -0.045], np.float32), (0.026, 0.080, 0.052), 15, 17)
@@ -133,6 +133,7 @@ def _paint_eyes(paint: _Paint, face: Face, body: Body, skin: Array) -> None:
     inside = np.minimum(np.minimum(upper - dy, dy - lower), half - np.abs(dx))
     shown = paint.edge(inside)
     white = np.array([0.86, 0.84, 0.82], np.float32) * (0.66 + 0.34 * smooth(upper - dy, -0.004, 0.026))[:, None]
+    white = white * (0.70 + 0.30 * min(1.0, float(skin.mean()) / 0.30))
     paint.lay(shown, white)
     ix, iy = dx - side * (face.gaze + 0.05 * body.turn / 100.0), dy + 0.0015
     hue = linear(face.eyes)
@@ -186,7 +187,7 @@ def _paint_mouth(paint: _Paint, face: Face, skin: Array, dark: bool) -> None:
 
 
 def paint_face(body: Body, marks: Array, skin: Array, grain: float) -> Array:
-    """Linear albedo (N, 3) of a head at places ``marks`` (N, 4), in heads; ``skin`` (3,), ``grain``: a sample's width."""
+    """Linear albedo (N, 3) of a head at places ``marks`` (N, 4), in heads; ``skin`` (3,), ``grain``: sample width."""
     face = face_of(body)
     x, y, z = marks[:, 0], marks[:, 1], marks[:, 2]
     colour = np.broadcast_to(skin, (len(x), 3)).copy()

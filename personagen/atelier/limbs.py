@@ -56,7 +56,7 @@ def leg_length(skel: Skeleton, side: int) -> float:
 
 def cap(radius: Array, s: Array) -> Array:
     """Round off a tube (R, 1) that begins before its joint, where ``s`` (R, 1) is below 0."""
-    return radius * np.sqrt(np.maximum(1.0 - (np.minimum(s, 0.0) / s[0, 0]) ** 2, 1e-5))
+    return radius * np.maximum(1.0 - (np.minimum(s, 0.0) / s[0, 0]) ** 2, 1e-5) ** 0.75
 
 
 def arm_tube(skel: Skeleton, side: int, s: Array, radius: Array, angle: Array, ease: float = 0.0) -> Array:
@@ -69,7 +69,7 @@ def arm_tube(skel: Skeleton, side: int, s: Array, radius: Array, angle: Array, e
     rows = max(int((s[:, 0] < 0.22).sum()), 1)
     q = p[:rows]
     gap = skel.trunk.gap(straighten(skel.body, q)) - ease
-    bulge = fillet(gap, 0.055) * (1.0 - smooth(s[:rows], 0.06, 0.20))
+    bulge = fillet(gap, 0.085) * (1.0 - smooth(s[:rows], 0.05, 0.17))
     p[:rows] += unit(q - path[:rows, None]) * bulge[..., None]
     return p
 
@@ -96,7 +96,7 @@ def into_arms(skel: Skeleton, p: Array, ease: float) -> Array:
     for side in range(2):
         near = skel.shoulder[side] + 0.5 * (skel.elbow[side] - skel.shoulder[side])
         radius = float(arm_radius(skel.body, np.zeros(1))[0]) + ease
-        off += fillet(capsule_gap(p, skel.shoulder[side], near, radius, radius), 0.055)
+        off += fillet(capsule_gap(p, skel.shoulder[side], near, radius, radius), 0.085)
     return p + grid_normals(p) * off[..., None]
 
 
@@ -116,9 +116,9 @@ def chest_bumps(body: Body, p: Array) -> Array:
 
 def trunk_skin(skel: Skeleton, low: float) -> Patch:
     """The neck and the trunk down to ``low``, a share of the height."""
-    h, angle = skel.body.height, around(57, 0.3)
-    top, bottom = np.full(57, 0.895 * h, np.float32), np.full(57, low * h, np.float32)
-    y = skel.trunk.spread(top, bottom, 34)
+    h, angle = skel.body.height, around(45, 0.3)
+    top, bottom = np.full(45, 0.895 * h, np.float32), np.full(45, low * h, np.float32)
+    y = skel.trunk.spread(top, bottom, 28)
     p = bend(skel.body, chest_bumps(skel.body, skel.trunk.shell(y, angle, 0.90)))
     p = into_arms(skel, p, 0.0)
     if low < 0.5:
@@ -181,9 +181,9 @@ def hand(skel: Skeleton, side: int) -> list[Patch]:
 
 
 FOOT = np.array([
-    (0.00, 0.001, 0.062), (0.01, 0.018, 0.068), (0.04, 0.030, 0.076), (0.14, 0.036, 0.084), (0.30, 0.036, 0.086), (0.46, 0.038, 0.074),
-    (0.62, 0.044, 0.058), (0.76, 0.047, 0.048), (0.88, 0.042, 0.043), (0.95, 0.031, 0.037), (0.985, 0.018, 0.028),
-    (1.00, 0.001, 0.012),
+    (0.00, 0.001, 0.062), (0.01, 0.018, 0.068), (0.04, 0.030, 0.076), (0.14, 0.036, 0.084), (0.30, 0.036, 0.086),
+    (0.46, 0.038, 0.074), (0.62, 0.044, 0.058), (0.76, 0.047, 0.048), (0.88, 0.042, 0.043), (0.95, 0.031, 0.037),
+    (0.985, 0.018, 0.028), (1.00, 0.001, 0.012),
 ])  # fmt: skip
 """A shoe by the share of its length: half width and height in metres."""
 

@@ -201,6 +201,10 @@ def bokeh(view: View, rng: Rng, picture: Array) -> Array:
             picture[rows, columns] += hue * (power * disc)[..., None]
         low = view.e[view.sky :]
         columns = slice(*np.searchsorted(view.a[-1], (cx - 2.0 * r - 0.006, cx + 2.0 * r + 0.006)))
-        streak = bell(view.a[view.sky :, columns] - cx, 0.55 * r + 0.002) * bell(low + 0.6 * cy + 0.02, 0.055)
+        streak = (
+            bell(view.a[view.sky :, columns] - cx, 0.55 * r + 0.002)
+            * bell(low + 0.6 * cy + 0.02, 0.055)
+            * smooth(-low, 0.0, 0.03)
+        )
         picture[view.sky :, columns] += hue * (0.34 * power * streak)[..., None]
     return picture

@@ -20,7 +20,7 @@ class Camera:
 
 
 def portrait(height: float, *, room: float = 1.10, azimuth: float = 0.0, elevation: float = 3.0) -> Camera:
-    """A camera that shows a person of ``height`` metres from head to foot, with ``room`` around; small people look small.
+    """A camera that shows a person of ``height`` metres from head to foot with ``room`` around; the small look small.
 
     The picture shows half of what the person's height asks for and half of what an average height does.
     """

@@ -19,7 +19,7 @@ from personagen.atelier.figure import surfaces
 from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import LABEL, render_garment, render_person
 from personagen.atelier.shoppers import ASPECTS, catalogue, simulate
-from personagen.atelier.trace import Camera, portrait, project, rays
+from personagen.atelier.trace import Camera, rays
 from personagen.corpora.corpus import open_corpus
 from personagen.pretrain import CorpusConfig, PretrainConfig, pretrain
 from personagen.vocabulary import COLOURS, KINDS, SCENES, noun_phrase
