@@ -71,7 +71,8 @@ class Body:
 def random_body(rng: np.random.Generator) -> Body:
     """A body with believable proportions and a relaxed standing pose, drawn from ``rng``."""
     feminine, build = rng.random(), BUILDS[rng.integers(3)]
-    arms = tuple((rng.uniform(9, 22), rng.uniform(6, 44)) for _ in range(2))
+    wide = 20.0 * max(build - 1.0, 0.0)
+    arms = tuple((wide + rng.uniform(14, 25), rng.uniform(6, 44)) for _ in range(2))  # hands clear of skirts
     skin = rng.integers(len(SKINS))
     hair = rng.choice((0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5)) if skin < 3 else rng.choice((0, 0, 0, 0, 1, 1, 1, 2, 5))
     styles = HAIR_STYLES if feminine > 0.35 else ("short", "crop", "curly")
@@ -191,7 +192,7 @@ def from_head(skel: Skeleton, p: Array) -> Array:
 def _arm(body: Body, side: float, pose: tuple[float, float]) -> dict[str, Array]:
     """Shoulder, elbow, wrist and hand of one side (-1: the viewer's left)."""
     h, (abduct, fold) = body.height, pose
-    a, b, lift = math.radians(abduct), math.radians(abduct - 0.60 * fold), math.radians(0.75 * fold)
+    a, b, lift = math.radians(abduct), math.radians(abduct - 0.42 * fold), math.radians(0.75 * fold)
     shoulder = bend(body, np.array([side * (body.shoulder - 0.023), 0.790 * h, -0.012]))
     elbow = shoulder + 0.165 * h * np.array([side * math.sin(a), -math.cos(a), -0.05])
     down = np.array([side * math.sin(b), -math.cos(b) * math.cos(lift), math.sin(lift)])

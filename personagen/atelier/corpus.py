@@ -46,7 +46,7 @@ def random_sitting(seed: int) -> Sitting:
     else:
         outfit = (random_garment(rng, str(rng.choice(("t-shirt", "shirt", "sweater", "jacket"))), plain=0.75), main)
     camera = portrait(
-        body.height, room=rng.uniform(1.08, 1.15), azimuth=rng.uniform(-20, 20), elevation=rng.uniform(1, 7)
+        body.height, room=rng.uniform(1.09, 1.16), azimuth=rng.uniform(-20, 20), elevation=rng.uniform(1, 7)
     )
     return Sitting(body, outfit, str(rng.choice(SCENES)), camera, int(rng.integers(1 << 30)))
 
