@@ -12,12 +12,12 @@ import numpy as np
 from recsys.errors import DataError
 
 from ..files import reserved_array, write_text
-from ..vocabulary import KINDS, REGION, SCENES
+from ..vocabulary import KINDS, REGION, SCENE_ALONE, SCENES
 from .agnostic import agnostic_mask
 from .body import Body, random_body
 from .captions import person_caption
 from .garment import GarmentSpec, random_garment
-from .render import render_garment, render_person
+from .render import render_garment, render_person, render_scene
 from .trace import Camera, portrait
 
 HELDOUT_SEED = 1_000_003
@@ -51,10 +51,12 @@ def random_sitting(seed: int) -> Sitting:
     return Sitting(body, outfit, str(rng.choice(SCENES)), camera, int(rng.integers(1 << 30)))
 
 
-def rows(
-    sitting: Sitting, *, size: tuple[int, int]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, str]]]:
-    """Picture (H, W, 3), garment (H, W, 3), mask (H, W) and words, one row a garment of the outfit."""
+Row = tuple[dict[str, np.ndarray], dict[str, str]]
+"""Pictures and words of one row."""
+
+
+def rows(sitting: Sitting, *, size: tuple[int, int]) -> Iterator[Row]:
+    """Render image and garment (H, W, 3), mask (H, W) and words, one row a garment of the outfit."""
     render = render_person(
         sitting.body, sitting.outfit, sitting.scene, size=size, camera=sitting.camera, seed=sitting.seed
     )
@@ -67,16 +69,22 @@ def rows(
             "scene": sitting.scene,
             "source": "atelier",
         }
-        yield render.image, render_garment(garment, size=size), mask, words
+        yield {"image": render.image, "garment": render_garment(garment, size=size), "mask": mask}, words
+
+
+def scene_rows(sitting: Sitting, *, size: tuple[int, int]) -> Iterator[Row]:
+    """Render the scene of a sitting with nobody in it: one row of image (H, W, 3) and words."""
+    image = render_scene(sitting.scene, size=size, camera=sitting.camera, seed=sitting.seed)
+    yield {"image": image}, {"caption": SCENE_ALONE[sitting.scene], "scene": sitting.scene, "source": "atelier"}
 
 
 def write_corpus(
-    out: Path, *, rows_train: int, rows_heldout: int = 0, seed: int = 0, size: tuple[int, int]
+    out: Path, *, rows_train: int, rows_heldout: int = 0, seed: int = 0, size: tuple[int, int], empty: bool = False
 ) -> Iterator[int]:
-    """Render rows into ``out`` (image.npy, garment.npy, mask.npy, meta.jsonl), going on where it was cut off.
+    """Render rows into ``out`` (meta.jsonl, image.npy, garment.npy, mask.npy), going on where it was cut off.
 
     The held-out rows come first, from sittings ``HELDOUT_SEED``, + 1, …; then the training rows, from ``seed``, + 1, …
-    Yields the number of rows done after each sitting.
+    empty: render scenes with nobody in them, image.npy alone. Yields the number of rows done after each sitting.
 
     Raises:
         DataError: ``out`` holds a corpus of another size.
@@ -84,20 +92,21 @@ def write_corpus(
     out.mkdir(parents=True, exist_ok=True)
     meta, total = out / "meta.jsonl", rows_heldout + rows_train
     done = [json.loads(line) for line in meta.read_text().splitlines() if line.endswith("}")] if meta.exists() else []
-    arrays = _open_arrays(out, total, size, fresh=not done)
+    arrays = _open_arrays(out, total, size, fresh=not done, names=("image",) if empty else ("image", "garment", "mask"))
     if done:
         write_text(meta, "".join(json.dumps(row) + "\n" for row in done))
     else:
         meta.unlink(missing_ok=True)
-    at = len(done)
+    at, render = len(done), scene_rows if empty else rows
     for split, first, end in (("heldout", HELDOUT_SEED, rows_heldout), ("train", seed, total)):
         sitting = done[-1]["seed"] + 1 if done and done[-1]["split"] == split else first
         while at < end:
             lines = []
-            for image, garment, mask, words in rows(random_sitting(sitting), size=size):
+            for pictures, words in render(random_sitting(sitting), size=size):
                 if at == end:
                     break
-                arrays["image"][at], arrays["garment"][at], arrays["mask"][at] = image, garment, mask
+                for name, picture in pictures.items():
+                    arrays[name][at] = picture
                 lines.append(json.dumps({**words, "split": split, "seed": sitting}) + "\n")
                 at += 1
             _append(meta, "".join(lines))
@@ -114,9 +123,12 @@ def _append(meta: Path, lines: str) -> None:
         stream.write(lines)
 
 
-def _open_arrays(out: Path, total: int, size: tuple[int, int], *, fresh: bool) -> dict[str, np.ndarray]:
-    """The three memory-mapped arrays of a corpus, made anew or opened for writing."""
-    shapes = {"image": (total, *size, 3), "garment": (total, *size, 3), "mask": (total, *size)}
+def _open_arrays(
+    out: Path, total: int, size: tuple[int, int], *, fresh: bool, names: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    """The memory-mapped arrays of a corpus, made anew or opened for writing."""
+    every = {"image": (total, *size, 3), "garment": (total, *size, 3), "mask": (total, *size)}
+    shapes = {name: every[name] for name in names}
     if fresh:
         return {k: reserved_array(out / f"{k}.npy", shape=s, dtype=np.uint8) for k, s in shapes.items()}
     arrays: dict[str, np.ndarray] = {k: np.lib.format.open_memmap(out / f"{k}.npy", mode="r+") for k in shapes}

@@ -169,6 +169,12 @@ def render_person(
     return Render(encode(picture), out.labels, out.depth, out.normals)
 
 
+def render_scene(scene: str, *, size: tuple[int, int] = (256, 192), camera: Camera, seed: int = 0) -> np.ndarray:
+    """Render ``scene`` with nobody in it: (H, W, 3) uint8."""
+    picture = compress(_background(np.zeros((0, 3), np.float32), scene, camera, *size, seed))
+    return encode(scenes.snowflakes(picture, seed) if scene == "snow" else picture)
+
+
 GHOST = Body(arms=((19.0, 6.0), (19.0, 6.0)), stance=0.105)
 FRAMES = {
     "upper": (0.660, 0.66),

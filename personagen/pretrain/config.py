@@ -19,6 +19,8 @@ class CorpusConfig:
     rows: int = 6000
     """Training rows to render; a row is a person, a garment they wear, its mask and captions."""
     heldout_rows: int = 300
+    scenes: int = 0
+    """Training rows of scenes with nobody in them, a twentieth as many held out: a corpus of its own, `scenes`."""
     photos: str | None = None
     """Folder with `people` (parsed street photos) and `garments` (photos and garments.csv); null: renders only."""
 
