@@ -48,7 +48,7 @@ def first_guess(
     """
     if body.joints is None:
         raise DataError("the parser found no joints in this photo; a garment cannot be laid along them")
-    layer = lay(garment, kind, body.joints, (photo.height, photo.width))
+    layer = lay(garment, kind, body.joints, (photo.height, photo.width), parts=body.parts)
     covered = np.asarray(layer.getchannel("A"))
     if further is not None:
         mask = mask | (further & (covered > 0))

@@ -1,12 +1,9 @@
-"""Lay a garment's picture on a photographed person: its strips (`cut`) are moved to the person's joints.
+"""Lay a garment's picture on a photographed person: its ribbons (`outline`) are moved to the person's joints.
 
-The trunk follows shoulders and hips, sleeves the arms, legs the legs; what a garment covers is as long as its own
-proportions say, never longer than the limb. The geometric half of try-on by warping (VITON, arXiv 1711.08447), from
-joints instead of from a network that learnt it.
+The trunk follows shoulders and hips, sleeves the arms, legs the legs, and they stay joined at the armholes and at the
+crotch; what a garment covers is as long as its own proportions say, never longer than the limb. The geometric half of
+try-on by warping (VITON, arXiv 1711.08447), from joints instead of from a network that learnt it.
 """
-
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,107 +12,97 @@ from PIL import Image
 
 from ..images import blur, components, erode, to_tensor
 from ..person.joints import Joint, as_seen, trunk_of
-from ..person.parts import region_of
+from ..person.parts import Part, region_of
 from .drape import cloth_of
-from .garment_shape import Cut, cut_of
-from .strips import Strip
+from .garment_shape import cut_of
+from .outline import FAN, Bottom, Top, bottom_of, top_of
+from .ribbon import LONGEST, Ribbon
 
-SHOULDERS = 0.54
-"""Half the width of a garment at the shoulders, as a share of the distance between the shoulder joints."""
-OUTSIDE = 0.02
-"""How far outside the joint the middle of a sleeve begins, as the same share."""
-RISE = 0.15
-"""How far its shoulders lie above the joints, as the same share: measured between parsed street photos and their joints
-(docs/log/2026-11-27.md)."""
-TIP = 0.75
-"""Where the shoulders are looked for, as a share of half the trunk's width: between neck and seam, on both sides."""
-DROP = (0.0, 0.5)
-"""How far shoulders may lie below the top of the trunk's strip, as below a hood, as a share of half its width there."""
-WAIST = 0.26
+TIP = 0.03
+"""How far outside the joint a garment's shoulder lies, as a share of the distance between the shoulder joints."""
+RISE = 0.17
+"""How far it lies above the joint where no silhouette tells, as the same share."""
+RISES = (0.08, 0.26)
+"""Least and most of that."""
+ARMPIT = (0.30, 0.85)
+"""Least and most depth of an armpit below the joint, as the same share."""
+RAISED = (0.6, 0.5)
+"""Angle of the upper arm from down, in radians, from which its armpit rises, and the share that is left at most."""
+HIPS = 0.51
+"""Usual distance between the hip joints over that between the shoulder joints."""
+HIP_EASE = (0.92, 1.15)
+"""Least and most that a trunk is widened at the hips of a person whose hips are wider than usual."""
+WAIST = 0.32
 """How far the waist of what is worn below lies above the hip joints, as a share of the height of hips to shoulders."""
-TALL = 1.2
-"""Scale of lengths over that of the width between the shoulders: what lies flat is as wide as half its girth."""
-WAIST_WIDE = 0.48
-"""Half the width of the waist, as the same share as SHOULDERS."""
-NARROWER = 0.85
-"""What a worn garment's width is of that of one that lies flat, seen from the front."""
-REACHES = {"upper": (0.95, 1.5), "outer": (1.05, 2.2), "dress": (1.7, 3.0), "lower": (0.5, 3.0)}
+SEAT = 0.54
+"""Half the width of trousers at the hips, as a share of the distance between the shoulder joints."""
+WAIST_WIDE = 0.445
+"""Half the width of a skirt's waist, as the same share."""
+CROTCH = 0.30
+"""How far the crotch lies below the hip joints, as a share of the height of hips to shoulders."""
+REACHES = {"upper": (1.05, 1.6), "outer": (1.1, 2.2), "dress": (1.8, 3.1), "lower": (0.5, 3.1)}
 """Shortest and longest garments, in heights from hips to shoulders."""
+ARM = (0.17, 0.14, 0.10)
+"""Least half the width of a sleeve at shoulder, elbow and wrist, as a share of the distance between the shoulders."""
 WHOLE = 0.75
 """A sleeve that covers more than this share of the arm covers it all."""
 WARM = ("sweater", "jacket")
 """Kinds that seldom have sleeves of another length than the arm's."""
 LONG_SLEEVES = 0.45
 """Share of the arm from which sleeves of these kinds, and of what is worn over others, cover it all."""
-CUFF = 0.97
+CUFF = 0.99
 """Share of the arm, from shoulder to wrist, that a whole sleeve covers: the hand stays free."""
-TROUSERS = 2.5
-"""Length over the width of the waist of trousers that lie flat and reach the ankles."""
 LONG = 0.65
-"""Share of that length from which a garment with legs is taken to reach the ankles."""
-SHORTS = 0.5
-"""Largest share of that length of shorts; from it on, what is called trousers reaches the ankles."""
-ANKLE = 1.03
-"""Share of the leg, from waist to ankle joint, that long trousers cover: the hem lies a little below the joint."""
-HEM = 1.05
-"""Least width of the hem of a garment that ends at the hips or below, as a share of the distance between the shoulder
-joints: hips are as wide as that."""
-TO_HIPS = 0.9
-"""Length in heights of hips to shoulders from which a garment is taken to reach the hips."""
-SHORT_HEM = 0.9
-"""Least width of the hem of one that ends above the hips, as the same share: the waist is narrower."""
-SKIRT_HEM = 1.15
-"""Least width of a skirt's hem, as the same share: legs take steps in it."""
-TROUSER_HEM = (0.1, 0.4)
-"""Least and most half width of the hem of a leg, as the same share."""
-THIGH = 1.15
-"""Half the width of a leg at the hip over that at the waist."""
-CROTCH = 0.3
-"""How far outside the hip joint the line of a leg runs, as a share of the way from the middle of the hips to it."""
+"""Share of the leg from which a garment with legs is taken to reach the ankles."""
+SHORTS = 0.6
+"""Largest share of it of shorts; from it on, what is called trousers reaches the ankles."""
+ANKLE = 1.06
+"""Share of the leg, from crotch to ankle joint, that long trousers cover: the hem lies a little below the joint."""
+BLEND = 0.5
+"""Share of a limb over which its first cross-section, which is that of the trunk, goes over into its own."""
 EDGE = 0.007
 """Of the picture's height: how far inside its edge a garment's colours are no longer mixed with its background's."""
 HOLE = 0.02
 """Largest share of the cloth of a hole that is cloth as well: a print, a label or a button that is white itself."""
-RAGGED = 13
+RAGGED = 5
 """Pixels over which the edge of the cloth is smoothed, for cut-outs are ragged."""
-ROUND = 0.22
-"""How much darker cloth is at the edge of a limb: it turns away from the light."""
-CAST = 0.35
-"""How much darker a trunk is beside a sleeve, which casts a shadow."""
 ROWS = 256
 """Rows of a photo that are laid at a time."""
 
-
-@dataclass(frozen=True)
-class Part:
-    """A strip of the garment's picture, which of the picture's pixels belong to it (H, W), and where it goes; sleeves
-    are round about the shoulder (2,), above which they have no corners."""
-
-    source: Strip
-    owned: np.ndarray
-    target: Strip
-    shoulder: np.ndarray | None = None
+Moved = tuple[Ribbon, Ribbon]
+"""A ribbon of the garment's picture, and where it goes."""
 
 
-def lay(garment: Image.Image, kind: str, joints: np.ndarray, size: tuple[int, int]) -> Image.Image:
+def lay(
+    garment: Image.Image, kind: str, joints: np.ndarray, size: tuple[int, int], *, parts: np.ndarray | None = None
+) -> Image.Image:
     """Lay a garment on white over a photo of `size` (H, W): RGBA of that size, transparent where it does not reach.
 
-    kind: a kind of the vocabulary or a region. joints (13, 3): `Joint`s in pixels of the photo.
+    kind: a kind of the vocabulary or a region. joints (13, 3): `Joint`s in pixels of the photo. parts (H, W): of the
+    person, who may tell where the shoulders are.
 
     Raises:
         DataError: the picture shows no cloth.
     """
     picture = to_tensor(garment.convert("RGB"))[0]
     cloth = _filled(cloth_of(picture * 2 - 1)[0].numpy())
-    picture = _bled(picture, cloth)
-    parts = _parts(cut_of(cloth, kind), cloth, kind, as_seen(joints)[:, :2].astype(float))
+    source = torch.cat([_bled(picture, cloth), _soft(cloth)])
+    seen = as_seen(joints)[:, :2].astype(float)
+    cut = cut_of(cloth, kind)
+    if region_of(kind) == "lower":
+        moved = _below(bottom_of(cloth, cut), seen, kind=kind)
+    else:
+        moved = _above(top_of(cloth, cut), seen, kind=kind, rise=_rise(seen, parts))
+    shrink = min(1.0, LONGEST / max(size))
+    small = max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
+    maps = [_map(one, small, (small[0] / size[0], small[1] / size[1])) for one in moved]
     canvas = Image.new("RGBA", (size[1], size[0]))
-    for top, box in _boxes(parts, size):
-        layer = np.zeros((box[3] - box[1], box[2] - box[0], 4), np.float32)
-        x, y = np.meshgrid(np.arange(box[0], box[2]) + 0.5, np.arange(box[1], box[3]) + 0.5)
-        for i, part in enumerate(parts):
-            _draw(layer, part, picture, x, y, limb=len(parts) > 1 and (i > 0 or region_of(kind) == "lower"))
-        canvas.paste(Image.fromarray((layer * 255 + 0.5).astype(np.uint8), "RGBA"), (box[0], top))
+    for top in range(0, size[0], ROWS):
+        rows = min(ROWS, size[0] - top)
+        layer = np.zeros((rows, size[1], 4), np.float32)
+        for (ribbon, _), places in zip(moved, maps, strict=True):
+            _draw(layer, ribbon, source, places, top, size)
+        canvas.paste(Image.fromarray((layer * 255 + 0.5).astype(np.uint8), "RGBA"), (0, top))
     return canvas
 
 
@@ -123,6 +110,11 @@ def _filled(cloth: np.ndarray) -> np.ndarray:
     """Cloth (H, W) with its small holes, where it is white itself, filled."""
     holes = [hole for hole in components(~cloth) if hole.sum() < HOLE * cloth.sum()]
     return np.logical_or.reduce([cloth, *holes])
+
+
+def _soft(cloth: np.ndarray) -> torch.Tensor:
+    """How much of each place is cloth (1, H, W), without rags."""
+    return blur(torch.from_numpy(cloth)[None, None].float(), kernel=RAGGED)[0]
 
 
 def _bled(picture: torch.Tensor, cloth: np.ndarray) -> torch.Tensor:
@@ -134,127 +126,240 @@ def _bled(picture: torch.Tensor, cloth: np.ndarray) -> torch.Tensor:
     return torch.where(known > 0, picture, torch.where(both[3:] > 1e-3, both[:3] / both[3:].clamp(min=1e-3), picture))
 
 
-def _parts(cut: Cut, cloth: np.ndarray, kind: str, joints: np.ndarray) -> list[Part]:
-    """Return the parts of a garment's picture, cloth bool (H, W), and where they go along the joints (13, 2)."""
-    strips = [*cut.legs] if cut.trunk is None else [cut.trunk, *cut.sleeves]
-    y, x = np.mgrid[: cloth.shape[0], : cloth.shape[1]] + 0.5
-    away = np.stack([_away(strip, x, y) for strip in strips])
-    soft = blur(torch.from_numpy(cloth)[None, None].float(), kernel=RAGGED)[0, 0].numpy()
-    owned = soft * (away <= np.maximum(away.min(0), 1.0))
-    shoulders: list[np.ndarray | None] = [None] * len(strips)
-    if cut.trunk is None:
-        targets = _legs(cut, joints, kind=kind)
-    elif region_of(kind) == "lower":
-        targets = _skirt(cut, joints)
-    else:
-        targets = _upper(cut, joints, kind=kind, drop=_drop(cut.trunk, cloth))
-        shoulders[1:] = [joints[Joint.RIGHT_SHOULDER], joints[Joint.LEFT_SHOULDER]][: len(strips) - 1]
-    return [Part(*one) for one in zip(strips, owned, targets, shoulders, strict=True)]
-
-
-def _away(strip: Strip, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Distance in pixels from a straight strip, 0 within it."""
-    u, v = strip.coordinates(x, y)
-    return np.hypot((np.abs(v) - 1).clip(0) * strip.half_at(u), np.maximum(-u, u - 1).clip(0) * strip.length)
-
-
-def _drop(trunk: Strip, cloth: np.ndarray) -> float:
-    """How far below the start of a trunk's strip the shoulders lie, in pixels of the picture of the cloth (H, W)."""
-    u = np.linspace(-0.3, 0.5, 200)
+def _rise(joints: np.ndarray, parts: np.ndarray | None) -> float:
+    """How far the shoulders of a person lie above the joints (13, 2), as a share of the distance between these."""
+    body = trunk_of(joints)
+    if parts is None:
+        return RISE
     found = []
-    for side in (-TIP, TIP):
-        x, y = trunk.at(u, np.full_like(u, side))
-        inside = cloth[y.astype(int).clip(0, cloth.shape[0] - 1), x.astype(int).clip(0, cloth.shape[1] - 1)]
-        found.append(u[inside.argmax()] if inside.any() else 0.0)
-    return float(np.clip(np.mean(found) * trunk.length, DROP[0] * trunk.half[0], DROP[1] * trunk.half[0]))
+    for joint in (joints[Joint.RIGHT_SHOULDER], joints[Joint.LEFT_SHOULDER]):
+        column = int(np.clip(joint[0], 0, parts.shape[1] - 1))
+        if parts[:, column].any() and parts[int((parts[:, column] > 0).argmax()), column] != Part.HEAD:
+            found.append((joint[1] - (parts[:, column] > 0).argmax()) / body.across)
+    return float(np.clip(np.mean(found), *RISES)) if found else RISE
 
 
-def _upper(cut: Cut, joints: np.ndarray, *, kind: str, drop: float) -> list[Strip]:
-    """Where trunk and sleeves go; drop: how far the shoulders lie below the start of the trunk's strip."""
-    assert cut.trunk is not None
-    region = region_of(kind)
+def _above(top: Top, joints: np.ndarray, *, kind: str, rise: float) -> list[Moved]:
+    """Where the ribbons of a top, coat or dress go."""
     body = trunk_of(joints)
-    low, high = REACHES[region]
-    half = SHOULDERS * body.across
-    scale = TALL * half / cut.trunk.half[0]
-    start = body.shoulders - (RISE * body.across + drop * scale) * body.down
-    length = float(np.clip(cut.trunk.length * scale, low * body.tall, high * body.tall))
-    hips = (HEM if length > TO_HIPS * body.tall else SHORT_HEM) * body.across / 2
-    below = max(NARROWER * cut.trunk.half[1] * scale, hips)
-    strips = [Strip(np.stack([start, start + length * body.down]), np.array([half, below]))]
-    for sleeve, side, name in zip(cut.sleeves, (-1, 1), ("RIGHT", "LEFT")):  # as they are seen
-        shoulder, elbow, wrist = (joints[Joint[f"{name}_{part}"]] for part in ("SHOULDER", "ELBOW", "WRIST"))
-        shoulder = shoulder + side * OUTSIDE * body.across * body.aside
-        axis = (elbow - shoulder) / max(float(np.hypot(*(elbow - shoulder))), 1e-6)
-        widths = sleeve.half * scale * NARROWER
-        limb = Strip(np.stack([shoulder - RISE * body.across * axis, elbow, wrist]),
-                     np.array([widths[0], widths.mean(), widths[1]]))  # fmt: skip
-        wanted = sleeve.length * scale
-        whole = wanted > (LONG_SLEEVES if region == "outer" or kind in WARM else WHOLE) * limb.length
-        strips.append(limb.cut(CUFF * limb.length if whole else wanted))
-    return strips
+    sides = [joints[Joint.RIGHT_SHOULDER], joints[Joint.LEFT_SHOULDER]]
+    aside = _unit(sides[1] - sides[0]) if sides[1][0] > sides[0][0] + 0.3 * body.tall else body.aside
+    middle = (sides[0] + sides[1]) / 2
+    up = np.array([aside[1], -aside[0]])
+    shoulders = [middle + (sign * (0.5 + TIP) * aside + rise * up) * body.across for sign in (-1, 1)]
+    scale = (1 + 2 * TIP) * body.across / (top.shoulders[1, 0] - top.shoulders[0, 0])
+    tall = max(float(np.mean([side[-1, 1] for side in (top.trunk.left, top.trunk.right)]) - top.shoulders[:, 1].mean()), 1)
+    low, high = REACHES[region_of(kind)]
+    long = float(np.clip(scale, low * body.tall / tall, high * body.tall / tall))
+    armpits = [_armpit_of(top, side, joints, long, rise, shoulders[side], -up) for side in (0, 1)]
+    centre, move = top.shoulders.mean(0), np.stack([aside, -up])
+    neck = Ribbon(*((side - centre) * scale @ move + (shoulders[0] + shoulders[1]) / 2
+                    for side in (top.neck.left, top.neck.right)))  # fmt: skip
+    neck = _joined(neck, shoulders)
+    share = np.linspace(0, 1, len(top.yoke.left))[:, None]
+    yoke = Ribbon(*(shoulders[side] + share * (armpits[side] - shoulders[side]) for side in (0, 1)))
+    trunk = _trunk(top, joints, armpits, scale=scale, long=long, rise=rise)
+    front = top.neck.then(top.yoke).then(top.trunk), neck.then(yoke).then(trunk)
+    limbs = [
+        (own, _limb(own, joints, side, shoulders[side], armpits[side], scale=scale, long=long, kind=kind))
+        for side, own in enumerate(top.sleeves)
+    ]
+    return [front, *limbs]
 
 
-def _skirt(cut: Cut, joints: np.ndarray) -> list[Strip]:
-    """Where a skirt goes."""
-    assert cut.trunk is not None
+def _unit(a: np.ndarray) -> np.ndarray:
+    return a / max(float(np.hypot(*a)), 1e-6)
+
+
+def _joined(neck: Ribbon, shoulders: list[np.ndarray]) -> Ribbon:
+    """A neck whose last cross-section lies at the shoulders, (2,) each."""
+    share = np.linspace(0, 1, len(neck.left))[:, None]
+    return Ribbon(*(edge + share * (to - edge[-1]) for edge, to in zip((neck.left, neck.right), shoulders)))
+
+
+def _arm_of(joints: np.ndarray, side: int) -> np.ndarray:
+    """Shoulder, elbow and wrist (3, 2) of the arm on the picture's left or right."""
+    name = ("RIGHT", "LEFT")[side]
+    return np.stack([joints[Joint[f"{name}_{part}"]] for part in ("SHOULDER", "ELBOW", "WRIST")])
+
+
+def _armpit_of(
+    top: Top, side: int, joints: np.ndarray, long: float, rise: float, shoulder: np.ndarray, down: np.ndarray
+) -> np.ndarray:
+    """Where an armpit (2,) of a garment comes to lie: as deep as its own, but higher where the arm is raised."""
+    body, arm = trunk_of(joints), _arm_of(joints, side)
+    axis = _unit(arm[1] - arm[0])
+    angle = float(np.arccos(np.clip(axis @ body.down, -1, 1)))
+    deep = float(top.armpits[side, 1] - top.shoulders[side, 1]) * long
+    deep *= 1 - (1 - RAISED[1]) * float(np.clip((angle - RAISED[0]) / 1.2, 0, 1))
+    deep = float(np.clip(deep, (ARMPIT[0] + rise) * body.across, (ARMPIT[1] + rise) * body.across))
+    return shoulder + deep * _unit(body.down + down)
+
+
+def _trunk(
+    top: Top, joints: np.ndarray, armpits: list[np.ndarray], *, scale: float, long: float, rise: float
+) -> Ribbon:
+    """Where the trunk goes from the armpits down: along the spine, and straight down from the hips."""
     body = trunk_of(joints)
-    low, high = REACHES["lower"]
-    half = WAIST_WIDE * body.across
-    scale = TALL * half / cut.trunk.half[0]
-    length = float(np.clip(cut.trunk.length * scale, low * body.tall, high * body.tall))
-    start = body.hips - WAIST * body.tall * body.down
-    below = max(NARROWER * cut.trunk.half[1] * scale, SKIRT_HEM * body.across / 2)
-    return [Strip(np.stack([start, start + length * body.down]), np.array([half, below]))]
+    wider = float(np.hypot(*(joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP])) / body.across / HIPS)
+    wider = float(np.clip(wider, *HIP_EASE))
+    start = (armpits[0] + armpits[1]) / 2
+    to_hips = max(float((body.hips - start) @ body.down), 0.2 * body.tall)
+    hang = _unit(body.down + np.array([0.0, 1.0]))
+    rows = (top.trunk.left[:, 1] + top.trunk.right[:, 1]) / 2
+    middle = (top.trunk.left[:, 0] + top.trunk.right[:, 0]) / 2
+    half = (top.trunk.right[:, 0] - top.trunk.left[:, 0]) / 2 * scale
+    down = (rows - rows[0]) * long
+    share = np.clip(down / to_hips, 0, 1)[:, None]
+    line = start + share * (body.hips - start) + np.maximum(down - to_hips, 0)[:, None] * hang
+    line = line + ((middle - middle[0]) * 0.0)[:, None] * body.aside
+    half = half * (1 + (wider - 1) * np.clip(down / to_hips, 0, 1))
+    hips = _unit(joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP])
+    hips = hips if hips @ body.aside > 0.8 else body.aside
+    aside = body.aside + share * (hips - body.aside)
+    left, right = line - half[:, None] * aside, line + half[:, None] * aside
+    fade = np.maximum(0, 1 - np.linspace(0, 1, len(rows)) / BLEND)[:, None] ** 2
+    return Ribbon(left + fade * (armpits[0] - left[0]), right + fade * (armpits[1] - right[0]))
 
 
-def _legs(cut: Cut, joints: np.ndarray, *, kind: str) -> list[Strip]:
-    """Where the legs of trousers go, down to the ankles, or of shorts, and of what is one or the other by its shape."""
-    body = trunk_of(joints)
-    strips = []
-    half = WAIST_WIDE / 2 * body.across
-    for leg, side, name in zip(cut.legs, (-1, 1), ("RIGHT", "LEFT"), strict=True):
-        hip, knee, ankle = (joints[Joint[f"{name}_{part}"]] for part in ("HIP", "KNEE", "ANKLE"))
-        waist = body.hips - WAIST * body.tall * body.down + side * half * body.aside
-        scale = TALL * NARROWER * half / leg.half[0]
-        below = np.clip(leg.half[1] * scale, TROUSER_HEM[0] * body.across, TROUSER_HEM[1] * body.across)
-        line = np.stack([waist, hip + CROTCH * (hip - body.hips), knee, ankle])
-        limb = Strip(line, np.array([half, THIGH * half, (half + below) / 2, below]))
-        share = min(leg.length / (4 * leg.half[0]) / TROUSERS, SHORTS if kind == "shorts" else np.inf)
-        long = share > (SHORTS if kind == "trousers" else LONG)
-        strips.append(limb.cut((ANKLE if long else share) * limb.length))
-    return strips
+def _limb(
+    own: Ribbon,
+    joints: np.ndarray,
+    side: int,
+    shoulder: np.ndarray,
+    armpit: np.ndarray,
+    *,
+    scale: float,
+    long: float,
+    kind: str,
+) -> Ribbon:
+    """Where a sleeve goes: around the shoulder, and along the arm as far as it reaches."""
+    arm, body = _arm_of(joints, side), trunk_of(joints)
+    middle = (own.left[FAN:] + own.right[FAN:]) / 2
+    root = (own.left[FAN - 1] + own.right[FAN - 1]) / 2
+    axis = _unit(middle[-1] - root)
+    along = (middle - root) @ axis * long
+    steps = np.hypot(*np.diff(arm, axis=0).T)
+    first = float((armpit - arm[0]) @ _unit(arm[1] - arm[0]))
+    begin = float(np.clip(first, 0.02 * steps.sum(), 0.35 * steps.sum()))
+    reach = (begin + along[-1]) / steps.sum()
+    whole = reach > (LONG_SLEEVES if region_of(kind) == "outer" or kind in WARM else WHOLE)
+    along = along * ((CUFF if whole else min(reach, CUFF)) * steps.sum() - begin) / max(along[-1], 1e-6)
+    places = np.concatenate([[begin], begin + along])
+    line, across = _bent(arm, places, (-1, 1)[side])
+    share = np.clip(places / steps.sum(), 0, 1)
+    least = np.interp(share, [0, steps[0] / steps.sum(), 1], ARM) * body.across
+    wide = np.hypot(*(own.left[FAN - 1 :] - own.right[FAN - 1 :]).T) / 2 * scale
+    wide = np.maximum(wide, least)[:, None]
+    left, right = line + wide * across, line - wide * across
+    fade = np.maximum(0, 1 - np.linspace(0, 1, len(left)) / BLEND)[:, None] ** 2
+    right = right + fade * (armpit - right[0])
+    outer = _round(own, shoulder, armpit, left[0])
+    return Ribbon(np.concatenate([outer[:-1], left]), np.concatenate([np.repeat(armpit[None], FAN - 1, 0), right]))
 
 
-def _boxes(parts: list[Part], size: tuple[int, int]) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
-    """Boxes (left, top, right, bottom) of a photo, some rows each, that hold the parts and some room around them."""
-    low = np.min([(p.target.points - 2 * p.target.half[:, None]).min(0) for p in parts], 0)
-    high = np.max([(p.target.points + 2 * p.target.half[:, None]).max(0) for p in parts], 0)
-    room = 0.25 * max(p.target.length for p in parts)
-    left, right = max(0, int(low[0] - room)), min(size[1], int(high[0] + room) + 1)
-    top, bottom = max(0, int(low[1] - room)), min(size[0], int(high[1] + room) + 1)
-    for start in range(top, bottom, ROWS):
-        if right > left:
-            yield start, (left, start, right, min(start + ROWS, bottom))
+def _bent(line: np.ndarray, at: np.ndarray, sign: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places (n, 2) at lengths `at` (n,) along a line (k, 2), and the directions across it there, rounded at bends."""
+    steps = np.hypot(*np.diff(line, axis=0).T)
+    ends = np.concatenate([[0], np.cumsum(steps)])
+    beyond = np.maximum(at - ends[-1], 0)[:, None] * _unit(line[-1] - line[-2])
+    on = lambda places: np.stack([np.interp(places, ends, line[:, axis]) for axis in (0, 1)], 1)
+    near = 0.09 * ends[-1]
+    smooth = (on(np.maximum(at - near / 2, 0)) + 2 * on(at) + on(np.minimum(at + near / 2, ends[-1]))) / 4
+    smooth = np.where(((at < near / 2) | (at > ends[-1] - near / 2))[:, None], on(at), smooth)
+    ways = on(np.minimum(at + near, ends[-1])) - on(np.clip(at - near, 0, ends[-1] - 2 * near))
+    ways /= np.maximum(np.hypot(*ways.T), 1e-6)[:, None]
+    return smooth + beyond, sign * np.stack([ways[:, 1], -ways[:, 0]], 1)
 
 
-def _draw(layer: np.ndarray, part: Part, picture: torch.Tensor, x: np.ndarray, y: np.ndarray, *, limb: bool) -> None:
-    """Draw a part over a layer (h, w, 4) of the places x, y (h, w)."""
-    u, v = part.target.coordinates(x, y)
-    sx, sy = part.source.at(u, v)
-    height, width = part.owned.shape
-    grid = torch.from_numpy(np.stack([sx / width * 2 - 1, sy / height * 2 - 1], -1)).float()[None]
-    source = torch.cat([picture, torch.from_numpy(part.owned)[None]])[None]
-    found = F.grid_sample(source, grid, align_corners=False)[0].movedim(0, -1).numpy()
-    alpha = ((found[..., 3:] - 0.5) / 0.25).clip(0, 1)
-    if part.shoulder is not None:
-        along = part.target.points[1] - part.target.points[0]
-        dx, dy = x - part.shoulder[0], y - part.shoulder[1]
-        alpha *= ((dx * along[0] + dy * along[1] > 0) | (np.hypot(dx, dy) < part.target.half[0]))[..., None]
-    edge = np.abs(v)[..., None].clip(0, 1) ** 3
-    if limb:
-        cast = ((1.3 - np.abs(v)) / 0.3).clip(0, 1) * ((u - 0.25) / 0.2).clip(0, 1) * (u < 1.0)
-        layer[..., :3] *= 1 - CAST * cast[..., None] * (1 - alpha)
-    colour = found[..., :3] * (1 - ROUND * edge * (1.0 if limb else 0.5))
-    layer[..., :3] += alpha * (colour - layer[..., :3])
+def _round(own: Ribbon, shoulder: np.ndarray, armpit: np.ndarray, opposite: np.ndarray) -> np.ndarray:
+    """The outer edge (FAN, 2) around a shoulder, as round as the garment's own."""
+    rays = own.left[:FAN] - own.right[:FAN]
+    size = np.hypot(*rays.T)
+    a, b = shoulder - armpit, opposite - armpit
+    turn = np.arctan2(a[0] * b[1] - a[1] * b[0], a @ b)
+    share = np.linspace(0, 1, FAN)
+    grown = (1 - share) * np.hypot(*a) / max(size[0], 1e-6) + share * np.hypot(*b) / max(size[-1], 1e-6)
+    angle = np.arctan2(a[1], a[0]) + share * turn
+    return armpit + (size * grown)[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+
+
+def _below(bottom: Bottom, joints: np.ndarray, *, kind: str) -> list[Moved]:
+    """Where a skirt goes, or trousers down to the ankles, or shorts, and what is one or the other by its shape."""
+    body, seat = trunk_of(joints), bottom.seat
+    hips = _unit(joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP])
+    hips = hips if hips @ body.aside > 0.8 else body.aside
+    waist = body.hips - WAIST * body.tall * body.down
+    half = (seat.right[:, 0] - seat.left[:, 0]) / 2
+    rows = seat.left[:, 1] - seat.left[0, 1]
+    wider = float(np.clip(np.hypot(*(joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP])) / body.across / HIPS, *HIP_EASE))
+    if not bottom.legs:
+        scale = wider * WAIST_WIDE * body.across / max(float(half[: len(half) // 8 + 1].max()), 1)
+        low, high = REACHES["lower"]
+        down = rows * float(np.clip(scale, low * body.tall / rows[-1], high * body.tall / rows[-1]))
+        hang = _unit(body.down + 2 * np.array([0.0, 1.0]))
+        share = np.clip(down / (WAIST * body.tall), 0, 1)[:, None]
+        line = waist + share * (body.hips - waist) + np.maximum(down - WAIST * body.tall, 0)[:, None] * hang
+        return [(seat, Ribbon(line - scale * half[:, None] * hips, line + scale * half[:, None] * hips))]
+    scale = wider * SEAT * body.across / max(float(half.max()), 1)
+    crotch = body.hips + CROTCH * body.tall * body.down
+    share = (rows / rows[-1])[:, None]
+    line = waist + share * (crotch - waist)
+    upper = Ribbon(line - scale * half[:, None] * hips, line + scale * half[:, None] * hips)
+    legs = [(own, _leg(own, joints, side, upper, scale=scale, kind=kind)) for side, own in enumerate(bottom.legs)]
+    return [*legs, (seat, upper)]
+
+
+def _leg(own: Ribbon, joints: np.ndarray, side: int, seat: Ribbon, *, scale: float, kind: str) -> Ribbon:
+    """Where a leg goes, from the crotch down."""
+    name = ("RIGHT", "LEFT")[side]
+    hip, knee, ankle = (joints[Joint[f"{name}_{part}"]] for part in ("HIP", "KNEE", "ANKLE"))
+    crotch = (seat.left[-1] + seat.right[-1]) / 2
+    outer = (seat.left, seat.right)[side][-1]
+    line = np.stack([hip, knee, ankle])
+    begin = float(np.clip((crotch - hip) @ _unit(knee - hip), 0, 0.5 * np.hypot(*(knee - hip))))
+    total = float(np.hypot(*np.diff(line, axis=0).T).sum()) - begin
+    rows = own.left[:, 1] - own.left[0, 1]
+    share = min(rows[-1] * scale / total, SHORTS if kind == "shorts" else np.inf)
+    whole = share > (SHORTS if kind == "trousers" else LONG)
+    down = rows / max(rows[-1], 1) * (ANKLE if whole else share) * total
+    centre, across = _bent(line, begin + down, (-1, 1)[side])
+    half = np.abs(own.right[:, 0] - own.left[:, 0]) / 2 * scale
+    out, inner = centre + half[:, None] * across, centre - half[:, None] * across
+    fade = np.maximum(0, 1 - np.linspace(0, 1, len(rows)) / BLEND)[:, None] ** 2
+    return Ribbon(out + fade * (outer - out[0]), inner + fade * (crotch - inner[0]))
+
+
+def _map(moved: Moved, small: tuple[int, int], shrink: tuple[float, float]) -> tuple[np.ndarray, ...]:
+    """Places u, v and 1 where a ribbon is, (h, w) each, in a picture made smaller by `shrink` (rows, columns)."""
+    target = Ribbon(*(side * np.array([shrink[1], shrink[0]]) for side in (moved[1].left, moved[1].right)))
+    u, v, there = target.coordinates(small)
+    return u, v, there
+
+
+def _draw(
+    layer: np.ndarray,
+    ribbon: Ribbon,
+    source: torch.Tensor,
+    places: tuple[np.ndarray, ...],
+    top: int,
+    size: tuple[int, int],
+) -> None:
+    """Draw a ribbon of a picture (4, h, w), the last of which is its cloth, over rows of a photo from `top` on."""
+    u, v, there = places
+    rows, columns = layer.shape[:2]
+    y = (np.arange(top, top + rows) + 0.5) / size[0] * 2 - 1
+    x = (np.arange(columns) + 0.5) / size[1] * 2 - 1
+    grid = torch.from_numpy(np.stack(np.meshgrid(x, y), -1)).float()[None]
+    planes = torch.from_numpy(np.stack([u * there, v * there, there])).float()[None]
+    found = F.grid_sample(planes, grid, align_corners=False, padding_mode="border")[0].numpy()
+    weight = np.maximum(found[2], 1e-3)
+    sx, sy = ribbon.at(found[0] / weight, found[1] / weight)
+    height, width = source.shape[1:]
+    at = torch.from_numpy(np.stack([sx / width * 2 - 1, sy / height * 2 - 1], -1)).float()[None]
+    cloth = F.grid_sample(source[None], at, align_corners=False)[0].movedim(0, -1).numpy()
+    alpha = ((cloth[..., 3:] - 0.5) / 0.4 + 0.25).clip(0, 1) * (found[2] > 0.5)[..., None]
+    layer[..., :3] += alpha * (cloth[..., :3] - layer[..., :3])
     layer[..., 3:] += alpha * (1 - layer[..., 3:])
+
+

@@ -1,0 +1,266 @@
+"""Read a garment's outline in its picture: where its shoulders, armpits, sleeves, crotch and hems are.
+
+`garment_shape` says roughly where trunk, sleeves and legs lie; their edges are then those of the cloth itself, as
+ribbons (`ribbon.Ribbon`) that meet at the armholes or at the crotch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..images import components
+from .garment_shape import Cut
+from .ribbon import Ribbon
+
+BARE = 0.06
+"""Least area of a sleeve, in squares of half the trunk's width."""
+ROWS, FAN, ALONG = 28, 8, 14
+"""Cross-sections of a trunk, of the round of a shoulder, and along a sleeve."""
+FILLED = 0.6
+"""Share of half a trunk's width in which it has no gaps: an open coat is bridged there."""
+JUMP = 0.14
+"""How far the edge of a trunk steps out where a sleeve begins, as a share of half the trunk's width."""
+DEEP = (0.45, 1.3)
+"""Least and most depth of an armhole, as the same share."""
+RISE = 1.55
+"""Usual height of a waistband over the crotch, as a share of half the width of the hips."""
+
+
+@dataclass(frozen=True)
+class Top:
+    """A top, coat or dress: (2, 2) points of its shoulders and armpits, on the picture's left and right, the outline
+    of its neck and armholes as a ribbon, that of its trunk from the armpits down, and its sleeves, which have a round
+    of `FAN` cross-sections first."""
+
+    shoulders: np.ndarray
+    armpits: np.ndarray
+    neck: Ribbon
+    yoke: Ribbon
+    trunk: Ribbon
+    sleeves: tuple[Ribbon, ...]
+
+
+@dataclass(frozen=True)
+class Bottom:
+    """A skirt, or trousers with two legs: what lies above the crotch, and the legs below it, if there are any."""
+
+    seat: Ribbon
+    legs: tuple[Ribbon, ...]
+
+
+def top_of(cloth: np.ndarray, cut: Cut) -> Top:
+    """Find the points and edges of a top in its silhouette, bool (H, W), of which `cut` is the rough shape."""
+    assert cut.trunk is not None
+    half, middle = float(cut.trunk.half.mean()), float(cut.trunk.points[:, 0].mean())
+    edges, first, last = _edges(cloth, middle, half)
+    armpits = np.stack([_armpit(edges, cut, side, first) for side in (0, 1)])
+    shoulders = np.stack([_shoulder(cloth, armpits[side], (1, -1)[side] * 0.04 * half) for side in (0, 1)])
+    found = [_beside(cloth, shoulders[side], armpits[side], (-1, 1)[side]) for side in (0, 1)] if cut.sleeves else []
+    least = BARE * half * half
+    if not found or min(one.sum() for one in found) < least:
+        found = []
+        armpits = np.stack([_widest(edges, side, first, half) for side in (0, 1)])
+        shoulders = np.stack([armpits[:, 0], np.full(2, float(first))], 1)
+    last = max(last, int(armpits[:, 1].max()) + 4)
+    trunk = Ribbon(*(_side(edges[side], armpits[side], last, first) for side in (0, 1)))
+    share = np.linspace(0, 1, ROWS // 2)[:, None]
+    lines = [shoulders[side] + share * (armpits[side] - shoulders[side]) for side in (0, 1)]
+    neck = _neck(cloth, shoulders)
+    sleeves = tuple(_sleeve(own, shoulders[side], armpits[side], (-1, 1)[side]) for side, own in enumerate(found))
+    return Top(shoulders, armpits, neck, Ribbon(*lines), trunk, sleeves)
+
+
+def bottom_of(cloth: np.ndarray, cut: Cut) -> Bottom:
+    """Find the edges of a skirt, trousers or shorts in its silhouette, bool (H, W)."""
+    strips = cut.legs or (cut.trunk,)
+    middle = float(np.mean([strip.points[0, 0] for strip in strips]))
+    rows = np.flatnonzero(cloth.any(1))
+    first, last = int(rows[0]), int(rows[-1])
+    outer = np.stack([_outermost(cloth[row]) for row in range(first, last + 1)], 1)
+    outer = np.stack([_smooth(edge) for edge in outer])
+    if not cut.legs:
+        at = np.linspace(first, last, ROWS)
+        return Bottom(Ribbon(*(_on(edge, at, first) for edge in outer)), ())
+    upper = (outer[1] - outer[0])[: int(0.35 * (last - first)) + 1]
+    half = float(upper.max()) / 2
+    crotch, gaps = _gap(cloth, middle, half, outer, first, last)
+    above = np.linspace(first, crotch, ROWS)
+    seat = Ribbon(*(_on(edge, above, first) for edge in outer))
+    below = np.linspace(crotch, last, ROWS)
+    inner = [np.stack([np.interp(below, np.arange(crotch, last + 1), edge), below], 1) for edge in gaps]
+    return Bottom(seat, (Ribbon(_on(outer[0], below, first), inner[0]), Ribbon(_on(outer[1], below, first), inner[1])))
+
+
+def _edges(cloth: np.ndarray, middle: float, half: float) -> tuple[np.ndarray, int, int]:
+    """Edges (2, n) of the trunk's run of cloth in each row, with what hangs on it; its first and last row."""
+    reach = slice(max(0, int(middle - half)), int(middle + half) + 1)
+    rows = np.flatnonzero(cloth[:, reach].any(1))
+    first, last = int(rows[0]), int(rows[-1])
+    filled = cloth.copy()
+    filled[first : last + 1, max(0, int(middle - FILLED * half)) : int(middle + FILLED * half) + 1] = True
+    found = []
+    for row in range(first, last + 1):
+        empty = np.flatnonzero(~filled[row])
+        left = empty[empty < middle]
+        right = empty[empty > middle]
+        found.append((left[-1] + 1.0 if left.size else 0.0, float(right[0]) if right.size else float(cloth.shape[1])))
+    return np.array(found).T, first, last
+
+
+def _armpit(edges: np.ndarray, cut: Cut, side: int, first: int) -> np.ndarray:
+    """The armpit (2,) of one side: where the trunk's edge steps out to the sleeve's, or else where it usually is."""
+    trunk, sign = cut.trunk, (-1, 1)[side]
+    assert trunk is not None
+    half = trunk.half[0]
+    if not cut.sleeves:
+        return _widest(edges, side, first, half)
+    sleeve = cut.sleeves[side]
+    axis = sleeve.points[1] - sleeve.points[0]
+    slant = max(abs(float(axis[0])) / sleeve.length, 0.3)
+    deep = float(np.clip(2 * sleeve.half[0] / slant, DEEP[0] * half, DEEP[1] * half))
+    expected = trunk.points[0, 1] + deep - first
+    step, jump = max(2, round(0.04 * half)), JUMP * half
+    low, high = int(max(expected - 0.7 * half, step)), int(min(expected + 0.8 * half, edges.shape[1] - 1))
+    for row in range(high, low, -1):
+        if sign * (edges[side][row - step] - edges[side][row]) > jump:
+            return np.array([edges[side][row], float(first + row)])
+    row = int(np.clip(expected, 0, edges.shape[1] - 1))
+    wide = trunk.half[0] + (expected / trunk.length) * (trunk.half[1] - trunk.half[0])
+    return np.array([trunk.points[0, 0] + sign * wide, float(first + row)])
+
+
+def _widest(edges: np.ndarray, side: int, first: int, half: float) -> np.ndarray:
+    """Where the bust of a garment without sleeves is widest (2,)."""
+    low, high = int(0.3 * half), int(1.3 * half) + 2
+    row = low + int((edges[side][low:high] * (-1, 1)[side]).argmax())
+    return np.array([edges[side][row], float(first + row)])
+
+
+def _shoulder(cloth: np.ndarray, armpit: np.ndarray, inwards: float) -> np.ndarray:
+    """The shoulder (2,): the upper edge of the cloth above an armpit."""
+    column = int(np.clip(armpit[0] + inwards, 0, cloth.shape[1] - 1))
+    return np.array([armpit[0], float(cloth[: int(armpit[1]), column].argmax())])
+
+
+def _beside(cloth: np.ndarray, shoulder: np.ndarray, armpit: np.ndarray, sign: int) -> np.ndarray:
+    """The cloth (H, W) of a sleeve: what hangs together beside the line from a shoulder to its armpit."""
+    x = np.arange(cloth.shape[1]) + 0.5
+    outside = cloth & ((x - armpit[0]) * sign > 0)
+    rows = slice(int(shoulder[1]), int(armpit[1]) + 1)
+    column = int(np.clip(armpit[0] + 2 * sign, 0, cloth.shape[1] - 1))
+    touching = lambda piece: int(piece[rows, column].sum())
+    best = max(components(outside), key=touching, default=np.zeros_like(cloth))
+    return best if touching(best) > 0.3 * (rows.stop - rows.start) else np.zeros_like(cloth)
+
+
+def _side(edge: np.ndarray, armpit: np.ndarray, last: int, first: int) -> np.ndarray:
+    """The edge (ROWS, 2) of a trunk from an armpit to the last row."""
+    smooth = _smooth(edge[int(armpit[1]) - first :])
+    smooth = smooth + (armpit[0] - smooth[0]) * np.maximum(0, 1 - np.arange(len(smooth)) / 6)
+    rows = np.linspace(armpit[1], last, ROWS)
+    return np.stack([np.interp(rows, int(armpit[1]) + np.arange(len(smooth)), smooth), rows], 1)
+
+
+def _on(edge: np.ndarray, rows: np.ndarray, first: int) -> np.ndarray:
+    """Points (k, 2) of an edge (n,), which begins at row `first`, at some rows (k,)."""
+    return np.stack([np.interp(rows, first + np.arange(len(edge)), edge), rows], 1)
+
+
+def _smooth(edge: np.ndarray) -> np.ndarray:
+    """An edge (n,) without its rags."""
+    wide = max(1, len(edge) // 60)
+    padded = np.pad(edge, wide, mode="edge")
+    return np.convolve(padded, np.full(2 * wide + 1, 1 / (2 * wide + 1)), mode="valid")
+
+
+def _outermost(row: np.ndarray) -> tuple[float, float]:
+    found = np.flatnonzero(row)
+    return (float(found[0]), float(found[-1] + 1)) if found.size else (np.nan, np.nan)
+
+
+def _neck(cloth: np.ndarray, shoulders: np.ndarray) -> Ribbon:
+    """What lies above the line between the shoulders (2, 2), down to it."""
+    rows = np.flatnonzero(cloth[:, max(int(shoulders[0, 0]), 0) : int(shoulders[1, 0])].any(1))
+    first = min(float(rows[0]), float(shoulders[:, 1].min()) - 1) - 1
+    share = np.linspace(0, 1, ROWS // 2)[:, None]
+    return Ribbon(*(np.array([[x, first]]) * (1 - share) + shoulders[side] * share
+                    for side, x in enumerate(shoulders[:, 0])))  # fmt: skip
+
+
+def _sleeve(cloth: np.ndarray, shoulder: np.ndarray, armpit: np.ndarray, sign: int) -> Ribbon:
+    """A sleeve, whose cloth alone is (H, W), from the armhole, around the shoulder, to the cuff; its outer edge is the
+    left one."""
+    y, x = np.nonzero(cloth)
+    places, root = np.stack([x, y], 1) + 0.5, (shoulder + armpit) / 2
+    far = np.hypot(*(places - root).T)
+    end = places[far > np.quantile(far, 0.85)].mean(0)
+    deep = float(np.hypot(*(armpit - shoulder)))
+    axis = (end - root) / max(float(np.hypot(*(end - root))), 1e-6)
+    across = np.array([-axis[1], axis[0]]) * -sign  # outwards and up
+    reach = 2.0 * deep
+    opposite = armpit + across * _length(cloth, armpit + across, across, reach)
+    turn = _turn(shoulder - armpit, opposite - armpit)
+    rays = [_rotated(shoulder - armpit, turn * share) for share in np.linspace(0, 1, FAN)]
+    rays = [ray / max(float(np.hypot(*ray)), 1e-6) for ray in rays]
+    outer = [armpit + ray * _length(cloth, armpit + ray, ray, reach) for ray in rays]
+    outer[0], outer[-1] = shoulder, opposite
+    along = (places - armpit) @ axis
+    long = max(float(np.quantile(along, 0.998)), 0.1 * deep)
+    left, right, high, low = [], [], (opposite - armpit) @ across, 0.0
+    aside = (places - armpit) @ across
+    for share in np.linspace(0, 1, ALONG + 1)[1:]:
+        at = long * share
+        near = np.abs(along - min(at, 0.985 * long)) < max(1.0, 0.012 * long)
+        if near.any():
+            high, low = float(aside[near].max()), float(aside[near].min())
+        left.append(armpit + at * axis + high * across)
+        right.append(armpit + at * axis + low * across)
+    return Ribbon(np.array([*outer, *_calm(left)]), np.array([armpit] * FAN + _calm(right)))
+
+
+def _calm(points: list[np.ndarray]) -> list[np.ndarray]:
+    """Points with less of the rags between them; the last ones stay."""
+    line = np.array([points[0], *points, points[-1]])
+    return list((line[:-2] + 2 * line[1:-1] + line[2:]) / 4)
+
+
+def _length(cloth: np.ndarray, start: np.ndarray, way: np.ndarray, most: float) -> float:
+    """How far cloth goes on from `start` (2,) in a direction (2,)."""
+    steps = np.arange(0.0, most, 0.5)
+    x = np.clip((start[0] + steps * way[0]).astype(int), 0, cloth.shape[1] - 1)
+    y = np.clip((start[1] + steps * way[1]).astype(int), 0, cloth.shape[0] - 1)
+    inside = cloth[y, x]
+    inside[: min(6, len(inside))] = True  # it may start at the very edge
+    return float(steps[int((~inside).argmax())]) if not inside.all() else most
+
+
+def _turn(a: np.ndarray, b: np.ndarray) -> float:
+    """Angle from a to b (2,), -pi to pi."""
+    return float(np.arctan2(a[0] * b[1] - a[1] * b[0], a @ b))
+
+
+def _rotated(a: np.ndarray, angle: float) -> np.ndarray:
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([c * a[0] - s * a[1], s * a[0] + c * a[1]])
+
+
+def _gap(
+    cloth: np.ndarray, middle: float, half: float, outer: np.ndarray, first: int, last: int
+) -> tuple[int, np.ndarray]:
+    """The row of the crotch, and the inner edges (2, n) of both legs from there to the last row."""
+    low, high = max(0, int(middle - 0.5 * half)), int(middle + 0.5 * half) + 1
+    rows = np.arange(first, last + 1)
+    open_rows = (~cloth[first : last + 1, low:high]).any(1)
+    closed = np.flatnonzero(~open_rows[: max(1, int(0.96 * len(rows)))])
+    crotch = first + (int(closed[-1]) + 1 if closed.size else 0)
+    usual = first + min(RISE * half, 0.75 * (last - first))
+    if crotch > usual + 0.6 * half or crotch < usual - 0.9 * half:
+        crotch = int(usual)
+    crotch = min(crotch, last - 4)
+    edges = []
+    for row in range(crotch, last + 1):
+        empty = np.flatnonzero(~cloth[row, low:high]) + low
+        edges.append((float(empty[0]), float(empty[-1] + 1)) if empty.size else (middle, middle))
+    found = np.stack([_smooth(edge) for edge in np.array(edges).T])
+    return crotch, np.stack([np.maximum(found[0], outer[0][crotch - first :] + 2),
+                             np.minimum(found[1], outer[1][crotch - first :] - 2)])  # fmt: skip
