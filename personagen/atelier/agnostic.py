@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .body import Body
+from .body import Body, skeleton
 from .figure import surfaces
 from .garment import GarmentSpec
 from .raster import join, rasterise
 from .render import LABEL, Render
-from .trace import Camera
+from .trace import Camera, project
 
 PROTECTED = ("hair", "face", "hands", "shoes")
 WIDEST: dict[str, tuple[GarmentSpec, ...]] = {
@@ -35,7 +35,7 @@ def agnostic_mask(render: Render, region: str, *, body: Body, camera: Camera) ->
     """Mask (H, W) bool, True = repaint, for a garment of region ``upper``, ``lower`` or ``dress``.
 
     It is what the widest garments of the region would cover on ``body``, a little enlarged; so it says nothing of the
-    garment worn. Hair, face, hands and shoes are left out, by the labels of ``render``; for ``lower`` also the arms and
+    garment worn. Hair, face down to the chin, hands and shoes are left out, by the labels of ``render``; for ``lower`` also the arms and
     what hangs over it.
     """
     if region not in WIDEST:
@@ -46,4 +46,8 @@ def agnostic_mask(render: Render, region: str, *, body: Body, camera: Camera) ->
     mask[seen.index] = True
     mask = _dilate(mask.reshape(h, w), round(h / 96), round(h / 64))
     keep = PROTECTED + (("arms", "upper", "outer") if region == "lower" else ())
-    return mask & ~np.isin(render.labels, [LABEL[n] for n in keep])
+    kept = np.isin(render.labels, [LABEL[n] for n in keep])
+    if region != "lower":  # an open neckline is no face
+        chin = project(skeleton(body).chin[None], camera, h, w)[0, 1]
+        kept[round(chin + 0.012 * h) :] &= render.labels[round(chin + 0.012 * h) :] != LABEL["face"]
+    return mask & ~kept

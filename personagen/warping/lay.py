@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..images import blur, components, erode, to_tensor
-from ..person.joints import Joint, as_seen, trunk_of
+from ..person.joints import Joint, Trunk, as_seen, trunk_of
 from ..person.parts import Part, region_of
 from .drape import cloth_of
 from .garment_shape import cut_of
@@ -28,6 +28,10 @@ ARMPIT = (0.30, 0.85)
 """Least and most depth of an armpit below the joint, as the same share."""
 RAISED = (0.6, 0.5)
 """Angle of the upper arm from down, in radians, from which its armpit rises, and the share that is left at most."""
+TALL = 1.48
+"""Usual height from hips to shoulders over the distance between the shoulder joints: tall people wear longer sizes."""
+TALLER = (0.9, 1.16)
+"""Least and most that lengths are changed by that."""
 HIPS = 0.51
 """Usual distance between the hip joints over that between the shoulder joints."""
 HIP_EASE = (0.92, 1.15)
@@ -102,7 +106,8 @@ def lay(
         layer = np.zeros((rows, size[1], 4), np.float32)
         for (ribbon, _), places in zip(moved, maps, strict=True):
             _draw(layer, ribbon, source, places, top, size)
-        canvas.paste(Image.fromarray((layer * 255 + 0.5).astype(np.uint8), "RGBA"), (0, top))
+        layer[..., :3] /= np.maximum(layer[..., 3:], 1e-3)
+        canvas.paste(Image.fromarray((layer.clip(0, 1) * 255 + 0.5).astype(np.uint8), "RGBA"), (0, top))
     return canvas
 
 
@@ -150,7 +155,7 @@ def _above(top: Top, joints: np.ndarray, *, kind: str, rise: float) -> list[Move
     scale = (1 + 2 * TIP) * body.across / (top.shoulders[1, 0] - top.shoulders[0, 0])
     tall = max(float(np.mean([side[-1, 1] for side in (top.trunk.left, top.trunk.right)]) - top.shoulders[:, 1].mean()), 1)
     low, high = REACHES[region_of(kind)]
-    long = float(np.clip(scale, low * body.tall / tall, high * body.tall / tall))
+    long = float(np.clip(scale * _taller(body), low * body.tall / tall, high * body.tall / tall))
     armpits = [_armpit_of(top, side, joints, long, rise, shoulders[side], -up) for side in (0, 1)]
     centre, move = top.shoulders.mean(0), np.stack([aside, -up])
     neck = Ribbon(*((side - centre) * scale @ move + (shoulders[0] + shoulders[1]) / 2
@@ -169,6 +174,11 @@ def _above(top: Top, joints: np.ndarray, *, kind: str, rise: float) -> list[Move
 
 def _unit(a: np.ndarray) -> np.ndarray:
     return a / max(float(np.hypot(*a)), 1e-6)
+
+
+def _taller(body: Trunk) -> float:
+    """How much longer than usual a garment is for its width, on this person."""
+    return float(np.clip(body.tall / body.across / TALL, *TALLER))
 
 
 def _joined(neck: Ribbon, shoulders: list[np.ndarray]) -> Ribbon:
@@ -294,23 +304,26 @@ def _below(bottom: Bottom, joints: np.ndarray, *, kind: str) -> list[Moved]:
     rows = seat.left[:, 1] - seat.left[0, 1]
     wider = float(np.clip(np.hypot(*(joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP])) / body.across / HIPS, *HIP_EASE))
     if not bottom.legs:
-        scale = wider * WAIST_WIDE * body.across / max(float(half[: len(half) // 8 + 1].max()), 1)
+        scale = WAIST_WIDE * body.across / max(float(half[0]), 1)
         low, high = REACHES["lower"]
-        down = rows * float(np.clip(scale, low * body.tall / rows[-1], high * body.tall / rows[-1]))
+        long = scale * _taller(body)
+        down = rows * float(np.clip(long, low * body.tall / rows[-1], high * body.tall / rows[-1]))
         hang = _unit(body.down + 2 * np.array([0.0, 1.0]))
         share = np.clip(down / (WAIST * body.tall), 0, 1)[:, None]
         line = waist + share * (body.hips - waist) + np.maximum(down - WAIST * body.tall, 0)[:, None] * hang
-        return [(seat, Ribbon(line - scale * half[:, None] * hips, line + scale * half[:, None] * hips))]
-    scale = wider * SEAT * body.across / max(float(half.max()), 1)
+        wide = (scale * half + (wider - 1) * WAIST_WIDE * body.across)[:, None]
+        return [(seat, Ribbon(line - wide * hips, line + wide * hips))]
+    scale = SEAT * body.across / max(float(half.max()), 1)
     crotch = body.hips + CROTCH * body.tall * body.down
     share = (rows / rows[-1])[:, None]
     line = waist + share * (crotch - waist)
-    upper = Ribbon(line - scale * half[:, None] * hips, line + scale * half[:, None] * hips)
-    legs = [(own, _leg(own, joints, side, upper, scale=scale, kind=kind)) for side, own in enumerate(bottom.legs)]
+    wide = (scale * half + (wider - 1) * SEAT * body.across)[:, None]
+    upper = Ribbon(line - wide * hips, line + wide * hips)
+    legs = [(own, _leg(own, joints, side, upper, scale=scale, long=scale * _taller(body), kind=kind)) for side, own in enumerate(bottom.legs)]
     return [*legs, (seat, upper)]
 
 
-def _leg(own: Ribbon, joints: np.ndarray, side: int, seat: Ribbon, *, scale: float, kind: str) -> Ribbon:
+def _leg(own: Ribbon, joints: np.ndarray, side: int, seat: Ribbon, *, scale: float, long: float, kind: str) -> Ribbon:
     """Where a leg goes, from the crotch down."""
     name = ("RIGHT", "LEFT")[side]
     hip, knee, ankle = (joints[Joint[f"{name}_{part}"]] for part in ("HIP", "KNEE", "ANKLE"))
@@ -320,7 +333,7 @@ def _leg(own: Ribbon, joints: np.ndarray, side: int, seat: Ribbon, *, scale: flo
     begin = float(np.clip((crotch - hip) @ _unit(knee - hip), 0, 0.5 * np.hypot(*(knee - hip))))
     total = float(np.hypot(*np.diff(line, axis=0).T).sum()) - begin
     rows = own.left[:, 1] - own.left[0, 1]
-    share = min(rows[-1] * scale / total, SHORTS if kind == "shorts" else np.inf)
+    share = min(rows[-1] * long / total, SHORTS if kind == "shorts" else np.inf)
     whole = share > (SHORTS if kind == "trousers" else LONG)
     down = rows / max(rows[-1], 1) * (ANKLE if whole else share) * total
     centre, across = _bent(line, begin + down, (-1, 1)[side])

@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageFilter
 
 from ..images import blur, dilate, erode
 from ..person.body import Body
-from ..person.joints import Joint, trunk_of
+from ..person.joints import Joint, Trunk, trunk_of
 from ..person.parts import Part
 from .inpaint import complete, smooth
 from .strips import Strip
@@ -21,6 +21,10 @@ LONGEST = 480
 """Longest side in pixels at which limbs are drawn."""
 ARM = (0.14, 0.12, 0.085)
 """Half the width of an arm at shoulder, elbow and wrist, as shares of the distance between the shoulder joints."""
+NECK = (0.16, 0.19)
+"""Half the width of the neck below the chin and where it meets the shoulders, as the same shares."""
+CHIN = 0.42
+"""How far the chin is from the nose, as a share of the way from there to the middle of the shoulders."""
 TRUNK = (0.5, 0.48)
 """Half the width of the trunk at shoulders and hips, as the same shares."""
 LEG = (0.24, 0.16, 0.11)
@@ -35,6 +39,8 @@ CHEST = 0.7
 """Share of half the trunk's width to which the chest is bare below a top: beyond it are the arms."""
 BELLY = 1.3
 """Share of the trunk, from the shoulders down, to which what is worn below a top may reach up from the legs."""
+FEW = 6
+"""Least skin of arms and hands, in squares of NEAR, that bare arms take their colours from."""
 WRAPPED = 0.75
 """Share of a limb's line from which a sleeve or leg holds it all."""
 SHADE = 0.3
@@ -68,12 +74,15 @@ def uncover(
     def seen(area: np.ndarray, *, far: int = 1) -> np.ndarray:
         return erode(area & ~garment, up=far * near, down=far * near, side=far * near)
 
-    bare, clad = _limbs(body.joints, photo.size, region=region, hidden=hidden)
+    arms, chest, clad = _limbs(body.joints, parts, photo.size, region=region, hidden=hidden)
     skin = smooth(photo, seen(parts == Part.SKIN))
+    own = erode((body.skin[0] | body.skin[1]) & ~garment, up=near // 2, down=near // 2, side=near // 2)
+    of_arms = smooth(photo, own) if own.sum() > FEW * near * near else skin
     worn_below = (Part.LEGWEAR, Part.LOWER, Part.DRESS) if region in ("upper", "outer") else (Part.LEGWEAR,)
     known = seen(np.isin(parts, worn_below) | body.skin[2])
     below = complete(photo, known & ~over, open_to_view & clad.mask) or skin
-    drawn = [(limb, colours) for limb, colours in ((clad, below), (bare, skin)) if colours is not None]
+    found = ((clad, below), (chest, skin), (arms, of_arms))
+    drawn = [(limb, colours) for limb, colours in found if colours is not None]
     empty = open_to_view.copy()
     for limb, _ in drawn:
         empty &= ~limb.whole
@@ -102,7 +111,9 @@ class _Limbs:
         return np.asarray(self.alpha) == 255
 
 
-def _limbs(joints: np.ndarray, size: tuple[int, int], *, region: str, hidden: np.ndarray) -> tuple[_Limbs, _Limbs]:
+def _limbs(
+    joints: np.ndarray, parts: np.ndarray, size: tuple[int, int], *, region: str, hidden: np.ndarray
+) -> tuple[_Limbs, _Limbs, _Limbs]:
     """What is bare below a garment of a region, and what is clad or may be: on a photo of `size` (width, height).
 
     Arms and chest are bare, legs, and below a top the belly, are clad; but a limb along which nearly all is hidden,
@@ -118,17 +129,42 @@ def _limbs(joints: np.ndarray, size: tuple[int, int], *, region: str, hidden: np
     trunk = Strip(np.stack([body.shoulders, body.hips]), np.array(TRUNK) * body.across)
     u, v = trunk.coordinates(x, y)
     chest = (np.abs(v) <= CHEST) & (u > 0) & (u <= WAIST) & (region != "lower")
-    belly = (np.abs(v) <= 1) & (u > WAIST) & (u < BELLY) & (region in ("upper", "outer"))
+    belly = _belly(parts, hidden, x.shape) & (u > WAIST) & (u < BELLY) & (region in ("upper", "outer"))
     found = []
-    for strips, more in ((arms, chest), (legs, belly)):
-        shown = [strip for strip in strips if not _wrapped(strip, hidden, shrink)]
+    neck = [] if region == "lower" else [_neck(joints, body)]
+    for strips, more in ((arms, np.zeros_like(chest)), (neck, chest), (legs, belly)):
+        shown = [strip for strip in strips if strips is neck or not _wrapped(strip, hidden, shrink)]
         edge = np.min([np.full(x.shape, np.inf), *(strip.off_middle(x, y) for strip in shown)], 0)
         shade = 1 - SHADE * np.where(edge <= 1, edge, 0) ** 3
         alpha = blur(torch.from_numpy((edge <= 1) | more)[None, None].float(), kernel=5)[0, 0].numpy()
         planes = [Image.fromarray((plane * 255 + 0.5).astype(np.uint8)) for plane in (alpha, shade)]
         large = [plane.resize(size, Image.Resampling.BICUBIC) for plane in planes]
         found.append(_Limbs(large[0], large[1].convert("RGB")))
-    return found[0], found[1]
+    return found[0], found[1], found[2]
+
+
+def _belly(parts: np.ndarray, hidden: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Mark where what is worn below a top goes on upwards to what is laid on, hidden (H, W): at another size (h, w)."""
+    lower, laid = _small(np.isin(parts, (Part.LOWER, Part.DRESS)), size), _small(hidden, size)
+    rows = np.flatnonzero(lower.sum(1) > 0.5 * lower.sum(1).max())
+    found = np.zeros(size, bool)
+    if rows.size:
+        columns = np.flatnonzero(lower[rows[0]])
+        above = np.flatnonzero(laid[: rows[0]].any(1))
+        found[int(above[-1]) if above.size else 0 : rows[0] + 2, columns[0] : columns[-1] + 1] = True
+    return found
+
+
+def _small(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask at another size (h, w)."""
+    return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+
+def _neck(joints: np.ndarray, body: Trunk) -> Strip:
+    """The neck of a person with these joints (13, 2), from below the chin to the collarbones."""
+    nose = joints[Joint.NOSE]
+    chin = nose + CHIN * (body.shoulders - nose)
+    return Strip(np.stack([chin, body.shoulders]), np.array(NECK) * body.across)
 
 
 def _wrapped(limb: Strip, hidden: np.ndarray, shrink: float) -> bool:
