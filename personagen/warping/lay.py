@@ -30,7 +30,7 @@ RAISED = (0.6, 0.5)
 """Angle of the upper arm from down, in radians, from which its armpit rises, and the share that is left at most."""
 TALL = 1.48
 """Usual height from hips to shoulders over the distance between the shoulder joints: tall people wear longer sizes."""
-TALLER = (0.9, 1.16)
+TALLER = (0.9, 1.2)
 """Least and most that lengths are changed by that."""
 HIPS = 0.51
 """Usual distance between the hip joints over that between the shoulder joints."""
@@ -90,24 +90,28 @@ def lay(
     """
     picture = to_tensor(garment.convert("RGB"))[0]
     cloth = _filled(cloth_of(picture * 2 - 1)[0].numpy())
-    source = torch.cat([_bled(picture, cloth), _soft(cloth)])
+    picture = _bled(picture, cloth)
     seen = as_seen(joints)[:, :2].astype(float)
     cut = cut_of(cloth, kind)
+    pieces: tuple[np.ndarray, ...]
     if region_of(kind) == "lower":
         moved = _below(bottom_of(cloth, cut), seen, kind=kind)
+        pieces = (cloth,) * len(moved)
     else:
-        moved = _above(top_of(cloth, cut), seen, kind=kind, rise=_rise(seen, parts))
+        top = top_of(cloth, cut)
+        moved, pieces = _above(top, seen, kind=kind, rise=_rise(seen, parts)), top.pieces
+    sources = [torch.cat([picture, _soft(piece)]) for piece in pieces]
     shrink = min(1.0, LONGEST / max(size))
     small = max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
     maps = [_map(one, small, (small[0] / size[0], small[1] / size[1])) for one in moved]
     canvas = Image.new("RGBA", (size[1], size[0]))
-    for top in range(0, size[0], ROWS):
-        rows = min(ROWS, size[0] - top)
+    for first in range(0, size[0], ROWS):
+        rows = min(ROWS, size[0] - first)
         layer = np.zeros((rows, size[1], 4), np.float32)
-        for (ribbon, _), places in zip(moved, maps, strict=True):
-            _draw(layer, ribbon, source, places, top, size)
+        for (ribbon, _), source, places in zip(moved, sources, maps, strict=True):
+            _draw(layer, ribbon, source, places, first, size)
         layer[..., :3] /= np.maximum(layer[..., 3:], 1e-3)
-        canvas.paste(Image.fromarray((layer.clip(0, 1) * 255 + 0.5).astype(np.uint8), "RGBA"), (0, top))
+        canvas.paste(Image.fromarray((layer.clip(0, 1) * 255 + 0.5).astype(np.uint8), "RGBA"), (0, first))
     return canvas
 
 
@@ -311,7 +315,7 @@ def _below(bottom: Bottom, joints: np.ndarray, *, kind: str) -> list[Moved]:
         hang = _unit(body.down + 2 * np.array([0.0, 1.0]))
         share = np.clip(down / (WAIST * body.tall), 0, 1)[:, None]
         line = waist + share * (body.hips - waist) + np.maximum(down - WAIST * body.tall, 0)[:, None] * hang
-        wide = (scale * half + (wider - 1) * WAIST_WIDE * body.across)[:, None]
+        wide = (scale * half[0] + long * (half - half[0]) + (wider - 1) * WAIST_WIDE * body.across)[:, None]
         return [(seat, Ribbon(line - wide * hips, line + wide * hips))]
     scale = SEAT * body.across / max(float(half.max()), 1)
     crotch = body.hips + CROTCH * body.tall * body.down

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..images import components
+from ..images import components, dilate
 from .garment_shape import Cut
 from .ribbon import Ribbon
 
+LAP = 0.06
+"""How far trunk and sleeves lap over at the armholes, as a share of half the trunk's width."""
 BARE = 0.06
 """Least area of a sleeve, in squares of half the trunk's width."""
 ROWS, FAN, ALONG = 28, 8, 14
@@ -30,7 +32,7 @@ RISE = 1.55
 class Top:
     """A top, coat or dress: (2, 2) points of its shoulders and armpits, on the picture's left and right, the outline
     of its neck and armholes as a ribbon, that of its trunk from the armpits down, and its sleeves, which have a round
-    of `FAN` cross-sections first."""
+    of `FAN` cross-sections first; pieces (H, W): which cloth belongs to the trunk and to each sleeve."""
 
     shoulders: np.ndarray
     armpits: np.ndarray
@@ -38,6 +40,7 @@ class Top:
     yoke: Ribbon
     trunk: Ribbon
     sleeves: tuple[Ribbon, ...]
+    pieces: tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def top_of(cloth: np.ndarray, cut: Cut) -> Top:
     lines = [shoulders[side] + share * (armpits[side] - shoulders[side]) for side in (0, 1)]
     neck = _neck(cloth, shoulders)
     sleeves = tuple(_sleeve(own, shoulders[side], armpits[side], (-1, 1)[side]) for side, own in enumerate(found))
-    return Top(shoulders, armpits, neck, Ribbon(*lines), trunk, sleeves)
+    pieces = _pieces(cloth, found, armpits, round(LAP * half))
+    return Top(shoulders, armpits, neck, Ribbon(*lines), trunk, sleeves, pieces)
 
 
 def bottom_of(cloth: np.ndarray, cut: Cut) -> Bottom:
@@ -151,6 +155,19 @@ def _beside(cloth: np.ndarray, shoulder: np.ndarray, armpit: np.ndarray, sign: i
     touching = lambda piece: int(piece[rows, column].sum())
     best = max(components(outside), key=touching, default=np.zeros_like(cloth))
     return best if touching(best) > 0.3 * (rows.stop - rows.start) else np.zeros_like(cloth)
+
+
+def _pieces(cloth: np.ndarray, found: list[np.ndarray], armpits: np.ndarray, lap: int) -> tuple[np.ndarray, ...]:
+    """The cloth (H, W) of the trunk and that of each sleeve (`found`), which lap over at the armholes."""
+    trunk, sleeves = cloth & ~np.logical_or.reduce([np.zeros_like(cloth), *found]), []
+    front = trunk.copy()
+    for own, armpit in zip(found, armpits):
+        above = slice(0, max(0, int(armpit[1]) - lap // 2))
+        lapped = own.copy()
+        lapped[above] |= dilate(own, side=lap)[above] & trunk[above]
+        front[above] |= dilate(trunk, side=lap)[above] & own[above]
+        sleeves.append(lapped)
+    return front, *sleeves
 
 
 def _side(edge: np.ndarray, armpit: np.ndarray, last: int, first: int) -> np.ndarray:

@@ -21,8 +21,10 @@ LONGEST = 480
 """Longest side in pixels at which limbs are drawn."""
 ARM = (0.14, 0.12, 0.085)
 """Half the width of an arm at shoulder, elbow and wrist, as shares of the distance between the shoulder joints."""
-NECK = (0.16, 0.19)
+NECK = (0.165, 0.2)
 """Half the width of the neck below the chin and where it meets the shoulders, as the same shares."""
+TURNED = 0.65
+"""How much less the neck is beside the middle of the shoulders than the nose."""
 CHIN = 0.42
 """How far the chin is from the nose, as a share of the way from there to the middle of the shoulders."""
 TRUNK = (0.5, 0.48)
@@ -80,7 +82,7 @@ def uncover(
     of_arms = smooth(photo, own) if own.sum() > FEW * near * near else skin
     worn_below = (Part.LEGWEAR, Part.LOWER, Part.DRESS) if region in ("upper", "outer") else (Part.LEGWEAR,)
     known = seen(np.isin(parts, worn_below) | body.skin[2])
-    below = complete(photo, known & ~over, open_to_view & clad.mask) or skin
+    below = complete(photo, known & ~over, open_to_view & clad.mask) or of_arms
     found = ((clad, below), (chest, skin), (arms, of_arms))
     drawn = [(limb, colours) for limb, colours in found if colours is not None]
     empty = open_to_view.copy()
@@ -151,7 +153,7 @@ def _belly(parts: np.ndarray, hidden: np.ndarray, size: tuple[int, int]) -> np.n
     if rows.size:
         columns = np.flatnonzero(lower[rows[0]])
         above = np.flatnonzero(laid[: rows[0]].any(1))
-        found[int(above[-1]) if above.size else 0 : rows[0] + 2, columns[0] : columns[-1] + 1] = True
+        found[int(above[-1]) if above.size else 0 : rows[0] + round(2 * FRINGE * size[0]), columns[0] : columns[-1] + 1] = True
     return found
 
 
@@ -164,6 +166,7 @@ def _neck(joints: np.ndarray, body: Trunk) -> Strip:
     """The neck of a person with these joints (13, 2), from below the chin to the collarbones."""
     nose = joints[Joint.NOSE]
     chin = nose + CHIN * (body.shoulders - nose)
+    chin[0] += TURNED * (body.shoulders[0] - chin[0])  # the nose of a head that is turned is beside its neck
     return Strip(np.stack([chin, body.shoulders]), np.array(NECK) * body.across)
 
 
