@@ -44,8 +44,10 @@ WAIST_WIDE = 0.445
 """Half the width of a skirt's waist, as the same share."""
 CROTCH = 0.30
 """How far the crotch lies below the hip joints, as a share of the height of hips to shoulders."""
-REACHES = {"upper": (1.05, 1.6), "outer": (1.1, 2.2), "dress": (1.8, 3.1), "lower": (0.5, 3.1)}
+REACHES = {"upper": (1.15, 1.6), "outer": (1.2, 2.2), "dress": (1.9, 3.1), "lower": (0.5, 3.1)}
 """Shortest and longest garments, in heights from hips to shoulders."""
+STRETCH = 1.25
+"""Most that a garment is lengthened for that: what lies flat is as wide as half its girth."""
 ARM = (0.17, 0.14, 0.10)
 """Least half the width of a sleeve at shoulder, elbow and wrist, as a share of the distance between the shoulders."""
 WHOLE = 0.75
@@ -58,8 +60,8 @@ CUFF = 0.99
 """Share of the arm, from shoulder to wrist, that a whole sleeve covers: the hand stays free."""
 LONG = 0.65
 """Share of the leg from which a garment with legs is taken to reach the ankles."""
-SHORTS = 0.6
-"""Largest share of it of shorts; from it on, what is called trousers reaches the ankles."""
+SHORTS, SHORT_TROUSERS = 0.6, 0.4
+"""Largest share of it of shorts, and that from which what is called trousers reaches the ankles."""
 ANKLE = 1.06
 """Share of the leg, from crotch to ankle joint, that long trousers cover: the hem lies a little below the joint."""
 BLEND = 0.5
@@ -159,7 +161,8 @@ def _above(top: Top, joints: np.ndarray, *, kind: str, rise: float) -> list[Move
     scale = (1 + 2 * TIP) * body.across / (top.shoulders[1, 0] - top.shoulders[0, 0])
     tall = max(float(np.mean([side[-1, 1] for side in (top.trunk.left, top.trunk.right)]) - top.shoulders[:, 1].mean()), 1)
     low, high = REACHES[region_of(kind)]
-    long = float(np.clip(scale * _taller(body), low * body.tall / tall, high * body.tall / tall))
+    long = scale * _taller(body)
+    long = float(np.clip(long, min(low * body.tall / tall, STRETCH * long), high * body.tall / tall))
     armpits = [_armpit_of(top, side, joints, long, rise, shoulders[side], -up) for side in (0, 1)]
     centre, move = top.shoulders.mean(0), np.stack([aside, -up])
     neck = Ribbon(*((side - centre) * scale @ move + (shoulders[0] + shoulders[1]) / 2
@@ -294,6 +297,7 @@ def _round(own: Ribbon, shoulder: np.ndarray, armpit: np.ndarray, opposite: np.n
     turn = np.arctan2(a[0] * b[1] - a[1] * b[0], a @ b)
     share = np.linspace(0, 1, FAN)
     grown = (1 - share) * np.hypot(*a) / max(size[0], 1e-6) + share * np.hypot(*b) / max(size[-1], 1e-6)
+    grown = grown.clip(0.25 * grown[0], 4 * grown[0])
     angle = np.arctan2(a[1], a[0]) + share * turn
     return armpit + (size * grown)[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
 
@@ -338,7 +342,7 @@ def _leg(own: Ribbon, joints: np.ndarray, side: int, seat: Ribbon, *, scale: flo
     total = float(np.hypot(*np.diff(line, axis=0).T).sum()) - begin
     rows = own.left[:, 1] - own.left[0, 1]
     share = min(rows[-1] * long / total, SHORTS if kind == "shorts" else np.inf)
-    whole = share > (SHORTS if kind == "trousers" else LONG)
+    whole = share > (SHORT_TROUSERS if kind == "trousers" else LONG)
     down = rows / max(rows[-1], 1) * (ANKLE if whole else share) * total
     centre, across = _bent(line, begin + down, (-1, 1)[side])
     half = np.abs(own.right[:, 0] - own.left[:, 0]) / 2 * scale

@@ -12,6 +12,8 @@ from ..images import components, dilate
 from .garment_shape import Cut
 from .ribbon import Ribbon
 
+BUST = 0.88
+"""Share of the width of the bust at which the armholes of a garment without sleeves end."""
 LAP = 0.06
 """How far trunk and sleeves lap over at the armholes, as a share of half the trunk's width."""
 BARE = 0.06
@@ -58,11 +60,12 @@ def top_of(cloth: np.ndarray, cut: Cut) -> Top:
     edges, first, last = _edges(cloth, middle, half)
     armpits = np.stack([_armpit(edges, cut, side, first) for side in (0, 1)])
     shoulders = np.stack([_shoulder(cloth, armpits[side], (1, -1)[side] * 0.04 * half) for side in (0, 1)])
-    found = [_beside(cloth, shoulders[side], armpits[side], (-1, 1)[side]) for side in (0, 1)] if cut.sleeves else []
+    hanging = _off_trunk(cloth, edges, armpits, first, middle)
+    found = [_beside(hanging, shoulders[side], armpits[side], (-1, 1)[side]) for side in (0, 1)] if cut.sleeves else []
     least = BARE * half * half
     if not found or min(one.sum() for one in found) < least:
         found = []
-        armpits = np.stack([_widest(edges, side, first, half) for side in (0, 1)])
+        armpits = np.stack([_bust(edges, side, first, half) for side in (0, 1)])
         shoulders = np.stack([armpits[:, 0], np.full(2, float(first))], 1)
     last = max(last, int(armpits[:, 1].max()) + 4)
     trunk = Ribbon(*(_side(edges[side], armpits[side], last, first) for side in (0, 1)))
@@ -117,7 +120,7 @@ def _armpit(edges: np.ndarray, cut: Cut, side: int, first: int) -> np.ndarray:
     assert trunk is not None
     half = trunk.half[0]
     if not cut.sleeves:
-        return _widest(edges, side, first, half)
+        return _bust(edges, side, first, half)
     sleeve = cut.sleeves[side]
     axis = sleeve.points[1] - sleeve.points[0]
     slant = max(abs(float(axis[0])) / sleeve.length, 0.3)
@@ -133,10 +136,11 @@ def _armpit(edges: np.ndarray, cut: Cut, side: int, first: int) -> np.ndarray:
     return np.array([trunk.points[0, 0] + sign * wide, float(first + row)])
 
 
-def _widest(edges: np.ndarray, side: int, first: int, half: float) -> np.ndarray:
-    """Where the bust of a garment without sleeves is widest (2,)."""
+def _bust(edges: np.ndarray, side: int, first: int, half: float) -> np.ndarray:
+    """Where one side of a garment without sleeves is about as wide as its bust (2,)."""
     low, high = int(0.3 * half), int(1.3 * half) + 2
-    row = low + int((edges[side][low:high] * (-1, 1)[side]).argmax())
+    wide = (edges[1] - edges[0])[low:high]
+    row = low + int((wide >= BUST * wide.max()).argmax())
     return np.array([edges[side][row], float(first + row)])
 
 
@@ -144,6 +148,18 @@ def _shoulder(cloth: np.ndarray, armpit: np.ndarray, inwards: float) -> np.ndarr
     """The shoulder (2,): the upper edge of the cloth above an armpit."""
     column = int(np.clip(armpit[0] + inwards, 0, cloth.shape[1] - 1))
     return np.array([armpit[0], float(cloth[: int(armpit[1]), column].argmax())])
+
+
+def _off_trunk(cloth: np.ndarray, edges: np.ndarray, armpits: np.ndarray, first: int, middle: float) -> np.ndarray:
+    """Cloth (H, W) without what is the trunk's below the armpits."""
+    left = cloth.copy()
+    x = np.arange(cloth.shape[1]) + 0.5
+    for row in range(first, first + edges.shape[1]):
+        for side, sign in ((0, -1), (1, 1)):
+            if row > armpits[side, 1] + 1:
+                own = ((x - middle) * sign >= 0) & ((edges[side][row - first] - x) * sign >= 0)
+                left[row, own] = False
+    return left
 
 
 def _beside(cloth: np.ndarray, shoulder: np.ndarray, armpit: np.ndarray, sign: int) -> np.ndarray:
@@ -215,7 +231,7 @@ def _sleeve(cloth: np.ndarray, shoulder: np.ndarray, armpit: np.ndarray, sign: i
     axis = (end - root) / max(float(np.hypot(*(end - root))), 1e-6)
     across = np.array([-axis[1], axis[0]]) * -sign  # outwards and up
     reach = 2.0 * deep
-    opposite = armpit + across * _length(cloth, armpit + across, across, reach)
+    opposite = armpit + across * max(_length(cloth, armpit + across, across, reach), 0.3 * deep)
     turn = _turn(shoulder - armpit, opposite - armpit)
     rays = [_rotated(shoulder - armpit, turn * share) for share in np.linspace(0, 1, FAN)]
     rays = [ray / max(float(np.hypot(*ray)), 1e-6) for ray in rays]
