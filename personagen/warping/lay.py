@@ -20,6 +20,8 @@ from .ribbon import LONGEST, Ribbon
 
 TIP = 0.03
 """How far outside the joint a garment's shoulder lies, as a share of the distance between the shoulder joints."""
+STRAP = -0.05
+"""The same for a garment without sleeves."""
 RISE = 0.17
 """How far it lies above the joint where no silhouette tells, as the same share."""
 RISES = (0.08, 0.26)
@@ -30,7 +32,7 @@ RAISED = (0.6, 0.5)
 """Angle of the upper arm from down, in radians, from which its armpit rises, and the share that is left at most."""
 TALL = 1.48
 """Usual height from hips to shoulders over the distance between the shoulder joints: tall people wear longer sizes."""
-TALLER = (0.9, 1.2)
+TALLER = (0.8, 1.2)
 """Least and most that lengths are changed by that."""
 HIPS = 0.51
 """Usual distance between the hip joints over that between the shoulder joints."""
@@ -157,8 +159,9 @@ def _above(top: Top, joints: np.ndarray, *, kind: str, rise: float) -> list[Move
     aside = _unit(sides[1] - sides[0]) if sides[1][0] > sides[0][0] + 0.3 * body.tall else body.aside
     middle = (sides[0] + sides[1]) / 2
     up = np.array([aside[1], -aside[0]])
-    shoulders = [middle + (sign * (0.5 + TIP) * aside + rise * up) * body.across for sign in (-1, 1)]
-    scale = (1 + 2 * TIP) * body.across / (top.shoulders[1, 0] - top.shoulders[0, 0])
+    tip = 0.5 + (TIP if top.sleeves else STRAP)
+    shoulders = [middle + (sign * tip * aside + rise * up) * body.across for sign in (-1, 1)]
+    scale = 2 * tip * body.across / (top.shoulders[1, 0] - top.shoulders[0, 0])
     tall = max(float(np.mean([side[-1, 1] for side in (top.trunk.left, top.trunk.right)]) - top.shoulders[:, 1].mean()), 1)
     low, high = REACHES[region_of(kind)]
     long = scale * _taller(body)
@@ -209,7 +212,8 @@ def _armpit_of(
     angle = float(np.arccos(np.clip(axis @ body.down, -1, 1)))
     deep = float(top.armpits[side, 1] - top.shoulders[side, 1]) * long
     deep *= 1 - (1 - RAISED[1]) * float(np.clip((angle - RAISED[0]) / 1.2, 0, 1))
-    deep = float(np.clip(deep, (ARMPIT[0] + rise) * body.across, (ARMPIT[1] + rise) * body.across))
+    if top.sleeves:
+        deep = float(np.clip(deep, (ARMPIT[0] + rise) * body.across, (ARMPIT[1] + rise) * body.across))
     return shoulder + deep * _unit(body.down + down)
 
 
@@ -321,7 +325,7 @@ def _below(bottom: Bottom, joints: np.ndarray, *, kind: str) -> list[Moved]:
         line = waist + share * (body.hips - waist) + np.maximum(down - WAIST * body.tall, 0)[:, None] * hang
         wide = (scale * half[0] + long * (half - half[0]) + (wider - 1) * WAIST_WIDE * body.across)[:, None]
         return [(seat, Ribbon(line - wide * hips, line + wide * hips))]
-    scale = SEAT * body.across / max(float(half.max()), 1)
+    scale = SEAT * body.across / max(float(half[: int(0.6 * len(half))].max()), 1)
     crotch = body.hips + CROTCH * body.tall * body.down
     share = (rows / rows[-1])[:, None]
     line = waist + share * (crotch - waist)

@@ -11,9 +11,12 @@ import numpy as np
 from ..images import components, dilate
 from .garment_shape import Cut
 from .ribbon import Ribbon
+from .strips import Strip
 
 BUST = 0.88
 """Share of the width of the bust at which the armholes of a garment without sleeves end."""
+TOUCHING = 1.3
+"""How much wider than its strip a trunk may be: what is beyond is a sleeve that touches it."""
 LAP = 0.06
 """How far trunk and sleeves lap over at the armholes, as a share of half the trunk's width."""
 BARE = 0.06
@@ -59,6 +62,8 @@ def top_of(cloth: np.ndarray, cut: Cut) -> Top:
     half, middle = float(cut.trunk.half.mean()), float(cut.trunk.points[:, 0].mean())
     edges, first, last = _edges(cloth, middle, half)
     armpits = np.stack([_armpit(edges, cut, side, first) for side in (0, 1)])
+    if cut.sleeves:
+        edges = _within(edges, cut.trunk, armpits, first)
     shoulders = np.stack([_shoulder(cloth, armpits[side], (1, -1)[side] * 0.04 * half) for side in (0, 1)])
     hanging = _off_trunk(cloth, edges, armpits, first, middle)
     found = [_beside(hanging, shoulders[side], armpits[side], (-1, 1)[side]) for side in (0, 1)] if cut.sleeves else []
@@ -72,7 +77,7 @@ def top_of(cloth: np.ndarray, cut: Cut) -> Top:
     share = np.linspace(0, 1, ROWS // 2)[:, None]
     lines = [shoulders[side] + share * (armpits[side] - shoulders[side]) for side in (0, 1)]
     neck = _neck(cloth, shoulders)
-    sleeves = tuple(_sleeve(own, shoulders[side], armpits[side], (-1, 1)[side]) for side, own in enumerate(found))
+    sleeves = tuple(_sleeve(cloth, own, shoulders[side], armpits[side], (-1, 1)[side]) for side, own in enumerate(found))
     pieces = _pieces(cloth, found, armpits, round(LAP * half))
     return Top(shoulders, armpits, neck, Ribbon(*lines), trunk, sleeves, pieces)
 
@@ -134,6 +139,17 @@ def _armpit(edges: np.ndarray, cut: Cut, side: int, first: int) -> np.ndarray:
     row = int(np.clip(expected, 0, edges.shape[1] - 1))
     wide = trunk.half[0] + (expected / trunk.length) * (trunk.half[1] - trunk.half[0])
     return np.array([trunk.points[0, 0] + sign * wide, float(first + row)])
+
+
+def _within(edges: np.ndarray, trunk: Strip, armpits: np.ndarray, first: int) -> np.ndarray:
+    """Edges (2, n) of a trunk without sleeves that touch it: where they step out below an armpit."""
+    rows = np.arange(edges.shape[1]) + first
+    share = ((rows - trunk.points[0, 1]) / max(float(trunk.points[1, 1] - trunk.points[0, 1]), 1)).clip(0, 1)
+    middle = trunk.points[0, 0] + share * (trunk.points[1, 0] - trunk.points[0, 0])
+    wide = TOUCHING * (trunk.half[0] + share * (trunk.half[1] - trunk.half[0]))
+    found = np.stack([np.maximum(edges[0], np.minimum(middle - wide, armpits[0, 0])),
+                      np.minimum(edges[1], np.maximum(middle + wide, armpits[1, 0]))])  # fmt: skip
+    return found
 
 
 def _bust(edges: np.ndarray, side: int, first: int, half: float) -> np.ndarray:
@@ -220,10 +236,10 @@ def _neck(cloth: np.ndarray, shoulders: np.ndarray) -> Ribbon:
                     for side, x in enumerate(shoulders[:, 0])))  # fmt: skip
 
 
-def _sleeve(cloth: np.ndarray, shoulder: np.ndarray, armpit: np.ndarray, sign: int) -> Ribbon:
-    """A sleeve, whose cloth alone is (H, W), from the armhole, around the shoulder, to the cuff; its outer edge is the
+def _sleeve(cloth: np.ndarray, own: np.ndarray, shoulder: np.ndarray, armpit: np.ndarray, sign: int) -> Ribbon:
+    """A sleeve, whose cloth alone is `own` (H, W), from the armhole, around the shoulder, to the cuff; its outer edge is the
     left one."""
-    y, x = np.nonzero(cloth)
+    y, x = np.nonzero(own)
     places, root = np.stack([x, y], 1) + 0.5, (shoulder + armpit) / 2
     far = np.hypot(*(places - root).T)
     end = places[far > np.quantile(far, 0.85)].mean(0)
