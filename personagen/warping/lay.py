@@ -349,6 +349,8 @@ def _leg(own: Ribbon, joints: np.ndarray, side: int, seat: Ribbon, *, scale: flo
     whole = share > (SHORT_TROUSERS if kind == "trousers" else LONG)
     down = rows / max(rows[-1], 1) * (ANKLE if whole else share) * total
     centre, across = _bent(line, begin + down, (-1, 1)[side])
+    level = (-1, 1)[side] * _unit(seat.right[-1] - seat.left[-1])
+    across = (across + level) / np.maximum(np.hypot(*(across + level).T), 1e-6)[:, None]
     half = np.abs(own.right[:, 0] - own.left[:, 0]) / 2 * scale
     out, inner = centre + half[:, None] * across, centre - half[:, None] * across
     fade = np.maximum(0, 1 - np.linspace(0, 1, len(rows)) / BLEND)[:, None] ** 2

@@ -15,6 +15,8 @@ from .strips import Strip
 
 BUST = 0.88
 """Share of the width of the bust at which the armholes of a garment without sleeves end."""
+SIDE = 0.3
+"""Length below an armpit, as a share of half the trunk's width, along which its side is measured."""
 TOUCHING = 1.3
 """How much wider than its strip a trunk may be: what is beyond is a sleeve that touches it."""
 LAP = 0.06
@@ -29,7 +31,7 @@ JUMP = 0.14
 """How far the edge of a trunk steps out where a sleeve begins, as a share of half the trunk's width."""
 DEEP = (0.45, 1.3)
 """Least and most depth of an armhole, as the same share."""
-RISE = 1.55
+RISE = 1.65
 """Usual height of a waistband over the crotch, as a share of half the width of the hips."""
 
 
@@ -135,7 +137,8 @@ def _armpit(edges: np.ndarray, cut: Cut, side: int, first: int) -> np.ndarray:
     low, high = int(max(expected - 0.7 * half, step)), int(min(expected + 0.8 * half, edges.shape[1] - 1))
     for row in range(high, low, -1):
         if sign * (edges[side][row - step] - edges[side][row]) > jump:
-            return np.array([edges[side][row], float(first + row)])
+            below = edges[side][row + step : row + step + max(2, round(SIDE * half))]
+            return np.array([float(np.median(below)) if below.size else edges[side][row], float(first + row)])
     row = int(np.clip(expected, 0, edges.shape[1] - 1))
     wide = trunk.half[0] + (expected / trunk.length) * (trunk.half[1] - trunk.half[0])
     return np.array([trunk.points[0, 0] + sign * wide, float(first + row)])
@@ -274,13 +277,12 @@ def _calm(points: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _length(cloth: np.ndarray, start: np.ndarray, way: np.ndarray, most: float) -> float:
-    """How far cloth goes on from `start` (2,) in a direction (2,)."""
+    """How far the last cloth is from `start` (2,) in a direction (2,)."""
     steps = np.arange(0.0, most, 0.5)
     x = np.clip((start[0] + steps * way[0]).astype(int), 0, cloth.shape[1] - 1)
     y = np.clip((start[1] + steps * way[1]).astype(int), 0, cloth.shape[0] - 1)
-    inside = cloth[y, x]
-    inside[: min(6, len(inside))] = True  # it may start at the very edge
-    return float(steps[int((~inside).argmax())]) if not inside.all() else most
+    inside = np.flatnonzero(cloth[y, x])
+    return float(steps[inside[-1]]) if inside.size else 0.0
 
 
 def _turn(a: np.ndarray, b: np.ndarray) -> float:
@@ -303,7 +305,7 @@ def _gap(
     closed = np.flatnonzero(~open_rows[: max(1, int(0.96 * len(rows)))])
     crotch = first + (int(closed[-1]) + 1 if closed.size else 0)
     usual = first + min(RISE * half, 0.75 * (last - first))
-    if crotch > usual + 0.6 * half or crotch < usual - 0.9 * half:
+    if crotch > usual + 0.25 * half or crotch < usual - 0.9 * half:
         crotch = int(usual)
     crotch = min(crotch, last - 4)
     edges = []
