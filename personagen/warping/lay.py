@@ -162,7 +162,9 @@ def _above(top: Top, joints: np.ndarray, *, kind: str, rise: float) -> list[Move
     tip = 0.5 + (TIP if top.sleeves else STRAP)
     shoulders = [middle + (sign * tip * aside + rise * up) * body.across for sign in (-1, 1)]
     scale = 2 * tip * body.across / (top.shoulders[1, 0] - top.shoulders[0, 0])
-    tall = max(float(np.mean([side[-1, 1] for side in (top.trunk.left, top.trunk.right)]) - top.shoulders[:, 1].mean()), 1)
+    tall = max(
+        float(np.mean([side[-1, 1] for side in (top.trunk.left, top.trunk.right)]) - top.shoulders[:, 1].mean()), 1
+    )
     low, high = REACHES[region_of(kind)]
     long = scale * _taller(body)
     long = float(np.clip(long, min(low * body.tall / tall, STRETCH * long), high * body.tall / tall))
@@ -314,7 +316,9 @@ def _below(bottom: Bottom, joints: np.ndarray, *, kind: str) -> list[Moved]:
     waist = body.hips - WAIST * body.tall * body.down
     half = (seat.right[:, 0] - seat.left[:, 0]) / 2
     rows = seat.left[:, 1] - seat.left[0, 1]
-    wider = float(np.clip(np.hypot(*(joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP])) / body.across / HIPS, *HIP_EASE))
+    wider = float(
+        np.clip(np.hypot(*(joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP])) / body.across / HIPS, *HIP_EASE)
+    )
     if not bottom.legs:
         scale = WAIST_WIDE * body.across / max(float(half[0]), 1)
         low, high = REACHES["lower"]
@@ -331,7 +335,10 @@ def _below(bottom: Bottom, joints: np.ndarray, *, kind: str) -> list[Moved]:
     line = waist + share * (crotch - waist)
     wide = (scale * half + (wider - 1) * SEAT * body.across)[:, None]
     upper = Ribbon(line - wide * hips, line + wide * hips)
-    legs = [(own, _leg(own, joints, side, upper, scale=scale, long=scale * _taller(body), kind=kind)) for side, own in enumerate(bottom.legs)]
+    legs = [
+        (own, _leg(own, joints, side, upper, scale=scale, long=scale * _taller(body), kind=kind))
+        for side, own in enumerate(bottom.legs)
+    ]
     return [*legs, (seat, upper)]
 
 
@@ -388,5 +395,3 @@ def _draw(
     alpha = ((cloth[..., 3:] - 0.5) / 0.4 + 0.25).clip(0, 1) * (found[2] > 0.5)[..., None]
     layer[..., :3] += alpha * (cloth[..., :3] - layer[..., :3])
     layer[..., 3:] += alpha * (1 - layer[..., 3:])
-
-

@@ -15,7 +15,7 @@ from .strips import Strip
 
 BUST = 0.88
 """Share of the width of the bust at which the armholes of a garment without sleeves end."""
-SIDE = 0.3
+SIDE = 0.12
 """Length below an armpit, as a share of half the trunk's width, along which its side is measured."""
 TOUCHING = 1.3
 """How much wider than its strip a trunk may be: what is beyond is a sleeve that touches it."""
@@ -79,7 +79,9 @@ def top_of(cloth: np.ndarray, cut: Cut) -> Top:
     share = np.linspace(0, 1, ROWS // 2)[:, None]
     lines = [shoulders[side] + share * (armpits[side] - shoulders[side]) for side in (0, 1)]
     neck = _neck(cloth, shoulders)
-    sleeves = tuple(_sleeve(cloth, own, shoulders[side], armpits[side], (-1, 1)[side]) for side, own in enumerate(found))
+    sleeves = tuple(
+        _sleeve(cloth, own, shoulders[side], armpits[side], (-1, 1)[side]) for side, own in enumerate(found)
+    )
     pieces = _pieces(cloth, found, armpits, round(LAP * half))
     return Top(shoulders, armpits, neck, Ribbon(*lines), trunk, sleeves, pieces)
 

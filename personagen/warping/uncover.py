@@ -153,7 +153,9 @@ def _belly(parts: np.ndarray, hidden: np.ndarray, size: tuple[int, int]) -> np.n
     if rows.size:
         columns = np.flatnonzero(lower[rows[0]])
         above = np.flatnonzero(laid[: rows[0]].any(1))
-        found[int(above[-1]) if above.size else 0 : rows[0] + round(2 * FRINGE * size[0]), columns[0] : columns[-1] + 1] = True
+        found[
+            int(above[-1]) if above.size else 0 : rows[0] + round(2 * FRINGE * size[0]), columns[0] : columns[-1] + 1
+        ] = True
     return found
 
 
