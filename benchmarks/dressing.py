@@ -78,8 +78,8 @@ def _drawn(seed: int, kind: str) -> dict[str, np.ndarray]:
     garment = random_garment(rng, kind)
     worn = sitting.outfit
     if garment.region != "dress" and any(one.region == "dress" for one in worn):
-        worn = tuple(random_garment(rng, str(rng.choice(kinds)))
-                     for kinds in (("t-shirt", "shirt", "sweater", "jacket"), ("skirt", "trousers", "shorts")))  # fmt: skip
+        kinds = ("t-shirt", "shirt", "sweater", "jacket"), ("skirt", "trousers", "shorts")
+        worn = tuple(random_garment(rng, str(rng.choice(several))) for several in kinds)
     after = (garment,) if garment.region == "dress" else (*(g for g in worn if g.region != garment.region), garment)
     before, truth = _render(sitting, worn), _render(sitting, after)
     body = body_of_render(before, sitting.body, sitting.camera)
@@ -96,7 +96,7 @@ def _render(sitting: Sitting, outfit: tuple[GarmentSpec, ...]) -> Render:
 def figures(case: Case, result: np.ndarray, covered: np.ndarray) -> dict[str, float]:
     """Compare a result (H, W, 3), whose garment covers (H, W), with the truth inside the mask."""
     mask = case.body.mask(case.kind)
-    tensor = lambda picture: torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255
+    tensor = lambda picture: torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
     away = lambda other: np.abs(result.astype(float) - other).mean(-1)
     changed = np.abs(case.before.astype(float) - case.truth).mean(-1) > CHANGED
     name = "outer" if case.kind == "jacket" else REGION[case.kind]

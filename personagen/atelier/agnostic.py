@@ -35,8 +35,8 @@ def agnostic_mask(render: Render, region: str, *, body: Body, camera: Camera) ->
     """Mask (H, W) bool, True = repaint, for a garment of region ``upper``, ``lower`` or ``dress``.
 
     It is what the widest garments of the region would cover on ``body``, a little enlarged; so it says nothing of the
-    garment worn. Hair, face down to the chin, hands and shoes are left out, by the labels of ``render``; for ``lower`` also the arms and
-    what hangs over it.
+    garment worn. Hair, face down to the chin, hands and shoes are left out, by the labels of ``render``; for ``lower``
+    also the arms, the neck and what hangs over it.
     """
     if region not in WIDEST:
         raise ValueError(f"region {region!r} is not known; choose upper, lower or dress")

@@ -18,11 +18,11 @@ from ..person.parts import region_of
 from .strips import Strip
 
 SHOULDERS, RISE = 0.54, 0.15
-"""Half the width of a trunk, and how far its shoulders lie above the joints, as shares of the distance between these."""
+"""Half the width of a trunk, and how far its shoulders lie above the joints, as shares of these joints' distance."""
 TALL = 1.2
 """Scale of lengths over that of widths: what lies flat is as wide as half its girth."""
 WAIST, WAIST_WIDE = 0.26, 0.48
-"""How far a waist lies above the hip joints, of the height of hips to shoulders, and half its width as those shares."""
+"""How far a waist lies above the hip joints, of the height of hips to shoulders, and half its width as that share."""
 THIGH, CROTCH = 1.15, 0.3
 """Half the width of a leg at the hip over that at the waist, and how far outside the hip joint its line runs."""
 TROUSERS = 2.5

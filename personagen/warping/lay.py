@@ -193,6 +193,14 @@ def _taller(body: Trunk) -> float:
     return float(np.clip(body.tall / body.across / TALL, *TALLER))
 
 
+def _hips_of(joints: np.ndarray, body: Trunk) -> tuple[np.ndarray, float]:
+    """The direction along the hips (2,), to the picture's right, and how much wider than usual they are."""
+    across = joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP]
+    along = _unit(across)
+    wider = float(np.clip(np.hypot(*across) / body.across / HIPS, *HIP_EASE))
+    return (along if along @ body.aside > 0.8 else body.aside), wider
+
+
 def _joined(neck: Ribbon, shoulders: list[np.ndarray]) -> Ribbon:
     """A neck whose last cross-section lies at the shoulders, (2,) each."""
     share = np.linspace(0, 1, len(neck.left))[:, None]
@@ -224,21 +232,16 @@ def _trunk(
 ) -> Ribbon:
     """Where the trunk goes from the armpits down: along the spine, and straight down from the hips."""
     body = trunk_of(joints)
-    wider = float(np.hypot(*(joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP])) / body.across / HIPS)
-    wider = float(np.clip(wider, *HIP_EASE))
+    hips, wider = _hips_of(joints, body)
     start = (armpits[0] + armpits[1]) / 2
     to_hips = max(float((body.hips - start) @ body.down), 0.2 * body.tall)
     hang = _unit(body.down + np.array([0.0, 1.0]))
     rows = (top.trunk.left[:, 1] + top.trunk.right[:, 1]) / 2
-    middle = (top.trunk.left[:, 0] + top.trunk.right[:, 0]) / 2
     half = (top.trunk.right[:, 0] - top.trunk.left[:, 0]) / 2 * scale
     down = (rows - rows[0]) * long
     share = np.clip(down / to_hips, 0, 1)[:, None]
     line = start + share * (body.hips - start) + np.maximum(down - to_hips, 0)[:, None] * hang
-    line = line + ((middle - middle[0]) * 0.0)[:, None] * body.aside
-    half = half * (1 + (wider - 1) * np.clip(down / to_hips, 0, 1))
-    hips = _unit(joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP])
-    hips = hips if hips @ body.aside > 0.8 else body.aside
+    half = half * (1 + (wider - 1) * share[:, 0])
     aside = body.aside + share * (hips - body.aside)
     left, right = line - half[:, None] * aside, line + half[:, None] * aside
     fade = np.maximum(0, 1 - np.linspace(0, 1, len(rows)) / BLEND)[:, None] ** 2
@@ -311,14 +314,10 @@ def _round(own: Ribbon, shoulder: np.ndarray, armpit: np.ndarray, opposite: np.n
 def _below(bottom: Bottom, joints: np.ndarray, *, kind: str) -> list[Moved]:
     """Where a skirt goes, or trousers down to the ankles, or shorts, and what is one or the other by its shape."""
     body, seat = trunk_of(joints), bottom.seat
-    hips = _unit(joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP])
-    hips = hips if hips @ body.aside > 0.8 else body.aside
+    hips, wider = _hips_of(joints, body)
     waist = body.hips - WAIST * body.tall * body.down
     half = (seat.right[:, 0] - seat.left[:, 0]) / 2
     rows = seat.left[:, 1] - seat.left[0, 1]
-    wider = float(
-        np.clip(np.hypot(*(joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP])) / body.across / HIPS, *HIP_EASE)
-    )
     if not bottom.legs:
         scale = WAIST_WIDE * body.across / max(float(half[0]), 1)
         low, high = REACHES["lower"]

@@ -242,8 +242,10 @@ def _neck(cloth: np.ndarray, shoulders: np.ndarray) -> Ribbon:
 
 
 def _sleeve(cloth: np.ndarray, own: np.ndarray, shoulder: np.ndarray, armpit: np.ndarray, sign: int) -> Ribbon:
-    """A sleeve, whose cloth alone is `own` (H, W), from the armhole, around the shoulder, to the cuff; its outer edge is the
-    left one."""
+    """A sleeve from the armhole, around the shoulder, to the cuff; its outer edge is the left one.
+
+    own: its cloth alone, bool (H, W).
+    """
     y, x = np.nonzero(own)
     places, root = np.stack([x, y], 1) + 0.5, (shoulder + armpit) / 2
     far = np.hypot(*(places - root).T)

@@ -65,15 +65,3 @@ class Strip:
         u, v = self.coordinates(x, y)
         start = np.hypot(x - self.points[0, 0], y - self.points[0, 1]) / self.half[0]
         return np.where(u < 0, start, np.where(u < 1.03, np.abs(v), np.inf))
-
-    def half_at(self, u: np.ndarray) -> np.ndarray:
-        """Return half the width, in pixels, at u (h, w) of a straight strip of two points: (h, w)."""
-        return self.half[0] + u.clip(0, 1) * (self.half[1] - self.half[0])
-
-    def at(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return columns and rows (h, w) of the places u, v (h, w) of a straight strip of two points."""
-        (x0, y0), (x1, y1) = self.points
-        length = max(float(np.hypot(x1 - x0, y1 - y0)), 1e-6)
-        dx, dy = (x1 - x0) / length, (y1 - y0) / length
-        aside = v * self.half_at(u)
-        return x0 + u * (x1 - x0) + aside * dy, y0 + u * (y1 - y0) - aside * dx

@@ -5,6 +5,12 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from personagen.atelier.body import Body as Figure
+from personagen.atelier.garment import GarmentSpec
+from personagen.atelier.render import LABEL, render_garment, render_person
+from personagen.atelier.trace import portrait
+from personagen.corpora.renders import joints_of_figure
+from personagen.images import components
 from personagen.person.body import Body
 from personagen.person.joints import MIRRORED, Joint
 from personagen.person.parts import Part
@@ -142,3 +148,22 @@ def test_an_arm_in_a_sleeve_does_not_show_beside_it():
         uncover(photo, Body(parts, joints), parts == Part.UPPER, region="upper", **more)[0]
     )[beside]
     assert (arm()[..., 0] > 170).all() and np.abs(arm(hidden=hidden).astype(int) - PAINT[0]).max() < 20
+
+
+@pytest.mark.parametrize("kind, least", [("t-shirt", 0.8), ("sweater", 0.85), ("dress", 0.8), ("skirt", 0.75),
+                                         ("trousers", 0.85), ("shorts", 0.75)])  # fmt: skip
+def test_a_garment_lies_where_it_would_be_worn(kind, least):
+    """The same figure is rendered in the very garment."""
+    figure, size = Figure(arms=((20.0, 12.0), (24.0, 30.0))), (256, 192)
+    sleeve = {"t-shirt": 0.34, "sweater": 0.97}.get(kind, 0.0)
+    spec = GarmentSpec(kind, "red", sleeve=sleeve)
+    camera = portrait(figure.height)
+    truth = render_person(figure, (spec,), "studio", size=size, camera=camera)
+    layer = lay(Image.fromarray(render_garment(spec, size=size)), kind, joints_of_figure(figure, camera, size), size)
+    cloth, covered = truth.labels == LABEL[spec.region], alpha_of(layer) > 127
+    assert (cloth & covered).sum() / (cloth | covered).sum() > least
+
+
+def test_trunk_and_sleeves_hang_together():
+    layer = alpha_of(lay(garment(sleeve=60), "upper", joints_of_standing() * [4, 4, 1], (512, 384))) > 127
+    assert components(layer)[0].sum() > 0.99 * layer.sum()

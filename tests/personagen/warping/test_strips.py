@@ -24,15 +24,6 @@ def test_coordinates_are_those_of_the_nearest_point_of_the_line():
     assert np.allclose(np.abs(v)[inner], (away.min(1) / half[nearest])[inner], atol=1e-2)
 
 
-def test_a_straight_strip_goes_there_and_back():
-    strip = Strip(np.array([[20.0, 10.0], [28.0, 40.0]]), np.array([8.0, 3.0]))
-    x, y = np.random.default_rng(1).uniform(5, 45, (2, 300))
-    u, v = strip.coordinates(x, y)
-    back = strip.at(u, v)
-    assert np.allclose(back[0], x, atol=1e-3) and np.allclose(back[1], y, atol=1e-3)
-    assert v[np.argmax(x)] > 0 > v[np.argmin(x)]  # downwards, the left of the picture is negative
-
-
 @pytest.mark.parametrize("length, end, half", [(10.0, (10.797, 14.968), 4.797), (25.08, (12, 30), 6), (80.0, None, 2)])
 def test_a_strip_is_cut_or_goes_on(length, end, half):
     part = BENT.cut(length)
