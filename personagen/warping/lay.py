@@ -18,10 +18,13 @@ from .garment_shape import cut_of
 from .outline import FAN, Bottom, Top, bottom_of, top_of
 from .ribbon import LONGEST, Ribbon
 
-TIP = 0.03
-"""How far outside the joint a garment's shoulder lies, as a share of the distance between the shoulder joints."""
-STRAP = -0.05
-"""The same for a garment without sleeves."""
+SPAN, SPAN_SLOPE, DEPTHS = 1.1, 0.35, (0.5, 1.1)
+"""Distance between a garment's shoulders, above its armpits, as a share of that between the shoulder joints; how much
+less it is where the armpits are deep, in distances between them from 0.62 on; and the least and most depth."""
+EASE = {"sweater": 0.05, "jacket": 0.1, "outer": 0.1, "dress": -0.06}
+"""How much more of it garments of a kind have. Both are fitted to garments of the atelier, whose wearer is known."""
+STRAPS = 0.9
+"""The same distance of a garment without sleeves."""
 RISE = 0.17
 """How far it lies above the joint where no silhouette tells, as the same share."""
 RISES = (0.08, 0.26)
@@ -64,7 +67,7 @@ LONG = 0.65
 """Share of the leg from which a garment with legs is taken to reach the ankles."""
 SHORTS, SHORT_TROUSERS = 0.6, 0.4
 """Largest share of it of shorts, and that from which what is called trousers reaches the ankles."""
-ANKLE = 1.06
+ANKLE = 1.03
 """Share of the leg, from crotch to ankle joint, that long trousers cover: the hem lies a little below the joint."""
 BLEND = 0.5
 """Share of a limb over which its first cross-section, which is that of the trunk, goes over into its own."""
@@ -159,7 +162,7 @@ def _above(top: Top, joints: np.ndarray, *, kind: str, rise: float) -> list[Move
     aside = _unit(sides[1] - sides[0]) if sides[1][0] > sides[0][0] + 0.3 * body.tall else body.aside
     middle = (sides[0] + sides[1]) / 2
     up = np.array([aside[1], -aside[0]])
-    tip = 0.5 + (TIP if top.sleeves else STRAP)
+    tip = _span(top, kind) / 2
     shoulders = [middle + (sign * tip * aside + rise * up) * body.across for sign in (-1, 1)]
     scale = 2 * tip * body.across / (top.shoulders[1, 0] - top.shoulders[0, 0])
     tall = max(
@@ -186,6 +189,15 @@ def _above(top: Top, joints: np.ndarray, *, kind: str, rise: float) -> list[Move
 
 def _unit(a: np.ndarray) -> np.ndarray:
     return a / max(float(np.hypot(*a)), 1e-6)
+
+
+def _span(top: Top, kind: str) -> float:
+    """How far apart a garment's shoulders lie, as a share of the distance between the shoulder joints."""
+    if not top.sleeves:
+        return STRAPS
+    wide = top.shoulders[1, 0] - top.shoulders[0, 0]
+    deep = float((top.armpits[:, 1] - top.shoulders[:, 1]).mean() / max(wide, 1))
+    return SPAN - SPAN_SLOPE * (float(np.clip(deep, *DEPTHS)) - 0.62) + EASE.get(kind, 0.0)
 
 
 def _taller(body: Trunk) -> float:
