@@ -74,7 +74,18 @@ def test_mask_covers_the_garment_and_spares_the_person(kind):
     mask = agnostic_mask(out, garment.region, body=body, camera=camera)
     name = "outer" if kind == "jacket" else garment.region
     assert mask[out.labels == LABEL[name]].mean() > 0.985
-    assert not mask[np.isin(out.labels, [LABEL[n] for n in ("hair", "face", "hands", "shoes")])].any()
+    assert not mask[np.isin(out.labels, [LABEL[n] for n in ("hair", "hands", "shoes")])].any()
+    chin = round(project(skeleton(body).chin[None], camera, 192, 144)[0, 1])
+    assert not (mask & (out.labels == LABEL["face"]))[:chin].any()
+
+
+def test_mask_does_not_leak_the_neckline():
+    body, camera = Body(), Camera()
+    crew, vee = (render_person(body, (replace(SHIRT, neckline=n), JEANS), "studio", size=(192, 144), camera=camera)
+                 for n in ("crew", "v"))  # fmt: skip
+    assert (vee.labels == LABEL["face"]).sum() > (crew.labels == LABEL["face"]).sum() + 5
+    a, b = (agnostic_mask(r, "upper", body=body, camera=camera) for r in (crew, vee))
+    assert (a & b).sum() / (a | b).sum() > 0.995
 
 
 def test_mask_does_not_leak_the_sleeve():
