@@ -15,6 +15,7 @@ from ..person.joints import Joint, Trunk, as_seen, trunk_of
 from ..person.parts import Part, region_of
 from .drape import cloth_of
 from .garment_shape import cut_of
+from .neckline import inside_of
 from .outline import FAN, Bottom, Top, bottom_of, top_of
 from .ribbon import LONGEST, Ribbon
 
@@ -107,6 +108,8 @@ def lay(
     else:
         top = top_of(cloth, cut)
         moved, pieces = _above(top, seen, kind=kind, rise=_rise(seen, parts)), top.pieces
+        open_neck = inside_of(picture.mean(0).numpy(), cloth, top.shoulders)
+        pieces = tuple(piece & ~open_neck for piece in pieces)
     sources = [torch.cat([picture, _soft(piece)]) for piece in pieces]
     shrink = min(1.0, LONGEST / max(size))
     small = max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))

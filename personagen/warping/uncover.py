@@ -77,7 +77,7 @@ def uncover(
         return erode(area & ~garment, up=far * near, down=far * near, side=far * near)
 
     arms, chest, clad = _limbs(body.joints, parts, photo.size, region=region, hidden=hidden)
-    skin = smooth(photo, seen(parts == Part.SKIN))
+    skin = smooth(photo, _light(photo, seen(parts == Part.SKIN)))
     own = erode((body.skin[0] | body.skin[1]) & ~garment, up=near // 2, down=near // 2, side=near // 2)
     of_arms = smooth(photo, own) if own.sum() > FEW * near * near else skin
     worn_below = (Part.LEGWEAR, Part.LOWER, Part.DRESS) if region in ("upper", "outer") else (Part.LEGWEAR,)
@@ -143,6 +143,12 @@ def _limbs(
         large = [plane.resize(size, Image.Resampling.BICUBIC) for plane in planes]
         found.append(_Limbs(large[0], large[1].convert("RGB")))
     return found[0], found[1], found[2]
+
+
+def _light(photo: Image.Image, skin: np.ndarray) -> np.ndarray:
+    """The lighter half of skin (H, W): without brows, lips and what the hair shades."""
+    lightness = np.asarray(photo.convert("L"))
+    return skin & (lightness >= np.median(lightness[skin])) if skin.any() else skin
 
 
 def _belly(parts: np.ndarray, hidden: np.ndarray, size: tuple[int, int]) -> np.ndarray:
