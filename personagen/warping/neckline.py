@@ -22,7 +22,7 @@ ASKEW = 0.07
 
 
 def inside_of(picture: np.ndarray, cloth: np.ndarray, shoulders: np.ndarray) -> np.ndarray:
-    """Mark the inside of the back, with its mirror image and what is above both, in a garment's picture: bool (H, W), empty where none is sure.
+    """Mark the inside of the back, its mirror image and what is above both: bool (H, W), empty where none is sure.
 
     picture (H, W): lightness, 0 to 1; cloth: bool (H, W); shoulders (2, 2): on the picture's left and right.
     """

@@ -41,7 +41,8 @@ class Ribbon:
         Found by drawing the ribbon finely; where it lies on itself, its latter part is above.
         """
         wide = np.hypot(*(self.right - self.left).T).max()
-        steps = max(np.hypot(*np.diff(edge, axis=0).T).sum() for edge in (self.left, self.right))
+        longest = max(np.hypot(*np.diff(edge, axis=0).T).max() for edge in (self.left, self.right))
+        steps = longest * (len(self.left) - 1)  # u is even over cross-sections, not over pixels
         rows, columns = (int(min(2.2 * (1 + 2 * BEYOND) * side + 8, 3000)) for side in (steps, wide))
         u, v = (np.linspace(-BEYOND, 1 + BEYOND, count) for count in (rows, columns))
         u, v = np.meshgrid(np.clip(u, -BEYOND / 4, 1 + BEYOND / 4), v, indexing="ij")

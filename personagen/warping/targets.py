@@ -1,0 +1,300 @@
+"""Where the ribbons of a garment go on a person: the trunk follows shoulders and hips, sleeves the arms, legs the legs.
+
+What a garment covers is as long as its own proportions say, never longer than the limb.
+"""
+
+import numpy as np
+
+from ..person.joints import Joint, Trunk, trunk_of
+from ..person.parts import Part, region_of
+from .outline import FAN, Bottom, Top
+from .ribbon import Ribbon
+
+SPAN, SPAN_SLOPE, DEPTHS = 1.1, 0.35, (0.5, 1.1)
+"""Distance between a garment's shoulders, above its armpits, as a share of that between the shoulder joints; how much
+less it is where the armpits are deep, in distances between them from 0.62 on; and the least and most depth."""
+EASE = {"sweater": 0.05, "jacket": 0.1, "outer": 0.1, "dress": -0.06}
+"""How much more of it garments of a kind have. Both are fitted to garments of the atelier, whose wearer is known."""
+STRAPS = 0.9
+"""The same distance of a garment without sleeves."""
+RISE = 0.17
+"""How far it lies above the joint where no silhouette tells, as the same share."""
+RISES = (0.08, 0.26)
+"""Least and most of that."""
+ARMPIT = (0.30, 0.85)
+"""Least and most depth of an armpit below the joint, as the same share."""
+RAISED = (0.6, 0.5)
+"""Angle of the upper arm from down, in radians, from which its armpit rises, and the share that is left at most."""
+TALL = 1.48
+"""Usual height from hips to shoulders over the distance between the shoulder joints: tall people wear longer sizes."""
+TALLER = (0.8, 1.2)
+"""Least and most that lengths are changed by that."""
+HIPS = 0.51
+"""Usual distance between the hip joints over that between the shoulder joints."""
+HIP_EASE = (0.92, 1.15)
+"""Least and most that a trunk is widened at the hips of a person whose hips are wider than usual."""
+WAIST = 0.32
+"""How far the waist of what is worn below lies above the hip joints, as a share of the height of hips to shoulders."""
+SEAT = 0.54
+"""Half the width of trousers at the hips, as a share of the distance between the shoulder joints."""
+WAIST_WIDE = 0.445
+"""Half the width of a skirt's waist, as the same share."""
+CROTCH = 0.30
+"""How far the crotch lies below the hip joints, as a share of the height of hips to shoulders."""
+REACHES = {"upper": (1.15, 1.6), "outer": (1.2, 2.2), "dress": (1.9, 3.1), "lower": (0.5, 3.1)}
+"""Shortest and longest garments, in heights from hips to shoulders."""
+STRETCH = 1.25
+"""Most that a garment is lengthened for that: what lies flat is as wide as half its girth."""
+ARM = (0.17, 0.14, 0.10)
+"""Least half the width of a sleeve at shoulder, elbow and wrist, as a share of the distance between the shoulders."""
+WHOLE = 0.75
+"""A sleeve that covers more than this share of the arm covers it all."""
+WARM = ("sweater", "jacket")
+"""Kinds that seldom have sleeves of another length than the arm's."""
+LONG_SLEEVES = 0.45
+"""Share of the arm from which sleeves of these kinds, and of what is worn over others, cover it all."""
+CUFF = 0.99
+"""Share of the arm, from shoulder to wrist, that a whole sleeve covers: the hand stays free."""
+LONG = 0.65
+"""Share of the leg from which a garment with legs is taken to reach the ankles."""
+SHORTS, SHORT_TROUSERS = 0.6, 0.4
+"""Largest share of it of shorts, and that from which what is called trousers reaches the ankles."""
+ANKLE = 1.03
+"""Share of the leg, from crotch to ankle joint, that long trousers cover: the hem lies a little below the joint."""
+BLEND = 0.5
+"""Share of a limb over which its first cross-section, which is that of the trunk, goes over into its own."""
+Moved = tuple[Ribbon, Ribbon]
+"""A ribbon of the garment's picture, and where it goes."""
+
+
+def rise_of(joints: np.ndarray, parts: np.ndarray | None) -> float:
+    """How far the shoulders of a person lie above the joints (13, 2), as a share of the distance between these."""
+    body = trunk_of(joints)
+    if parts is None:
+        return RISE
+    found = []
+    for joint in (joints[Joint.RIGHT_SHOULDER], joints[Joint.LEFT_SHOULDER]):
+        column = int(np.clip(joint[0], 0, parts.shape[1] - 1))
+        if parts[:, column].any() and parts[int((parts[:, column] > 0).argmax()), column] != Part.HEAD:
+            found.append((joint[1] - (parts[:, column] > 0).argmax()) / body.across)
+    return float(np.clip(np.mean(found), *RISES)) if found else RISE
+
+
+def above(top: Top, joints: np.ndarray, *, kind: str, rise: float) -> list[Moved]:
+    """Where the ribbons of a top, coat or dress go."""
+    body = trunk_of(joints)
+    sides = [joints[Joint.RIGHT_SHOULDER], joints[Joint.LEFT_SHOULDER]]
+    aside = _unit(sides[1] - sides[0]) if sides[1][0] > sides[0][0] + 0.3 * body.tall else body.aside
+    middle = (sides[0] + sides[1]) / 2
+    up = np.array([aside[1], -aside[0]])
+    tip = _span(top, kind) / 2
+    shoulders = [middle + (sign * tip * aside + rise * up) * body.across for sign in (-1, 1)]
+    scale = 2 * tip * body.across / (top.shoulders[1, 0] - top.shoulders[0, 0])
+    tall = max(
+        float(np.mean([side[-1, 1] for side in (top.trunk.left, top.trunk.right)]) - top.shoulders[:, 1].mean()), 1
+    )
+    low, high = REACHES[region_of(kind)]
+    long = scale * _taller(body)
+    long = float(np.clip(long, min(low * body.tall / tall, STRETCH * long), high * body.tall / tall))
+    armpits = [_armpit_of(top, side, joints, long, rise, shoulders[side], -up) for side in (0, 1)]
+    centre, move = top.shoulders.mean(0), np.stack([aside, -up])
+    neck = Ribbon(*((side - centre) * scale @ move + (shoulders[0] + shoulders[1]) / 2
+                    for side in (top.neck.left, top.neck.right)))  # fmt: skip
+    neck = _joined(neck, shoulders)
+    share = np.linspace(0, 1, len(top.yoke.left))[:, None]
+    yoke = Ribbon(*(shoulders[side] + share * (armpits[side] - shoulders[side]) for side in (0, 1)))
+    trunk = _trunk(top, joints, armpits, scale=scale, long=long, rise=rise)
+    front = top.neck.then(top.yoke).then(top.trunk), neck.then(yoke).then(trunk)
+    limbs = [
+        (own, _limb(own, joints, side, shoulders[side], armpits[side], scale=scale, long=long, kind=kind))
+        for side, own in enumerate(top.sleeves)
+    ]
+    return [front, *limbs]
+
+
+def _unit(a: np.ndarray) -> np.ndarray:
+    return a / max(float(np.hypot(*a)), 1e-6)
+
+
+def _span(top: Top, kind: str) -> float:
+    """How far apart a garment's shoulders lie, as a share of the distance between the shoulder joints."""
+    if not top.sleeves:
+        return STRAPS
+    wide = top.shoulders[1, 0] - top.shoulders[0, 0]
+    deep = float((top.armpits[:, 1] - top.shoulders[:, 1]).mean() / max(wide, 1))
+    return SPAN - SPAN_SLOPE * (float(np.clip(deep, *DEPTHS)) - 0.62) + EASE.get(kind, 0.0)
+
+
+def _taller(body: Trunk) -> float:
+    """How much longer than usual a garment is for its width, on this person."""
+    return float(np.clip(body.tall / body.across / TALL, *TALLER))
+
+
+def _hips_of(joints: np.ndarray, body: Trunk) -> tuple[np.ndarray, float]:
+    """The direction along the hips (2,), to the picture's right, and how much wider than usual they are."""
+    across = joints[Joint.LEFT_HIP] - joints[Joint.RIGHT_HIP]
+    along = _unit(across)
+    wider = float(np.clip(np.hypot(*across) / body.across / HIPS, *HIP_EASE))
+    return (along if along @ body.aside > 0.8 else body.aside), wider
+
+
+def _joined(neck: Ribbon, shoulders: list[np.ndarray]) -> Ribbon:
+    """A neck whose last cross-section lies at the shoulders, (2,) each."""
+    share = np.linspace(0, 1, len(neck.left))[:, None]
+    return Ribbon(*(edge + share * (to - edge[-1]) for edge, to in zip((neck.left, neck.right), shoulders)))
+
+
+def _arm_of(joints: np.ndarray, side: int) -> np.ndarray:
+    """Shoulder, elbow and wrist (3, 2) of the arm on the picture's left or right."""
+    name = ("RIGHT", "LEFT")[side]
+    return np.stack([joints[Joint[f"{name}_{part}"]] for part in ("SHOULDER", "ELBOW", "WRIST")])
+
+
+def _armpit_of(
+    top: Top, side: int, joints: np.ndarray, long: float, rise: float, shoulder: np.ndarray, down: np.ndarray
+) -> np.ndarray:
+    """Where an armpit (2,) of a garment comes to lie: as deep as its own, but higher where the arm is raised."""
+    body, arm = trunk_of(joints), _arm_of(joints, side)
+    axis = _unit(arm[1] - arm[0])
+    angle = float(np.arccos(np.clip(axis @ body.down, -1, 1)))
+    deep = float(top.armpits[side, 1] - top.shoulders[side, 1]) * long
+    deep *= 1 - (1 - RAISED[1]) * float(np.clip((angle - RAISED[0]) / 1.2, 0, 1))
+    if top.sleeves:
+        deep = float(np.clip(deep, (ARMPIT[0] + rise) * body.across, (ARMPIT[1] + rise) * body.across))
+    return shoulder + deep * _unit(body.down + down)
+
+
+def _trunk(
+    top: Top, joints: np.ndarray, armpits: list[np.ndarray], *, scale: float, long: float, rise: float
+) -> Ribbon:
+    """Where the trunk goes from the armpits down: along the spine, and straight down from the hips."""
+    body = trunk_of(joints)
+    hips, wider = _hips_of(joints, body)
+    start = (armpits[0] + armpits[1]) / 2
+    to_hips = max(float((body.hips - start) @ body.down), 0.2 * body.tall)
+    hang = _unit(body.down + np.array([0.0, 1.0]))
+    rows = (top.trunk.left[:, 1] + top.trunk.right[:, 1]) / 2
+    half = (top.trunk.right[:, 0] - top.trunk.left[:, 0]) / 2 * scale
+    down = (rows - rows[0]) * long
+    share = np.clip(down / to_hips, 0, 1)[:, None]
+    line = start + share * (body.hips - start) + np.maximum(down - to_hips, 0)[:, None] * hang
+    half = half * (1 + (wider - 1) * share[:, 0])
+    aside = body.aside + share * (hips - body.aside)
+    left, right = line - half[:, None] * aside, line + half[:, None] * aside
+    fade = np.maximum(0, 1 - np.linspace(0, 1, len(rows)) / BLEND)[:, None] ** 2
+    return Ribbon(left + fade * (armpits[0] - left[0]), right + fade * (armpits[1] - right[0]))
+
+
+def _limb(
+    own: Ribbon,
+    joints: np.ndarray,
+    side: int,
+    shoulder: np.ndarray,
+    armpit: np.ndarray,
+    *,
+    scale: float,
+    long: float,
+    kind: str,
+) -> Ribbon:
+    """Where a sleeve goes: around the shoulder, and along the arm as far as it reaches."""
+    arm, body = _arm_of(joints, side), trunk_of(joints)
+    middle = (own.left[FAN:] + own.right[FAN:]) / 2
+    root = (own.left[FAN - 1] + own.right[FAN - 1]) / 2
+    axis = _unit(middle[-1] - root)
+    along = (middle - root) @ axis * long
+    steps = np.hypot(*np.diff(arm, axis=0).T)
+    first = float((armpit - arm[0]) @ _unit(arm[1] - arm[0]))
+    begin = float(np.clip(first, 0.02 * steps.sum(), 0.35 * steps.sum()))
+    reach = (begin + along[-1]) / steps.sum()
+    whole = reach > (LONG_SLEEVES if region_of(kind) == "outer" or kind in WARM else WHOLE)
+    along = along * ((CUFF if whole else min(reach, CUFF)) * steps.sum() - begin) / max(along[-1], 1e-6)
+    places = np.concatenate([[begin], begin + along])
+    line, across = _bent(arm, places, (-1, 1)[side])
+    share = np.clip(places / steps.sum(), 0, 1)
+    least = np.interp(share, [0, steps[0] / steps.sum(), 1], ARM) * body.across
+    wide = np.hypot(*(own.left[FAN - 1 :] - own.right[FAN - 1 :]).T) / 2 * scale
+    wide = np.maximum(wide, least)[:, None]
+    left, right = line + wide * across, line - wide * across
+    fade = np.maximum(0, 1 - np.linspace(0, 1, len(left)) / BLEND)[:, None] ** 2
+    right = right + fade * (armpit - right[0])
+    outer = _round(own, shoulder, armpit, left[0])
+    return Ribbon(np.concatenate([outer[:-1], left]), np.concatenate([np.repeat(armpit[None], FAN - 1, 0), right]))
+
+
+def _bent(line: np.ndarray, at: np.ndarray, sign: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places (n, 2) at lengths `at` (n,) along a line (k, 2), and the directions across it there, rounded at bends."""
+    steps = np.hypot(*np.diff(line, axis=0).T)
+    ends = np.concatenate([[0], np.cumsum(steps)])
+    beyond = np.maximum(at - ends[-1], 0)[:, None] * _unit(line[-1] - line[-2])
+    on = lambda places: np.stack([np.interp(places, ends, line[:, axis]) for axis in (0, 1)], 1)
+    near = 0.09 * ends[-1]
+    smooth = (on(np.maximum(at - near / 2, 0)) + 2 * on(at) + on(np.minimum(at + near / 2, ends[-1]))) / 4
+    smooth = np.where(((at < near / 2) | (at > ends[-1] - near / 2))[:, None], on(at), smooth)
+    ways = on(np.minimum(at + near, ends[-1])) - on(np.clip(at - near, 0, ends[-1] - 2 * near))
+    ways /= np.maximum(np.hypot(*ways.T), 1e-6)[:, None]
+    return smooth + beyond, sign * np.stack([ways[:, 1], -ways[:, 0]], 1)
+
+
+def _round(own: Ribbon, shoulder: np.ndarray, armpit: np.ndarray, opposite: np.ndarray) -> np.ndarray:
+    """The outer edge (FAN, 2) around a shoulder, as round as the garment's own."""
+    rays = own.left[:FAN] - own.right[:FAN]
+    size = np.hypot(*rays.T)
+    a, b = shoulder - armpit, opposite - armpit
+    turn = np.arctan2(a[0] * b[1] - a[1] * b[0], a @ b)
+    share = np.linspace(0, 1, FAN)
+    grown = (1 - share) * np.hypot(*a) / max(size[0], 1e-6) + share * np.hypot(*b) / max(size[-1], 1e-6)
+    grown = grown.clip(0.25 * grown[0], 4 * grown[0])
+    angle = np.arctan2(a[1], a[0]) + share * turn
+    return armpit + (size * grown)[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+
+
+def below(bottom: Bottom, joints: np.ndarray, *, kind: str) -> list[Moved]:
+    """Where a skirt goes, or trousers down to the ankles, or shorts, and what is one or the other by its shape."""
+    body, seat = trunk_of(joints), bottom.seat
+    hips, wider = _hips_of(joints, body)
+    waist = body.hips - WAIST * body.tall * body.down
+    half = (seat.right[:, 0] - seat.left[:, 0]) / 2
+    rows = seat.left[:, 1] - seat.left[0, 1]
+    if not bottom.legs:
+        scale = WAIST_WIDE * body.across / max(float(half[0]), 1)
+        low, high = REACHES["lower"]
+        long = scale * _taller(body)
+        down = rows * float(np.clip(long, low * body.tall / rows[-1], high * body.tall / rows[-1]))
+        hang = _unit(body.down + 2 * np.array([0.0, 1.0]))
+        share = np.clip(down / (WAIST * body.tall), 0, 1)[:, None]
+        line = waist + share * (body.hips - waist) + np.maximum(down - WAIST * body.tall, 0)[:, None] * hang
+        wide = (scale * half[0] + long * (half - half[0]) + (wider - 1) * WAIST_WIDE * body.across)[:, None]
+        return [(seat, Ribbon(line - wide * hips, line + wide * hips))]
+    scale = SEAT * body.across / max(float(half[: int(0.6 * len(half))].max()), 1)
+    crotch = body.hips + CROTCH * body.tall * body.down
+    share = (rows / rows[-1])[:, None]
+    line = waist + share * (crotch - waist)
+    wide = (scale * half + (wider - 1) * SEAT * body.across)[:, None]
+    upper = Ribbon(line - wide * hips, line + wide * hips)
+    legs = [
+        (own, _leg(own, joints, side, upper, scale=scale, long=scale * _taller(body), kind=kind))
+        for side, own in enumerate(bottom.legs)
+    ]
+    return [*legs, (seat, upper)]
+
+
+def _leg(own: Ribbon, joints: np.ndarray, side: int, seat: Ribbon, *, scale: float, long: float, kind: str) -> Ribbon:
+    """Where a leg goes, from the crotch down."""
+    name = ("RIGHT", "LEFT")[side]
+    hip, knee, ankle = (joints[Joint[f"{name}_{part}"]] for part in ("HIP", "KNEE", "ANKLE"))
+    crotch = (seat.left[-1] + seat.right[-1]) / 2
+    outer = (seat.left, seat.right)[side][-1]
+    line = np.stack([hip, knee, ankle])
+    begin = float(np.clip((crotch - hip) @ _unit(knee - hip), 0, 0.5 * np.hypot(*(knee - hip))))
+    total = float(np.hypot(*np.diff(line, axis=0).T).sum()) - begin
+    rows = own.left[:, 1] - own.left[0, 1]
+    share = min(rows[-1] * long / total, SHORTS if kind == "shorts" else np.inf)
+    whole = share > (SHORT_TROUSERS if kind == "trousers" else LONG)
+    down = rows / max(rows[-1], 1) * (ANKLE if whole else share) * total
+    centre, across = _bent(line, begin + down, (-1, 1)[side])
+    level = (-1, 1)[side] * _unit(seat.right[-1] - seat.left[-1])
+    across = (across + level) / np.maximum(np.hypot(*(across + level).T), 1e-6)[:, None]
+    half = np.abs(own.right[:, 0] - own.left[:, 0]) / 2 * scale
+    out, inner = centre + half[:, None] * across, centre - half[:, None] * across
+    fade = np.maximum(0, 1 - np.linspace(0, 1, len(rows)) / BLEND)[:, None] ** 2
+    return Ribbon(out + fade * (outer - out[0]), inner + fade * (crotch - inner[0]))
