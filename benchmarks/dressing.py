@@ -28,6 +28,7 @@ from personagen.atelier.render import LABEL, Render, render_garment, render_pers
 from personagen.corpora.renders import body_of_render
 from personagen.metrics.fidelity import ssim_in_box
 from personagen.person.body import Body
+from personagen.person.parts import Part
 from personagen.tryon.dress import Piece, dress
 from personagen.vocabulary import KINDS, REGION
 from personagen.warping.first_guess import first_guess
@@ -99,6 +100,7 @@ def figures(case: Case, result: np.ndarray, covered: np.ndarray) -> dict[str, fl
     tensor = lambda picture: torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
     away = lambda other: np.abs(result.astype(float) - other).mean(-1)
     changed = np.abs(case.before.astype(float) - case.truth).mean(-1) > CHANGED
+    changed &= np.isin(case.body.parts, (Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER))
     name = "outer" if case.kind == "jacket" else REGION[case.kind]
     cloth = (case.labels == LABEL[name]) & mask
     skin = mask & np.isin(case.labels, [LABEL[part] for part in ("face", "arms", "legs")])
