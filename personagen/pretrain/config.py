@@ -45,6 +45,8 @@ class VaeConfig:
     kl_weight: float = 1e-4
     decoder_of: str | None = None
     """A finished autoencoder whose decoder alone is trained on; its latents, and what was trained on them, stay."""
+    vae_dir: str | None = None
+    """A finished autoencoder to go on from; the basis of its latents stays, so that a UNet can go on from its own."""
     latent_noise: float = 0.0
     """Up to this share of their deviation, noise is added to the latents, so that the decoder bears with some."""
     equivariance: float = 0.25

@@ -54,12 +54,12 @@ class VaeStage:
         self.rows = sum(len(source.rows) for source in self.sources)
 
     def _begin(self) -> AutoencoderKL:
-        """Build a new autoencoder, or read a finished one and free its decoder."""
+        """Build a new autoencoder, or read a finished one and free all of it or its decoder."""
         size = self.config.vae
-        if size.decoder_of is not None:
-            vae = load_encoder(size.decoder_of, device=self.device, bf16=self.config.loop.mixed_precision == "bf16").vae
-            vae.decoder.requires_grad_(True)
-            vae.post_quant_conv.requires_grad_(True)
+        if (finished := size.vae_dir or size.decoder_of) is not None:
+            vae = load_encoder(finished, device=self.device, bf16=self.config.loop.mixed_precision == "bf16").vae
+            for part in (vae,) if size.vae_dir else (vae.decoder, vae.post_quant_conv):
+                part.requires_grad_(True)
             return vae.to(memory_format=torch.contiguous_format)
         vae = build_vae(
             block_out_channels=size.block_out_channels,
@@ -133,9 +133,9 @@ class VaeStage:
     def export(self, folder: Path) -> Path:
         """Scale the latents by what the decoder makes of them (`latent_scale`); save in diffusers' layout, float16.
 
-        Where only the decoder was trained, the latents are left as they are.
+        Where a finished one was trained further, the latents are left as they are.
         """
-        if self.config.vae.decoder_of is not None:
+        if self.config.vae.decoder_of is not None or self.config.vae.vae_dir is not None:
             return self._write(self.vae, folder)
         generator = torch.Generator().manual_seed(self.config.loop.seed)
         drawn = draw(self.sources, self.config.vae.statistics_rows, generator=generator)
