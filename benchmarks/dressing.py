@@ -133,7 +133,7 @@ def dressed(case: Case, pipe, seed: int) -> tuple[np.ndarray, np.ndarray, float]
     """The person dressed (H, W, 3), what the garment covers (H, W), and the CPU-seconds of the first guess."""
     photo, garment, mask = Image.fromarray(case.before), Image.fromarray(case.garment), case.body.mask(case.kind)
     start = time.process_time()
-    guess, _ = first_guess(photo, garment, case.kind, mask, body=case.body, kept=np.zeros_like(mask))
+    guess = first_guess(photo, garment, case.kind, mask, body=case.body, kept=np.zeros_like(mask)).picture
     seconds = time.process_time() - start
     covered, result = np.asarray(guess.getchannel("A")) > 127, guess.convert("RGB")
     if pipe is not None:
