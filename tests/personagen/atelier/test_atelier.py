@@ -32,7 +32,9 @@ JEANS = GarmentSpec("trousers", "blue")
 
 def test_same_seed_same_picture():
     a, b = (list(rows(random_sitting(5), size=SIZE)) for _ in range(2))
-    assert all(np.array_equal(np.asarray(x[i]), np.asarray(y[i])) for x, y in zip(a, b, strict=True) for i in range(3))
+    for (pictures, words), (same, as_before) in zip(a, b, strict=True):
+        assert words == as_before and list(pictures) == ["image", "garment", "mask"]
+        assert all(np.array_equal(picture, same[name]) for name, picture in pictures.items())
 
 
 @pytest.mark.parametrize("scene", SCENES)

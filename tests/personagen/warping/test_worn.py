@@ -101,7 +101,10 @@ def test_without_joints_that_can_be_trusted_it_stays_as_it_is_worn():
     joints = np.array(body.joints)
     joints[:, 2] = 0.1
     picture, mask = worn_garment(photo, Body(body.parts, joints), "sweater")
-    assert picture.size == photo.size and not (mask & ~worn_mask(body, "sweater")).any()
+    worn = worn_mask(body, "sweater")
+    more = mask & ~worn  # the small gaps between arms and trunk are closed
+    assert picture.size == photo.size and more.sum() < 0.003 * worn.sum()
+    assert not (more & ~np.isin(body.parts, (Part.BACKGROUND, Part.SKIN))).any()
 
 
 def test_a_hand_before_the_garment_is_completed_from_its_cloth():
