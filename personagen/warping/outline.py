@@ -15,6 +15,8 @@ from .strips import Strip
 
 BUST = 0.88
 """Share of the width of the bust at which the armholes of a garment without sleeves end."""
+TOP = 0.3
+"""How far down the top of a garment without sleeves goes, as a share of half its trunk's width."""
 SIDE = 0.12
 """Length below an armpit, as a share of half the trunk's width, along which its side is measured."""
 TOUCHING = 1.3
@@ -39,7 +41,8 @@ RISE = 1.65
 class Top:
     """A top, coat or dress: (2, 2) points of its shoulders and armpits, on the picture's left and right, the outline
     of its neck and armholes as a ribbon, that of its trunk from the armpits down, and its sleeves, which have a round
-    of `FAN` cross-sections first; pieces (H, W): which cloth belongs to the trunk and to each sleeve."""
+    of `FAN` cross-sections first; pieces (H, W): which cloth belongs to the trunk and to each sleeve; square: its width
+    at the top over that of its bust."""
 
     shoulders: np.ndarray
     armpits: np.ndarray
@@ -48,6 +51,7 @@ class Top:
     trunk: Ribbon
     sleeves: tuple[Ribbon, ...]
     pieces: tuple[np.ndarray, ...]
+    square: float
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def top_of(cloth: np.ndarray, cut: Cut) -> Top:
         _sleeve(cloth, own, shoulders[side], armpits[side], (-1, 1)[side]) for side, own in enumerate(found)
     )
     pieces = _pieces(cloth, found, armpits, round(LAP * half))
-    return Top(shoulders, armpits, neck, Ribbon(*lines), trunk, sleeves, pieces)
+    return Top(shoulders, armpits, neck, Ribbon(*lines), trunk, sleeves, pieces, _square(edges, half))
 
 
 def bottom_of(cloth: np.ndarray, cut: Cut) -> Bottom:
@@ -163,6 +167,12 @@ def _bust(edges: np.ndarray, side: int, first: int, half: float) -> np.ndarray:
     wide = (edges[1] - edges[0])[low:high]
     row = low + int((wide >= BUST * wide.max()).argmax())
     return np.array([edges[side][row], float(first + row)])
+
+
+def _square(edges: np.ndarray, half: float) -> float:
+    """How wide a garment without sleeves is at its top, over the width of its bust."""
+    wide = edges[1] - edges[0]
+    return float(wide[: int(TOP * half) + 1].max() / wide[: int(1.3 * half) + 2].max())
 
 
 def _shoulder(cloth: np.ndarray, armpit: np.ndarray, inwards: float) -> np.ndarray:

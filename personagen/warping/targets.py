@@ -15,8 +15,11 @@ SPAN, SPAN_SLOPE, DEPTHS = 1.1, 0.35, (0.5, 1.1)
 less it is where the armpits are deep, in distances between them from 0.62 on; and the least and most depth."""
 EASE = {"sweater": 0.05, "jacket": 0.1, "outer": 0.1, "dress": -0.06}
 """How much more of it garments of a kind have. Both are fitted to garments of the atelier, whose wearer is known."""
-STRAPS = 0.9
-"""The same distance of a garment without sleeves."""
+STRAPS, BOXY = 0.9, 1.2
+"""The same distance of a garment without sleeves that is narrow at the top, and of one as wide there as at its bust:
+cut square, or with sleeves that cannot be told from its trunk."""
+SQUARE = (0.8, 0.95)
+"""Shares of its bust between which what is narrow at the top goes over into what is wide there."""
 RISE = 0.17
 """How far it lies above the joint where no silhouette tells, as the same share."""
 RISES = (0.08, 0.26)
@@ -39,6 +42,9 @@ SEAT = 0.54
 """Half the width of trousers at the hips, as a share of the distance between the shoulder joints."""
 WAIST_WIDE = 0.445
 """Half the width of a skirt's waist, as the same share."""
+BAND, SLOPE, NARROWER = 2, 8, 0.85
+"""Cross-sections from which a skirt's waist is told: between the first and the second its sides are taken as straight
+up to the waist; and least width of the waist over that at the first."""
 CROTCH = 0.30
 """How far the crotch lies below the hip joints, as a share of the height of hips to shoulders."""
 REACHES = {"upper": (1.15, 1.6), "outer": (1.2, 2.2), "dress": (1.9, 3.1), "lower": (0.5, 3.1)}
@@ -119,7 +125,7 @@ def _unit(a: np.ndarray) -> np.ndarray:
 def _span(top: Top, kind: str) -> float:
     """How far apart a garment's shoulders lie, as a share of the distance between the shoulder joints."""
     if not top.sleeves:
-        return STRAPS
+        return float(np.interp(top.square, SQUARE, (STRAPS, BOXY)))
     wide = top.shoulders[1, 0] - top.shoulders[0, 0]
     deep = float((top.armpits[:, 1] - top.shoulders[:, 1]).mean() / max(wide, 1))
     return SPAN - SPAN_SLOPE * (float(np.clip(deep, *DEPTHS)) - 0.62) + EASE.get(kind, 0.0)
@@ -256,14 +262,15 @@ def below(bottom: Bottom, joints: np.ndarray, *, kind: str) -> list[Moved]:
     half = (seat.right[:, 0] - seat.left[:, 0]) / 2
     rows = seat.left[:, 1] - seat.left[0, 1]
     if not bottom.legs:
-        scale = WAIST_WIDE * body.across / max(float(half[0]), 1)
+        waist_half = _waist_of(half)
+        scale = WAIST_WIDE * body.across / waist_half
         low, high = REACHES["lower"]
         long = scale * _taller(body)
         down = rows * float(np.clip(long, low * body.tall / rows[-1], high * body.tall / rows[-1]))
         hang = _unit(body.down + 2 * np.array([0.0, 1.0]))
         share = np.clip(down / (WAIST * body.tall), 0, 1)[:, None]
         line = waist + share * (body.hips - waist) + np.maximum(down - WAIST * body.tall, 0)[:, None] * hang
-        wide = (scale * half[0] + long * (half - half[0]) + (wider - 1) * WAIST_WIDE * body.across)[:, None]
+        wide = (scale * waist_half + long * (half - waist_half) + (wider - 1) * WAIST_WIDE * body.across)[:, None]
         return [(seat, Ribbon(line - wide * hips, line + wide * hips))]
     scale = SEAT * body.across / max(float(half[: int(0.6 * len(half))].max()), 1)
     crotch = body.hips + CROTCH * body.tall * body.down
@@ -276,6 +283,13 @@ def below(bottom: Bottom, joints: np.ndarray, *, kind: str) -> list[Moved]:
         for side, own in enumerate(bottom.legs)
     ]
     return [*legs, (seat, upper)]
+
+
+def _waist_of(half: np.ndarray) -> float:
+    """Half the width of a skirt's waist: its first rows may show a loop, or one end of a waistband that lies askew."""
+    rows = np.arange(BAND, SLOPE)
+    slope, start = np.polyfit(rows, half[BAND:SLOPE], 1)
+    return max(float(np.clip(start, NARROWER * half[BAND], half[BAND])), 1.0)
 
 
 def _leg(own: Ribbon, joints: np.ndarray, side: int, seat: Ribbon, *, scale: float, long: float, kind: str) -> Ribbon:
