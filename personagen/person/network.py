@@ -104,17 +104,22 @@ class PersonParser(nn.Module):
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
         """Return the levels of the feature pyramid for pictures x (B, 3, H, W), from half resolution down."""
+        found = self.backbone(x)
+        found[-1] = torch.cat([found[-1], _place(found[-1])], 1)
+        found[-1] = self.up[-1](self.lateral[-1](found[-1]))
+        for i in reversed(range(len(found) - 1)):
+            finer = F.interpolate(self.narrow[i](found[i + 1]), size=found[i].shape[2:], mode="nearest")
+            found[i] = self.up[i](self.lateral[i](found[i]) + finer)
+        return found
+
+    def backbone(self, x: Tensor) -> list[Tensor]:
+        """Return EfficientNet-Lite0's features of x (B, 3, H, W): the last of each resolution, from half down."""
         x = F.relu6(self.stem(x.contiguous(memory_format=torch.channels_last)))
         found = []
         for i, block in enumerate(self.blocks):
             x = block(x)
             if i in self.levels:
                 found.append(x)
-        found[-1] = torch.cat([x, _place(x)], 1)
-        found[-1] = self.up[-1](self.lateral[-1](found[-1]))
-        for i in reversed(range(len(found) - 1)):
-            finer = F.interpolate(self.narrow[i](found[i + 1]), size=found[i].shape[2:], mode="nearest")
-            found[i] = self.up[i](self.lateral[i](found[i]) + finer)
         return found
 
     def _parts(self, levels: list[Tensor], x: Tensor) -> Tensor:

@@ -45,10 +45,14 @@ class VaeConfig:
     kl_weight: float = 1e-4
     decoder_of: str | None = None
     """A finished autoencoder whose decoder alone is trained on; its latents, and what was trained on them, stay."""
-    vae_dir: str | None = None
-    """A finished autoencoder to go on from; the basis of its latents stays, so that a UNet can go on from its own."""
     latent_noise: float = 0.0
     """Up to this share of their deviation, noise is added to the latents, so that the decoder bears with some."""
+    perceptual_weight: float = 0.0
+    """Of the distance of features (`pretrain.adversary`); 0.5 or so once the pixels are learnt."""
+    adversarial_weight: float = 0.0
+    """Of the critic of patches, by its pull at the last layer; 0.5 or so, with `decoder_of`."""
+    adversarial_after: int = 300
+    """Steps in which the critic alone learns to tell."""
     equivariance: float = 0.25
     """Share of the steps that decode halved latents to the halved picture (EQ-VAE, arXiv 2502.09509)."""
     statistics_rows: int = 1024

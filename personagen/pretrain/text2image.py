@@ -33,7 +33,7 @@ def train_text2image(config: PretrainConfig) -> Iterator[Step]:
     paths = {}
     for i, (corpus, _) in enumerate(corpora):
         for name in [name for name in CAPTIONS if name in corpus.arrays]:
-            paths[i, name] = Path(config.output_dir) / "latents" / f"{corpus.folder.name}-{name}.npy"
+            paths[i, name] = Path(config.output_dir) / "latents" / f"{i}-{corpus.folder.name}-{name}.npy"
             for share in cache_latents(encoder, corpus, name, paths[i, name]):
                 yield Step(0, 0.0, {}, {"cached": share}, 0.0)
     yield from run_stage(Text2ImageStage(config, encoder, corpora, paths), config)

@@ -56,8 +56,8 @@ def train_tryon(config: PretrainConfig) -> Iterator[Step]:
             f"tryon.garment_variants names {sorted(unknown)}, which is not among the corpora {sorted(config.corpora)}"
         )
     rows = []
-    for corpus, _ in corpora:
-        base = Path(config.output_dir) / "latents" / corpus.folder.name
+    for number, (corpus, _) in enumerate(corpora):
+        base = Path(config.output_dir) / "latents" / f"{number}-{corpus.folder.name}"
         copies = config.tryon.garment_variants.get(str(corpus.folder), 0)
         jobs: list[tuple[str, str, Prepare | None]] = [
             ("image", "person", None),

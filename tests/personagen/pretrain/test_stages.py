@@ -174,6 +174,18 @@ def test_latents_are_made_once_and_again_when_pictures_change(root, steps, tmp_p
     assert cached() == 2
 
 
+def test_corpora_of_one_name_keep_their_own_latents(root, steps, tmp_path):
+    one, two = make_corpus(tmp_path / "a" / "corpus"), make_corpus(tmp_path / "b" / "corpus")
+    for name in ("image", "garment"):
+        np.save(two / f"{name}.npy", 255 - np.load(two / f"{name}.npy"))
+    for stage in ("text2image", "tryon"):
+        config = tiny(stage, root, corpora={str(one): 1.0, str(two): 1.0}, steps=1, output_dir=str(tmp_path / stage))
+        list(pretrain(config))
+        label = {"text2image": "image", "tryon": "person"}[stage]
+        first, second = (np.load(path) for path in sorted((tmp_path / stage / "latents").glob(f"*corpus-{label}.npy")))
+        assert not np.array_equal(first, second)
+
+
 def test_a_checkpoint_of_other_sizes_is_refused(root, steps):
     config = tiny("text2image", root, corpora={str(root / "corpus"): 1.0, str(root / "words"): 0.5}, steps=5)
     sizes = dataclasses.replace(config.text2image, block_out_channels=(16, 48))
@@ -283,6 +295,17 @@ def test_a_decoder_can_be_trained_on_while_the_latents_stay(root, steps, tmp_pat
     changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
     assert changed <= {"decoder", "post_quant_conv"} and "decoder" in changed
     assert str(root) not in (tmp_path / "vae" / "config.json").read_text()
+
+
+def test_a_decoder_is_trained_against_a_critic(root, steps, tmp_path):
+    corpora = {str(make_corpus(tmp_path / "corpus", size=(64, 48))): 1.0}
+    settings = tiny("vae", root, corpora=corpora, steps=4, output_dir=str(tmp_path / "run"), height=64, width=48)
+    weights_of = {"perceptual_weight": 0.1, "adversarial_weight": 0.5, "adversarial_after": 2, "crop": 48}
+    vae = dataclasses.replace(settings.vae, decoder_of=str(root / "vae" / "vae"), **weights_of)
+    losses = [step.losses for step in pretrain(dataclasses.replace(settings, vae=vae)) if step.losses]
+    assert ["fooling" in one for one in losses] == [False, False, True, True]
+    assert all(np.isfinite(value) for one in losses for value in one.values()) and losses[0]["features"] > 0
+    assert not list((tmp_path / "run" / "vae").glob("*critic*"))
 
 
 @pytest.mark.parametrize(
