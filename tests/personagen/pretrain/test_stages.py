@@ -300,7 +300,13 @@ def test_a_decoder_can_be_trained_on_while_the_latents_stay(root, steps, tmp_pat
 def test_a_decoder_is_trained_against_a_critic(root, steps, tmp_path):
     corpora = {str(make_corpus(tmp_path / "corpus", size=(64, 48))): 1.0}
     settings = tiny("vae", root, corpora=corpora, steps=4, output_dir=str(tmp_path / "run"), height=64, width=48)
-    weights_of = {"perceptual_weight": 0.1, "adversarial_weight": 0.5, "adversarial_after": 2, "crop": 48}
+    weights_of = {
+        "perceptual_weight": 0.1,
+        "adversarial_weight": 0.5,
+        "adversarial_after": 2,
+        "crop": 48,
+        "equivariance": 0.0,
+    }
     vae = dataclasses.replace(settings.vae, decoder_of=str(root / "vae" / "vae"), **weights_of)
     losses = [step.losses for step in pretrain(dataclasses.replace(settings, vae=vae)) if step.losses]
     assert ["fooling" in one for one in losses] == [False, False, True, True]
