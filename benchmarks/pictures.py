@@ -22,46 +22,33 @@ from typing import Any
 
 import numpy as np
 import torch
+from controls import blurred, shuffled
 from identity import identity_kept
+from painted import personalisation, text2image
 from PIL import Image
 from report import RESULTS, mean_of, write_report
+from sheets import as_bytes, tensor, write_columns
 from shop import Shelf, shop_garments, two_garments
 from sittings import SIZE, Case, draw_cases, render_sitting, worn_with
 
 from personagen.atelier.agnostic import agnostic_mask
-from personagen.atelier.captions import person_caption
-from personagen.atelier.corpus import HELDOUT_SEED, random_sitting
 from personagen.atelier.render import LABEL, Render, render_garment
 from personagen.corpora.photos import is_heldout
 from personagen.corpora.renders import body_of_render
 from personagen.images import fit, load_image
 from personagen.metrics.fidelity import (
-    permutation_test,
+    laplacian_energy,
     region_features,
     retrieval_ranks,
     ssim_in_box,
     takes_the_colours,
 )
-from personagen.models import load_text2image, load_tryon
+from personagen.models import load_tryon
 from personagen.person.parser import Parser, load_parser
 from personagen.person.parts import Part, parts_from_parsing, split_skin
 from personagen.tryon.dress import Piece, cut_from_photos, dress, dress_each
 from personagen.vocabulary import REGION
 from recsys.errors import DataError
-
-
-def _tensor(picture: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255.0
-
-
-def _uint8(pictures: np.ndarray) -> np.ndarray:
-    return (pictures * 255 + 0.5).astype(np.uint8)
-
-
-def _sheet(columns: list[list[np.ndarray]], path: Path) -> None:
-    """Write a contact sheet, a column a case."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate([np.concatenate(c, 0) for c in columns], 1)).save(path)
 
 
 def _dress(pipe, person: np.ndarray, photos: list[np.ndarray], mask: np.ndarray, seed: int, args) -> np.ndarray:
@@ -75,7 +62,7 @@ def _dress(pipe, person: np.ndarray, photos: list[np.ndarray], mask: np.ndarray,
         output_type="np",
         generator=torch.Generator().manual_seed(seed),
     )
-    return _uint8(np.stack(list(out.images)))
+    return as_bytes(np.stack(list(out.images)))
 
 
 def _by_the_network(pipe, case: Case, before: Render, photos: list[np.ndarray], seed: int, args) -> np.ndarray:
@@ -116,36 +103,60 @@ def main_job(args: argparse.Namespace) -> dict:
 def _tryon(args: argparse.Namespace, dressed: Callable[..., np.ndarray]) -> dict:
     pipe, columns = load_tryon(args.model), []
     pipe.set_progress_bar_config(disable=True)
-    found: dict[str, list[float]] = {k: [] for k in ("top1", "ssim", "same", "given", "swapped", "seconds")}
-    for at, case in enumerate(draw_cases(args.n)):
+    cases = draw_cases(args.n)
+    true = np.stack([render_sitting(sitting, worn_with(sitting, garment)).image for sitting, garment, _ in cases])
+    controls = {"blurred": blurred(true), "shuffled": shuffled(true)}
+    found: dict[str, dict[str, list[float]]] = {}
+    for at, case in enumerate(cases):
         sitting, garment, others = case
         before, truth = (render_sitting(sitting, worn_with(sitting, g)) for g in (others[0], garment))
         mask = agnostic_mask(before, garment.region, body=sitting.body, camera=sitting.camera)
         photo, swap = render_garment(garment, size=SIZE), render_garment(others[1], size=SIZE)
         start = time.process_time()
         result, swapped = dressed(pipe, case, before, [photo, swap], at, args)
-        found["seconds"].append((time.process_time() - start) / 2)
+        seconds = (time.process_time() - start) / 2
         shelf = [truth.image] + [render_sitting(sitting, worn_with(sitting, o)).image for o in others]
-        features = np.stack([region_features(s, mask) for s in shelf])[None]
-        found["top1"].append(
-            float(retrieval_ranks(region_features(result, mask)[None], features, np.array([0]))[0] == 1)
-        )
-        found["ssim"].append(
-            float(ssim_in_box(_tensor(result), _tensor(truth.image), torch.from_numpy(mask)[None, None].float()))
-        )
-        found["same"].append(float(np.array_equal(result[~mask], before.image[~mask])))
         region = mask & (truth.labels == LABEL["outer" if garment.kind == "jacket" else garment.region])
-        if garment.colour != others[1].colour:
-            found["given"].append(float(takes_the_colours(result, region, photo, [swap])[0]))
-            found["swapped"].append(float(takes_the_colours(swapped, region, swap, [photo])[0]))
+        swap_test = (photo, swap) if garment.colour != others[1].colour else None
+        answers = {"result": result, **{name: pictures[at] for name, pictures in controls.items()}}
+        for name, picture in answers.items():
+            figures = found.setdefault(name, {})
+            for key, value in _likeness(picture, shelf, mask, region, swap_test).items():
+                figures.setdefault(key, []).append(value)
+        own = found["result"]
+        own.setdefault("outside_unchanged", []).append(float(np.array_equal(result[~mask], before.image[~mask])))
+        own.setdefault("seconds", []).append(seconds)
+        if swap_test:
+            follows = float(takes_the_colours(swapped, region, swap, [photo])[0])
+            own.setdefault("swapped_colours_nearer_to_the_other", []).append(follows)
         if at < 12:
             hole = np.where(mask[..., None], 128, before.image).astype(np.uint8)
             columns.append([before.image, hole, photo, result, truth.image, swap, swapped])
-    _sheet(columns, args.sheets / f"tryon-{dressed.__name__.strip('_')}.png")
-    return {"retrieval_top1_of_20": mean_of(found["top1"]), "ssim_in_mask_box": mean_of(found["ssim"]),
-            "outside_unchanged": mean_of(found["same"]), "colours_nearer_to_given": mean_of(found["given"]),
-            "swapped_colours_nearer_to_the_other": mean_of(found["swapped"]),
-            "cpu_seconds_a_picture": round(float(np.median(found["seconds"])), 2)}  # fmt: skip
+    write_columns(columns, args.sheets / f"tryon-{dressed.__name__.strip('_')}.png")
+    seconds = found["result"].pop("seconds")
+    of = {name: {key: mean_of(values) for key, values in figures.items()} for name, figures in found.items()}
+    return {**of.pop("result"), **of, "cpu_seconds_a_picture": round(float(np.median(seconds)), 2)}
+
+
+def _likeness(
+    picture: np.ndarray,
+    shelf: list[np.ndarray],
+    mask: np.ndarray,
+    region: np.ndarray,
+    swap_test: tuple[np.ndarray, np.ndarray] | None,
+) -> dict[str, float]:
+    """How a picture (H, W, 3) resembles the first of a shelf of twenty true ones, of other garments."""
+    known = np.stack([region_features(one, mask) for one in shelf])[None]
+    rank = retrieval_ranks(region_features(picture, mask)[None], known, np.array([0]))[0]
+    one, other = (tensor(p[None]) for p in (picture, shelf[0]))
+    cloth = torch.from_numpy(region)[None, None]
+    energy, true = (float(laplacian_energy(p, mask=cloth)) for p in (one, other))
+    like = {"retrieval_top1_of_20": float(rank == 1),
+            "ssim_in_mask_box": float(ssim_in_box(one, other, torch.from_numpy(mask)[None, None].float())),
+            "laplacian_energy_of_true": energy / max(true, 1e-9)}  # fmt: skip
+    if swap_test:
+        like["colours_nearer_to_given"] = float(takes_the_colours(picture, region, swap_test[0], [swap_test[1]])[0])
+    return like
 
 
 def _middle(mask: np.ndarray) -> np.ndarray:
@@ -180,7 +191,7 @@ def people(args: argparse.Namespace) -> dict:
         if at < 12:
             hole = np.where(mask[..., None], 128, image[i]).astype(np.uint8)
             columns.append([image[i], hole, garment[i], result, garment[swap], swapped])
-    _sheet(columns, args.sheets / "people.png")
+    write_columns(columns, args.sheets / "people.png")
     return {"given_nearer_than_swapped": mean_of(own), "swapped_in_nearer_than_own": mean_of(other)}
 
 
@@ -207,7 +218,7 @@ def street(args: argparse.Namespace) -> dict:
     long = [figures for figures, _ in kept if "bared" in figures]
     columns = [_column(pictures) for _, pictures in kept[:16]]
     for at in range(0, len(columns), 8):
-        _sheet(columns[at : at + 8], args.sheets / f"street-{at // 8 + 1}.png")
+        write_columns(columns[at : at + 8], args.sheets / f"street-{at // 8 + 1}.png")
     return {"photos": len(kept), "refused": len(cases) - len(kept),
             "garments_not_cut_out": round(sum(f["uncut"] for f, _ in kept) / sum(2 + f["uncut"] for f, _ in kept), 3),
             "given_nearer_than_swapped": mean("own"),
@@ -262,88 +273,6 @@ def _arms(parts: np.ndarray) -> float:
     """Bare arms as a share of the clothes above the waist."""
     clothes = np.isin(parts, (Part.UPPER, Part.OUTER, Part.DRESS)).sum()
     return float(split_skin(parts)[0].sum() / max(1, clothes))
-
-
-def text2image(args: argparse.Namespace) -> dict:
-    """Generate from held-out captions; a probe trained on renders reads the words back."""
-    from probe import agreement, load, read
-
-    pipe: Any = load_text2image(args.model)
-    pipe.set_progress_bar_config(disable=True)
-    sittings = [random_sitting(HELDOUT_SEED + 80_000 + i) for i in range(args.n)]
-    captions, pictures, seconds = [person_caption(s.outfit, s.scene) for s in sittings], [], []
-    for at in range(0, args.n, 8):
-        part = captions[at : at + 8]
-        noise, start = [torch.Generator().manual_seed(at + j) for j in range(len(part))], time.process_time()
-        out = pipe(part, num_inference_steps=args.steps, guidance_scale=args.guidance, output_type="np", height=SIZE[0],
-                   width=SIZE[1], generator=noise)  # fmt: skip
-        seconds.append((time.process_time() - start) / len(part))
-        pictures += list(_uint8(out.images))
-    probe, truth = load(args.probe, SIZE), np.stack([render_sitting(s, s.outfit).image for s in sittings])
-    score, ceiling = agreement(read(probe, np.stack(pictures)), captions), agreement(read(probe, truth), captions)
-    shown = min(12, args.n // 2)
-    _sheet(
-        [[pictures[i], truth[i], pictures[i + shown], truth[i + shown]] for i in range(shown)],
-        args.sheets / "text2image.png",
-    )
-    (args.sheets / "text2image.txt").write_text("\n".join(captions[: 2 * shown]))
-    return {"probe_reads": score, "probe_reads_true_renders": ceiling, "n": args.n,
-            "cpu_seconds_a_picture": round(float(np.median(seconds)), 2)}  # fmt: skip
-
-
-def personalisation(args: argparse.Namespace) -> dict:
-    """Looks of many shoppers, read by the probe, against every shopper's true taste: a permutation test.
-
-    The agreement of a picture with a taste is the mean, over the words the probe reads off it, of the taste's weight
-    of the word less its mean. Try-on looks are read for the garment put on, scenes for everything.
-    """
-    from probe import load, read
-
-    from personagen.styling.config import StyleConfig
-    from personagen.styling.sources import Atelier
-    from personagen.styling.studio import Order, Studio
-
-    args.sheets.mkdir(parents=True, exist_ok=True)
-    probe, studio, source = load(args.probe, SIZE), Studio(), Atelier()
-    users = source.users()[: args.n]
-    tastes = [source.shopper(u).taste for u in users]
-    seen: dict[str, list[list[dict[str, str]]]] = {"tryon": [], "scene": []}
-    style = StyleConfig(tryon_steps=args.steps, scene_steps=args.steps)
-    for user in users:
-        looks = list(
-            studio.make(
-                Order(tuple(source.history(user)), user, looks=2, scenes=1, style=style), args.sheets / f"u{user}"
-            )
-        )
-        for kind in seen:
-            chosen = [w.look for w in looks if w.look.kind == kind]
-            smaller = [c.image.convert("RGB").resize((SIZE[1], SIZE[0]), Image.Resampling.LANCZOS) for c in chosen]
-            small = np.stack([np.asarray(picture) for picture in smaller])
-            words = read(probe, small)
-            if kind == "tryon":
-                lower = [REGION[source.catalog.words(c.item)["kind"]] == "lower" for c in chosen]
-                words = [
-                    {k: v for k, v in w.items() if k.startswith("lower" if low else "upper")}
-                    for w, low in zip(words, lower, strict=True)
-                ]
-            seen[kind].append(words)
-    out: dict[str, dict] = {}
-    for kind, pictures in seen.items():
-        agreement = np.array([[_agreement(words, taste) for taste in tastes] for words in pictures])
-        test = permutation_test(agreement, generator=torch.Generator().manual_seed(0))
-        out[kind] = {"agreement": round(test.observed, 4), "permuted_mean": round(test.null_mean, 4),
-                     "permuted_std": round(test.null_std, 4), "p": test.p}  # fmt: skip
-    return {"users": len(users), **out}
-
-
-def _agreement(pictures: list[dict[str, str]], taste: dict[str, dict[str, float]]) -> float:
-    values = []
-    for words in pictures:
-        for head, word in words.items():
-            weights = taste[head.split()[-1]]
-            if word in weights:
-                values.append(weights[word] - float(np.mean(list(weights.values()))))
-    return float(np.mean(values))
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict]] = {

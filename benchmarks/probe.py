@@ -104,6 +104,14 @@ def read(model: Probe, pictures: np.ndarray) -> list[dict[str, str]]:
     return out
 
 
+@torch.no_grad()
+def features(model: Probe, pictures: np.ndarray) -> Tensor:
+    """What the probe's heads look at (N, 256), of pictures (N, H, W, 3) uint8."""
+    model.eval()
+    parts = [model.mix(model.body(_tensor(pictures[i : i + 32]))) for i in range(0, len(pictures), 32)]
+    return torch.cat(parts)
+
+
 def agreement(seen: list[dict[str, str]], captions: list[str]) -> dict[str, float]:
     """Share of said words that were seen, for kind, colour, pattern (over every garment said) and scene."""
     hits: dict[str, list[bool]] = {"kind": [], "colour": [], "pattern": [], "scene": []}
@@ -135,8 +143,7 @@ def train(corpora: list[Path], *, epochs: int, seed: int = 0) -> Probe:
             x = x * float(rng.uniform(0.9, 1.1)) + 0.06 * torch.randn(x.shape)
             if rng.random() < 0.4:  # generated pictures are softer than renders
                 x = nn.functional.avg_pool2d(x, 3, 1, 1)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                logits = model(x)
+            logits = model(x)
             index = torch.from_numpy(np.sort(pick))
             losses = [
                 nn.functional.cross_entropy(logits[k].float(), targets[k][index], ignore_index=-100)

@@ -81,6 +81,20 @@ def ssim_in_box(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
     return torch.cat(values)
 
 
+def laplacian_energy(pictures: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Mean squared Laplacian (B,) of the brightness of pictures (B, 3, H, W) in [0, 1]: edges and fine cloth, not fog.
+
+    Brightness by ITU-R BT.601; the Laplacian of four neighbours, inside the picture's rim and the mask (B, 1, H, W), if
+    any. A blur lowers it, noise raises it, so it is read against that of true pictures. 0 where the mask is empty.
+    """
+    weights = pictures.new_tensor([0.299, 0.587, 0.114])
+    y = (pictures * weights[:, None, None]).sum(1)
+    around = y[:, :-2, 1:-1] + y[:, 2:, 1:-1] + y[:, 1:-1, :-2] + y[:, 1:-1, 2:]
+    power = (around - 4 * y[:, 1:-1, 1:-1]).square()
+    inside = torch.ones_like(power) if mask is None else mask[:, 0, 1:-1, 1:-1].to(power)
+    return (power * inside).flatten(1).sum(1) / inside.flatten(1).sum(1).clamp(min=1)
+
+
 def unchanged_outside(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
     """Tell for each picture (B,) whether every pixel (B, 3, H, W) outside the mask (B, 1, H, W) is exactly the same."""
     return ((before == after) | (mask > 0)).flatten(1).all(1)

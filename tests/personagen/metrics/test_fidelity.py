@@ -14,6 +14,7 @@ from personagen.metrics.fidelity import (
     colour_distance,
     garment_region,
     l1,
+    laplacian_energy,
     permutation_test,
     psnr,
     region_features,
@@ -65,6 +66,23 @@ def test_ssim_equals_the_window_by_window_formula():
     torch.testing.assert_close(ssim(a, a), torch.ones(1, dtype=torch.float64))
     with pytest.raises(DataError, match="at least 11"):
         ssim(a[:, :, :10], b[:, :, :10])
+
+
+def test_the_energy_of_the_laplacian_sees_blur_and_noise():
+    x = pictures(2, 3, 24, 18)
+    y = 0.299 * x[:, 0] + 0.587 * x[:, 1] + 0.114 * x[:, 2]
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], dtype=x.dtype)
+    expected = torch.nn.functional.conv2d(y[:, None], kernel[None, None]).square().mean((1, 2, 3))
+    torch.testing.assert_close(laplacian_energy(x), expected)
+    assert laplacian_energy(torch.full((1, 3, 9, 9), 0.4)).item() == pytest.approx(0, abs=1e-12)
+    smooth = torch.nn.functional.avg_pool2d(x, 3, 1, 1)
+    assert (laplacian_energy(smooth) < 0.3 * laplacian_energy(x)).all()
+    half = torch.zeros(2, 1, 24, 18)
+    half[:, :, :, :9] = 1
+    flat = x.clone()
+    flat[:, :, :, :10] = 0.5
+    assert (laplacian_energy(flat, mask=half) == 0).all() and (laplacian_energy(flat) > 0).all()
+    assert (laplacian_energy(x, mask=torch.zeros_like(half)) == 0).all()
 
 
 def test_the_box_of_a_mask_and_the_similarity_in_it():
