@@ -50,22 +50,27 @@ def read_caption(caption: str) -> dict[str, str]:
     return said
 
 
+def body_layers(width: int) -> nn.Sequential:
+    """Ten convolutions that halve a picture (B, 3, H, W) five times, to 8 times `width` channels."""
+    sizes, layers = (3, width, 2 * width, 4 * width, 6 * width, 8 * width), []
+    for i in range(5):
+        layers += [
+            nn.Conv2d(sizes[i], sizes[i + 1], 3, stride=2, padding=1),
+            nn.GroupNorm(8, sizes[i + 1]),
+            nn.SiLU(),
+            nn.Conv2d(sizes[i + 1], sizes[i + 1], 3, padding=1),
+            nn.GroupNorm(8, sizes[i + 1]),
+            nn.SiLU(),
+        ]
+    return nn.Sequential(*layers)
+
+
 class Probe(nn.Module):
     """Convolutions with a head an attribute. Input (B, 3, H, W) in [-1, 1]; output: logits by name."""
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
-        sizes, layers = (3, width, 2 * width, 4 * width, 6 * width, 8 * width), []
-        for i in range(5):
-            layers += [
-                nn.Conv2d(sizes[i], sizes[i + 1], 3, stride=2, padding=1),
-                nn.GroupNorm(8, sizes[i + 1]),
-                nn.SiLU(),
-                nn.Conv2d(sizes[i + 1], sizes[i + 1], 3, padding=1),
-                nn.GroupNorm(8, sizes[i + 1]),
-                nn.SiLU(),
-            ]
-        self.body = nn.Sequential(*layers)
+        self.body = body_layers(width)
         self.mix = nn.Sequential(nn.Flatten(), nn.LazyLinear(256), nn.SiLU(), nn.Dropout(0.3))
         self.heads = nn.ModuleDict({k: nn.Linear(256, len(v)) for k, v in HEADS.items()})
 

@@ -14,7 +14,7 @@ class StyleConfig:
     which comes alone. Steps (1 to 1000), guidance and negative prompt go to the two pipelines; `scene_size` (H, W)
     overrides the text-to-image model's own. scene_person: who the scenes show, such as "a sks person", a subject that
     model knows. sitter_in_scenes: scenes are painted empty and whoever is dressed is set into
-    them; off: scenes show a painted person, as the embedded model has not learnt empty places yet.
+    them; off: scenes show a painted person.
     """
 
     pool: int = 60
@@ -29,7 +29,7 @@ class StyleConfig:
     negative_prompt: str = ""
     scene_size: tuple[int, int] | None = None
     scene_person: str = "a person"
-    sitter_in_scenes: bool = False
+    sitter_in_scenes: bool = True
 
     def __post_init__(self) -> None:
         for name in ("pool", "draws", "batch_size"):

@@ -13,7 +13,7 @@ from .stylist import Look
 
 PAPER, CARD, INK, MUTED, LINE, ACCENT = "#f7f5f1", "#ffffff", "#23211f", "#7b756d", "#e4dfd6", "#b5532c"
 WIDTH, MARGIN, GAP = 1600, 64, 28
-LOOK, SCENE, PHOTO = (347, 463), (472, 629), (347, 463)
+LOOK, SCENE, PHOTO = (347, 463), (722, 963), (347, 463)
 TILE = (140, 187)
 MAX_HISTORY = 10
 

@@ -34,7 +34,7 @@ from .catalog import AtelierCatalog, Catalog, FolderCatalog
 
 ITEMS, SHOWN = 300, 24  # the atelier's garments, and the shoppers one can choose
 TRAINED, FEW = 30_000, 1500  # shoppers that the embedded recommender learnt from, and those for training on the spot
-SIZE = (256, 192)
+SIZE = (512, 384)
 MASKED = ("upper", "lower", "dress")  # what a mask of one's own can be for
 PLAIN = {"upper": GarmentSpec("t-shirt", "white", sleeve=0.34), "lower": GarmentSpec("trousers", "blue")}
 
