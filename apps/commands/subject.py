@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from personagen.files import check_place, write_text
 from personagen.images import KINDS
 from personagen.subject import SubjectConfig, resolve, train_subject
+from personagen.subject.config import beyond_the_base
 from personagen.vocabulary import counted
 from recsys.errors import SEEDS, ConfigError, DataError, check_range
 from recsys.folders import alone
@@ -28,6 +29,8 @@ def train(settings: SubjectConfig) -> int:
         ConfigError, DataError, ModelError, ResourceError: what the message names.
         Stopped: after a signal, with a checkpoint written.
     """
+    if (limit := beyond_the_base(settings)) and first_process():
+        note(limit)
     mode = 0o700 if settings.preset == "person" else 0o755  # what can paint a person is for its owner alone
     with alone(settings.output_dir, mode=mode):
         last = _follow(settings)

@@ -245,6 +245,17 @@ def resolve(config: SubjectConfig) -> SubjectConfig:
     return replace(full, **{key: value for key, value in derived.items() if getattr(full, key) is None})
 
 
+def beyond_the_base(config: SubjectConfig) -> str | None:
+    """Say what the base model cannot paint, where that is known before training: things, on the embedded one."""
+    if config.pretrained_model_name_or_path != "embedded" or config.preset != "object":
+        return None
+    return (
+        f"the embedded model knows people and clothes alone: of a {config.name} it takes the colours, not the shape. "
+        "For a thing give Stable Diffusion weights (--pretrained_model_name_or_path FOLDER); for clothes add "
+        "--preset garment, for a person --preset person"
+    )
+
+
 def _in_our_names(config: SubjectConfig) -> SubjectConfig:
     """Move what was given under kohya's names to ours."""
     given: dict[str, Any] = {name: value for name in ALIASES if (value := getattr(config, name)) is not None}

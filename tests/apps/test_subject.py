@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from apps import cli
+from apps.commands import subject as commands
 from personagen.adapters.lora import FILE
 from personagen.provenance import read_png
 from personagen.subject import SubjectConfig, resolve
@@ -66,6 +67,24 @@ def test_kohyas_names_are_taken_as_flags_and_in_yaml(tmp_path):
     assert (full.rank, full.lora_alpha) == (8, 2)
     with pytest.raises(ConfigError, match="one setting"):
         SubjectConfig("x", "dog", rank=4, network_dim=8)
+
+
+@pytest.mark.parametrize(
+    "more, warned",
+    [
+        ([], True),
+        (["--preset", "garment"], False),
+        (["--preset", "person", "--consent", "true"], False),
+        (["--pretrained_model_name_or_path", "weights"], False),
+    ],
+)
+def test_a_thing_on_the_embedded_model_is_told_what_can_paint_it(more, warned, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(commands, "_follow", lambda settings: {})
+    monkeypatch.setattr(commands, "_tell_result", lambda settings, metrics: None)
+    words = ["--instance_data_dir", "photos", "--name", "bag", "--output_dir", str(tmp_path / "run"), *more]
+    assert cli.main(["subject", "train", *words]) == 0
+    said = capsys.readouterr().err
+    assert ("knows people and clothes" in said) == warned and ("of a bag" in said) == warned
 
 
 def test_training_tells_the_proof(place, tmp_path, capsys):
