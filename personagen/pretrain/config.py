@@ -48,9 +48,9 @@ class VaeConfig:
     latent_noise: float = 0.0
     """Up to this share of their deviation, noise is added to the latents, so that the decoder bears with some."""
     perceptual_weight: float = 0.0
-    """Of the distance of features (`pretrain.adversary`); 0.5 or so once the pixels are learnt."""
+    """Of the distance of features (`pretrain.adversary`), whose pull is a hundred times that of L1: 0.01 or so."""
     adversarial_weight: float = 0.0
-    """Of the critic of patches, by its pull at the last layer; 0.5 or so, with `decoder_of`."""
+    """Of the critic of patches, by its pull at the last layer beside all other losses: 0.25 or so, with `decoder_of`."""
     adversarial_after: int = 300
     """Steps in which the critic alone learns to tell."""
     equivariance: float = 0.25
