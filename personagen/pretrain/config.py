@@ -50,7 +50,7 @@ class VaeConfig:
     perceptual_weight: float = 0.0
     """Of the distance of features (`pretrain.adversary`), whose pull is a hundred times that of L1: 0.01 or so."""
     adversarial_weight: float = 0.0
-    """Of the critic of patches, by its pull at the last layer beside all other losses: 0.25 or so, with `decoder_of`."""
+    """Of the critic of patches, by its pull at the last layer beside the others: 0.25 or so, with `decoder_of`."""
     adversarial_after: int = 300
     """Steps in which the critic alone learns to tell."""
     equivariance: float = 0.25
