@@ -15,12 +15,17 @@ from .strips import Strip
 
 BUST = 0.88
 """Share of the width of the bust at which the armholes of a garment without sleeves end."""
+APART = 0.35
+"""Least distance of the outer edges of straps, as a share of the trunk's width."""
 TOP = 0.3
 """How far down the top of a garment without sleeves goes, as a share of half its trunk's width."""
 SIDE = 0.12
 """Length below an armpit, as a share of half the trunk's width, along which its side is measured."""
 TOUCHING = 1.3
 """How much wider than its strip a trunk may be: what is beyond is a sleeve that touches it."""
+FUSED, WHOLE = 1.04, 0.75
+"""The same where sleeves touch the trunk along their length, so that of either less than the second share of its strip
+hangs free."""
 LAP = 0.06
 """How far trunk and sleeves lap over at the armholes, as a share of half the trunk's width."""
 BARE = 0.06
@@ -68,16 +73,21 @@ def top_of(cloth: np.ndarray, cut: Cut) -> Top:
     half, middle = float(cut.trunk.half.mean()), float(cut.trunk.points[:, 0].mean())
     edges, first, last = _edges(cloth, middle, half)
     armpits = np.stack([_armpit(edges, cut, side, first) for side in (0, 1)])
-    if cut.sleeves:
-        edges = _within(edges, cut.trunk, armpits, first)
     shoulders = np.stack([_shoulder(cloth, armpits[side], (1, -1)[side] * 0.04 * half) for side in (0, 1)])
-    hanging = _off_trunk(cloth, edges, armpits, first, middle)
-    found = [_beside(hanging, shoulders[side], armpits[side], (-1, 1)[side]) for side in (0, 1)] if cut.sleeves else []
+    found: list[np.ndarray] = []
+    seen = edges
+    for touching in (TOUCHING, FUSED) if cut.sleeves else ():
+        edges = _within(seen, cut.trunk, armpits, first, touching)
+        hanging = _off_trunk(cloth, edges, armpits, first, middle)
+        found = [_beside(hanging, shoulders[side], armpits[side], (-1, 1)[side]) for side in (0, 1)]
+        if all(_whole(own, sleeve) for own, sleeve in zip(found, cut.sleeves, strict=True)):
+            break
     least = BARE * half * half
     if not found or min(one.sum() for one in found) < least:
         found = []
+        edges = _within(seen, cut.trunk, armpits, first, TOUCHING) if cut.sleeves else seen
         armpits = np.stack([_bust(edges, side, first, half) for side in (0, 1)])
-        shoulders = np.stack([armpits[:, 0], np.full(2, float(first))], 1)
+        shoulders = np.stack([armpits[:, 0], np.full(2, float(first + _topmost(edges, half)))], 1)
     last = max(last, int(armpits[:, 1].max()) + 4)
     trunk = Ribbon(*(_side(edges[side], armpits[side], last, first) for side in (0, 1)))
     share = np.linspace(0, 1, ROWS // 2)[:, None]
@@ -150,12 +160,20 @@ def _armpit(edges: np.ndarray, cut: Cut, side: int, first: int) -> np.ndarray:
     return np.array([trunk.points[0, 0] + sign * wide, float(first + row)])
 
 
-def _within(edges: np.ndarray, trunk: Strip, armpits: np.ndarray, first: int) -> np.ndarray:
-    """Edges (2, n) of a trunk without sleeves that touch it: where they step out below an armpit."""
+def _whole(own: np.ndarray, sleeve: Strip) -> bool:
+    """Tell whether the cloth of a sleeve, bool (H, W), goes on to about where its strip ends."""
+    y, x = np.nonzero(own)
+    axis = (sleeve.points[1] - sleeve.points[0]) / sleeve.length
+    along = (x - sleeve.points[0, 0]) * axis[0] + (y - sleeve.points[0, 1]) * axis[1]
+    return bool(along.size and np.quantile(along, 0.98) > WHOLE * sleeve.length)
+
+
+def _within(edges: np.ndarray, trunk: Strip, armpits: np.ndarray, first: int, touching: float) -> np.ndarray:
+    """Edges (2, n) of a trunk without sleeves that touch it, `touching` times as wide as its strip at most."""
     rows = np.arange(edges.shape[1]) + first
     share = ((rows - trunk.points[0, 1]) / max(float(trunk.points[1, 1] - trunk.points[0, 1]), 1)).clip(0, 1)
     middle = trunk.points[0, 0] + share * (trunk.points[1, 0] - trunk.points[0, 0])
-    wide = TOUCHING * (trunk.half[0] + share * (trunk.half[1] - trunk.half[0]))
+    wide = touching * (trunk.half[0] + share * (trunk.half[1] - trunk.half[0]))
     found = np.stack([np.maximum(edges[0], np.minimum(middle - wide, armpits[0, 0])),
                       np.minimum(edges[1], np.maximum(middle + wide, armpits[1, 0]))])  # fmt: skip
     return found
@@ -167,6 +185,12 @@ def _bust(edges: np.ndarray, side: int, first: int, half: float) -> np.ndarray:
     wide = (edges[1] - edges[0])[low:high]
     row = low + int((wide >= BUST * wide.max()).argmax())
     return np.array([edges[side][row], float(first + row)])
+
+
+def _topmost(edges: np.ndarray, half: float) -> int:
+    """The first row that is as wide as straps are apart: above it are a hanger, a collar or a band for the neck."""
+    wide = (edges[1] - edges[0])[: int(TOP * half) + 1]
+    return int((wide >= min(APART * 2 * half, float(wide.max()))).argmax())
 
 
 def _square(edges: np.ndarray, half: float) -> float:

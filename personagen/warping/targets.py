@@ -59,6 +59,8 @@ WARM = ("sweater", "jacket")
 """Kinds that seldom have sleeves of another length than the arm's."""
 LONG_SLEEVES = 0.45
 """Share of the arm from which sleeves of these kinds, and of what is worn over others, cover it all."""
+SLEEVED = ("shirt", "sweater", "jacket", "outer")
+"""Kinds that have sleeves, also where none can be told from the trunk."""
 CUFF = 0.99
 """Share of the arm, from shoulder to wrist, that a whole sleeve covers: the hand stays free."""
 LONG = 0.65
@@ -125,7 +127,7 @@ def _unit(a: np.ndarray) -> np.ndarray:
 def _span(top: Top, kind: str) -> float:
     """How far apart a garment's shoulders lie, as a share of the distance between the shoulder joints."""
     if not top.sleeves:
-        return float(np.interp(top.square, SQUARE, (STRAPS, BOXY)))
+        return BOXY if kind in SLEEVED else float(np.interp(top.square, SQUARE, (STRAPS, BOXY)))
     wide = top.shoulders[1, 0] - top.shoulders[0, 0]
     deep = float((top.armpits[:, 1] - top.shoulders[:, 1]).mean() / max(wide, 1))
     return SPAN - SPAN_SLOPE * (float(np.clip(deep, *DEPTHS)) - 0.62) + EASE.get(kind, 0.0)
