@@ -26,6 +26,8 @@ TOUCHING = 1.3
 FUSED, WHOLE = 1.04, 0.75
 """The same where sleeves touch the trunk along their length, so that of either less than the second share of its strip
 hangs free."""
+LONG = 1.8
+"""Least length of a sleeve that may hang along the trunk, as a share of half its width."""
 LAP = 0.06
 """How far trunk and sleeves lap over at the armholes, as a share of half the trunk's width."""
 BARE = 0.06
@@ -76,7 +78,8 @@ def top_of(cloth: np.ndarray, cut: Cut) -> Top:
     shoulders = np.stack([_shoulder(cloth, armpits[side], (1, -1)[side] * 0.04 * half) for side in (0, 1)])
     found: list[np.ndarray] = []
     seen = edges
-    for touching in (TOUCHING, FUSED) if cut.sleeves else ():
+    long = [sleeve for sleeve in cut.sleeves if sleeve.length > LONG * half]
+    for touching in (TOUCHING, FUSED) if long else (TOUCHING,) if cut.sleeves else ():
         edges = _within(seen, cut.trunk, armpits, first, touching)
         hanging = _off_trunk(cloth, edges, armpits, first, middle)
         found = [_beside(hanging, shoulders[side], armpits[side], (-1, 1)[side]) for side in (0, 1)]

@@ -16,8 +16,8 @@ less it is where the armpits are deep, in distances between them from 0.62 on; a
 EASE = {"sweater": 0.05, "jacket": 0.1, "outer": 0.1, "dress": -0.06}
 """How much more of it garments of a kind have. Both are fitted to garments of the atelier, whose wearer is known."""
 STRAPS, BOXY = 0.9, 1.2
-"""The same distance of a garment without sleeves that is narrow at the top, and of one as wide there as at its bust:
-cut square, or with sleeves that cannot be told from its trunk."""
+"""The same distance of a dress without sleeves or a top that is narrow at its straps, and of a top as wide there as at
+its bust: cut square, or with sleeves that cannot be told from its trunk."""
 SQUARE = (0.8, 0.95)
 """Shares of its bust between which what is narrow at the top goes over into what is wide there."""
 RISE = 0.17
@@ -127,7 +127,9 @@ def _unit(a: np.ndarray) -> np.ndarray:
 def _span(top: Top, kind: str) -> float:
     """How far apart a garment's shoulders lie, as a share of the distance between the shoulder joints."""
     if not top.sleeves:
-        return BOXY if kind in SLEEVED else float(np.interp(top.square, SQUARE, (STRAPS, BOXY)))
+        if kind in SLEEVED:
+            return BOXY
+        return STRAPS if kind == "dress" else float(np.interp(top.square, SQUARE, (STRAPS, BOXY)))
     wide = top.shoulders[1, 0] - top.shoulders[0, 0]
     deep = float((top.armpits[:, 1] - top.shoulders[:, 1]).mean() / max(wide, 1))
     return SPAN - SPAN_SLOPE * (float(np.clip(deep, *DEPTHS)) - 0.62) + EASE.get(kind, 0.0)
