@@ -169,3 +169,12 @@ def test_a_garment_lies_where_it_would_be_worn(kind, least):
 def test_trunk_and_sleeves_hang_together():
     layer = alpha_of(lay(garment(sleeve=60), "upper", joints_of_standing() * [4, 4, 1], (512, 384))) > 127
     assert components(layer)[0].sum() > 0.99 * layer.sum()
+
+
+def test_a_loop_or_a_waistband_askew_does_not_make_a_skirt_a_sheet():
+    plain = Image.new("RGB", (300, 300), "white")
+    ImageDraw.Draw(plain).polygon([(100, 60), (200, 60), (230, 220), (70, 220)], fill=(20, 20, 160))
+    looped = plain.copy()
+    ImageDraw.Draw(looped).rectangle([104, 52, 108, 62], fill=(20, 20, 160))
+    a, b = (alpha_of(lay(one, "skirt", joints_of_standing(), SIZE)) > 127 for one in (plain, looped))
+    assert (a & b).sum() / (a | b).sum() > 0.8 and b.sum() < 1.2 * a.sum()
