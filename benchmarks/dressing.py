@@ -63,7 +63,7 @@ def case_of(seed: int, kind: str, renders: Path | None) -> Case:
         if path is None:
             return _case(arrays, kind)
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, **arrays)
+        np.savez_compressed(path, allow_pickle=False, **arrays)
     with np.load(path) as found:
         return _case(dict(found), kind)
 

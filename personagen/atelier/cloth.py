@@ -52,7 +52,8 @@ class _Trim:
     """A darkening (N,) that seams add to; widths in metres."""
 
     def __init__(self, n: int, grain: float) -> None:
-        self.dark, self.grain = np.ones(n, np.float32), grain
+        self.dark: Array = np.ones(n, np.float32)
+        self.grain = grain
 
     def line(self, off: Array, width: float, depth: float, where: Array | float = 1.0) -> None:
         """A seam where ``off`` is 0; what is narrower than a sample is paler in turn."""

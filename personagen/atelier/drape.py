@@ -128,8 +128,8 @@ def cloth_profile(spec: GarmentSpec, skel: Skeleton) -> Profile:
         below = smooth(-y, -0.735 * h, -0.68 * h)
         straight = np.maximum(chest * (1.0 - 0.10 * (0.735 * h - y) / (0.25 * h)), line)
         out.append(line + cut.ease * (0.35 + 0.65 * neck) + cut.hang * below * (straight - line))
+    over = 1.0 - smooth(y, 0.50 * h, 0.59 * h)
     if spec.region == "upper":  # it lies over thighs and seat
-        over = 1.0 - smooth(y, 0.50 * h, 0.59 * h)
         out = [line + room * over for line, room in zip(out, (0.012, 0.026, 0.016), strict=True)]
     if cut.rib:
         y0 = hem(spec, h)

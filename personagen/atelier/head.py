@@ -112,8 +112,8 @@ class _Paint:
         width = max(soft, self.grain)
         return np.clip(inside / width + 0.5, 0.0, 1.0)
 
-    def lay(self, share: Array, rgb: Array) -> None:
-        """Mix in a colour (3,) or (N, 3)."""
+    def lay(self, share: Array, rgb: Array | np.float32) -> None:
+        """Mix in a grey, a colour (3,) or (N, 3)."""
         self.colour += (rgb - self.colour) * share[:, None]
 
     def disc(self, dx: Array, dy: Array, r: float, soft: float = 0.004) -> Array:

@@ -76,7 +76,7 @@ def smooth(x: Array, lo: float, hi: float) -> Array:
     return t * t * (3.0 - 2.0 * t)
 
 
-def bell(x: Array, width: float) -> Array:
+def bell(x: Array | np.float32, width: float) -> Array:
     """A bump of height 1 around 0."""
     return np.exp(-((x * (1.0 / width)) ** 2))
 

@@ -73,7 +73,7 @@ def view_of(camera: Camera, height: int, width: int) -> View:
     )
 
 
-def mix(a: Array, b: Array | float, share: Array) -> Array:
+def mix(a: Array, b: Array | np.float32 | float, share: Array) -> Array:
     """Lay colour ``b`` over ``a`` (..., 3) by ``share`` (...)."""
     return a + (b - a) * share[..., None]
 

@@ -105,7 +105,7 @@ def top_of(cloth: np.ndarray, cut: Cut) -> Top:
 
 def bottom_of(cloth: np.ndarray, cut: Cut) -> Bottom:
     """Find the edges of a skirt, trousers or shorts in its silhouette, bool (H, W)."""
-    strips = cut.legs or (cut.trunk,)
+    strips = [strip for strip in (cut.legs or (cut.trunk,)) if strip is not None]
     middle = float(np.mean([strip.points[0, 0] for strip in strips]))
     rows = np.flatnonzero(cloth.any(1))
     first, last = int(rows[0]), int(rows[-1])
@@ -342,7 +342,7 @@ def _gap(
     """The row of the crotch, and the inner edges (2, n) of both legs from there to the last row."""
     low, high = max(0, int(middle - 0.5 * half)), int(middle + 0.5 * half) + 1
     rows = np.arange(first, last + 1)
-    open_rows = (~cloth[first : last + 1, low:high]).any(1)
+    open_rows = np.atleast_1d((~cloth[first : last + 1, low:high]).any(1))
     closed = np.flatnonzero(~open_rows[: max(1, int(0.96 * len(rows)))])
     crotch = first + (int(closed[-1]) + 1 if closed.size else 0)
     usual = first + min(RISE * half, 0.75 * (last - first))
