@@ -276,3 +276,13 @@ def test_damaged_pictures_of_the_catalogue_are_told_before_painting_and_passed_o
     assert "3 pictures of 12 cannot be read, the first is that of item 'sku0'" in said and "g0.png is damaged" in said
     looks = json.loads((tmp_path / "looks" / "looks.json").read_text(encoding="utf-8"))["looks"]
     assert len(looks) == 2 and not {look["name"] for look in looks} & {"sku0", "sku1", "sku4"}
+
+
+@pytest.mark.slow
+def test_the_readme_shows_what_make_run_makes(tmp_path):
+    assert cli.main(["style", "--out", str(tmp_path / "looks")]) == 0  # as the Makefile has it
+    shown = Image.open(Path(__file__).parents[2] / "docs" / "sheet.png").convert("RGB")
+    with Image.open(tmp_path / "looks" / "sheet.png") as sheet:
+        made = sheet.convert("RGB").resize(shown.size, Image.Resampling.LANCZOS)
+    apart = np.abs(np.asarray(shown, float) - np.asarray(made, float))
+    assert apart.mean() < 1 and (apart.max(2) > 40).mean() < 0.005  # other processors round otherwise
