@@ -20,6 +20,9 @@ AREA = (0.008, 0.13)
 ASKEW = 0.07
 """Farthest that its middle lies beside that of the shoulders, as the same share."""
 
+ALIKE = 0.5
+"""Least share that the inside and its mirror image have in common: a shadow beside the buttons is no neckline."""
+
 
 def inside_of(picture: np.ndarray, cloth: np.ndarray, shoulders: np.ndarray) -> np.ndarray:
     """Mark the inside of the back, its mirror image and what is above both: bool (H, W), empty where none is sure.
@@ -44,7 +47,11 @@ def inside_of(picture: np.ndarray, cloth: np.ndarray, shoulders: np.ndarray) -> 
         rows, places = np.nonzero(piece)
         area, askew = rows.size / wide**2, abs(places.mean() - middle) / wide
         if AREA[0] < area < AREA[1] and askew < ASKEW and rows.max() < top + DEEP * wide - 2:
-            piece[rows, np.round(2 * middle - 1 - places).astype(int).clip(0, cloth.shape[1] - 1)] = True
+            mirror = np.zeros_like(piece)
+            mirror[rows, np.round(2 * middle - 1 - places).astype(int).clip(0, cloth.shape[1] - 1)] = True
+            if (piece & mirror).sum() < ALIKE * (piece | mirror).sum():
+                continue
+            piece |= mirror
             above = np.flip(np.logical_or.accumulate(np.flip(piece, 0), 0), 0)
             return above & (np.arange(len(cloth))[:, None] <= rows.max())
     return nothing
