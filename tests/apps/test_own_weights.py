@@ -109,7 +109,7 @@ def test_a_subject_is_learnt_on_a_single_file_with_a_lora_in_it(place, tmp_path)
     [
         ("style --scheduler heun", 2, "allowed are ddim, dpmpp_2m"),
         ("style --scheduler lcm --steps 60", 2, "allowed are 1 to 50"),
-        ("demo --scheduler heun", 2, "scheduler is 'heun'"),
+        ("demo --port 0 --scheduler heun", 2, "scheduler is 'heun'"),
         ("tryon wear --person a --garment b --scheduler heun", 2, "scheduler is 'heun'"),
         ("tryon evaluate --root nowhere --scheduler heun", 2, "scheduler is 'heun'"),
         ("subject generate --prompt dog --scheduler heun", 2, "scheduler is 'heun'"),

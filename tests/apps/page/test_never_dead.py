@@ -136,7 +136,7 @@ def test_every_upload_is_shown_or_refused_with_a_sentence(opened, someone, tmp_p
         shot(page, f"upload-{name}-{width}")
         if words == "may be repainted":
             page.locator("#wear-person img").wait_for()
-            assert page.evaluate("document.querySelector('#wear-person img').naturalHeight") >= 60
+            page.wait_for_function("document.querySelector('#wear-person img').naturalHeight >= 60")
             page.locator("#wear-person").get_by_label("Clear").or_(
                 page.locator("#wear-person").get_by_label("Remove Image")
             ).first.click()

@@ -21,7 +21,7 @@ def drawn() -> np.ndarray:
 
 
 def photo() -> Image.Image:
-    return atelier().sitter("3").image
+    return atelier().sitter("3").image.resize((192, 256))
 
 
 def agnostic() -> Image.Image:
