@@ -104,12 +104,13 @@ def _tryon(args: argparse.Namespace, dressed: Callable[..., np.ndarray]) -> dict
     pipe, columns = load_tryon(args.model), []
     pipe.set_progress_bar_config(disable=True)
     cases = draw_cases(args.n)
-    true = np.stack([render_sitting(sitting, worn_with(sitting, garment)).image for sitting, garment, _ in cases])
+    truths = [render_sitting(sitting, worn_with(sitting, garment)) for sitting, garment, _ in cases]
+    true = np.stack([truth.image for truth in truths])
     controls = {"blurred": blurred(true), "shuffled": shuffled(true)}
     found: dict[str, dict[str, list[float]]] = {}
-    for at, case in enumerate(cases):
+    for at, (case, truth) in enumerate(zip(cases, truths, strict=True)):
         sitting, garment, others = case
-        before, truth = (render_sitting(sitting, worn_with(sitting, g)) for g in (others[0], garment))
+        before = render_sitting(sitting, worn_with(sitting, others[0]))
         mask = agnostic_mask(before, garment.region, body=sitting.body, camera=sitting.camera)
         photo, swap = render_garment(garment, size=SIZE), render_garment(others[1], size=SIZE)
         start = time.process_time()

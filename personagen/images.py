@@ -14,10 +14,12 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from recsys.errors import ConfigError, DataError, shown
+
+from .srgb import in_srgb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
 """Those that Pillow reads itself."""
@@ -25,7 +27,6 @@ KINDS = "JPEG, PNG, WebP, AVIF or HEIC"
 """Pictures that are read, as messages name them."""
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """How a HEIC file says what it is, behind `ftyp`."""
-SRGB = ImageCms.createProfile("sRGB")
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 50_000_000
 WHITE = (255, 255, 255)
@@ -53,7 +54,7 @@ def load_image(
         DataError: the file, which it names, is missing, too large, damaged, animated or of another format.
     """
     name, data = _read(source, max_bytes=max_bytes)
-    return as_rgb(_in_srgb(_open(name, data, max_pixels=max_pixels)), palest=palest)
+    return as_rgb(in_srgb(_open(name, data, max_pixels=max_pixels)), palest=palest)
 
 
 def load_gray(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
@@ -139,32 +140,6 @@ def _formats(name: str, data: bytes) -> tuple[str, ...]:
         raise DataError(f"{name} is HEIC; pip install pillow-heif, or save it as JPEG") from error
     pillow_heif.register_heif_opener()
     return (*FORMATS, "HEIF")
-
-
-def _in_srgb(image: Image.Image) -> Image.Image:
-    """Convert a picture from its colour profile to sRGB; one without a profile, or with a broken one, is sRGB already.
-
-    Relative colorimetric with black-point compensation, as browsers do it.
-    """
-    profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "srgb" in ImageCms.getProfileDescription(source).lower():
-            return image
-        mode = "RGBA" if image.mode == "RGBA" else "RGB"
-        converted = ImageCms.profileToProfile(
-            image,
-            source,
-            SRGB,
-            ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            mode,
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return image
-    return image if converted is None else converted
 
 
 def as_rgb(image: Image.Image, *, palest: int = 255) -> Image.Image:
