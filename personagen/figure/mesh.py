@@ -1,7 +1,7 @@
 """What a figure is: layers of triangles that share one texture, and the skeleton that moves them.
 
-World: x to the viewer's right, y up, z towards the viewer, in metres; the soles stand on y = 0 and the trunk's middle on
-x = z = 0. Texture places are (u, v) in [0, 1] with v down, (0, 0) the upper left corner of the picture, as in glTF.
+World: x to the viewer's right, y up, z towards the viewer, in metres; the soles stand on y = 0, the middle of the trunk
+is at x = z = 0. Texture places are (u, v) in [0, 1] with v down, (0, 0) the upper left corner, as in glTF.
 """
 
 from collections.abc import Mapping
