@@ -26,7 +26,9 @@ HOLE = 0.02
 RAGGED = 5
 """Pixels over which the edge of the cloth is smoothed, for cut-outs are ragged."""
 ROWS = 256
-"""Rows of a photo that are laid at a time."""
+"""Rows of a photo, or of the finer one that is averaged to it, that are laid at a time."""
+FINEST = 8
+"""Most places a side that the colour of a pixel is the mean of, where a garment is drawn smaller than its picture."""
 
 
 def lay(
@@ -60,13 +62,29 @@ def lay(
     maps = [_map(one, small, (small[0] / size[0], small[1] / size[1])) for one in moved]
     left, top, right, bottom = _box(np.logical_or.reduce([there for *_, there in maps]), size)
     canvas = Image.new("RGBA", (size[1], size[0]))
-    for first in range(top, bottom, ROWS):
-        layer = np.zeros((min(ROWS, bottom - first), right - left, 4), np.float32)
+    finer = max(_finer(ribbon, places, shrink) for (ribbon, _), places in zip(moved, maps, strict=True))
+    rows = max(1, ROWS // finer)
+    for first in range(top, bottom, rows):
+        layer = np.zeros((finer * min(rows, bottom - first), finer * (right - left), 4), np.float32)
         for (ribbon, _), source, places in zip(moved, sources, maps, strict=True):
-            _draw(layer, ribbon, source, places, (left, first), size)
+            _draw(layer, ribbon, source, places, (finer * left, finer * first), (finer * size[0], finer * size[1]))
+        layer = layer.reshape(layer.shape[0] // finer, finer, -1, finer, 4).mean((1, 3))
         layer[..., :3] /= np.maximum(layer[..., 3:], 1e-3)
         canvas.paste(Image.fromarray((layer.clip(0, 1) * 255 + 0.5).astype(np.uint8), "RGBA"), (left, first))
     return canvas
+
+
+def _finer(ribbon: Ribbon, places: tuple[np.ndarray, ...], shrink: float) -> int:
+    """How many of its picture's pixels a ribbon has for one of the photo's, a side; places: on a photo made smaller by
+    `shrink`."""
+    u, v, there = places
+    steps = []
+    for axis in (0, 1):
+        near = (there & np.roll(there, -1, axis)).take(range(there.shape[axis] - 1), axis)
+        moved = [np.diff(plane, axis=axis)[near] for plane in ribbon.at(u, v)]
+        steps.append(np.hypot(*moved) * shrink)
+    found = np.concatenate(steps)
+    return int(np.clip(np.ceil(np.median(found) - 0.25), 1, FINEST)) if found.size else 1
 
 
 def _box(there: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:

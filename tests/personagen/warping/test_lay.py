@@ -178,3 +178,18 @@ def test_a_loop_or_a_waistband_askew_does_not_make_a_skirt_a_sheet():
     ImageDraw.Draw(looped).rectangle([104, 52, 108, 62], fill=(20, 20, 160))
     a, b = (alpha_of(lay(one, "skirt", joints_of_standing(), SIZE)) > 127 for one in (plain, looped))
     assert (a & b).sum() / (a | b).sum() > 0.8 and b.sum() < 1.2 * a.sum()
+
+
+@pytest.mark.parametrize("stripe", [2, 5])
+def test_cloth_that_is_drawn_smaller_is_averaged_first(stripe):
+    picture = np.full((600, 920, 3), 255, np.uint8)
+    cloth = picture[80:400, 360:560]
+    cloth[:] = np.where(np.arange(320)[:, None, None] // stripe % 2, (200, 20, 20), (20, 20, 120))
+    laid = np.asarray(lay(Image.fromarray(picture), "upper", joints_of_standing(), SIZE))
+    tall = int((laid[..., 3] > 127).any(1).sum())
+    edges = lambda shown: np.square(np.diff(shown[..., :3].astype(float), 2, axis=0)).mean()
+    shrunk, dropped = (
+        edges(np.asarray(Image.fromarray(cloth).resize((27, tall), how)))
+        for how in (Image.Resampling.BOX, Image.Resampling.NEAREST)
+    )
+    assert edges(laid[30:52, 42:54]) < 1.3 * shrunk + 100 < dropped / 4
