@@ -5,7 +5,6 @@
     python benchmarks/believable.py dress --images DATA/images --pictures FOLDER/hard --split hard
     python benchmarks/believable.py sheets --pictures FOLDER/before FOLDER/after --sheets SHEETS
     python benchmarks/believable.py marks --sheets SHEETS                                         # the form, counted
-    python benchmarks/believable.py strips --pictures FOLDER/after        # strips of background between two garments
 
 Whoever marks sees sheets of person, garment and result, 500 pixels high, in an order that does not tell before from
 after, and writes into `form.csv`: believable, flaw (one) or torn, and what is wrong. Pictures of people stay in the
@@ -114,7 +113,7 @@ def dress_all(args: argparse.Namespace) -> dict[str, Any]:
         print(case.key, case.person.stem, case.garment.stem, case.kind, json.dumps(said), flush=True)
         write_json(folder / "cases.json", rows)
     return {"n": len(rows), "refused": sum("refused" in row for row in rows),
-            "cpu_seconds_a_picture": mean_of([row["seconds"] for row in rows])}  # fmt: skip
+            "cpu_seconds_a_picture": mean_of([float(row["seconds"]) for row in rows])}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _level(tiles: list[np.ndarray], *, axis: int = 1) -> list[np.ndarray]:
 
 
 def marks(args: argparse.Namespace) -> dict[str, Any]:
-    """Count the marks of a form for each version; with `--let` of those alone that a trust score lets through."""
+    """Count the marks of a form for each version."""
     which = {one["place"]: one for one in json.loads((args.sheets / "which.json").read_text())}
     rows = list(csv.DictReader((args.sheets / "form.csv").open(encoding="utf-8")))
     given = [{**which[row["place"]], "mark": row["mark"], "what": row["what"]} for row in rows if row["mark"]]
