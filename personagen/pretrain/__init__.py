@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ..corpora.leftout import Tell, silent
 from .config import (
     CorpusConfig,
+    DecoderConfig,
     ParserConfig,
     PretrainConfig,
     Text2ImageConfig,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CorpusConfig",
+    "DecoderConfig",
     "ParserConfig",
     "PretrainConfig",
     "Text2ImageConfig",
@@ -65,6 +67,8 @@ def pretrain(config: PretrainConfig, *, tell: Tell = silent) -> "Iterator[Step]"
         from .text import train_text as train
     elif config.stage == "text2image":
         from .text2image import train_text2image as train
+    elif config.stage == "decoder":
+        from .decoder import train_decoder as train
     else:
         from .tryon import train_tryon as train
     return train(config)

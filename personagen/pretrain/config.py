@@ -9,7 +9,7 @@ from recsys.errors import ConfigError
 
 from ..training.config import LoopConfig
 
-STAGES = ("corpus", "vae", "text", "text2image", "tryon", "parser", "joints")
+STAGES = ("corpus", "vae", "text", "text2image", "decoder", "tryon", "parser", "joints")
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,6 @@ class VaeConfig:
     gradient_weight: float = 0.5
     ssim_weight: float = 0.1
     kl_weight: float = 1e-4
-    decoder_of: str | None = None
-    """A finished autoencoder whose decoder alone is trained on; its latents, and what was trained on them, stay."""
-    latent_noise: float = 0.0
-    """Up to this share of their deviation, noise is added to the latents, so that the decoder bears with some."""
-    perceptual_weight: float = 0.0
-    """Of the distance of features (`pretrain.adversary`), whose pull is a hundred times that of L1: 0.01 or so."""
-    adversarial_weight: float = 0.0
-    """Of the critic of patches, by its pull at the last layer beside the others: 0.25 or so, with `decoder_of`."""
-    adversarial_after: int = 300
-    """Steps in which the critic alone learns to tell."""
     equivariance: float = 0.25
     """Share of the steps that decode halved latents to the halved picture (EQ-VAE, arXiv 2502.09509)."""
     statistics_rows: int = 1024
@@ -99,6 +89,30 @@ class Text2ImageConfig:
     )
     preview_steps: int = 20
     guidance_scale: float = 4.0
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The decoder of a finished painter, trained on latents that the painter made."""
+
+    painter_dir: str = "runs/pretrain/text2image/embedded"
+    """A text-to-image pipeline; its latents, and what was trained on them, stay."""
+    crop: int = 64
+    """Side in pixels of what is judged of a picture; multiples of 32."""
+    made_fraction: float = 0.6
+    """Share of latents that the painter noised and denoised; the others are true."""
+    highest_noise: float = 0.6
+    """Share of the schedule up to which latents are noised."""
+    steps: int = 4
+    """Steps in which they are denoised."""
+    garment_fraction: float = 0.3
+    """Weight of a corpus's garments beside its people."""
+    perceptual_weight: float = 0.01
+    """Of the distance of features (`pretrain.adversary`), whose pull is a hundred times that of L1."""
+    adversarial_weight: float = 0.5
+    """Of the critic of patches, by its pull at the last layer beside the others."""
+    adversarial_after: int = 200
+    """Steps in which the critic alone learns to tell."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +178,7 @@ class ParserConfig:
 class PretrainConfig:
     """One stage of pretraining: what to train, on what, for how long, and where to put it."""
 
-    stage: Literal["corpus", "vae", "text", "text2image", "tryon", "parser", "joints"] = "vae"
+    stage: Literal["corpus", "vae", "text", "text2image", "decoder", "tryon", "parser", "joints"] = "vae"
     output_dir: str = "runs/pretrain/vae"
     start_from: str | None = None
     """Folder of a finished model (`vae`, `unet`) whose weights a new run starts with."""
@@ -184,6 +198,7 @@ class PretrainConfig:
     vae: VaeConfig = field(default_factory=VaeConfig)
     text: TextConfig = field(default_factory=TextConfig)
     text2image: Text2ImageConfig = field(default_factory=Text2ImageConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
     tryon: TryOnConfig = field(default_factory=TryOnConfig)
     parser: ParserConfig = field(default_factory=ParserConfig)
 
@@ -210,12 +225,16 @@ def check_config(config: PretrainConfig) -> None:
         "text.garment_fraction": config.text.garment_fraction,
         "text2image.caption_dropout": config.text2image.caption_dropout,
         "text2image.garment_fraction": config.text2image.garment_fraction,
+        "decoder.made_fraction": config.decoder.made_fraction,
+        "decoder.highest_noise": config.decoder.highest_noise,
         "tryon.garment_dropout": config.tryon.garment_dropout,
         "tryon.outside_weight": config.tryon.outside_weight,
     }
     for name, value in shares.items():
         if not 0 <= value <= 1:
             raise ConfigError(f"{name} is {value}; it must lie in 0..1")
+    if config.decoder.crop < 32 or config.decoder.crop % 32:
+        raise ConfigError(f"decoder.crop is {config.decoder.crop}; it must be a multiple of 32")
     if not config.timestep_shift > 0:
         raise ConfigError(f"timestep_shift is {config.timestep_shift}; it must be above 0, and 1 for no shift")
     if config.prediction_type == "epsilon" and config.rescale_betas_zero_snr:

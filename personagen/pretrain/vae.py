@@ -1,8 +1,7 @@
 """Stage 1: train the autoencoder, on crops and then on full pictures.
 
-Loss: L1, fine and coarse, + gradient differences on three scales + SSIM + a small KL; for a decoder that is trained on
-also a distance of features and a critic of patches (`adversary`). On a share of the steps latents and picture are both
-halved (EQ-VAE, arXiv 2502.09509), which makes the latents smoother.
+Loss: L1, fine and coarse, + gradient differences on three scales + SSIM + a small KL. On a share of the steps latents
+and picture are both halved (EQ-VAE, arXiv 2502.09509), which makes the latents smoother.
 """
 
 import copy
@@ -20,12 +19,9 @@ from ..corpora.corpus import Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
 from ..metrics.fidelity import psnr
 from ..models.build import build_vae, decoder_sensitivity, latent_scale, transform_latents
-from ..person.parser import load_model
 from ..training.card import with_card
-from ..training.latents import load_encoder
 from ..training.loop import autocast
 from ..training.preview import write_grid
-from .adversary import PatchCritic, balance, critic_loss, feature_distance, fooling_loss
 from .config import PretrainConfig
 from .save import forget_paths, half_copy
 from .start import run_stage
@@ -45,10 +41,6 @@ class VaeStage:
         torch.manual_seed(config.loop.seed)
         self.vae = self._begin().to(self.device)
         self.modules: dict[str, nn.Module] = {"vae": self.vae}
-        if config.vae.perceptual_weight:
-            self.eye = load_model().to(self.device).requires_grad_(False)
-        if config.vae.adversarial_weight:
-            self.critic = self.modules["critic"] = PatchCritic().to(self.device)
         corpora = open_corpora(config.corpora, size=(config.height, config.width))
         self.sources, self.heldout = [], []
         for corpus, weight in corpora:
@@ -60,13 +52,8 @@ class VaeStage:
         self.rows = sum(len(source.rows) for source in self.sources)
 
     def _begin(self) -> AutoencoderKL:
-        """Build a new autoencoder, or read a finished one and free its decoder."""
+        """Build a new autoencoder that begins as a thumbnail."""
         size = self.config.vae
-        if size.decoder_of is not None:
-            vae = load_encoder(size.decoder_of, device=self.device, bf16=self.config.loop.mixed_precision == "bf16").vae
-            vae.decoder.requires_grad_(True)
-            vae.post_quant_conv.requires_grad_(True)
-            return vae.to(memory_format=torch.contiguous_format)
         vae = build_vae(
             block_out_channels=size.block_out_channels,
             latent_channels=size.latent_channels,
@@ -84,9 +71,6 @@ class VaeStage:
         posterior = self.vae.encode(x).latent_dist
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         z = mean + (0.5 * logvar).exp() * torch.randn(mean.shape, generator=generator).to(mean)
-        if settings.latent_noise:
-            share = torch.rand(len(z), 1, 1, 1, generator=generator).to(z) * settings.latent_noise
-            z = z + share * z.std((0, 2, 3), keepdim=True) * torch.randn(z.shape, generator=generator).to(z)
         if torch.rand(1, generator=generator).item() < settings.equivariance:
             z, x = F.avg_pool2d(z, 2), F.avg_pool2d(x, 2)
         y = self.vae.decode(z).sample.float()
@@ -99,22 +83,7 @@ class VaeStage:
         }
         total = parts["l1"] + settings.coarse_weight * parts["coarse"] + settings.gradient_weight * parts["gradient"]
         total = total + settings.ssim_weight * parts["ssim"] + settings.kl_weight * parts["kl"]
-        return self._decide(step, x, y, {"loss": total, **parts})
-
-    def _decide(self, step: int, x: Tensor, y: Tensor, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Add what makes a decoder decide, where it has a weight: features, critic and, later, fooling it."""
-        settings, total = self.config.vae, parts["loss"]
-        if settings.perceptual_weight:
-            parts["features"] = feature_distance(self.eye, x, y)
-            total = total + settings.perceptual_weight * parts["features"]
-        if settings.adversarial_weight:
-            parts["critic"] = critic_loss(self.critic, x, y)
-            if step >= settings.adversarial_after:
-                parts["fooling"] = fooling_loss(self.critic, y)
-                pull = balance(total, parts["fooling"], self.vae.decoder.conv_out.weight)
-                total = total + settings.adversarial_weight * pull * parts["fooling"]
-            total = total + parts["critic"]
-        return {**parts, "loss": total}
+        return {"loss": total, **parts}
 
     def _batch(self, step: int, generator: torch.Generator) -> Tensor:
         """Draw crops (B, 3, crop, crop), or full pictures near the end, half of them mirrored; in [-1, 1]."""
@@ -152,12 +121,7 @@ class VaeStage:
 
     @torch.no_grad()
     def export(self, folder: Path) -> Path:
-        """Scale the latents by what the decoder makes of them (`latent_scale`); save in diffusers' layout, float16.
-
-        Where only the decoder was trained, the latents are left as they are.
-        """
-        if self.config.vae.decoder_of is not None:
-            return self._write(self.vae, folder)
+        """Scale the latents by what the decoder makes of them (`latent_scale`); save in diffusers' layout, float16."""
         generator = torch.Generator().manual_seed(self.config.loop.seed)
         drawn = draw(self.sources, self.config.vae.statistics_rows, generator=generator)
         latents = []
@@ -170,10 +134,7 @@ class VaeStage:
         matrix = latent_scale(torch.cov(cells), sensitivity, power=self.config.vae.sensitivity_power)
         finished = copy.deepcopy(self.vae)
         transform_latents(finished, mean=cells.mean(1).cpu(), matrix=matrix.cpu())
-        return self._write(finished, folder)
-
-    def _write(self, vae: AutoencoderKL, folder: Path) -> Path:
-        half_copy(vae).save_pretrained(folder / "vae", safe_serialization=True)
+        half_copy(finished).save_pretrained(folder / "vae", safe_serialization=True)
         forget_paths(folder / "vae")
         return with_card(folder / "vae", self.config.loop)
 

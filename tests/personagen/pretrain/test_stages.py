@@ -13,7 +13,8 @@ from personagen.corpora.corpus import Source, draw, open_corpora, open_corpus
 from personagen.metrics.fidelity import psnr
 from personagen.models import load_text2image, load_tryon
 from personagen.models.build import build_vae
-from personagen.pretrain import PretrainConfig, pretrain
+from personagen.pretrain import DecoderConfig, PretrainConfig, pretrain
+from personagen.pretrain.decoder import repainted
 from personagen.pretrain.thumbnail import start_from_thumbnail
 from personagen.pretrain.vae import ssim_map
 from personagen.training.config import LoopConfig
@@ -287,31 +288,35 @@ def test_an_autoencoder_starts_with_the_colours_of_its_pictures():
         )
 
 
-def test_a_decoder_can_be_trained_on_while_the_latents_stay(root, steps, tmp_path):
-    settings = tiny("vae", root, corpora={str(root / "corpus"): 1.0}, steps=3, output_dir=str(tmp_path))
-    vae = dataclasses.replace(settings.vae, decoder_of=str(root / "vae" / "vae"), latent_noise=0.3)
-    list(pretrain(dataclasses.replace(settings, vae=vae)))
-    before, after = (load_file(next((f / "vae").glob("*.safetensors"))) for f in (root / "vae", tmp_path))
-    changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
-    assert changed <= {"decoder", "post_quant_conv"} and "decoder" in changed
-    assert str(root) not in (tmp_path / "vae" / "config.json").read_text()
-
-
-def test_a_decoder_is_trained_against_a_critic(root, steps, tmp_path):
+def test_a_decoder_is_trained_on_made_latents_while_the_encoder_stays(root, steps, tmp_path):
     corpora = {str(make_corpus(tmp_path / "corpus", size=(64, 48))): 1.0}
-    settings = tiny("vae", root, corpora=corpora, steps=4, output_dir=str(tmp_path / "run"), height=64, width=48)
-    weights_of = {
-        "perceptual_weight": 0.1,
-        "adversarial_weight": 0.5,
-        "adversarial_after": 2,
-        "crop": 48,
-        "equivariance": 0.0,
-    }
-    vae = dataclasses.replace(settings.vae, decoder_of=str(root / "vae" / "vae"), **weights_of)
-    losses = [step.losses for step in pretrain(dataclasses.replace(settings, vae=vae)) if step.losses]
+    settings = tiny("decoder", tmp_path, corpora=corpora, steps=4, height=64, width=48)
+    painter = root / "text2image" / "embedded"
+    decoder = DecoderConfig(painter_dir=str(painter), crop=32, steps=2, adversarial_after=2)
+    config = dataclasses.replace(settings, decoder=decoder)
+    done = list(pretrain(config))
+    losses = [step.losses for step in done if step.losses]
     assert ["fooling" in one for one in losses] == [False, False, True, True]
     assert all(np.isfinite(value) for one in losses for value in one.values()) and losses[0]["features"] > 0
-    assert not list((tmp_path / "run" / "vae").glob("*critic*"))
+    caches = [step.metrics or {} for step in done if not step.losses]
+    assert [one["made"] for one in caches if "made" in one][-1] == 1
+    before, after = (load_file(next((f / "vae").glob("*.safetensors"))) for f in (painter, tmp_path / "decoder"))
+    changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
+    assert changed <= {"decoder", "post_quant_conv"} and "decoder" in changed
+    assert str(root) not in (tmp_path / "decoder" / "vae" / "config.json").read_text()
+    assert not list((tmp_path / "decoder" / "vae").glob("*critic*"))
+
+
+def test_latents_that_a_painter_made_are_near_the_true_ones_where_little_noise_was_added(root, steps):
+    pipe = load_text2image(str(root / "text2image" / "embedded"))
+    z = torch.randn(2, 4, 8, 6, generator=torch.Generator().manual_seed(0))
+    distances = []
+    for highest in (0.001, 0.9):
+        settings = DecoderConfig(highest_noise=highest)
+        made = repainted(pipe, z, ["a red square"] * 2, settings=settings, generator=torch.Generator().manual_seed(1))
+        assert made.shape == z.shape and made.isfinite().all()
+        distances.append(float((made - z).square().mean()))
+    assert distances[0] < 0.05 < distances[1]
 
 
 @pytest.mark.parametrize(
