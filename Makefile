@@ -17,10 +17,10 @@ demo: .venv/.run
 # A process a core, four at most: each imports torch and diffusers anew.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
-test: .venv/.test .venv/.browser
+test: .venv/.test .venv/.browser .venv/.validator
 	$(PYTEST) -m "not slow"
 
-test-all: .venv/.test .venv/.browser
+test-all: .venv/.test .venv/.browser .venv/.validator
 	$(PYTEST)
 
 lint: .venv/.lint
@@ -65,6 +65,13 @@ install: .venv/.run
 	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) >/dev/null 2>&1 \
 	    || echo "chromium could not be installed: the page's browser tests will skip"; \
 	else echo "no chromium and no root with apt-get: the page's browser tests will skip"; fi
+	@touch $@
+
+# Khronos' validator of glTF files; without npm the test that asks it skips and says so.
+.venv/.validator: | .venv/bin/python
+	@if ! command -v npm >/dev/null; then echo "no npm: the test that asks Khronos' validator will skip"; \
+	else npm install --prefix .venv --no-save --no-package-lock --silent gltf-validator@2.0.0-dev.3.10 \
+	  || echo "Khronos' validator could not be installed: its test will skip"; fi
 	@touch $@
 
 clean:
