@@ -16,7 +16,7 @@ from .light import Light, ShadowMap, blur, occlusion, shade
 from .raster import Samples, join, rasterise
 from .surface import Array, Patch, dot, smooth
 from .trace import Camera, place, portrait
-from .view import view_of
+from .view import View, view_of
 
 LABEL = {name: i for i, name in enumerate(LABELS)}
 FINE = 2
@@ -138,15 +138,21 @@ def _background(vertices: Array, scene: str, camera: Camera, height: int, width:
     """The backdrop in linear RGB (H, W, 3), out of focus, with the figure's shadow on the ground."""
     view = view_of(camera, height, width)
     back = scenes.paint(scene, view, seed)
-    rows = np.flatnonzero(np.abs(view.far[:, 0]) < 1.45)
-    if len(rows):
-        az = math.radians(camera.azimuth)
-        x, far = view.x[rows], np.broadcast_to(view.far[rows], (len(rows), width))
-        wx, wz = x * math.cos(az) - far * math.sin(az), -x * math.sin(az) - far * math.cos(az)
-        fade = 1.0 - smooth(np.sqrt(wx * wx + wz * wz), 0.55, 1.42)
-        left = ground_shadow(vertices, scenes.LIGHTS[scene].towards, wx.ravel(), wz.ravel()).reshape(fade.shape)
-        back[view.sky + rows] *= (1.0 - (1.0 - left) * fade)[..., None]
+    cast_shadow(back, view, vertices, scenes.LIGHTS[scene].towards, camera)
     return back
+
+
+def cast_shadow(back: Array, view: View, vertices: Array, towards: Array, camera: Camera) -> None:
+    """Darken the ground of a backdrop (H, W, 3), linear RGB, in place, where ``vertices`` (V, 3) shade it."""
+    rows = np.flatnonzero(np.abs(view.far[:, 0]) < 1.45)
+    if not len(rows):
+        return
+    az = math.radians(camera.azimuth)
+    x, far = view.x[rows], np.broadcast_to(view.far[rows], (len(rows), view.shape[1]))
+    wx, wz = x * math.cos(az) - far * math.sin(az), -x * math.sin(az) - far * math.cos(az)
+    fade = 1.0 - smooth(np.sqrt(wx * wx + wz * wz), 0.55, 1.42)
+    left = ground_shadow(vertices, towards, wx.ravel(), wz.ravel()).reshape(fade.shape)
+    back[view.sky + rows] *= (1.0 - (1.0 - left) * fade)[..., None]
 
 
 def render_person(
