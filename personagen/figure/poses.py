@@ -13,7 +13,7 @@ import numpy as np
 from recsys.errors import ConfigError
 
 from .mesh import Figure, Skeleton
-from .rig import checked_skeleton, posed
+from .rig import checked_skeleton, plain, posed
 
 Vector = tuple[float, float, float]
 NEXT = {"Arm": "ForeArm", "ForeArm": "Hand", "UpLeg": "Leg", "Leg": "Foot", "Shoulder": "Arm", "Foot": "ToeBase"}
@@ -131,11 +131,6 @@ def bones_in(skeleton: Skeleton, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
         elif name == "Spine" and pose.lean:
             turns[at] = _about_x(pose.lean) @ above
     return turns, places
-
-
-def plain(name: str) -> str:
-    """Return a bone's name without the prefix of the rig that it comes from: "mixamorig:LeftArm" is "LeftArm"."""
-    return name.rpartition(":")[2]
 
 
 def _next(name: str) -> str:

@@ -12,10 +12,13 @@ import numpy as np
 
 from recsys.errors import DataError
 
+from .body import BodyMesh
 from .mesh import Figure, Layer, Skeleton
 
 CELL = 0.02
 """Side in metres of the smallest cells in which neighbours are looked for."""
+PARTS = ("core", "left arm", "right arm")
+"""Surfaces that move apart from each other; the core is head, trunk and legs."""
 INFLUENCES = 4
 """Bones a vertex follows; what glTF's readers take."""
 
@@ -31,6 +34,22 @@ class Skin:
     joints: np.ndarray
     weights: np.ndarray
     parts: np.ndarray
+
+
+def skin_of(body: BodyMesh) -> Skin:
+    """Return the skin of a body; its parts are the places in `PARTS`, by the bone that moves a vertex most."""
+    arms = ("Arm", "ForeArm", "Hand")
+    part = np.zeros(len(body.skeleton.names), np.int64)
+    for at, name in enumerate(body.skeleton.names):
+        for side in ("Left", "Right"):
+            if plain(name).removeprefix(side) in arms and plain(name).startswith(side):
+                part[at] = PARTS.index(f"{side.lower()} arm")
+    return Skin(body.vertices, body.bones, body.weights, part[body.main])
+
+
+def plain(name: str) -> str:
+    """Return a bone's name without the prefix of the rig that it comes from: "mixamorig:LeftArm" is "LeftArm"."""
+    return name.rpartition(":")[2]
 
 
 def nearest(points: np.ndarray, queries: np.ndarray) -> np.ndarray:

@@ -7,8 +7,21 @@ import pytest
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
+from personagen.figure.body import load_body
+from personagen.figure.mesh import Figure, Layer
 from personagen.figure.poses import POSES, take_pose
-from personagen.figure.rig import nearest, posed, skin_weights, skinned, spread_weights, stretch, strongest, welded
+from personagen.figure.rig import (
+    PARTS,
+    nearest,
+    posed,
+    skin_of,
+    skin_weights,
+    skinned,
+    spread_weights,
+    stretch,
+    strongest,
+    welded,
+)
 from recsys.errors import DataError
 from tests.personagen.figure.puppet import body_skin, capsule, puppet, skeleton, tubes
 
@@ -17,6 +30,24 @@ def test_the_nearest_points_are_those_of_a_tree():
     rng = np.random.default_rng(0)
     points, queries = rng.normal(size=(500, 3)), 2 * rng.normal(size=(300, 3))
     assert (nearest(points, queries) == KDTree(points).query(queries)[1]).all()
+
+
+def test_the_parts_of_a_body_are_its_core_and_its_arms():
+    body = load_body()
+    skin = skin_of(body)
+    left, right = (skin.vertices[skin.parts == PARTS.index(name)] for name in ("left arm", "right arm"))
+    assert left[:, 0].min() > 0.1 and right[:, 0].max() < -0.1 and abs(len(left) - len(right)) < 30
+    core = skin.vertices[skin.parts == 0]
+    assert core[:, 1].min() == body.vertices[:, 1].min() and core[:, 1].max() == body.vertices[:, 1].max()
+
+
+@pytest.mark.parametrize("name", ["arms out", "walking", "hands on hips"])
+def test_no_pose_tears_the_body(name):
+    body = load_body()
+    bones, weights = skin_weights(body.vertices, body.faces, np.full(len(body.vertices), -1), skin_of(body))
+    layer = Layer("body", body.vertices, body.faces, body.vertices[:, :2], "body", bones, weights)
+    figure = Figure((layer,), puppet().texture, body.skeleton)
+    assert stretch(figure.layers, take_pose(figure, POSES[name]).layers) < 2
 
 
 def test_nothing_is_nearest_to_no_point():
