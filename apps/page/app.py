@@ -55,6 +55,10 @@ CSS = """
 .look .prose blockquote { margin: .3rem 0; padding-left: .7rem; border-left: 3px solid var(--color-accent); }
 .look .prose blockquote p { margin: 0; font-style: italic; color: var(--body-text-color-subdued); }
 .look .prose ul { margin: .3rem 0 0; padding-left: 1.1rem; }
+.offer { display: inline-flex; align-items: center; min-height: 40px; padding: 0 1rem; border-radius: 10px; }
+.offer { border: 1px solid var(--border-color-primary); background: var(--button-secondary-background-fill); }
+a.offer { color: var(--body-text-color); text-decoration: none; font-weight: 600; }
+a.offer:hover { background: var(--button-secondary-background-fill-hover); }
 .state { border: 1px solid var(--border-color-primary); border-radius: 14px; padding: .7rem 1rem; }
 .state { background: var(--block-background-fill); color: var(--body-text-color); }
 .state .rail { height: 6px; border-radius: 3px; overflow: hidden; margin-top: .5rem; }
@@ -183,12 +187,14 @@ def check_port(host: str, port: int) -> None:
 def launch_settings(folder: str) -> dict[str, Any]:
     """Return the hardened settings of `launch()`: no sharing, no public interface, no file of the working directory."""
 
+    from . import editor
+
     working = os.getcwd()
     blocked = [] if Path(folder).is_relative_to(working) else [working]
     return {
         "share": False, "show_error": False, "max_file_size": "10mb", "allowed_paths": [], "blocked_paths": blocked,
         "run_history": False, "mcp_server": False, "strict_cors": True, "ssr_mode": False, "enable_monitoring": False,
-        "footer_links": [], "quiet": True, "prevent_thread_lock": True, "css": CSS,
+        "footer_links": [], "quiet": True, "prevent_thread_lock": True, "css": CSS + editor.CSS,
         "theme": theme(), "max_threads": THREADS,
         "head": f"<script>{GUARD.read_text(encoding='utf-8')}</script>",
     }  # fmt: skip

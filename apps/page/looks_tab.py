@@ -21,7 +21,7 @@ from recsys.errors import SEEDS, DataError
 
 from ..commands.shop import subjects_module, with_subject
 from .line import PICTURE
-from .shared import FORMATS, QUICK, Bar, Bench, Shown, Task, number, pack, status, stop_button, wire
+from .shared import FORMATS, QUICK, Bar, Bench, Shown, Task, number, offer, pack, status, stop_button, wire
 from .uploads import photo, take_photo
 from .visits import Visit, Visits
 
@@ -98,7 +98,7 @@ def build_tab(bench: Bench, *, mapping: "Mapping[str, Mapped]", flags: Sequence[
             controls = _controls(gr, bench.studio, bench.folder)
         with gr.Column(scale=5, min_width=320):
             state = gr.HTML(status("Choose someone, then press Make looks.", 0.0), elem_id="state")
-            download = gr.DownloadButton("Download all (.zip)", visible=False, size="sm", elem_id="download")
+            download = gr.HTML(elem_id="download")
             slots = _board(gr)
             with gr.Accordion("The same on the command line", open=False):
                 command = gr.Code(
@@ -229,7 +229,7 @@ def _wire(shop: Shop, widgets: dict[str, Any], shown: dict[str, Any]) -> None:
         bench, bar, button=widgets["go"], rank=PICTURE, work=_make(shop),
         inputs=[*person, *(widgets[name] for name in ("looks", "scenes", "seed", "steps", "subject", "photo"))],
         outputs=[shown["download"], shown["command"], *parts], first="Reading the history …",
-        clear=[gr.update(visible=False), gr.skip(), *blank],
+        clear=["", gr.skip(), *blank],
     )  # fmt: skip
     stop_button(bench, bar)
 
@@ -270,7 +270,7 @@ def _make(shop: Shop) -> Callable[..., Iterator[Shown]]:
         text = " · ".join([text, *(one for one in notes if one)])
         text = "Stopped; what was finished stays." if task.job.stop.is_set() else text
         archive = pack(sorted((task.job.folder / "looks").iterdir()), task.job.folder / "looks.zip")
-        yield text, 1.0, [gr.update(value=str(archive), visible=True), gr.skip(), *keep]
+        yield text, 1.0, [offer(archive, "Download all (.zip)"), gr.skip(), *keep]
 
     return make
 

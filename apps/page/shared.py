@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from personagen.devices import is_out_of_memory, out_of_memory
 from personagen.styling.studio import Halted, Studio
@@ -159,6 +160,12 @@ def excuse(error: Exception) -> str:
         return re.sub(r"[^\s'\"]*/visit-[^/\s]+/(?:[^/\s'\"]+/)*", "", str(error))
     traceback.print_exception(error, file=sys.stderr)
     return "This did not work, and the server's log says why; try other pictures or settings, or reload the page"
+
+
+def offer(file: Path, text: str, *, name: str = "") -> str:
+    """Write a link, which looks like a button, with which a file of the page's folder is saved under its name."""
+    return (f'<a class="offer" href="gradio_api/file={quote(str(file))}" '
+            f'download="{html.escape(name or file.name)}">{html.escape(text)}</a>')  # fmt: skip
 
 
 def number(value: Any, name: str) -> int:

@@ -29,6 +29,7 @@ from .shared import (
     Shown,
     Task,
     number,
+    offer,
     pack,
     side_by_side,
     status,
@@ -95,7 +96,7 @@ def _board(gr: Any) -> dict[str, Any]:
             widgets["paint_steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps", elem_id="subject-paint-steps")
         with gr.Row():
             widgets["paint"] = gr.Button("Paint", variant="primary", elem_id="subject-paint")
-            widgets["download"] = gr.DownloadButton("Download the subject (.zip)", elem_id="subject-download")
+            widgets["download"] = gr.HTML(elem_id="subject-download")
         widgets["gallery"] = gr.Gallery(
             label="Painted", format="png", columns=4, height="auto", object_fit="contain", interactive=False,
             elem_id="subject-gallery",
@@ -189,7 +190,7 @@ def _learn(studio: Studio) -> Callable[..., Iterator[Shown]]:
         archive = pack(result_files(config), Path(config.output_dir).with_suffix(".zip"))
         yield f"Learnt. Say: {config.instance_prompt}", 1.0, [
             gr.skip(), gr.skip(), gr.update(visible=True), gr.update(choices=list(visit.subjects), value=[label]),
-            str(config.instance_prompt), str(archive),
+            str(config.instance_prompt), offer(archive, "Download the subject (.zip)", name=f"{label}.zip"),
         ]  # fmt: skip
 
     return learn

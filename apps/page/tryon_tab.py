@@ -7,6 +7,7 @@ anywhere.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from personagen.images import PALEST, fit, load_image, place, unfit
+from personagen.images import PALEST, load_image
 from personagen.person.body import Body
 from personagen.person.masks import check_mask
 from personagen.person.parser import Parser
@@ -23,8 +24,10 @@ from personagen.provenance import Parameters, sampling_settings, versions, write
 from personagen.schedulers import sampler_of
 from personagen.styling.studio import Studio, Watched
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
+from personagen.vocabulary import KINDS as VOCABULARY
 from recsys.errors import SEEDS, DataError, check_range
 
+from .editor import mask_editor, painted, shown
 from .line import MASK, PICTURE
 from .shared import (
     FAILED,
@@ -44,12 +47,16 @@ from .shared import (
 from .uploads import photo, take_photo
 from .visits import Visit
 
-KINDS = [("Top", "upper"), ("Trousers or skirt", "lower"), ("Dress", "dress"), ("Coat or jacket", "outer")]
+REGIONS_SHOWN = [
+    ("a top", "upper"),
+    ("trousers or a skirt", "lower"),
+    ("a dress", "dress"),
+    ("a coat, open or long", "outer"),
+]
+KINDS = [*REGIONS_SHOWN, *((f"more exactly: {kind}", kind) for kind in VOCABULARY if kind != "dress")]
+"""Kinds as the command's --kind takes them."""
 MORE = 2
 """Further garments of an outfit."""
-CANVAS: tuple[int, int] = (800, 640)
-"""Height and width in pixels of what is painted on; gradio draws layers of another size twice, side by side."""
-PAINT, BACKDROP = (225, 29, 72, 150), (245, 245, 244)
 HINT = (
     "Photos are read on this machine alone and kept without place and camera, until you leave the page or delete your "
     f"data. Use photos of yourself, or of someone who agreed. {FORMATS}."
@@ -77,7 +84,7 @@ def _controls(gr: Any) -> dict[str, Any]:
                 widgets[f"garment-{at}"] = photo(f"Garment {at + 2}", f"wear-garment-{at + 2}")
                 widgets[f"kind-{at}"] = gr.Dropdown(KINDS, value=KINDS[1 - at][1], label="What it is", min_width=140)
     with gr.Accordion("Settings", open=False):
-        widgets["steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps", elem_id="wear-steps")
+        widgets["steps"] = gr.Slider(1, 50, value=8, step=1, label="Steps", elem_id="wear-steps")
         widgets["guidance"] = gr.Slider(1, 5, value=1.5, step=0.1, label="Guidance")
         widgets["expand"] = gr.Slider(0, 4, value=1, step=0.1, label="Mask beyond the old garment")
         widgets["seed"] = gr.Number(0, label="Seed", precision=0, elem_id="wear-seed")
@@ -89,19 +96,13 @@ def _controls(gr: Any) -> dict[str, Any]:
 
 
 def _board(gr: Any) -> dict[str, Any]:
-    red = "#" + bytes(PAINT[:3]).hex()
     return {
         "state": gr.HTML(status(ASK, 0.0), elem_id="wear-state"),
         "slider": gr.ImageSlider(
             label="Before and after", format="png", type="filepath", interactive=False, visible=False,
             buttons=["download", "fullscreen"], elem_id="wear-result",
         ),
-        "editor": gr.ImageEditor(
-            label="What is repainted: paint to add, erase to keep", type="pil", format="png", sources=(),
-            transforms=(), layers=gr.LayerOptions(allow_additional_layers=False), buttons=[], elem_id="wear-mask",
-            canvas_size=CANVAS[::-1], visible=False, eraser=gr.Eraser(default_size=24),
-            brush=gr.Brush(colors=[(red, PAINT[3] / 255)], color_mode="fixed", default_size=24),
-        ),
+        "editor": mask_editor("wear-mask"),
     }  # fmt: skip
 
 
@@ -130,39 +131,35 @@ def _find_handler(gr: Any, bench: Bench) -> Callable[..., Iterator[list[Any]]]:
 
     def find(person: str | None, kind: str, expand: float, request: gr.Request) -> Iterator[list[Any]]:
         if person is None:
-            yield [gr.skip(), gr.update(value=None, visible=False)]
+            yield [gr.skip(), None]
             return
-        session, image = str(request.session_hash), None
+        session, image, given = str(request.session_hash), None, Path(person)
         try:
             with bench.visits.working(session) as visit, bench.line.join(MASK, Event()) as turn:
                 for text in turn.wait():
                     yield [status(text, 0.0), gr.skip()]
-                image = load_image(visit.own(person))
+                given = visit.own(person)
+                image = load_image(given)
                 reading = read_person(image, bench.studio.parser)
                 mask = reading.body.mask(kind, expand=float(expand))
                 text = f"{mask.mean():.0%} of the photo may be repainted; paint or erase where the mask is wrong."
                 text += f" Note: {_without_flag(reading.note)}." if reading.note else ""
-                yield [status(text, 0.0), gr.update(value=_kept(visit, editor_value(image, mask)), visible=True)]
+                yield [status(text, 0.0), shown(given, _kept(visit, mask))]
         except Exception as error:
             blank = None
             if image is not None and hasattr(error, "exit_code"):
                 nothing = np.zeros((image.height, image.width), bool)
-                blank = _kept(bench.visits[session], editor_value(image, nothing))
-            yield [status(excuse(error), 0.0, bad=True), gr.update(value=blank, visible=blank is not None)]
+                blank = shown(given, _kept(bench.visits[session], nothing))
+            yield [status(excuse(error), 0.0, bad=True), blank]
 
     return find
 
 
-def _kept(visit: Visit, value: dict[str, Any]) -> dict[str, Any]:
-    """Write an editor's pictures into the visitor's folder, so that they go when the visitor does."""
-
-    def written(image: Image.Image) -> str:
-        path = visit.place("mask", ".png")
-        image.save(path, compress_level=1)
-        return str(path)
-
-    layers = [written(layer) for layer in value["layers"]]
-    return {"background": written(value["background"]), "layers": layers, "composite": written(value["composite"])}
+def _kept(visit: Visit, mask: np.ndarray) -> Path:
+    """Write a mask into the visitor's folder, so that it goes when the visitor does."""
+    path = visit.place("mask", ".png")
+    Image.fromarray(mask).save(path)
+    return path
 
 
 def _without_flag(note: str) -> str:
@@ -193,16 +190,21 @@ def _wear(bench: Bench) -> Callable[..., Iterator[Shown]]:
     return wear
 
 
-def _painted_or_found(
-    parser: Parser, drawn: dict[str, Any] | None, person: Image.Image, kind: str, expand: float
-) -> Body:
-    """Take the mask as it was painted, or where nobody painted, as it was found, in the photo's own pixels."""
+def _painted_or_found(parser: Parser, edited: Any, person: Image.Image, kind: str, expand: float) -> Body:
+    """Take the mask as it was found, with what was painted and erased on it, in the photo's own pixels.
+
+    Raises:
+        DataError: nothing is marked, or all of the photo.
+    """
     body = read_person(person, parser, masked=True).body
-    mask = drawn_mask(drawn, size=(person.height, person.width))
+    found = np.zeros((person.height, person.width), bool)
     with suppress(DataError):  # nothing found: all of it is painted
-        found = editor_value(person, body.mask(kind, expand=expand))
-        if np.array_equal(mask, drawn_mask(found, size=(person.height, person.width))):
-            return body
+        found = body.mask(kind, expand=expand)
+    mask = painted(edited, found)
+    if mask is None and found.any():
+        return body
+    mask = found if mask is None else mask
+    check_mask(mask, name="the mask")
     return body.with_mask(kind, mask)
 
 
@@ -246,27 +248,3 @@ def read_pieces(garments: Sequence[Any]) -> list[Piece]:
     pieces = [Piece(load_image(path, palest=PALEST), kind) for path, kind in pairs if path is not None]
     in_order(pieces)
     return pieces
-
-
-def editor_value(person: Image.Image, mask: np.ndarray) -> dict[str, Any]:
-    """Lay a mask (H, W) over a photo as a layer that can be painted on, both fitted to the canvas."""
-    shown, _ = fit(person, size=CANVAS, fill=BACKDROP)
-    small, _ = fit(Image.fromarray(mask).convert("L"), size=CANVAS, fill=0, resample=Image.Resampling.NEAREST)
-    layer = np.zeros((*CANVAS, 4), np.uint8)
-    layer[np.asarray(small) > 0] = PAINT
-    whole = Image.alpha_composite(shown.convert("RGBA"), Image.fromarray(layer))
-    return {"background": shown, "layers": [Image.fromarray(layer)], "composite": whole}
-
-
-def drawn_mask(value: dict[str, Any] | None, *, size: tuple[int, int]) -> np.ndarray:
-    """Return what the editor's layers cover, bool (H, W) of `size`.
-
-    Raises:
-        DataError: nothing is covered, or all of it.
-    """
-    mask = np.zeros(size, bool)
-    for layer in (value or {}).get("layers") or []:
-        alpha = layer.convert("RGBA").getchannel("A").resize(CANVAS[::-1])
-        mask |= np.asarray(unfit(alpha, place(size, CANVAS), resample=Image.Resampling.BILINEAR)) >= PAINT[3] // 2
-    check_mask(mask, name="the mask below")
-    return mask

@@ -6,13 +6,11 @@ import time
 from pathlib import Path
 from threading import Event
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from apps.page import app
 from apps.page.line import PICTURE, Line
-from personagen.person.body import Body
 from tests.cases import cases
 from tests.personagen.test_images import encoded, phone_photo
 
@@ -59,18 +57,6 @@ def opened(browser, address):
     yield go
     for context in contexts:
         context.close()
-
-
-@pytest.fixture
-def someone(studio, monkeypatch):
-    """A parser that finds a person in every photo."""
-
-    def parser(photo):
-        mask = np.zeros((photo.height, photo.width), bool)
-        mask[photo.height // 3 : 2 * photo.height // 3, photo.width // 3 : 2 * photo.width // 3] = True
-        return Body(mask.astype(np.uint8), known=lambda kind: mask)
-
-    monkeypatch.setitem(vars(studio), "parser", parser)
 
 
 @pytest.mark.browser
@@ -220,7 +206,7 @@ def test_what_a_visitor_gave_goes_when_they_say_so_and_when_they_leave(opened, s
 
     give()
     page.click("#forget")
-    says(page, "Deleted: 4 files")
+    says(page, "Deleted: 2 files")
     shot(page, "deleted")
     assert not [path for path in kept() if "visit-" in str(path)]
     page.get_by_role("tab", name="Try on").click()

@@ -1,5 +1,6 @@
 """The try-on tab: what it reads from uploads and the painted mask, and the tab itself in a real browser."""
 
+import base64
 import io
 import json
 
@@ -7,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.page import tryon_tab
+from apps.page import editor, tryon_tab
 from personagen.person.body import Body
 from recsys.errors import ConfigError, DataError
 from tests.cases import cases
 
 from .test_looks_tab import PATIENCE
+from .test_never_dead import shot
 
 
 def picture(path, size, colour="white"):
@@ -20,31 +22,41 @@ def picture(path, size, colour="white"):
     return str(path)
 
 
-@pytest.mark.parametrize("size", [(40, 30), (30, 90), (1203, 901)])
-def test_a_mask_comes_back_from_the_editor_as_it_was(size):
-    mask = np.zeros(size, bool)
-    mask[size[0] // 4 : size[0] // 2, size[1] // 3 : 2 * size[1] // 3] = True
-    value = tryon_tab.editor_value(Image.new("RGB", size[::-1], "blue"), mask)
-    assert value["background"].size == value["layers"][0].size == tryon_tab.CANVAS[::-1]
-    again = tryon_tab.drawn_mask(value, size=size)
-    assert again.shape == size and (again ^ mask).mean() < 0.02
-    value["layers"] = [Image.new("RGBA", value["background"].size)]
-    for nothing in (value, None, {"layers": None}):
-        with pytest.raises(DataError, match="marks nothing"):
-            tryon_tab.drawn_mask(nothing, size=size)
+def stroked(size: tuple[int, int], *, add: tuple[slice, slice] | None = None, erase: tuple | None = None) -> dict:
+    """Return what the browser sends for strokes on a photo of `size`, drawn twice as fine."""
+    layer = np.zeros((2 * size[0], 2 * size[1], 4), np.uint8)
+    for place, colour in ((add, (255, 0, 0, 255)), (erase, (0, 0, 255, 255))):
+        if place is not None:
+            layer[tuple(slice(2 * one.start, 2 * one.stop) for one in place)] = colour
+    data = io.BytesIO()
+    Image.fromarray(layer).save(data, "PNG")
+    return {"photo": "", "found": "", "strokes": editor.DATA + base64.b64encode(data.getvalue()).decode()}
+
+
+def test_strokes_add_to_what_was_found_and_take_from_it():
+    found = np.zeros((90, 60), bool)
+    found[30:60, 20:40] = True
+    value = stroked((90, 60), add=np.s_[10:20, 20:40], erase=np.s_[50:70, 10:50])
+    mask = editor.painted(value, found)
+    assert mask is not None and mask[12:18, 22:38].all() and not mask[52:68].any() and mask[32:48, 22:38].all()
+    assert editor.painted({"strokes": None}, found) is None and editor.painted(None, found) is None
+    for wrong in ("data:text/html;base64,AAAA", editor.DATA + "AAAA", editor.DATA + "\u00e9", 7, editor.DATA * 400_000):
+        with pytest.raises(DataError, match="paint them again"):
+            editor.painted({"strokes": wrong}, found)
 
 
 def test_a_mask_that_nobody_painted_on_is_taken_as_it_was_found():
     person, found = Image.new("RGB", (60, 90), "gray"), np.zeros((90, 60), bool)
     found[31:60, 17:40] = True
     body = Body(np.zeros((90, 60), np.uint8), known=lambda kind: found)
-    shown = tryon_tab.editor_value(person, found)
-    assert tryon_tab._painted_or_found(lambda photo: body, shown, person, "upper", 1.0) is body
-    painted = tryon_tab.editor_value(person, np.roll(found, 8, axis=0))
+    assert tryon_tab._painted_or_found(lambda photo: body, {"strokes": None}, person, "upper", 1.0) is body
+    painted = stroked((90, 60), add=np.s_[10:31, 17:40])
     own = tryon_tab._painted_or_found(lambda photo: body, painted, person, "upper", 1.0)
-    assert own is not body and own.fixed("upper")
-    assert abs(int(own.mask("upper").sum()) - int(found.sum())) < 60
+    assert own is not body and own.fixed("upper") and own.mask("upper")[12:58, 19:38].all()
     assert np.array_equal(own.mask("lower"), found)
+    with pytest.raises(DataError, match="marks nothing"):
+        whole = stroked((90, 60), erase=np.s_[0:90, 0:60])
+        tryon_tab._painted_or_found(lambda photo: body, whole, person, "upper", 1.0)
 
 
 def test_garments_are_read_and_what_cannot_be_worn_is_refused(tmp_path):
@@ -81,6 +93,55 @@ def _says(page, text):
     page.wait_for_function(f"document.querySelector('#wear-state').innerText.includes('{text}')")
 
 
+def strokes(page) -> bool:
+    return page.locator("#wear-mask [data-do=found]").is_enabled()
+
+
+def paint_on(page) -> None:
+    """Paint above what was found, then erase and undo; strokes stay when another kind is found."""
+    page.wait_for_selector("#wear-mask canvas")
+    page.wait_for_function("document.querySelector('#wear-mask canvas').height > 300")
+    assert not strokes(page)
+    canvas = page.locator("#wear-mask canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    at = lambda x, y: (box["x"] + x * box["width"] / 60, box["y"] + y * box["height"] / 90)
+    page.mouse.move(*at(25, 8))
+    page.mouse.down()
+    page.mouse.move(*at(25, 24), steps=5)
+    page.mouse.up()
+    assert strokes(page)
+    shot(page, "editor-painted")
+    page.click("#wear-mask [data-tool=erase]")
+    canvas.focus()
+    page.keyboard.press("Space")
+    shot(page, "editor-erased")
+    page.click("#wear-mask [data-do=undo]")
+    assert strokes(page)
+    page.locator("#wear-kind input").click()
+    page.get_by_role("option", name="a dress", exact=True).click()
+    page.wait_for_timeout(1500)
+    assert strokes(page)
+    page.locator("#wear-kind input").click()
+    page.get_by_role("option", name="a top", exact=True).click()
+    page.wait_for_timeout(1500)
+    assert strokes(page)
+
+
+@pytest.mark.browser
+def test_back_to_the_found_mask_takes_the_strokes_and_leaves_the_photo(tab, tmp_path, someone):
+    page = tab()
+    page.set_input_files("#wear-person input[type=file]", picture(tmp_path / "me.png", (60, 90), "gray"))
+    _says(page, "may be repainted")
+    paint_on(page)
+    page.click("#wear-mask [data-do=found]")
+    assert not strokes(page) and page.locator("#wear-mask img").is_visible()
+    page.click("#wear-mask [data-do=undo]")
+    assert strokes(page)
+    sizes = page.evaluate("[...document.querySelectorAll('#wear-mask button')].map(e => e.offsetHeight)")
+    assert min(sizes) >= 40
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("width", cases([1360], slow=[390]))
 def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, studio, monkeypatch):
@@ -101,9 +162,7 @@ def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, studi
     top.paste("red", (5, 5, 25, 36))
     top.save(tmp_path / "top.png")
     page.set_input_files("#wear-garment input[type=file]", str(tmp_path / "top.png"))
-    canvas = page.locator("#wear-mask canvas").first
-    canvas.scroll_into_view_if_needed()
-    page.wait_for_timeout(500)  # the editor lays its canvas out
+    paint_on(page)
     page.click("#wear-go")
     _says(page, "Done in")
     page.locator("#wear-result img").nth(1).wait_for()
@@ -112,8 +171,8 @@ def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, studi
         record = json.loads(worn.info["personagen"])
         changed = (np.asarray(worn.convert("RGB")) != 128).any(-1)
     assert record["kind"] == "tryon" and record["outfit"] == ["upper"] and changed.shape == (90, 60)
-    assert changed[35:55, 25:35].mean() > 0.5  # and the seam of painting and scaling aside, nothing else
-    changed[28:62, 18:42] = False
+    assert changed[35:55, 25:35].mean() > 0.5 and changed[8:22, 22:28].mean() > 0.5
+    changed[28:62, 18:42] = changed[2:32, 18:32] = False  # the seam of painting and scaling aside, nothing else
     assert not changed.any()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -123,4 +182,4 @@ def test_a_photo_over_the_limit_is_refused_with_a_remedy(tab, tmp_path):
     page = tab()
     page.set_input_files("#wear-person input[type=file]", picture(tmp_path / "huge.png", (8000, 7000)))
     _says(page, "scale it down")
-    assert page.locator("#wear-mask").count() == 0 or not page.locator("#wear-mask").is_visible()
+    assert not page.locator("#wear-mask canvas").is_visible()
