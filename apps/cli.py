@@ -104,6 +104,11 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
         "apps.commands.subject:evaluate",
     ),
     ("demo",): ("open the page", "apps.commands.config:DemoConfig", "apps.page.app:run"),
+    ("serve",): (
+        "answer over HTTP: rankings at once, pictures and trainings as jobs",
+        "apps.commands.config:ServeConfig",
+        "apps.serve.run:run",
+    ),
     ("doctor",): (
         "say what this machine and installation can do",
         "apps.commands.config:DoctorConfig",

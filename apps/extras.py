@@ -9,6 +9,10 @@ EXTRAS = {
     "peft": "pictures",
     "pillow_heif": "pictures",
     "gradio": "page",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "pydantic": "serve",
+    "prometheus_client": "serve",
     "optuna": "search",
 }
 """Packages and the extra of pyproject.toml that brings them."""

@@ -272,6 +272,31 @@ class DemoConfig(ShopSettings):
 
 
 @dataclass(frozen=True)
+class ServeConfig(ShopSettings):
+    """Settings of `personagen serve`."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; any but the loopback needs a key."""
+    port: int = 7870
+    """Port to listen on, 0 for any free one."""
+    key_file: str | None = None
+    """File with the key that requests carry as `Authorization: Bearer KEY`; none: that of the variable PERSONAGEN_KEY,
+    else none is asked for."""
+    out: str = "runs/serve"
+    """Folder for jobs and the subjects learnt; what was not finished goes on at the next start."""
+    stylist: Finer = Finer()
+    """Finer settings of the stylist, as in --stylist.scene_steps 12."""
+    most_jobs: int = 32
+    """Jobs that may wait; more are refused with 503."""
+    keep_hours: float = 24.0
+    """Hours after which a finished job and its pictures are removed."""
+    max_body_mb: float = 16.0
+    """Megabytes of a request at most; photos are sent in base64, which is a third longer."""
+    grace: float = 300.0
+    """Seconds that a job has to end after SIGTERM; then it stops and begins anew at the next start."""
+
+
+@dataclass(frozen=True)
 class DoctorConfig:
     """Settings of `personagen doctor`."""
 

@@ -158,13 +158,17 @@ def check_exposure(host: str, auth: str | None) -> tuple[str, str] | None:
     name, colon, password = (auth or "").partition(":")
     if auth and not (name and colon and len(password) >= 8):
         raise ConfigError("auth is not NAME:PASSWORD with a password of 8 characters or more; give one")
-    try:
-        local = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local and not auth:
+    if not is_local(host) and not auth:
         raise ConfigError(f"host {host!r} can be reached by others; allowed without --auth is 127.0.0.1")
     return (name, password) if auth else None
+
+
+def is_local(host: str) -> bool:
+    """Tell whether an address is reached from this machine alone."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def check_port(host: str, port: int) -> None:

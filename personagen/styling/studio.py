@@ -289,13 +289,14 @@ class Studio:
             self.painter(order.subject)  # one that does not fit is refused before anything is painted
         sitter = self.sitter(order) if order.dresses else None
         shown = {} if order.subject is None else {"subject": order.subject.record()}
+        models = {part: Path(name).name for part, name in self.models.items()}  # no path goes out with a picture
         return write_looks(
             self._looks(order, sitter, stop),
             out,
             history=order.history,
             catalog=self.source.catalog,
             title=f"User {order.user}",
-            run={"user": order.user, "seed": order.seed, "models": self.models, "settings": asdict(order.painted()),
+            run={"user": order.user, "seed": order.seed, "models": models, "settings": asdict(order.painted()),
                  "recommender": type(self.recommender).__name__, **record_of(self.own), **shown},
             person=None if sitter is None else sitter.image,
             metadata=order.metadata,

@@ -1,0 +1,1 @@
+"""`personagen serve`: rankings at once, pictures and trainings as jobs, over HTTP."""
