@@ -187,19 +187,19 @@ async def restart(place: Path, histories: list[list[int]], requests: int) -> dic
     async def work() -> None:
         client = Client(port, histories)
         for number in numbers:
-            while True:
+            status, content = 0, b""
+            while status != 200:
                 try:
                     status, content = await client.ask(number)
                 except (OSError, asyncio.IncompleteReadError):
                     client.close()
                     counts["connections_lost"] += 1
                     status = 0
-                if status == 200:
-                    break
-                counts["asked_again"] += 1
-                counts["refused_with_503"] += status == 503
-                counts["other"] += status not in (0, 503)
-                await asyncio.sleep(0.1)
+                if status != 200:
+                    counts["asked_again"] += 1
+                    counts["refused_with_503"] += status == 503
+                    counts["other"] += status not in (0, 503)
+                    await asyncio.sleep(0.1)
             counts["answered"] += 1
             counts["wrong"] += json.loads(content)["items"] != expected[number % len(histories)]
 
