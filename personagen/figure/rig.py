@@ -5,10 +5,12 @@ else carry the cloth of the trunk with it. Weights are then spread over the surf
 border of two bones. Linear blend skinning (Magnenat-Thalmann et al., 1988): v' = sum_k w_k (R_k (v - j_k) + t_k).
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from recsys.errors import DataError
 
@@ -17,8 +19,18 @@ from .mesh import Figure, Layer, Skeleton
 
 CELL = 0.02
 """Side in metres of the smallest cells in which neighbours are looked for."""
+FAR_PAIRS = 4_000_000
+"""Pairs of a query and a point that are compared at a time."""
 PARTS = ("core", "left arm", "right arm")
 """Surfaces that move apart from each other; the core is head, trunk and legs."""
+SPREAD, SPREAD_ARM = 150, 60
+"""Rounds in which weights are averaged along edges."""
+SHOULDER = 0.35
+"""Share of the upper arm that the trunk's surface may follow."""
+CROTCH = 0.09
+"""How far below the hip joints the legs part, in metres: cloth that hangs lower hangs round both."""
+THIGH, SKIRT_RAMP = 0.8, 0.16
+"""How much of a thigh's turn a skirt follows at the knee, and half the width in metres over which it changes legs."""
 INFLUENCES = 4
 """Bones a vertex follows; what glTF's readers take."""
 
@@ -56,17 +68,20 @@ def nearest(points: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """Return for each query (Q, 3) the index (Q,) of its nearest point of (P, 3), exactly.
 
     Points are sorted into cells; a query looks into the 27 around it, and where nothing lies within a cell's side, into
-    cells of twice that side.
+    cells of twice that side; the few that are far from everything are compared with all points.
     """
     if len(points) == 0:
         raise DataError("there is no point to be nearest to; give at least one")
     found = np.zeros(len(queries), np.int64)
     left, side = np.arange(len(queries)), CELL
-    while len(left):
+    while len(left) and side < 5.0 * CELL:
         at, distance = _nearest_in_cells(points, queries[left], side)
         exact = distance <= side
         found[left[exact]] = at[exact]
         left, side = left[~exact], 2.0 * side
+    square = (points**2).sum(1)
+    for some in np.array_split(left, len(left) * len(points) // FAR_PAIRS + 1):
+        found[some] = (square - 2.0 * queries[some] @ points.T).argmin(1)
     return found
 
 
@@ -92,15 +107,85 @@ def _nearest_in_cells(points: np.ndarray, queries: np.ndarray, side: float) -> t
     return best, distance
 
 
+def surface_weights(
+    name: str, vertices: np.ndarray, faces: np.ndarray, body: BodyMesh, *, hem: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bones (V, 4) uint8 and weights (V, 4) float32 of a part's surface over a body in the photo's pose.
+
+    name: one of `PARTS`. hem: how low cloth hangs from the trunk, metres; what is above it and below the hips follows
+    both thighs.
+    """
+    skin, part = skin_of(body), PARTS.index(name)
+    if part == 0:  # armpits and shoulders of the trunk go with the upper arms, or sleeves leave them
+        skin = replace(skin, parts=np.where(_upper_arms(body), 0, skin.parts))
+    dense = own_weights(vertices, np.full(len(vertices), part), skin, len(body.skeleton.names))
+    if part == 0 and hem is not None:
+        _hang(dense, vertices, body, hem)
+    rounds = SPREAD if part == 0 else SPREAD_ARM
+    return strongest(spread_weights(vertices, faces, dense, rounds=rounds))
+
+
+def carried_weights(
+    vertices: np.ndarray, owner: np.ndarray, surfaces: Sequence[np.ndarray],
+    weights: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return the bones and weights (V, 4) of what was cut out of surfaces: those of each one's nearest vertex.
+
+    owner (V,): the number of the surface that a vertex (V, 3) was cut from. Layers that meet so move as one.
+    """
+    bones, shares = np.zeros((len(vertices), INFLUENCES), np.uint8), np.zeros((len(vertices), INFLUENCES), np.float32)
+    for number, (points, own) in enumerate(zip(surfaces, weights, strict=True)):
+        mine = np.flatnonzero(owner == number)
+        if len(mine):
+            at = nearest(points, vertices[mine])
+            bones[mine], shares[mine] = own[0][at], own[1][at]
+    return bones, shares
+
+
+def _upper_arms(body: BodyMesh) -> np.ndarray:
+    """Vertices (N,) of a body beside the first part of its arms' bones."""
+    near = np.zeros(len(body.vertices), bool)
+    for side in ("Left", "Right"):
+        start, end = (body.skeleton.heads[body.bone(side + bone)] for bone in ("Arm", "ForeArm"))
+        along = (body.vertices - start) @ (end - start) / float((end - start) @ (end - start))
+        near |= (body.main == body.bone(f"{side}Arm")) & (along < SHOULDER)
+    return near
+
+
+def _hang(dense: np.ndarray, vertices: np.ndarray, body: BodyMesh, hem: float) -> None:
+    """Let weights (V, J) of cloth above a hem pass from thigh to thigh over its width, in place."""
+    bones = {name: body.bone(name) for name in ("Hips", "LeftUpLeg", "RightUpLeg", "LeftLeg")}
+    top, other, knee = (body.skeleton.heads[bones[name]] for name in ("LeftUpLeg", "RightUpLeg", "LeftLeg"))
+    crotch = top[1] - CROTCH
+    some = np.flatnonzero((vertices[:, 1] < top[1]) & (vertices[:, 1] > hem - 0.01))
+    if hem > crotch or not len(some):
+        return
+    x, y = vertices[some, 0] - 0.5 * (top[0] + other[0]), vertices[some, 1]
+    legs = np.flatnonzero([name.endswith(("Leg", "Foot", "ToeBase")) for name in body.skeleton.names])
+    total = dense[some][:, legs].sum(1)
+    grip = THIGH * ((top[1] - y) / max(float(top[1] - knee[1]), 1e-3)).clip(0.0, 1.0)
+    left = (0.5 + x / (2.0 * SKIRT_RAMP)).clip(0.0, 1.0)
+    left = left * left * (3.0 - 2.0 * left)
+    dense[some[:, None], legs] = 0.0
+    dense[some, bones["LeftUpLeg"]] = total * grip * left
+    dense[some, bones["RightUpLeg"]] = total * grip * (1.0 - left)
+    dense[some, bones["Hips"]] += total * (1.0 - grip)
+
+
 def skin_weights(
     vertices: np.ndarray, faces: np.ndarray, parts: np.ndarray, skin: Skin, *, spread: int = 30
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the joints (V, 4) uint8 and weights (V, 4) float32 of a surface (V, 3), (F, 3) over a body.
+    """Return the bones (V, 4) uint8 and weights (V, 4) float32 of a surface (V, 3), (F, 3) over a body.
 
     parts (V,): those of `skin` that each vertex may take its weights from; -1, or a part that the body lacks: any.
     spread: rounds in which weights are averaged along edges.
     """
-    bones = int(skin.joints.max()) + 1
+    dense = own_weights(vertices, parts, skin, int(skin.joints.max()) + 1)
+    return strongest(spread_weights(vertices, faces, dense, rounds=spread))
+
+
+def own_weights(vertices: np.ndarray, parts: np.ndarray, skin: Skin, bones: int) -> np.ndarray:
+    """Return the weights (V, bones) of the nearest vertex of the same part; see `skin_weights`."""
     dense = np.zeros((len(vertices), bones), np.float32)
     for part in np.unique(parts):
         here, there = np.flatnonzero(parts == part), np.flatnonzero(skin.parts == part)
@@ -108,27 +193,34 @@ def skin_weights(
             there = np.arange(len(skin.vertices))
         source = there[nearest(skin.vertices[there], vertices[here])]
         np.add.at(dense, (here[:, None], skin.joints[source].astype(np.int64)), skin.weights[source])
-    return strongest(spread_weights(vertices, faces, dense, rounds=spread))
+    return dense
 
 
 def spread_weights(vertices: np.ndarray, faces: np.ndarray, dense: np.ndarray, *, rounds: int) -> np.ndarray:
     """Average weights (V, J) along the edges of a surface, some rounds; vertices at one place count as one."""
     place, edges = welded(vertices, faces)
     count = int(place.max(initial=-1)) + 1
-    share = np.bincount(place, minlength=count).astype(np.float32)
-    used = np.flatnonzero(dense.any(0))
-    mean = np.stack([np.bincount(place, dense[:, j], count) for j in used], 1).astype(np.float32) / share[:, None]
-    degree = np.bincount(edges.ravel(), minlength=count).astype(np.float32)[:, None]
-    ends = np.concatenate([edges, edges[:, ::-1]])
-    ends = ends[np.argsort(ends[:, 0], kind="stable")]
-    starts = np.flatnonzero(np.diff(ends[:, 0], prepend=-1))
-    for _ in range(rounds if len(ends) else 0):
-        around = np.zeros_like(mean)
-        around[ends[starts, 0]] = np.add.reduceat(mean[ends[:, 1]], starts, axis=0)
-        mean = np.where(degree > 0, 0.5 * mean + 0.5 * around / np.maximum(degree, 1.0), mean)
+    used, size = np.flatnonzero(dense.any(0)), np.bincount(place, minlength=count)[:, None]
+    mean = np.stack([np.bincount(place, dense[:, j], count) for j in used], 1) / size
+    ends = np.concatenate([edges, edges[:, ::-1], np.arange(count).repeat(2).reshape(-1, 2)])
+    degree = np.bincount(ends[:, 0], minlength=count)
+    share = torch.from_numpy(_shares(ends, degree))
+    pairs = torch.from_numpy(ends.T.copy())
+    with warnings.catch_warnings():  # three times as quick as the other sparse layout, and called beta since 2021
+        warnings.simplefilter("ignore", UserWarning)
+        step = torch.sparse_coo_tensor(pairs, share, (count, count), check_invariants=False).to_sparse_csr()
+    found = torch.from_numpy(mean.astype(np.float32))
+    for _ in range(rounds):
+        found = step @ found
     out = np.zeros_like(dense)
-    out[:, used] = mean[place]
+    out[:, used] = found.numpy()[place]
     return out
+
+
+def _shares(ends: np.ndarray, degree: np.ndarray) -> np.ndarray:
+    """What each end (E,) gives in a round: half stays, half comes evenly from the neighbours; all stays without any."""
+    own, around = ends[:, 0] == ends[:, 1], degree[ends[:, 0]] - 1
+    return np.where(own, np.where(around > 0, 0.5, 1.0), 0.5 / around.clip(1)).astype(np.float32)
 
 
 def strongest(dense: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

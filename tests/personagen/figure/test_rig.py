@@ -12,6 +12,7 @@ from personagen.figure.mesh import Figure, Layer
 from personagen.figure.poses import POSES, take_pose
 from personagen.figure.rig import (
     PARTS,
+    carried_weights,
     nearest,
     posed,
     skin_of,
@@ -20,6 +21,7 @@ from personagen.figure.rig import (
     spread_weights,
     stretch,
     strongest,
+    surface_weights,
     welded,
 )
 from recsys.errors import DataError
@@ -92,6 +94,46 @@ def test_the_cloth_of_the_trunk_does_not_follow_the_arm_beside_it():
     assert followed <= {"Hips", "Spine"}
     anywhere, _ = skin_weights(swollen, faces, np.full(len(vertices), -1), skin)
     assert "LeftArm" in {names[bone] for bone in np.unique(anywhere)}
+
+
+def test_what_is_cut_out_of_a_surface_moves_with_it():
+    (trunk, _), (arm, _) = tubes()["trunk"], tubes()["left arm"]
+    rng = np.random.default_rng(0)
+    whole = [strongest(rng.dirichlet(np.ones(6), len(points)).astype(np.float32)) for points in (trunk, arm)]
+    some, owner = np.concatenate([trunk[::7], arm[::5]]), np.repeat([0, 1], [len(trunk[::7]), len(arm[::5])])
+    bones, weights = carried_weights(some + np.float32(1e-4), owner, [trunk, arm], whole)
+    assert (bones == np.concatenate([whole[0][0][::7], whole[1][0][::5]])).all()
+    assert (weights == np.concatenate([whole[0][1][::7], whole[1][1][::5]])).all()
+
+
+def test_a_skirt_hangs_round_both_legs_and_is_not_torn_by_a_stride():
+    """A tube from the hips to the knees: each half would else follow its own leg, and the seam between them tear."""
+    body = load_body()
+    heads = {name: body.skeleton.heads[body.bone(name)] for name in ("LeftUpLeg", "RightUpLeg", "LeftLeg")}
+    middle = (heads["LeftUpLeg"] + heads["RightUpLeg"]) / 2
+    vertices, faces = capsule(np.array([0.0, heads["LeftLeg"][1], middle[2]]), middle.astype(float) + [0, 0.05, 0], 0.2,
+                              rings=70, around=180)  # fmt: skip
+    ratios = []
+    for hem in (None, float(vertices[:, 1].min())):
+        bones, weights = surface_weights("core", vertices, faces, body, hem=hem)
+        layer = Layer("skirt", vertices, faces, vertices[:, :2], "skirt", bones, weights)
+        figure = Figure((layer,), puppet().texture, body.skeleton)
+        ratios.append(stretch(figure.layers, take_pose(figure, POSES["walking"]).layers))
+    assert ratios[1] < 1.7 < ratios[0]
+
+
+def test_the_shoulders_of_the_trunk_go_with_the_upper_arms_and_not_with_the_hands():
+    """A trunk as wide as cloth makes it, which reaches the upper arms."""
+    body = load_body()
+    shoulder = body.skeleton.heads[body.bone("LeftArm")].astype(float)
+    low, high = np.array([0.0, shoulder[1] - 0.5, shoulder[2]]), np.array([0.0, shoulder[1], shoulder[2]])
+    vertices, faces = capsule(low, high, 0.2, rings=60, around=80)
+    bones, weights = surface_weights("core", vertices, faces, body)
+    share = np.where(bones == body.bone("LeftArm"), weights, 0).sum(1)
+    near = np.linalg.norm(vertices - shoulder, axis=1)
+    assert share[near < 0.05].mean() > 0.2 and share[near > 0.35].max() < 0.05
+    others = [body.bone(name) for name in ("LeftForeArm", "LeftHand")]
+    assert weights[np.isin(bones, others)].max(initial=0) < 0.05
 
 
 def test_four_bones_at_most_and_weights_of_one():
