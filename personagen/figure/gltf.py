@@ -75,7 +75,7 @@ def write_glb(
 ) -> Path:  # fmt: skip
     """Write a figure as one .glb file, whole or not at all; return its path.
 
-    record: how it was made, for the file's `asset.extras`. pose: how its bones stand (`poses.bones_in`). unlit: let
+    record: how it was made, for the file's `asset.extras`. pose: how its bones stand (`poses.placed`). unlit: let
     viewers show the texture's colours as they are, without a lamp of their own.
 
     Raises:
@@ -95,12 +95,13 @@ def glb_bytes(
     """Return a figure as the bytes of a .glb file; see `write_glb`."""
     buffer = _Buffer()
     tree: dict[str, Any] = {"nodes": [], "meshes": []}
+    texture, share = _power_of_two(figure.texture)
     top, skeleton = [], figure.skeleton if any(layer.bones is not None for layer in figure.layers) else None
     for layer in figure.layers:
         if not len(layer.faces):
             continue
         node = {"name": layer.name, "mesh": len(tree["meshes"])}
-        tree["meshes"].append(_mesh(buffer, layer, rigged=skeleton is not None))
+        tree["meshes"].append(_mesh(buffer, layer, share, rigged=skeleton is not None))
         tree["nodes"].append(node | ({} if skeleton is None or layer.bones is None else {"skin": 0}))
         top.append(len(tree["nodes"]) - 1)
     if skeleton is not None:
@@ -110,7 +111,7 @@ def glb_bytes(
         tree["skins"] = [_skin(buffer, skeleton, first)]
         if clips:
             tree["animations"] = [_animation(buffer, skeleton, first, clip) for clip in clips]
-    tree |= _look(buffer, figure.texture, unlit=unlit)
+    tree |= _look(buffer, texture, unlit=unlit)
     tree |= {"scene": 0, "scenes": [{"name": "figure", "nodes": top}], "asset": _asset(record)}
     tree |= {"accessors": buffer.accessors, "bufferViews": buffer.views, "buffers": [{"byteLength": len(buffer.data)}]}
     return _packed(tree, bytes(buffer.data))
@@ -127,6 +128,16 @@ def _packed(tree: dict[str, Any], data: bytes) -> bytes:
 def _asset(record: Mapping[str, Any] | None) -> dict[str, Any]:
     asset: dict[str, Any] = {"version": "2.0", "generator": "personagen"}
     return asset if record is None else asset | {"extras": {"schema": "personagen/1", **record}}
+
+
+def _power_of_two(texture: Image.Image) -> tuple[Image.Image, np.ndarray]:
+    """Pad a texture to sides that every viewer takes, 2^n; return the share (2,) of width and height that it fills."""
+    size = (1 << (texture.width - 1).bit_length(), 1 << (texture.height - 1).bit_length())
+    if size == texture.size:
+        return texture, np.ones(2, np.float32)
+    padded = Image.new("RGB", size, texture.convert("RGB").resize((1, 1), Image.Resampling.BOX).getpixel((0, 0)))
+    padded.paste(texture)
+    return padded, np.array([texture.width / size[0], texture.height / size[1]], np.float32)
 
 
 def _look(buffer: _Buffer, texture: Image.Image, *, unlit: bool) -> dict[str, Any]:
@@ -147,13 +158,13 @@ def _look(buffer: _Buffer, texture: Image.Image, *, unlit: bool) -> dict[str, An
     return look
 
 
-def _mesh(buffer: _Buffer, layer: Layer, *, rigged: bool) -> dict[str, Any]:
+def _mesh(buffer: _Buffer, layer: Layer, share: np.ndarray, *, rigged: bool) -> dict[str, Any]:
     few = len(layer.vertices) < 65535
     faces = layer.faces.astype(np.uint16 if few else np.uint32).reshape(-1)
     attributes = {
         "POSITION": buffer.add(layer.vertices.astype(np.float32), FLOAT, "VEC3", target=ARRAY, bounds=True),
         "NORMAL": buffer.add(smooth_normals(layer), FLOAT, "VEC3", target=ARRAY),
-        "TEXCOORD_0": buffer.add(layer.uv.astype(np.float32), FLOAT, "VEC2", target=ARRAY),
+        "TEXCOORD_0": buffer.add((layer.uv * share).astype(np.float32), FLOAT, "VEC2", target=ARRAY),
     }
     if rigged and layer.bones is not None and layer.weights is not None:
         bones, weights = whole_weights(layer.bones, layer.weights)

@@ -6,7 +6,7 @@ aim.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -98,19 +98,24 @@ def take_pose(figure: Figure, pose: Pose) -> Figure:
     Raises:
         DataError: it has no skeleton.
     """
+    return figure if pose == POSES[AS_PHOTO] else posed(figure, *placed(figure, pose))
+
+
+def placed(figure: Figure, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
+    """Return how a figure's bones stand in a pose: `bones_in`, with its lowest point as high as it was.
+
+    Raises:
+        DataError: it has no skeleton.
+    """
+    turns, places = bones_in(checked_skeleton(figure), pose)
     if pose == POSES[AS_PHOTO]:
-        return figure
-    moved = posed(figure, *bones_in(checked_skeleton(figure), pose))
-    lowest = min((float(layer.vertices[:, 1].min()) for layer in moved.layers if len(layer.vertices)), default=0.0)
-    return lifted(moved, -lowest)
+        return turns, places
+    lowest = [_lowest(one) for one in (figure, posed(figure, turns, places))]
+    return turns, places + [0.0, lowest[0] - lowest[1], 0.0]
 
 
-def lifted(figure: Figure, by: float) -> Figure:
-    """Return the figure moved up by some metres."""
-    up = np.array([0.0, by, 0.0], np.float32)
-    layers = tuple(replace(layer, vertices=layer.vertices + up) for layer in figure.layers)
-    skeleton = None if figure.skeleton is None else replace(figure.skeleton, heads=figure.skeleton.heads + up)
-    return replace(figure, layers=layers, skeleton=skeleton)
+def _lowest(figure: Figure) -> float:
+    return min((float(layer.vertices[:, 1].min()) for layer in figure.layers if len(layer.vertices)), default=0.0)
 
 
 def bones_in(skeleton: Skeleton, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
@@ -200,6 +205,16 @@ def _about_x(degrees: float) -> np.ndarray:
     return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
 
 
+def strides_of(figure: Figure, poses: Sequence[Pose] = STRIDES) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the turns and heads of a figure's bones in each pose of a walk, the first one again at the end.
+
+    Raises:
+        DataError: it has no skeleton.
+    """
+    keys = [placed(figure, pose) for pose in poses]
+    return [*keys, keys[0]]
+
+
 def walk_of(skeleton: Skeleton, poses: Sequence[Pose] = STRIDES) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the turns and heads of a skeleton in each pose of a walk, the first one again at the end."""
+    """Return what `strides_of` does for a skeleton alone, whose feet may leave the ground."""
     return [bones_in(skeleton, pose) for pose in (*poses, poses[0])]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from personagen.figure.poses import AS_PHOTO, POSES, bones_in, pose_named, take_pose, walk_of
+from personagen.figure.poses import AS_PHOTO, POSES, bones_in, pose_named, strides_of, take_pose
 from recsys.errors import ConfigError
 from tests.personagen.figure.puppet import puppet, skeleton
 
@@ -54,7 +54,7 @@ def test_hands_lie_beside_the_hips_and_elbows_stand_out():
 
 def test_a_walk_swings_opposite_limbs_and_ends_as_it_began():
     bones = skeleton()
-    walk = walk_of(bones)
+    walk = strides_of(puppet())
     names = [name.rpartition(":")[2] for name in bones.names]
     left, right, hand = (names.index(name) for name in ("LeftFoot", "RightFoot", "LeftHand"))
     first, _, third, *_ = (places for _, places in walk)
