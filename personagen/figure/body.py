@@ -20,6 +20,8 @@ STRETCH = (0.7, 1.4)
 """How much shorter and longer than the template's, by the body's height, a part may be made."""
 FORESHORTENED = 0.8
 """Share of its length below which a forearm is taken to point forward."""
+AHEAD = 0.1
+"""How far before the elbow such a wrist is at most, metres: hands in pockets are near the hips."""
 RELAXED = 0.03
 """How far before the elbow the wrist of a hanging arm is, in metres."""
 LIMBS = ("Arm", "ForeArm", "Hand", "UpLeg", "Leg", "Foot", "ToeBase")
@@ -149,7 +151,9 @@ def _place_arm(
     lengths = [size * np.linalg.norm(body.tails[bone] - body.skeleton.heads[bone]) for bone in (arm, fore, hand)]
     depth = heads[arm, 2]
     flat = float(np.linalg.norm(seen[2] - seen[1]))
-    ahead = np.sqrt(lengths[1] ** 2 - flat**2) if flat < FORESHORTENED * lengths[1] else RELAXED
+    ahead = RELAXED
+    if flat < FORESHORTENED * lengths[1]:
+        ahead = min(AHEAD, float(np.sqrt(lengths[1] ** 2 - flat**2)))
     places = [np.array([*at, z]) for at, z in zip(seen, (depth, depth, depth + ahead))]
     heads[arm], heads[fore], heads[hand] = places
     tails[arm], tails[fore] = places[1:]
@@ -171,7 +175,7 @@ def _place_leg(
     ahead[0] *= 0.5
     ground = size * (body.tails[toes, 1] - body.vertices[:, 1].min())
     tails[foot] = places[2] + ahead
-    if feet:
+    if feet:  # a camera at eye height sees the toes lower than the heel; `volume.flat_footed` takes that back
         tails[foot, 1] = ground
     heads[toes] = tails[foot]
     tails[toes] = tails[foot] + [0, 0, size * (body.tails[toes, 2] - rest[toes, 2])]

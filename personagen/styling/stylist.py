@@ -224,10 +224,11 @@ class Stylist(Planner):
         self, person: Image.Image, body: Body, pieces: list[Piece], seed: int, config: StyleConfig
     ) -> Cutout | None:
         """Dress the person and cut them out; None where nobody is found."""
-        worn, found = dress_outlined(
+        dressed = dress_outlined(
             self.tryon, person, body, pieces, num_inference_steps=config.tryon_steps,
             guidance_scale=config.tryon_guidance, generator=torch.Generator().manual_seed(seed),
         )  # fmt: skip
+        worn, found = dressed.image, dressed.outline
         if found is None:
             again = self.parser is not None and body.inner is None and body.others is None  # nobody else is in it
             found = (self.parser(worn) if again and self.parser else body).parts != Part.BACKGROUND

@@ -101,7 +101,21 @@ def dress(
         zoom=zoom,
         generator=generator,
     )
-    return _dressed(paint, photo, body, outfit, mask_expand=mask_expand, lays=_lays(pipeline, composed))[0]
+    return _dressed(paint, photo, body, outfit, mask_expand=mask_expand, lays=_lays(pipeline, composed)).image
+
+
+@dataclass(frozen=True)
+class Dressed:
+    """A photo with an outfit on.
+
+    image: of the photo's size. outline: where the person then is, bool (H, W); None where the model alone decides that.
+    covers: where each piece lies, bool (H, W), by its kind, in the order in which they were put on; the later hide the
+    earlier. Where the model alone decides, what it may have repainted.
+    """
+
+    image: Image.Image
+    outline: np.ndarray | None
+    covers: dict[str, np.ndarray]
 
 
 def dress_outlined(
@@ -113,8 +127,8 @@ def dress_outlined(
     num_inference_steps: int = 20,
     guidance_scale: float = 2.5,
     generator: torch.Generator | None = None,
-) -> tuple[Image.Image, np.ndarray | None]:
-    """Return what `dress` does, and where the person then is, bool (H, W); None where the model alone decides that.
+) -> Dressed:
+    """Return what `dress` does, and where person and garments then are.
 
     Raises:
         ConfigError, DataError, ModelError: as `dress` does.
@@ -133,26 +147,26 @@ def _dressed(
     *,
     mask_expand: float,
     lays: bool,
-) -> tuple[Image.Image, np.ndarray | None]:
-    """Put an outfit on, each garment laid once; return the photo, and where the person is where that is known."""
+) -> Dressed:
+    """Put an outfit on, each garment laid once."""
     if body.inner is not None:
-        part, seen = _dressed(
-            paint, photo.crop(body.inner.box), body.inner.body, outfit, mask_expand=mask_expand, lays=lays
-        )
-        outline = None if seen is None else body.inner.laid(seen, body.parts.shape[:2])
-        return _put_back(photo, part, body.inner), outline
-    worn, kept = photo, np.zeros((photo.height, photo.width), bool)
+        inner, size = body.inner, body.parts.shape[:2]
+        part = _dressed(paint, photo.crop(inner.box), inner.body, outfit, mask_expand=mask_expand, lays=lays)
+        outline = None if part.outline is None else inner.laid(part.outline, size)
+        covers = {kind: inner.laid(cover, size) for kind, cover in part.covers.items()}
+        return Dressed(_put_back(photo, part.image, inner), outline, covers)
+    worn, kept, covers = photo, np.zeros((photo.height, photo.width), bool), {}
     found: np.ndarray | None = body.parts != Part.BACKGROUND
     for piece in in_order(outfit):
         guess, mask = _laid(worn, body, piece, mask_expand=mask_expand, lays=lays, kept=kept)
         if guess is None:
-            found = None
+            found, covers[piece.kind] = None, mask
         else:
-            covered = _covered(guess)
+            covered = covers[piece.kind] = _covered(guess)
             kept |= covered
             found = None if found is None else (found & ~guess.bare) | covered
         worn = paint(worn, piece.image, mask, guess=None if guess is None else guess.picture).images[0]
-    return worn, found
+    return Dressed(worn, found, covers)
 
 
 def dress_each(

@@ -230,14 +230,16 @@ def test_the_outline_is_of_the_person_as_they_are_dressed(monkeypatch):
     photo, body = picture(128, 96), Body(parts, joints_of_standing())
     laid = count_calls(monkeypatch, "personagen.tryon.dress.first_guess")
     settings: Any = {"num_inference_steps": 1, "generator": seeded()}
-    worn, found = dress_outlined(pipe, photo, body, [Piece(shirt, "upper")], **settings)
+    dressed = dress_outlined(pipe, photo, body, [Piece(shirt, "upper")], **settings)
+    worn, found = dressed.image, dressed.outline
     assert len(laid) == 1  # laid once, for the picture and for the outline
     alone = dress(pipe, photo, body, [Piece(shirt, "upper")], **settings | {"generator": seeded()})
     assert np.array_equal(np.asarray(worn), np.asarray(alone))
     assert found is not None and not found[30:50, 14:18].any() and found[30:50, 44:52].all()
+    assert list(dressed.covers) == ["upper"] and not (dressed.covers["upper"] & ~found).any()
     assert np.array_equal(found[105:], (parts != Part.BACKGROUND)[105:]) and wide.any()
     pipe.register_to_config(prefill="grey")
-    assert dress_outlined(pipe, photo, body, [Piece(shirt, "upper")], **settings)[1] is None
+    assert dress_outlined(pipe, photo, body, [Piece(shirt, "upper")], **settings).outline is None
 
 
 def count_calls(monkeypatch, name: str) -> list:
