@@ -67,6 +67,11 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
         "apps.commands.config:WearConfig",
         "apps.commands.wear:run",
     ),
+    ("tryon", "turn"): (
+        "make a dressed person a figure that can be turned",
+        "apps.commands.turn_config:TurnConfig",
+        "apps.commands.turn:run",
+    ),
     ("tryon", "mask"): ("find what to repaint in a photo", "apps.commands.config:MaskConfig", "apps.commands.mask:run"),
     ("tryon", "train"): (
         "train try-on on pairs of person and garment",

@@ -1,8 +1,8 @@
 """One texture for a figure: the pictures of its sides, and where in them a surface reads its colours.
 
 A surface reads at its own place in the picture, except near an outline: there a picture is mixed with its background
-and shows much surface in few pixels. From an angle of `FOLD` on it is folded back, as on a round body: where the surface
-has turned by phi, it reads what is at 2 FOLD - phi, so that nothing is stretched more than 1 / cos(FOLD) times.
+and shows much surface in few pixels. From some angle on it is folded back, as on a round body: where the surface has
+turned by phi, it reads what is at 2 fold - phi, so that nothing is stretched more than 1 / cos(fold) times.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from .maps import CELL, Maps
 from .paint import CORE_NAME, Canvas, Sheet
 from .relief import half_widths_near, inflate
 
-FOLD = np.radians(62.0)
-"""Angle of a surface to the picture's plane from which it is folded; stretches 2.13 times at most."""
+FOLD, MIXED = 0.06, 0.005
+"""Shares of a half width, and metres, inside an outline that are folded: 70 degrees, a stretch of 2.9, or less."""
 BORDER = 0.02
 """Metres around a part that the texture shows."""
 WIDTHS = (1024, 2048)
@@ -108,6 +108,7 @@ class Fold:
         height = inflate(mask)
         self.wide = half_widths_near(height)
         self.sine = np.sqrt((1 - height / self.wide**2).clip(0, 1))
+        self.fold = np.arcsin(1 - np.maximum(FOLD, MIXED / self.wide).clip(max=0.3))
         down, right = np.gradient(_blurred(np.sqrt(height), 3))
         length = np.hypot(down, right).clip(1e-6)
         self.right, self.up = right / length, -down / length
@@ -116,9 +117,10 @@ class Fold:
         """Places (n, 2) in metres where points (n, 2 or 3) read."""
         row = (self.maps.top - points[:, 1]) / CELL - 0.5
         column = (points[:, 0] - self.maps.left) / CELL - 0.5
-        sine, wide, right, up = (sampled(plane, row, column) for plane in (self.sine, self.wide, self.right, self.up))
+        planes = (self.sine, self.wide, self.fold, self.right, self.up)
+        sine, wide, fold, right, up = (sampled(plane, row, column) for plane in planes)
         angle = np.arcsin(sine.clip(0, 1))
-        inwards = np.where(angle > FOLD, (sine - np.sin(2 * FOLD - angle)) * wide, 0)
+        inwards = np.where(angle > fold, (sine - np.sin(2 * fold - angle)) * wide, 0)
         return np.stack([points[:, 0] + inwards * right, points[:, 1] + inwards * up], 1)
 
 

@@ -21,6 +21,8 @@ STRANDS, FINE_HAIR = 0.008, 0.5
 """Metres below which detail of hair is kept behind, and how much of it."""
 PRINT = (0.02, 0.30)
 """Share of a garment that a print covers; what covers more is its pattern."""
+LOCAL = 0.6
+"""Share of a garment's surface that a print does not reach."""
 DEVIATES = 45.0
 """Difference from the middle colour of its row, of 255, of what is a print."""
 
@@ -91,9 +93,18 @@ def _trunk(canvas: Canvas, classes: np.ndarray) -> np.ndarray:
         neck = maps.y[np.flatnonzero(maps.groups["head"].any(1))[-1]] if maps.groups["head"].any() else maps.top
         lowest = np.flatnonzero(hair.sum(1) * CELL > 0.02)
         if lowest.size and neck - maps.y[lowest[-1]] > LONG:
-            columns = np.flatnonzero(hair[: lowest[-1] + 1].any(0))
-            classes[: lowest[-1] + 1, columns[0] : columns[-1] + 1] = Part.HEAD
+            classes[_mane(hair, maps.groups["head"], lowest[-1])] = Part.HEAD
     return classes
+
+
+def _mane(hair: np.ndarray, head: np.ndarray, lowest: int) -> np.ndarray:
+    """Where long hair hangs behind, bool (h, w): as wide as the head, narrower and round towards its end."""
+    columns = np.flatnonzero(head.any(0))
+    rows = np.flatnonzero(head.any(1))
+    middle, half = columns.mean(), max(0.08 / CELL, 0.45 * len(columns))
+    y, x = np.mgrid[: hair.shape[0], : hair.shape[1]]
+    share = ((y - rows[-1]) / max(1, lowest - rows[-1])).clip(0, 1)
+    return (y >= rows[-1]) & (y <= lowest) & (np.abs(x - middle) <= half * np.sqrt(1.02 - share**3))
 
 
 def _head(canvas: Canvas, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,11 +140,21 @@ def _without_print(canvas: Canvas, picture: np.ndarray, classes: np.ndarray, num
         colours = picture[row][trunk[row]].astype(float)
         odd[row, trunk[row]] = np.abs(colours - np.median(colours, 0)).max(1) > DEVIATES
     share = odd.sum() / trunk.sum()
-    if not PRINT[0] <= share <= PRINT[1]:
+    if not PRINT[0] <= share <= PRINT[1] or _everywhere(odd, trunk):
         return picture
     reach = max(2, round(0.006 * canvas.scale))
     hole = dilate(erode(odd, up=1, down=1, side=1), up=reach, down=reach, side=reach) & trunk
     return completed(picture, picture, trunk & ~hole, hole)
+
+
+def _everywhere(odd: np.ndarray, cloth: np.ndarray) -> bool:
+    """Tell whether odd places, bool (H, W), lie all over the cloth, as a pattern does and a print does not."""
+    rows, columns = np.flatnonzero(cloth.any(1)), np.flatnonzero(cloth.any(0))
+    blocks = [
+        (odd[i][:, j].sum(), cloth[i][:, j].sum()) for i in np.array_split(rows, 6) for j in np.array_split(columns, 6)
+    ]
+    whole = [(marked, size) for marked, size in blocks if size > 0.3 * cloth.sum() / 36]
+    return bool(np.mean([marked > 0.02 * size for marked, size in whole]) > LOCAL)
 
 
 def from_back_photo(canvas: Canvas, front: Sheet, back: Canvas, sheet: Sheet) -> Sheet:

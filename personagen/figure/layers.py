@@ -4,14 +4,14 @@ A layer goes on a little below the one that covers it and dips under it; what is
 opening (hem, cuff, neckline) is closed inside, so that each layer is a solid of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .atlas import Atlas
 from .mesh import Layer, normals
-from .nets import Surface
+from .nets import Surface, parted
 from .paint import CORE_NAME
 
 OVER = 0.002
@@ -106,24 +106,27 @@ def components(faces: np.ndarray) -> np.ndarray:
     return np.unique(root[flat[:, 0]], return_inverse=True)[1].reshape(-1)
 
 
-def cut(pieces: Sequence[Piece], atlas: Atlas, kinds: Sequence[str]) -> list[Layer]:
-    """Cut a figure's parts into layers: body, arms, and the garments in the order in which they are put on."""
-    names = {0: "body"} | {number: kind for number, kind in enumerate(kinds, 1)}
+def cut(pieces: Sequence[Piece], atlas: Atlas, kinds: Sequence[str]) -> list[tuple[Layer, np.ndarray]]:
+    """Cut a figure's parts into layers: body, arms, and the garments in the order in which they are put on.
+
+    Beside each layer stands the place among `pieces` of the part that each vertex is of, (V,).
+    """
     layers = []
-    for number, name in names.items():
-        parts = [(piece, _layer(piece, number, atlas)) for piece in pieces]
+    for number, kind in ((0, "body"), *enumerate(kinds, 1)):
+        found = [(at, piece.name, _layer(piece, number, atlas)) for at, piece in enumerate(pieces)]
+        found = [one for one in found if len(one[2][1])]
         if number == 0:  # bare arms can be moved, and hidden, by themselves
-            layers += [Layer(_own(piece.name), *arrays) for piece, arrays in parts if len(arrays[1])]
-        elif some := [arrays for _, arrays in parts if len(arrays[1])]:
-            layers.append(Layer(name, *_joined(some), kind=name))
+            for at, name, arrays in found:
+                layer = Layer("body" if name == CORE_NAME else name, *arrays)
+                layers.append((layer, np.full(len(layer.vertices), at)))
+        elif found:
+            owner = np.concatenate([np.full(len(arrays[0]), at) for at, _, arrays in found])
+            layers.append((Layer(kind, *_joined([arrays for *_, arrays in found]), kind=kind), owner))
     return layers
 
 
-def _own(name: str) -> str:
-    return "body" if name == CORE_NAME else name
-
-
-def _joined(parts: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+def _joined(parts: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices, faces and texture places of several meshes as one."""
     starts = np.cumsum([0, *(len(part[0]) for part in parts)])
     faces = np.concatenate([part[1] + start for part, start in zip(parts, starts)]).astype(np.int32)
     return np.concatenate([part[0] for part in parts]), faces, np.concatenate([part[2] for part in parts])
@@ -150,7 +153,8 @@ def _layer(piece: Piece, number: int, atlas: Atlas) -> tuple[np.ndarray, np.ndar
     faces, front = _closed(piece.faces[kept], piece.front[kept], len(moved))
     moved = np.concatenate([moved, *(moved[ring].mean(0, keepdims=True) for ring in faces.rings)])
     at = np.concatenate([piece.vertices, *(piece.vertices[ring[:1]] for ring in faces.rings)])
-    return _with_places(piece.name, moved, at, faces.faces, front, atlas)
+    whole, was = parted(moved, faces.faces)
+    return _with_places(piece.name, whole.vertices, at[was], whole.faces, front, atlas)
 
 
 @dataclass(frozen=True)
@@ -189,8 +193,3 @@ def _with_places(
         some = side == value
         uv[some] = atlas.uv(name, value, places[some])
     return moved[vertex].astype(np.float32), flat.reshape(faces.shape).astype(np.int32), uv
-
-
-def counts(layers: Sequence[Layer]) -> Mapping[str, int]:
-    """How many faces each layer has."""
-    return {layer.name: len(layer.faces) for layer in layers}

@@ -1,4 +1,4 @@
-"""What a dressed picture says, on a grid of metres: who is where, which part of the body it is, and what is worn there."""
+"""What a dressed picture says, on a grid of metres: where the person is, which part of the body, and what is worn."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +22,8 @@ SKIRT_ENDS = 0.12
 """How far above the ankle a skirt's hem is at least."""
 CROTCH = 0.09
 """How far below the hip joints the legs part."""
+POCKETS = 0.03
+"""How far above the hip joints cloth beside a hand is that of the trunk, metres."""
 GROUPS = ("head", "trunk", "left leg", "right leg", "left arm", "right arm")
 SKIRTS = ("skirt", "dress")
 """Kinds that hang round both legs."""
@@ -115,9 +117,20 @@ def read_maps(
     hanging, skirt = _hanging(small["person"], small["parts"], label, places, grid.y, tuple(kinds))
     groups = _groups(small["person"], small["parts"], places, grid, hanging)
     return Maps(
-        small["person"], groups, small["parts"], label, places, grid.left, grid.top, metre, middle, ground, height, bust,
-        skirt,
-    )  # fmt: skip
+        person=small["person"],
+        groups=groups,
+        parts=small["parts"],
+        label=label,
+        joints=places,
+        left=grid.left,
+        top=grid.top,
+        metre=metre,
+        middle=middle,
+        ground=ground,
+        height=height,
+        bust=bust,
+        skirt=skirt,
+    )
 
 
 class _Grid:
@@ -242,9 +255,10 @@ def _groups(
     arms = {side: _arm(x, y, joints, side) for side in ("LEFT", "RIGHT")}
     head = person & (y > neck)
     skin, cloth_low = parts == Part.SKIN, np.isin(parts, (Part.LOWER, Part.LEGWEAR, Part.SHOES))
+    skirts = cloth_low | np.isin(parts, (Part.DRESS, Part.UPPER, Part.OUTER)) & (y < hips[1] + POCKETS)
     own = {}
     for side, (share, inner) in arms.items():
-        outside = (share < quad / TRUNK_RADIUS) & (share < 2.6)
+        outside = (share < quad / TRUNK_RADIUS) & (share < 2.6) & ~(skirts & (share > 0.8))
         crossing = (quad <= 0.02) & inner & (skin | (share < 0.8)) & ~cloth_low
         other = arms["RIGHT" if side == "LEFT" else "LEFT"][0]
         own[side] = person & ~head & (outside | crossing) & (share <= other) & (parts != Part.SHOES)

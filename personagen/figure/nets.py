@@ -44,7 +44,7 @@ def meshed(field: np.ndarray, box: Box) -> Surface:
         box.back + (vertices[:, 2] - 0.5) * side,
     ], 1)  # fmt: skip
     faces = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
-    surface = Surface(taubin(points, faces).astype(np.float32), faces)
+    surface = parted(taubin(points, faces).astype(np.float32), faces)[0]
     return surface if volume_of(surface) > 0 else Surface(surface.vertices, faces[:, ::-1].copy())
 
 
@@ -58,7 +58,7 @@ def _nets(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (V, 3) in voxels and quads (F, 4) of the zero of a field."""
     inside = field < 0
     corners = [tuple(slice(o, o + n - 1) for o, n in zip(offset, field.shape)) for offset in product((0, 1), repeat=3)]
-    count = sum(inside[corner].astype(np.int8) for corner in corners)
+    count = np.sum([inside[corner] for corner in corners], 0, dtype=np.int8)
     cells = np.argwhere((count > 0) & (count < 8))
     number = np.full(count.shape, -1, np.int64)
     number[tuple(cells.T)] = np.arange(len(cells))
@@ -101,6 +101,44 @@ def taubin(vertices: np.ndarray, faces: np.ndarray, *, rounds: int | None = None
             mean = np.stack([np.bincount(a, moved[b, axis], minlength=len(moved)) for axis in range(3)], 1) / count
             moved = moved + step * (mean - moved)
     return moved
+
+
+def parted(vertices: np.ndarray, faces: np.ndarray) -> tuple[Surface, np.ndarray]:
+    """Part a surface where four faces meet at an edge: each fan of faces gets corners of its own, a little apart.
+
+    Returns the surface, and which old vertex each of its own was (V,).
+    """
+    points, faces, was = list(vertices), faces.copy(), list(range(len(vertices)))
+    for corner in np.unique(_crowded(faces)).tolist():
+        around = np.flatnonzero((faces == corner).any(1))
+        for fan in _fans(faces[around], corner)[1:]:
+            mine = around[fan]
+            middle = np.mean([points[at] for at in np.unique(faces[mine])], 0)
+            faces[mine] = np.where(faces[mine] == corner, len(points), faces[mine])
+            was.append(was[corner])
+            points.append(0.8 * points[corner] + 0.2 * middle)
+    return Surface(np.asarray(points, np.float32), faces), np.array(was)
+
+
+def _crowded(faces: np.ndarray) -> np.ndarray:
+    """Edges (n, 2) of more than two faces."""
+    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), 1)
+    once, counts = np.unique(edges, axis=0, return_counts=True)
+    return once[counts > 2]
+
+
+def _fans(around: np.ndarray, corner: int) -> list[list[int]]:
+    """Sort faces (n, 3) around a corner into fans, which share edges of exactly two faces."""
+    others = [set(face.tolist()) - {corner} for face in around]
+    count = {other: sum(other in face for face in others) for face in others for other in face}
+    left, fans = set(range(len(others))), []
+    while left:
+        fan, grown = {left.pop()}, True
+        while grown:
+            more = {at for at in left if any(count[o] == 2 and o in others[one] for one in fan for o in others[at])}
+            grown, fan, left = bool(more), fan | more, left - more
+        fans.append(sorted(fan))
+    return fans
 
 
 def open_edges(faces: np.ndarray) -> int:

@@ -1,7 +1,7 @@
 """Pictures of a person's front and back, whole: what the photo shows, and what must be there where something hides it.
 
 Head, trunk and legs share one picture, each arm has its own, so that what is behind an arm has colours, too. A surface
-reads its colours at its own place in the picture (`atlas`), front and back alike; `behind` says what is different there.
+reads its colours at its own place in the picture (`atlas`), front and back alike; `behind` says what differs there.
 """
 
 from dataclasses import dataclass

@@ -24,7 +24,9 @@ LOOSE = {"head": 0.0, "trunk": 0.35, "left leg": 0.6, "right leg": 0.6}
 """How much of what cloth is wider than the body it is also deeper."""
 ROUND = {"head": (0.4, 1.6), "trunk": (0.3, 1.0), "left leg": (0.5, 1.25), "right leg": (0.5, 1.25)}
 """Least and greatest depth, as a share of a round cross-section's."""
-SKIRT_ROUND, SKIRT_OVER = 0.86, 0.18
+FULL_HAIR = 0.8
+"""How much of what hair is wider than the head it is also farther back."""
+SKIRT_ROUND, SKIRT_OVER = 0.7, 0.18
 """Depth of a skirt as a share of a round one's, and over how many metres below the hips it becomes that."""
 FACE, HAIR = -0.016, 0.012
 """How much farther forward and back than the body's a head's relief goes, metres: the body's own face shows."""
@@ -163,8 +165,9 @@ def core_relief(maps: Maps, body: BodyMesh, group: str) -> Relief:
     middle = (front + back) / 2
     loose = LOOSE[group] * (most - half).clip(0)
     low, high = ROUND[group]
+    hair = FULL_HAIR * (most - half).clip(0) if group == "head" else 0.0
     ahead = ((front - middle + loose) / most).clip(low, high)
-    behind = ((middle - back + loose) / most).clip(low, high)
+    behind = ((middle - back + loose + hair) / most).clip(low, high)
     if group == "trunk" and maps.skirt:
         hips = maps.joints[[7, 8], 1].mean()
         share = ((hips - maps.y) / SKIRT_OVER).clip(0, 1)
@@ -188,7 +191,7 @@ def _opened(maps: Maps, group: str, mask: np.ndarray) -> np.ndarray:
     if group == "trunk" and maps.skirt:
         last = np.flatnonzero(mask.any(1))[-1]
         hem = mask[max(0, last - round(0.02 / CELL)) : last + 1].any(0)
-        out[last : last + reach, hem] = True
+        out[last : last + 2 * reach, hem] = True
     return out
 
 

@@ -34,6 +34,7 @@ PAINTS = {
     ("style",): "",
     ("tryon", "wear"): "--person a.jpg --garment b.jpg",
     ("tryon", "mask"): "--person a.jpg",
+    ("tryon", "turn"): "--person a.jpg",
     ("tryon", "evaluate"): "--root nowhere",
     ("subject", "generate"): "--prompt dog",
     ("subject", "evaluate"): "--subject nowhere --pictures nowhere",
@@ -51,8 +52,8 @@ NEITHER = {("doctor",), ("subject", "doctor"), ("subject", "export")}
 """They compute no model; `export` reads weights and writes them."""
 LOADERS = ("load_tryon", "load_tryon_base", "load_text2image", "load_subjects", "load_parser")
 NOBODY = Compute("nobody asked")
-MODULES = ("apps.commands.wear", "apps.commands.mask", "apps.commands.style", "apps.commands.tryon",
-           "apps.commands.subject", "personagen.models", "personagen.models.base",
+MODULES = ("apps.commands.wear", "apps.commands.mask", "apps.commands.turn", "apps.commands.style",
+           "apps.commands.tryon", "apps.commands.subject", "personagen.models", "personagen.models.base",
            "personagen.subject.loaded")  # fmt: skip
 
 

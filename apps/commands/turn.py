@@ -1,0 +1,120 @@
+"""`personagen tryon turn`: a person, dressed, as a figure that can be turned."""
+
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from personagen.figure.build import Shape
+from personagen.figure.gltf import Clip, write_glb
+from personagen.figure.mesh import Figure
+from personagen.figure.obj import write_obj
+from personagen.figure.pipeline import Figure3DOutput, Figure3DPipeline
+from personagen.figure.poses import bones_in, pose_named, take_pose, walk_of
+from personagen.figure.turntable import Stage, Turntable, contact_sheet, write_maps, write_turntable
+from personagen.figure.words import Staging, read_prompt
+from personagen.files import check_place, write_whole
+from personagen.images import PALEST, load_image
+from personagen.models import open_tryon
+from personagen.person.parser import load_parser
+from personagen.person.parts import region_of
+from personagen.person.reading import box_of
+from personagen.provenance import versions
+from personagen.tryon.dress import Piece, in_order
+from personagen.warping.cutout import check_shows_something
+from recsys.errors import SEEDS, ConfigError, check_range
+
+from .turn_config import TurnConfig
+from .weights import note_sampler
+
+SIZE = (512, 384)
+"""Pictures of the sheet and the turntable, height and width in pixels."""
+FRAMES = 24
+
+
+def run(settings: TurnConfig) -> int:
+    """Write the figure, its sheet, and what else is asked for. Returns 0.
+
+    Raises:
+        ConfigError, DataError: pictures, words, and photos that no figure can be made of.
+        ModelError, ResourceError: what the message names.
+    """
+    check_range(
+        steps=(settings.steps, 1, 1000), guidance=(settings.guidance, 1, 30), seed=(settings.seed, *SEEDS),
+        height=(settings.height, 1.0, 2.3), build=(settings.build, 0, 1), weight=(settings.weight, -1, 1),
+    )  # fmt: skip
+    note_sampler(settings.scheduler, settings.steps)
+    out, staging, files = _glb_path(settings.out), read_prompt(settings.prompt), _garments(settings)
+    if staging.note:
+        print(f"note: {staging.note}", file=sys.stderr)
+    person = load_image(settings.person)
+    back = None if settings.person_back is None else load_image(settings.person_back)
+    pieces = [Piece(load_image(file, palest=PALEST), kind) for kind, file in files.items()]
+    pieces = in_order(pieces) if pieces else []
+    for piece in pieces:
+        check_shows_something(piece.image)
+    compute, started = settings.compute(), time.process_time()
+    pipeline = Figure3DPipeline(
+        open_tryon(settings.model, base=settings.base, scheduler=settings.scheduler, compute=compute),
+        load_parser(settings.parser, compute=compute),
+    )
+    made = pipeline(
+        person, pieces, back=back, box=box_of(settings.box), fine=settings.fine,
+        shape=Shape(settings.height, settings.build, settings.weight), num_inference_steps=settings.steps,
+        guidance_scale=settings.guidance, generator=torch.Generator().manual_seed(settings.seed),
+        callback=lambda stage: print(f"{stage} ...", file=sys.stderr),
+    )  # fmt: skip
+    for note in made.notes:
+        print(f"note: {note}", file=sys.stderr)
+    _write(settings, made, staging, out, [Path(file).name for file in files.values()])
+    _tell(made.figure, out, time.process_time() - started)
+    return 0
+
+
+def _glb_path(name: str) -> Path:
+    """Check where the figure is to be written. ConfigError, ResourceError."""
+    out = check_place(Path(name))
+    if out.suffix.lower() != ".glb" or out.is_dir():
+        raise ConfigError(f"out is {out}; name a file that ends in .glb")
+    return out
+
+
+def _garments(settings: TurnConfig) -> dict[str, str]:
+    """Kind -> photo: none, one or several. ConfigError on both ways of naming them, or an unknown kind."""
+    if settings.garment is not None and settings.outfit:
+        raise ConfigError("give --garment, or --outfit for several, not both")
+    files = dict(settings.outfit) if settings.garment is None else {settings.kind: settings.garment}
+    for kind in files:
+        region_of(kind)
+    return files
+
+
+def _write(settings: TurnConfig, made: Figure3DOutput, staging: Staging, out: Path, garments: list[str]) -> None:
+    """Write every file that is asked for; the figure itself comes last."""
+    figure, pose = made.figure, pose_named(staging.pose)
+    record = {"kind": "figure", "garments": garments, "prompt": settings.prompt, "seed": settings.seed,
+              "steps": settings.steps, "model": Path(settings.model).name, "versions": versions()}  # fmt: skip
+    stage = Stage(staging.scene, staging.light, staging.view or 0.0, SIZE, settings.seed)
+    table = Turntable(take_pose(figure, pose), stage)
+    write_whole(out.with_suffix(".png"), lambda part: contact_sheet(table).save(part, format="PNG"))
+    if settings.turntable:
+        write_turntable(list(table.frames(FRAMES)), out.with_suffix(".webp"), record=record)
+    if settings.obj:
+        write_obj(table.figure, out.with_suffix(".zip"))
+    if settings.maps:
+        write_maps(table, out.with_name(f"{out.stem}-maps"))
+    assert figure.skeleton is not None
+    clips = [Clip("walk", walk_of(figure.skeleton))] if staging.pose == "walking" else []
+    write_glb(figure, out, record=record, pose=bones_in(figure.skeleton, pose), clips=clips, unlit=settings.unlit)
+
+
+def _tell(figure: Figure, out: Path, seconds: float) -> None:
+    layers = ", ".join(f"{layer.name} {len(layer.faces):,}" for layer in figure.layers)
+    report = figure.report
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB) and {out.with_suffix('.png').name}")
+    print(f"layers and faces: {layers}")
+    print(
+        f"front as the picture: IoU {report['front iou']:.3f}, {report['inner psnr']:.1f} dB; "
+        f"open edges {report['open edges']:.0f}; {seconds:.0f} CPU-seconds"
+    )

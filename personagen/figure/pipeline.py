@@ -1,0 +1,143 @@
+"""Try-on in three dimensions: a person's photo and garments become a figure that can be turned."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from recsys.errors import DataError
+
+from ..devices import CPU, Compute
+from ..person.body import Body
+from ..person.parts import Part
+from ..person.people import Box, Parser, remembering
+from ..person.reading import read_person
+from ..tryon.dress import Piece, cut_from_photos, dress_outlined, in_order
+from .build import Dressed, Shape, build_figure
+from .mesh import Figure
+from .refuse import check_back, check_photo
+
+
+@dataclass(frozen=True)
+class Figure3DOutput:
+    """A figure, the picture that its front is made of, and what the user should know."""
+
+    figure: Figure
+    worn: Image.Image
+    notes: tuple[str, ...] = ()
+
+
+class Figure3DPipeline:
+    """Dress a person of a photo and make a figure of them: `Figure3DPipeline(load_tryon(), load_parser())`.
+
+    pipe = Figure3DPipeline.from_pretrained()
+    figure = pipe(person, garment, "t-shirt").figure
+    """
+
+    def __init__(self, tryon: Any, parser: Parser) -> None:
+        """tryon: a `TryOnPipeline`. parser: finds parts and joints (`load_parser`)."""
+        self.tryon, self.parser = tryon, parser
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str = "embedded", *, parser: str = "embedded", compute: Compute = CPU
+    ) -> "Figure3DPipeline":
+        """Load both parts by name or folder. Errors as `load_tryon` and `load_parser`."""
+        from ..models import load_tryon
+        from ..person.parser import load_parser
+
+        return cls(load_tryon(model, compute=compute), load_parser(parser, compute=compute))
+
+    def __call__(
+        self,
+        person: Image.Image,
+        garment: Image.Image | Sequence[Piece],
+        kind: str = "upper",
+        *,
+        back: Image.Image | None = None,
+        box: Box | None = None,
+        shape: Shape | None = None,
+        fine: bool = False,
+        num_inference_steps: int = 8,
+        guidance_scale: float = 1.5,
+        generator: torch.Generator | None = None,
+        callback: Callable[[str], None] = lambda stage: None,
+    ) -> Figure3DOutput:
+        """Dress the person and build the figure.
+
+        garment: a picture of one, of `kind`, or the pieces of an outfit; none: the person as they are. back: a photo of
+        the person from behind, in the same clothes as the picture shows after dressing (without garments, as they are).
+        callback: hears of each stage before it begins; what it raises ends the work.
+
+        Raises:
+            ConfigError: the outfit cannot be worn, or a setting is out of range.
+            DataError: nobody, several people, or a photo that no figure can be made of.
+            ModelError: the try-on fails.
+        """
+        pieces = [Piece(garment, kind)] if isinstance(garment, Image.Image) else list(garment)
+        parser = remembering(self.parser)
+        callback("person")
+        reading = read_person(person, parser, box=box)
+        bust, notes = check_photo(reading.body.parts, reading.body.joints)
+        callback("try-on")
+        dressed = self._dressed(
+            person,
+            reading.body,
+            pieces,
+            parser,
+            steps=num_inference_steps,
+            guidance=guidance_scale,
+            generator=generator,
+        )
+        behind = None if back is None else self._behind(back, dressed, parser)
+        figure = build_figure(dressed, shape=shape, back=behind, bust=bust, fine=fine, tell=callback)
+        return Figure3DOutput(figure, dressed.picture, tuple([reading.note] if reading.note else []) + tuple(notes))
+
+    def _dressed(
+        self,
+        person: Image.Image,
+        body: Body,
+        pieces: Sequence[Piece],
+        parser: Parser,
+        *,
+        steps: int,
+        guidance: float,
+        generator: torch.Generator | None,
+    ) -> Dressed:
+        """Put the garments on, and read the picture anew."""
+        assert body.joints is not None
+        if not pieces:
+            return Dressed(person, body.parts, body.joints, {})
+        outfit, _ = cut_from_photos(in_order(pieces), self.tryon, parser=parser)
+        worn = dress_outlined(
+            self.tryon, person, body, outfit, num_inference_steps=steps, guidance_scale=guidance, generator=generator
+        )
+        return Dressed(worn.image, _parts_of(worn.image, body, parser), body.joints, worn.covers, worn.outline)
+
+    def _behind(self, back: Image.Image, front: Dressed, parser: Parser) -> Dressed:
+        """Read a photo from behind; what garments are is told by the parts that the parser finds."""
+        body = parser(back)
+        joints = check_back(body.joints, front.joints)
+        covers = {kind: np.isin(body.parts, _parts_under(front, cover)) for kind, cover in front.covers.items()}
+        return Dressed(back, body.parts, joints, covers)
+
+
+def _parts_of(picture: Image.Image, body: Body, parser: Parser) -> np.ndarray:
+    """The parts (H, W) of a dressed picture, of the person who was read alone."""
+    if body.inner is not None:
+        inner = replace(body.inner.body, known=None)
+        return body.inner.laid(_parts_of(picture.crop(body.inner.box), inner, parser), body.parts.shape)
+    parts = parser(picture).parts
+    if (parts != Part.BACKGROUND).sum() < 0.3 * (body.parts != Part.BACKGROUND).sum():
+        raise DataError("the person was not found again in the dressed picture; give another photo or garment")
+    return parts if body.others is None else np.where(body.others, Part.BACKGROUND, parts).astype(np.uint8)
+
+
+def _parts_under(front: Dressed, cover: np.ndarray) -> list[int]:
+    """What a parser calls a garment where it was laid."""
+    values, counts = np.unique(front.parts[cover], return_counts=True)
+    cloth = [Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER]
+    return [int(v) for v, n in zip(values, counts) if n > 0.2 * counts.sum() and v in cloth]

@@ -1,0 +1,50 @@
+"""`personagen tryon turn`: what is refused before a model is loaded, and the whole way once."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from apps import cli
+from personagen.atelier.corpus import random_sitting
+from personagen.atelier.garment import random_garment
+from personagen.atelier.render import render_garment, render_person
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "says"),
+    [
+        ("--person a.png --out me.obj", 2, "ends in .glb"),
+        ('--person a.png --garment b.png --outfit {"upper":"c.png"}', 2, "not both"),
+        ("--person a.png --garment b.png --kind hat", 2, "hat"),
+        ("--person a.png --height 9", 2, "height"),
+        ("--person a.png --prompt sitting", 3, "sitting"),
+        ("--person nowhere.png", 3, "nowhere.png"),
+    ],
+)
+def test_bad_settings_are_one_line(flags, code, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["tryon", "turn", *flags.split()]) == code
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("personagen: ") and says in error
+
+
+@pytest.mark.slow
+def test_a_photo_and_a_garment_become_a_file_with_layers(tmp_path, capsys):
+    sitting = random_sitting(110)
+    photo = render_person(sitting.body, sitting.outfit, "studio", size=(512, 384), camera=sitting.camera)
+    shirt = render_garment(random_garment(np.random.default_rng(1), "t-shirt"))
+    Image.fromarray(photo.image).save(tmp_path / "me.png")
+    Image.fromarray(shirt).save(tmp_path / "shirt.png")
+    out = tmp_path / "me.glb"
+    flags = f"--person {tmp_path}/me.png --garment {tmp_path}/shirt.png --kind t-shirt --obj true --out {out}"
+    assert cli.main(["tryon", "turn", *flags.split(), "--prompt", "arms out at night"]) == 0
+    said = capsys.readouterr()
+    assert "t-shirt" in said.out and "understood: arms out" in said.err
+    data = out.read_bytes()
+    assert data[:4] == b"glTF" and len(data) < 8_000_000
+    tree = json.loads(data[20 : 20 + struct.unpack("<I", data[12:16])[0]])
+    assert {"body", "t-shirt"} <= {node.get("name") for node in tree["nodes"]}
+    assert Image.open(out.with_suffix(".png")).width > 1500 and out.with_suffix(".zip").is_file()
