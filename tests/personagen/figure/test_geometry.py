@@ -47,7 +47,7 @@ def test_the_mesh_of_a_ball_is_closed_has_its_volume_and_its_place():
 
 
 def test_fields_grow_together_where_they_are_near():
-    a, b = np.float32([0.1, 0.01, -0.1]), np.float32([0.5, 0.01, -0.1])
+    a, b = np.array([0.1, 0.01, -0.1], np.float32), np.array([0.5, 0.01, -0.1], np.float32)
     assert united(a, b, 0.02)[0] == np.float32(0.1) and united(a, b, 0.02)[1] < 0.01
 
 
