@@ -76,6 +76,22 @@ class StyleConfig(ShopSettings):
     metadata: bool = True
     """Write the prompt and settings into each PNG; false leaves them out."""
 
+    engine: str | None = None
+    """For many users: local (this process) or ray (workers, here or in a cluster); `out` then gets Parquet of looks and
+    pictures by their hash, may be s3://... or gs://..., and a run that was stopped goes on. --users all: everyone."""
+    workers: int = 1
+    """With --engine ray: processes that paint, a model each."""
+    planners: int = 1
+    """With --engine ray: processes that rank and plan."""
+    worker_cpus: float = 0.5
+    """Share of a processor that Ray counts for each worker; they compute on one thread."""
+    worker_gpus: float = 0.0
+    """Share of a GPU for each worker, as 0.25 for four on one."""
+    ray_address: str | None = None
+    """A Ray cluster that is there, as auto or ray://HOST:PORT; none: one on this machine, for this command."""
+    restart: bool = False
+    """Start over where a run of other settings lies in `out`."""
+
 
 @dataclass(frozen=True)
 class TrainConfig(FileSettings):

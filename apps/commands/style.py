@@ -37,6 +37,10 @@ def run(settings: StyleConfig) -> int:
         ConfigError, DataError, ModelError, ResourceError: what the message names.
         Stopped: after a signal, with what is finished kept.
     """
+    if settings.engine is not None:
+        from ..batch import style as batch
+
+        return batch.run(settings)
     _check_flags(settings)
     note_sampler(settings.scheduler, *_steps(settings))
     studio = open_studio(settings, settings.compute())
@@ -146,14 +150,15 @@ def _users(settings: StyleConfig, studio: Studio, mapped: list[str]) -> list[str
         if settings.user is None and settings.interactions is not None:
             raise ConfigError("--user is missing; name an id of the user column, or several with --users")
         return [str(settings.user) if settings.user is not None else studio.source.users()[0]]
-    users = mapped if settings.users is None else _named(settings.users)
+    users = mapped if settings.users is None else named(settings.users)
     twice = sorted({user for user in users if users.count(user) > 1})
     if twice or not users:
         raise DataError(f"users holds {twice[0]!r} twice; name each once" if twice else "users is empty; name some")
     return users
 
 
-def _named(users: str | list[str | int]) -> list[str]:
+def named(users: str | list[str | int]) -> list[str]:
+    """List users as they are named: a list, names between commas, or a file with one a line."""
     if isinstance(users, list):
         return [str(user) for user in users]
     if users.startswith("@") or is_file(users):

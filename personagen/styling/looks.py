@@ -63,7 +63,7 @@ def write_looks(
         done: list[Written] = []
         for number, look in enumerate(looks, start=1):
             path = folder / f"{number:02d}-{look.kind}-item{look.item}.png"
-            _write_one(look, path, catalog, run or {}, metadata)
+            write_look(look, path, catalog, run or {}, metadata)
             done.append(Written(look, path))
             yield done[-1]
         if not done:
@@ -103,7 +103,8 @@ def describe(look: Look, catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _write_one(look: Look, path: Path, catalog: Catalog, run: Mapping[str, Any], metadata: bool) -> None:
+def write_look(look: Look, path: Path, catalog: Catalog, run: Mapping[str, Any], metadata: bool) -> None:
+    """Write a look's picture with what made it: the same look and run give the same bytes."""
     if not metadata:
         write_png(look.image, path)
         return

@@ -288,28 +288,36 @@ class Studio:
         if order.subject is not None and order.scenes:
             self.painter(order.subject)  # one that does not fit is refused before anything is painted
         sitter = self.sitter(order) if order.dresses else None
-        shown = {} if order.subject is None else {"subject": order.subject.record()}
-        models = {part: Path(name).name for part, name in self.models.items()}  # no path goes out with a picture
         return write_looks(
             self._looks(order, sitter, stop),
             out,
             history=order.history,
             catalog=self.source.catalog,
             title=f"User {order.user}",
-            run={"user": order.user, "seed": order.seed, "models": models, "settings": asdict(order.painted()),
-                 "recommender": type(self.recommender).__name__, **record_of(self.own), **shown},
+            run=self.record(order),
             person=None if sitter is None else sitter.image,
             metadata=order.metadata,
-        )  # fmt: skip
+        )
 
-    def _looks(self, order: Order, sitter: Sitter | None, stop: Callable[[], bool]) -> Iterator[Look]:
-        stylist = Stylist(
+    def record(self, order: Order) -> dict[str, Any]:
+        """Say what makes an order's pictures beside the looks themselves, as JSON values, without any path."""
+        shown = {} if order.subject is None else {"subject": order.subject.record()}
+        models = {part: Path(name).name for part, name in self.models.items()}
+        return {"user": order.user, "seed": order.seed, "models": models, "settings": asdict(order.painted()),
+                "recommender": type(self.recommender).__name__, **record_of(self.own), **shown}  # fmt: skip
+
+    def stylist(self, order: Order, stop: Callable[[], bool] = lambda: False) -> Stylist:
+        """Return what plans and paints an order, with the pipelines that it needs."""
+        return Stylist(
             self.recommender,
             self.source.catalog,
             Watched(self.tryon, stop) if order.dresses else None,
             Watched(self.painter(order.subject), stop) if order.scenes else None,
             parser=self.parser if order.dresses else None,
         )
+
+    def _looks(self, order: Order, sitter: Sitter | None, stop: Callable[[], bool]) -> Iterator[Look]:
+        stylist = self.stylist(order, stop)
         looks = stylist(
             list(order.history),
             sitter.image if sitter else None,

@@ -97,16 +97,55 @@ class Stylist(Planner):
             ConfigError: a pipeline, person or body that is needed is missing.
         """
         self._check(person, k, body, scenes)
-        name = _user_key(history) if user is None else user
-        sitter = None if person is None or body is None or self.tryon is None else (person, body)
-        wearable = None if sitter is None else partial(_wearable, sitter[1])
-        decide = partial(
-            self.plan, history, k if sitter else 0, wearable=wearable, scenes=scenes, seed=seed, config=config
+        plan, _ = self.decide(
+            history, k, body=None if person is None else body, scenes=scenes, seed=seed, config=config
         )
-        plan = decide()
-        while lacking := [item for item in _pictured(plan) if self.shown[item] and not self._readable(item)]:
+        name = _user_key(history) if user is None else user
+        yield from self.paint(plan, person, body, seed=seed, user=name, config=config)
+
+    def decide(
+        self,
+        history: Sequence[int],
+        k: int = 4,
+        *,
+        body: Body | None = None,
+        scenes: int = 2,
+        seed: int = 0,
+        config: StyleConfig = StyleConfig(),
+    ) -> tuple[Plan, dict[int, str]]:
+        """Plan looks for whoever has this body, passing over items whose pictures cannot be read; say why of each.
+
+        Without a body nobody is dressed. What is found unreadable stays so for later calls.
+
+        Raises:
+            DataError: as `plan`.
+        """
+        wearable = None if body is None or self.tryon is None else partial(_wearable, body)
+        decide = partial(
+            self.plan, history, k if wearable else 0, wearable=wearable, scenes=scenes, seed=seed, config=config
+        )
+        plan, damaged = decide(), dict[int, str]()
+        while lacking := [item for item in _pictured(plan) if self.shown[item] and not self._readable(item, damaged)]:
             self.shown[lacking] = False
             plan = decide()
+        return plan, damaged
+
+    def paint(
+        self,
+        plan: Plan,
+        person: Image.Image | None = None,
+        body: Body | None = None,
+        *,
+        seed: int = 0,
+        user: str,
+        config: StyleConfig = StyleConfig(),
+    ) -> Iterator[Look]:
+        """Yield the looks of a plan that was made for this body, each when ready; see `__call__`.
+
+        Raises:
+            DataError: nothing can be worn.
+        """
+        sitter, name = None if person is None or body is None or self.tryon is None else (person, body), user
         if sitter is not None:
             yield from self._wear(plan, *sitter, seed, name, config)
         for scene in plan.scenes:
@@ -116,11 +155,12 @@ class Stylist(Planner):
             else:
                 yield self._paint(scene, one, config)
 
-    def _readable(self, item: int) -> bool:
-        """Tell whether an item's picture can be read; a damaged one is passed over before anything is painted."""
+    def _readable(self, item: int, damaged: dict[int, str]) -> bool:
+        """Tell whether an item's picture can be read; a damaged one is noted and passed over before any painting."""
         try:
             return self.catalog[item] is not None
-        except DataError:
+        except DataError as error:
+            damaged[item] = str(error)
             return False
 
     def _check(self, person: Image.Image | None, k: int, body: Body | None, scenes: int) -> None:

@@ -1,0 +1,87 @@
+"""Ray, where the extra is installed: a local cluster for one command, or one that is there already.
+
+Nothing is reported to anybody (usage statistics off), nothing is opened beyond this machine (no dashboard).
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from recsys.errors import ResourceError
+
+from ..commands.config import StyleConfig
+
+BLOCK = 4
+"""Users of a block: what a worker is given at once, and does anew when it dies."""
+STORE = 256 << 20
+"""Bytes of a local cluster's object store; blocks hold texts, not pictures."""
+PLANNER_CPUS = 0.25
+
+
+@contextmanager
+def cluster(address: str | None, *, cpus: float, gpus: float) -> Iterator[None]:
+    """Open a local cluster of so many (logical) processors, or join the one at `address`; leave it at the end.
+
+    Raises:
+        ResourceError: it cannot be opened or joined.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    own: dict[str, Any] = {"num_cpus": max(1, round(cpus + 0.5)), "num_gpus": round(gpus + 0.49),
+                           "include_dashboard": False, "object_store_memory": STORE}  # fmt: skip
+    try:
+        ray.init(address=address, log_to_driver=True, logging_level="ERROR", **({} if address else own))
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ResourceError(f"Ray cannot be opened: {error}; give --engine local, or another --ray_address") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def stream(users: Sequence[str], settings: StyleConfig) -> Iterator[pa.Table]:
+    """Plan and paint for users in pools of actors, and yield tables (stages.MADE) as they are ready.
+
+    Ray Data holds back planners while painters are behind; a worker that dies is started again and its block done anew.
+
+    Raises:
+        What the stages raise: ResourceError and the like.
+    """
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    from .stages import Painting, Planning
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    blocks = max(1, -(-len(users) // BLOCK))
+    table = pa.table({"user": pa.array(list(users), pa.string())})
+    held: dict[str, Any] = {"fn_constructor_args": (settings,), "batch_format": "pyarrow", "batch_size": None}
+    planned = ray.data.from_arrow(table).repartition(blocks).map_batches(
+        Planning, compute=ActorPoolStrategy(size=settings.planners), num_cpus=PLANNER_CPUS, **held
+    )  # fmt: skip
+    painters = ActorPoolStrategy(size=settings.workers, max_tasks_in_flight_per_actor=2)
+    made = planned.map_batches(
+        Painting, compute=painters, num_cpus=settings.worker_cpus, num_gpus=settings.worker_gpus or None, **held
+    )
+    try:
+        yield from made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    except ray.exceptions.RayError as error:
+        raise cause_of(error) from error
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """Find the error of ours beneath those of Ray, else return what there is."""
+    found: BaseException | None = error
+    while found is not None:
+        inner = getattr(found, "cause", None)
+        if isinstance(inner, BaseException) and hasattr(inner, "exit_code"):
+            return inner
+        found = inner if isinstance(inner, BaseException) else found.__cause__
+    return error
