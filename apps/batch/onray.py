@@ -3,6 +3,7 @@
 Nothing is reported to anybody (usage statistics off), nothing is opened beyond this machine (no dashboard).
 """
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ BLOCK = 4
 """Users of a block: what a worker is given at once, and does anew when it dies."""
 STORE = 256 << 20
 """Bytes of a local cluster's object store; blocks hold texts, not pictures."""
-PLANNER_CPUS = 0.25
+PLANNER_CPUS, SPARE = 0.25, 2
+"""Logical processors of a planner, and those left beside the actors: without any, Ray Data waits for ever."""
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def cluster(address: str | None, *, cpus: float, gpus: float) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
-    own: dict[str, Any] = {"num_cpus": max(1, round(cpus + 0.5)), "num_gpus": round(gpus + 0.49),
+    own: dict[str, Any] = {"num_cpus": round(cpus + 0.5) + SPARE, "num_gpus": round(gpus + 0.49),
                            "include_dashboard": False, "object_store_memory": STORE}  # fmt: skip
     try:
         ray.init(address=address, log_to_driver=True, logging_level="ERROR", **({} if address else own))
@@ -60,10 +62,12 @@ def stream(users: Sequence[str], settings: StyleConfig) -> Iterator[pa.Table]:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    blocks = max(1, -(-len(users) // BLOCK))
-    table = pa.table({"user": pa.array(list(users), pa.string())})
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    blocks = [
+        pa.table({"user": pa.array(users[low : low + BLOCK], pa.string())}) for low in range(0, len(users), BLOCK)
+    ]
     held: dict[str, Any] = {"fn_constructor_args": (settings,), "batch_format": "pyarrow", "batch_size": None}
-    planned = ray.data.from_arrow(table).repartition(blocks).map_batches(
+    planned = ray.data.from_arrow(blocks).map_batches(
         Planning, compute=ActorPoolStrategy(size=settings.planners), num_cpus=PLANNER_CPUS, **held
     )  # fmt: skip
     painters = ActorPoolStrategy(size=settings.workers, max_tasks_in_flight_per_actor=2)

@@ -100,9 +100,9 @@ def wanted(settings: StyleConfig, bench: Bench) -> list[str]:
 def _follow(settings: StyleConfig, users: Sequence[str], results: Results, *, before: int) -> None:
     """Let users be done, with a bar, and take in what is made."""
     with (
-        Patience() as patience,
-        bar(None, total=before + len(users), label="looks", unit="user") as progress,
         _engine(settings),
+        Patience() as patience,  # after the engine, which has a mind of its own about signals
+        bar(None, total=before + len(users), label="looks", unit="user") as progress,
     ):
         begin_at(progress, before)
         try:
