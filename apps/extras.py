@@ -13,6 +13,7 @@ EXTRAS = {
     "uvicorn": "serve",
     "pydantic": "serve",
     "prometheus_client": "serve",
+    "ray": "scale",
     "optuna": "search",
 }
 """Packages and the extra of pyproject.toml that brings them."""

@@ -3,12 +3,12 @@
     python benchmarks/scale.py --users 40 --runs local ray-1 ray-2 killed-worker killed-driver
     python benchmarks/scale.py --simulate 10000000 --looks 4 --painters 64
 
-A scene a user by the embedded model, two steps (figures are of the engine, not of pictures). Every run has its process
-of its own and writes Parquet of looks and pictures by their hash. `equal`: the run has the pictures of `local`, byte for
-byte, one row a user, nobody twice. killed-worker: one of two painters gets SIGKILL when a few pictures are there.
-killed-driver: the command gets SIGKILL, and is given again. CPU-seconds are of the command and all its processes (of a
-killed one: up to the last look at them); `share` is what they got of one core, since the machine is shared. Writes
-benchmarks/results/scale.json.
+A made-up shop of 24 garments, and a scene a user by the embedded model in two steps: figures are of the engine, not of
+pictures. Every run has a process of its own and writes Parquet of looks and pictures by their hash. `equal_to_local`:
+the pictures are those of `local`, byte for byte, one row a user. killed-worker: one of two painters gets SIGKILL when
+eight pictures are there. killed-driver: the command gets SIGKILL then, and is given again. CPU-seconds are of the
+command and all its processes (of a killed one: up to the last look at it); `share` is what they got of one core, since
+the machine is shared, and `load` its load. Writes benchmarks/results/scale.json.
 """
 
 import argparse
@@ -24,9 +24,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from pyarrow import parquet
 from report import HERE, RESULTS, cpu, git, write_report
+
+from personagen.atelier.shoppers import catalogue
+from personagen.files import write_text
+from personagen.provenance import write_png
+from personagen.styling.catalog import AtelierCatalog
+from recsys import pretrained
+from recsys.data.vocabulary import Vocabulary
+from recsys.models.markov import Markov, MarkovConfig
 
 SETTINGS = ["--looks", "0", "--scenes", "1", "--steps", "2", "--stylist.sitter_in_scenes", "false"]
 RUNS = ("local", "ray-1", "ray-2", "killed-worker", "killed-driver")
@@ -52,13 +61,31 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         place = Path(folder)
-        users = place / "users.txt"
-        users.write_text("".join(f"{number}\n" for number in range(args.users)))
+        shop = write_shop(place / "shop", args.users)
         for name in args.runs:
-            row = measured(name, place / name, users)
+            row = measured(name, place / name, shop)
             row["commit"] = git("rev-parse", "--short", "HEAD")
             keep(name, args.users, row, pictures(place / name))
     return 0
+
+
+def write_shop(folder: Path, users: int) -> list[str]:
+    """Write interactions, garments and a recommender; return the flags that name them."""
+    catalog, specs = folder / "garments", catalogue(24, seed=0)
+    pictures, lines = AtelierCatalog(specs, size=(128, 96)), ["file,id,kind,colour"]
+    for item in range(1, len(specs) + 1):
+        write_png(pictures[item].image, catalog / f"g{item}.png")
+        lines.append(f"g{item}.png,sku{item},{specs[item - 1].kind},{specs[item - 1].colour}")
+    write_text(catalog / "garments.csv", "\n".join(lines) + "\n")
+    rng, rows, sequences = np.random.default_rng(0), ["user,item,timestamp"], []
+    for user in range(users):
+        sequences.append(rng.permutation(24)[:6] + 1)
+        rows += [f"user-{user},sku{item},{place}" for place, item in enumerate(sequences[-1])]
+    write_text(folder / "clicks.csv", "\n".join(rows) + "\n")
+    names = Vocabulary(("", *(f"sku{item}" for item in range(1, 25))))
+    pretrained.save(Markov(MarkovConfig(24)).fit(sequences), folder / "recommender", items=names)
+    return ["--interactions", str(folder / "clicks.csv"), "--catalog", str(catalog), "--recommender",
+            str(folder / "recommender")]  # fmt: skip
 
 
 def keep(name: str, users: int, row: dict[str, Any], made: dict[str, str]) -> None:
@@ -70,11 +97,11 @@ def keep(name: str, users: int, row: dict[str, Any], made: dict[str, str]) -> No
     print(name, write_report(FILE, {"hardware": cpu(), "runs": rows | {name: row}}) and row, flush=True)
 
 
-def measured(name: str, out: Path, users: Path) -> dict[str, Any]:
+def measured(name: str, out: Path, shop: list[str]) -> dict[str, Any]:
     """Run a command, killed on the way where the name says so."""
     engine, workers = ("local", 1) if name == "local" else ("ray", 1 if name == "ray-1" else 2)
     words = [sys.executable, "-m", "personagen", "style", "--engine", engine, "--workers", str(workers), "--users",
-             str(users), *SETTINGS, "--out", str(out)]  # fmt: skip
+             "all", *shop, *SETTINGS, "--out", str(out)]  # fmt: skip
     if name == "killed-driver":
         first = follow(words, out, kill="driver")
         again = follow(words, out)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("personagen", "recsys", "apps")
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
 """Distributions that are called otherwise than what is imported from them."""
-EXTRAS = ("pictures", "page", "serve", "search")
+EXTRAS = ("pictures", "page", "serve", "scale", "search")
 """What `all` installs."""
 OPTIONAL = {"mediapipe"}
 """Imported where it is installed; the error that is raised otherwise says how to install it."""

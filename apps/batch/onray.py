@@ -37,7 +37,7 @@ def cluster(address: str | None, *, cpus: float, gpus: float) -> Iterator[None]:
     own: dict[str, Any] = {"num_cpus": round(cpus + 0.5) + SPARE, "num_gpus": round(gpus + 0.49),
                            "include_dashboard": False, "object_store_memory": STORE}  # fmt: skip
     try:
-        ray.init(address=address, log_to_driver=True, logging_level="ERROR", **({} if address else own))
+        ray.init(address=address, log_to_driver=True, logging_level=logging.ERROR, **({} if address else own))
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ResourceError(f"Ray cannot be opened: {error}; give --engine local, or another --ray_address") from error
     try:
@@ -56,6 +56,7 @@ def stream(users: Sequence[str], settings: StyleConfig) -> Iterator[pa.Table]:
     """
     import ray
     from ray.data import ActorPoolStrategy, DataContext
+    from ray.exceptions import RayError
 
     from .stages import Painting, Planning
 
@@ -76,7 +77,7 @@ def stream(users: Sequence[str], settings: StyleConfig) -> Iterator[pa.Table]:
     )
     try:
         yield from made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-    except ray.exceptions.RayError as error:
+    except RayError as error:
         raise cause_of(error) from error
 
 

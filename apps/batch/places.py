@@ -83,5 +83,6 @@ def read_file(where: str) -> bytes:
     Raises:
         ConfigError, DataError: what the message names.
     """
-    folder, _, name = where.rpartition("/")
-    return Place(folder or ".").get(name)
+    address, mark, options = where.partition("?") if "://" in where else (where, "", "")
+    folder, _, name = address.rpartition("/")
+    return Place((folder or ".") + mark + options).get(name)

@@ -128,7 +128,8 @@ class Painting:
     def _looks(self, user: str, plan: Plan) -> Iterator[dict[str, Any]]:
         order, studio = self.bench.order(user), self.bench.studio
         sitter, catalog = studio.sitter(order) if order.dresses else None, studio.source.catalog
-        run, person, body = studio.record(order), sitter and sitter.image, sitter and sitter.body
+        run, person = studio.record(order), None if sitter is None else sitter.image
+        body = None if sitter is None else sitter.body
         painted = studio.stylist(order).paint(plan, person, body, seed=order.seed, user=user, config=order.painted())
         with tempfile.TemporaryDirectory(prefix="personagen-") as folder:
             for look in painted:

@@ -83,7 +83,7 @@ def wanted(settings: StyleConfig, bench: Bench) -> list[str]:
     users = settings.users
     if users in (None, "all"):
         found = list(bench.mapping) if users is None and settings.subjects else bench.studio.source.users()
-    elif isinstance(users, str) and users.endswith(".parquet"):
+    elif isinstance(users, str) and users.partition("?")[0].endswith(".parquet"):
         try:
             table = parquet.read_table(io.BytesIO(read_file(users)), columns=["user"])
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:

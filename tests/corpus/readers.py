@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from apps.cli import parse
 from apps.commands.rank import _listed
-from apps.commands.style import _named
+from apps.commands.style import named
 from personagen.adapters.embeddings import load_embedding, read_embedding
 from personagen.adapters.lora import load_adapter
 from personagen.adapters.read import read_adapter
@@ -116,7 +116,7 @@ def mapping(file: Path) -> None:
 
 def users(file: Path) -> None:
     """A list of users, for `style` and for `recommend rank`."""
-    for names in (_named(str(file)), _listed(str(file)), _listed(f"@{file}")):
+    for names in (named(str(file)), _listed(str(file)), _listed(f"@{file}")):
         assert names and all(names)
 
 
