@@ -75,6 +75,8 @@ class StyleConfig(ShopSettings):
     """Seed of recommender and pictures: the same seed gives the same files."""
     metadata: bool = True
     """Write the prompt and settings into each PNG; false leaves them out."""
+    turn: bool = False
+    """Also write each try-on look as a figure that can be turned, .glb beside its picture."""
 
     engine: str | None = None
     """For many users: local (this process) or ray (workers, here or in a cluster); `out` then gets Parquet of looks and

@@ -118,6 +118,7 @@ def _tasks(settings: StyleConfig, studio: Studio) -> list[Task]:
             seed=settings.seed,
             style=_style(settings),
             metadata=settings.metadata,
+            turn=settings.turn,
         )
         lines = studio.source.notes(user)
         order, line = with_subject(order, studio, _mapped(settings, studio, mapping, user))

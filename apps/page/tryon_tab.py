@@ -44,6 +44,7 @@ from .shared import (
     stop_button,
     wire,
 )
+from .turn import connect_turn, turn_widgets
 from .uploads import photo, take_photo
 from .visits import Visit
 
@@ -102,12 +103,13 @@ def _board(gr: Any) -> dict[str, Any]:
             label="Before and after", format="png", type="filepath", interactive=False, visible=False,
             buttons=["download", "fullscreen"], elem_id="wear-result",
         ),
+        **turn_widgets(gr),
         "editor": mask_editor("wear-mask"),
     }  # fmt: skip
 
 
 def _wire(gr: Any, bench: Bench, widgets: dict[str, Any]) -> None:
-    bar = Bar(widgets["state"], widgets["go"], widgets["stop"], "wear")
+    bar = Bar(widgets["state"], widgets["go"], widgets["stop"], "wear", also=(widgets["turn"],))
     asked = [widgets["person"], widgets["kind"], widgets["expand"]]
     taken = take_photo(bench, widgets["person"], bar.state, given="Looking for what may be repainted …")
     for event in (taken.success, widgets["person"].clear, widgets["kind"].change, widgets["expand"].release):
@@ -123,6 +125,7 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any]) -> None:
         inputs=[widgets["person"], widgets["editor"], *settings, *garments], outputs=[widgets["slider"]],
         first="Dressing …",
     )  # fmt: skip
+    connect_turn(bench, widgets, garments)
     stop_button(bench, bar)
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..files import write_text
 from ..provenance import Parameters, versions, write_png
 from ..vocabulary import counted
 from .catalog import Catalog
+from .figures import write_figure
 from .sheet import draw_sheet
 from .stylist import Look
 
@@ -29,7 +30,10 @@ class NoLook(DataError):
 
 @dataclass(frozen=True)
 class Written:
-    """A look and its PNG; while `write_looks` runs, the file lies in a folder beside the final one."""
+    """A look and its PNG, with its figure as .glb beside it where it has one.
+
+    While `write_looks` runs, the files lie in a folder beside the final one.
+    """
 
     look: Look
     path: Path
@@ -64,7 +68,7 @@ def write_looks(
         for number, look in enumerate(looks, start=1):
             path = folder / f"{number:02d}-{look.kind}-item{look.item}.png"
             write_look(look, path, catalog, run or {}, metadata)
-            done.append(Written(look, path))
+            done.append(Written(replace(look, figure=None), path))
             yield done[-1]
         if not done:
             raise NoLook("no look was made; ask for at least one look or scene")
@@ -104,11 +108,13 @@ def describe(look: Look, catalog: Catalog) -> dict[str, Any]:
 
 
 def write_look(look: Look, path: Path, catalog: Catalog, run: Mapping[str, Any], metadata: bool) -> None:
-    """Write a look's picture with what made it: the same look and run give the same bytes."""
+    """Write a look's picture with what made it, and its figure beside it: the same look and run give the same bytes."""
+    record = {**describe(look, catalog), "run": run, "versions": versions()}
+    if look.figure is not None:
+        write_figure(look.figure, path.with_suffix(".glb"), record=record if metadata else None)
     if not metadata:
         write_png(look.image, path)
         return
-    record = {**describe(look, catalog), "run": run, "versions": versions()}
     negative = look.settings.get("Negative prompt", "")
     settings = {name: value for name, value in look.settings.items() if name != "Negative prompt"}
     write_png(look.image, path, parameters=Parameters(look.prompt, negative, settings), record=record)
@@ -123,13 +129,23 @@ def _write_manifest(
         "title": title,
         "history": [{"item": item, "name": catalog.names[item - 1], "words": catalog.words(item)} for item in past],
         "looks": [
-            {"file": one.path.name, **describe(one.look, catalog), "seconds": round(one.look.seconds, 3)}
+            {
+                "file": one.path.name,
+                **_figure_of(one),
+                **describe(one.look, catalog),
+                "seconds": round(one.look.seconds, 3),
+            }
             for one in done
         ],
         "run": run,
         "versions": versions(),
     }
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+
+
+def _figure_of(one: Written) -> dict[str, str]:
+    figure = one.path.with_suffix(".glb")
+    return {"figure": figure.name} if figure.is_file() else {}
 
 
 def _write_sheet(

@@ -27,6 +27,7 @@ from ..vocabulary import COLOURS, KINDS, PATTERNS, SCENES
 from .catalog import SLOTS, attribute_matrix
 from .config import StyleConfig
 from .looks import Written, check_out_dir, write_looks
+from .prompts import Reason
 from .sources import Atelier, Sitter, Source, atelier, sitter_from_photo
 from .stylist import Look, Stylist
 
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 class Order:
     """What is asked for: a history of item ids (latest last), whose it is, how many looks and scenes, and how.
 
-    subject: whom the scenes show; photo: who is dressed; without them the source's own people.
+    subject: whom the scenes show; photo: who is dressed; without them the source's own people. turn: try-on looks also
+    come as figures in three dimensions.
     """
 
     history: tuple[int, ...]
@@ -50,6 +52,7 @@ class Order:
     metadata: bool = True
     subject: "Subject | None" = None
     photo: Path | None = None
+    turn: bool = False
 
     def __post_init__(self) -> None:
         check_range(looks=(self.looks, 0, 32), scenes=(self.scenes, 0, 32))
@@ -306,6 +309,17 @@ class Studio:
         return {"user": order.user, "seed": order.seed, "models": models, "settings": asdict(order.painted()),
                 "recommender": type(self.recommender).__name__, **record_of(self.own), **shown}  # fmt: skip
 
+    def _turned(self, look: Look, sitter: Sitter) -> Look:
+        """Return a try-on look with its figure, or with a line that says why there is none."""
+        from .figures import figure_of_look
+
+        start, kind = time.perf_counter(), self.source.catalog[look.item].kind
+        try:
+            figure = figure_of_look(look.image, sitter.body, kind, self.parser)
+        except DataError as error:
+            return replace(look, reasons=(*look.reasons, Reason("note", f"no figure: {error}")))
+        return replace(look, figure=figure, seconds=look.seconds + time.perf_counter() - start)
+
     def stylist(self, order: Order, stop: Callable[[], bool] = lambda: False) -> Stylist:
         """Return what plans and paints an order, with the pipelines that it needs."""
         return Stylist(
@@ -330,7 +344,7 @@ class Studio:
         )
         try:
             for look in looks:
-                yield look
+                yield self._turned(look, sitter) if order.turn and sitter and look.kind == "tryon" else look
                 if stop():
                     return
         except Halted:

@@ -17,6 +17,7 @@ from PIL import Image
 from recsys.errors import ConfigError, DataError
 from recsys.types import Recommender
 
+from ..figure.mesh import Figure
 from ..person.body import Body
 from ..person.parser import Parser
 from ..person.parts import Part
@@ -35,6 +36,7 @@ class Look:
     """A picture made for a user: try-on or scene, of which item, with its score, prompt, reasons, seed and seconds.
 
     settings: how it was painted, under the names that A1111's `parameters` chunk uses (Steps, Sampler, CFG scale, …).
+    figure: the same in three dimensions, where that was asked for and can be made.
     """
 
     image: Image.Image
@@ -46,6 +48,7 @@ class Look:
     seed: int
     seconds: float
     settings: Mapping[str, str] = field(default_factory=dict)
+    figure: Figure | None = None
 
 
 class Stylist(Planner):

@@ -23,6 +23,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+SOFTWARE_GL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +58,8 @@ def address(studio: Studio, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """Chromium without a window; tests that need it skip where it, or playwright, is not installed."""
+def launch():
+    """Start a Chromium without a window; tests that need it skip where it, or playwright, is not installed."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
     )
@@ -66,6 +67,20 @@ def browser():
     if path is None:
         pytest.skip("no chromium for the page's tests: apt-get install chromium")
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=str(Path(path)), args=FLAGS)
-        yield chromium
-        chromium.close()
+        yield lambda flags: driver.chromium.launch(executable_path=str(Path(path)), args=flags)
+
+
+@pytest.fixture(scope="session")
+def browser(launch):
+    """The browser of nearly all tests."""
+    chromium = launch(FLAGS)
+    yield chromium
+    chromium.close()
+
+
+@pytest.fixture
+def browser_3d(launch):
+    """The same with a graphics card in software, for what is drawn in three dimensions."""
+    chromium = launch([*(flag for flag in FLAGS if flag != "--disable-gpu"), *SOFTWARE_GL])
+    yield chromium
+    chromium.close()

@@ -1,0 +1,55 @@
+"""Figures of looks: what a try-on look shows, as a file that can be turned."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from recsys.errors import DataError
+
+from ..figure.build import Dressed, build_figure
+from ..figure.gltf import write_glb
+from ..figure.maps import ADMITS
+from ..figure.mesh import Figure
+from ..figure.refuse import check_photo
+from ..person.body import Body
+from ..person.parts import Part, region_of
+from ..person.people import Parser
+
+
+def figure_of_look(image: Image.Image, body: Body, kind: str, parser: Parser) -> Figure:
+    """Build the figure of a person as a look shows them.
+
+    image: the dressed picture. body: what is known of the photo before: exact parts and joints, as a renderer has them,
+    are kept outside of what a garment of `kind` may cover; others are read anew by `parser`.
+
+    Raises:
+        DataError: no figure can be made of the photo; the message says why.
+    """
+    if body.joints is None:
+        raise DataError("no joints are known of the photo; a figure needs the embedded parser")
+    exact = body.known is not None and float(body.joints[:, 2].min()) == 1.0
+    bust = False if exact else check_photo(body.parts, body.joints, name="the photo")[0]
+    mask = body.mask(kind)
+    parts = _read_again(image, body, parser)
+    if exact:
+        parts = np.where(mask, parts, body.parts)
+    cover = mask & np.isin(parts, ADMITS[region_of(kind)])
+    if not cover.any():
+        raise DataError(f"the {kind} was not found again in the look; its picture is written without a figure")
+    return build_figure(Dressed(image, parts, body.joints, {kind: cover}), bust=bust)
+
+
+def _read_again(image: Image.Image, body: Body, parser: Parser) -> np.ndarray:
+    """The parts (H, W) of a dressed picture, of the person whose body is known."""
+    if body.inner is not None:
+        return body.inner.laid(parser(image.crop(body.inner.box)).parts, body.parts.shape[:2])
+    parts = parser(image).parts
+    return parts if body.others is None else np.where(body.others, Part.BACKGROUND, parts).astype(np.uint8)
+
+
+def write_figure(figure: Figure, path: Path, *, record: Mapping[str, Any] | None = None) -> Path:
+    """Write a look's figure beside its picture, in the photo's pose and its own colours."""
+    return write_glb(figure, path, record=record, unlit=True)
