@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,9 +12,9 @@ from personagen.figure.gltf import Clip, write_glb
 from personagen.figure.mesh import Figure
 from personagen.figure.obj import write_obj
 from personagen.figure.pipeline import Figure3DOutput, Figure3DPipeline
-from personagen.figure.poses import bones_in, pose_named, take_pose, walk_of
-from personagen.figure.turntable import Stage, Turntable, contact_sheet, write_maps, write_turntable
-from personagen.figure.words import Staging, read_prompt
+from personagen.figure.poses import placed, pose_named, strides_of, take_pose
+from personagen.figure.turntable import Stage, Turntable, check_move, contact_sheet, write_maps, write_turntable
+from personagen.figure.words import Staging, read_prompt, scene_named
 from personagen.files import check_place, write_whole
 from personagen.images import PALEST, load_image
 from personagen.models import open_tryon
@@ -45,7 +46,9 @@ def run(settings: TurnConfig) -> int:
         height=(settings.height, 1.0, 2.3), build=(settings.build, 0, 1), weight=(settings.weight, -1, 1),
     )  # fmt: skip
     note_sampler(settings.scheduler, settings.steps)
-    out, staging, files = _glb_path(settings.out), read_prompt(settings.prompt), _garments(settings)
+    out, staging, files = _glb_path(settings.out), _staging(settings), _garments(settings)
+    if settings.turntable is not None:
+        check_place(check_move(Path(settings.turntable)))
     if staging.note:
         print(f"note: {staging.note}", file=sys.stderr)
     person = load_image(settings.person)
@@ -70,6 +73,15 @@ def run(settings: TurnConfig) -> int:
     _write(settings, made, staging, out, [Path(file).name for file in files.values()])
     _tell(made.figure, out, time.process_time() - started)
     return 0
+
+
+def _staging(settings: TurnConfig) -> Staging:
+    """Read the prompt; --pose and --scene count before it. ConfigError, DataError: a pose or scene there is not."""
+    found = read_prompt(settings.prompt)
+    if settings.pose is not None:
+        pose_named(settings.pose)
+        found = replace(found, pose=settings.pose)
+    return found if settings.scene is None else replace(found, scene=scene_named(settings.scene))
 
 
 def _glb_path(name: str) -> Path:
@@ -99,14 +111,14 @@ def _write(settings: TurnConfig, made: Figure3DOutput, staging: Staging, out: Pa
     table = Turntable(take_pose(figure, pose), stage)
     write_whole(out.with_suffix(".png"), lambda part: contact_sheet(table).save(part, format="PNG"))
     if settings.turntable:
-        write_turntable(list(table.frames(FRAMES)), out.with_suffix(".webp"), record=record)
+        write_turntable(list(table.frames(FRAMES)), Path(settings.turntable), record=record)
     if settings.obj:
         write_obj(table.figure, out.with_suffix(".zip"))
     if settings.maps:
         write_maps(table, out.with_name(f"{out.stem}-maps"))
     assert figure.skeleton is not None
-    clips = [Clip("walk", walk_of(figure.skeleton))] if staging.pose == "walking" else []
-    write_glb(figure, out, record=record, pose=bones_in(figure.skeleton, pose), clips=clips, unlit=settings.unlit)
+    clips = [Clip("walk", strides_of(figure))] if staging.pose == "walking" else []
+    write_glb(figure, out, record=record, pose=placed(figure, pose), clips=clips, unlit=settings.unlit)
 
 
 def _tell(figure: Figure, out: Path, seconds: float) -> None:

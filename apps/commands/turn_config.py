@@ -23,9 +23,13 @@ class TurnConfig(ComputeSettings):
     prompt: str = ""
     """Pose, place, view and light in words, as in "walking in the park"; what is not understood is said."""
     out: str = "figure.glb"
-    """File to write; beside it a sheet of eight views (.png) and, with --turntable, an animation (.webp)."""
-    turntable: bool = False
-    """Also write an animation of one turn."""
+    """File to write; beside it a sheet of eight views (.png)."""
+    pose: str | None = None
+    """Pose instead of the prompt's: photo, standing, arms out, arms raised, hands on hips, waving or walking."""
+    scene: str | None = None
+    """Place instead of the prompt's: studio, street, beach, park, snow or night city."""
+    turntable: str | None = None
+    """Also write an animation of one turn to this file, .webp or .gif."""
     obj: bool = False
     """Also write an .obj with its material and texture, in one .zip."""
     maps: bool = False

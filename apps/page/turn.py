@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from personagen.figure.pipeline import Figure3DOutput, Figure3DPipeline
 
 from personagen.figure.gltf import Clip, write_glb
 from personagen.figure.mesh import Figure
+from personagen.figure.pipeline import Figure3DOutput, Figure3DPipeline
 from personagen.figure.poses import placed, pose_named, strides_of, take_pose
 from personagen.figure.turntable import Stage, Turntable, write_turntable
 from personagen.figure.words import Staging, read_prompt

@@ -18,7 +18,7 @@ from .mesh import Figure, Layer, Skeleton
 from .nets import Surface, open_edges, volume_of
 from .paint import CORE_NAME, Canvas, front_sheets
 from .raster import look_up, rasterise
-from .rig import PARTS, skin_of, skin_weights, welded
+from .rig import carried_weights, surface_weights, welded
 from .volume import arm_surface, core_surface
 
 STEEPEST = 0.5
@@ -86,7 +86,7 @@ def build_figure(
     cuts = cut(pieces, atlas, canvas.kinds)
     measured = _front(cuts, atlas, dressed.picture) | _soundness(cuts, surfaces)
     clock("rig")
-    layers, skeleton = _rigged(cuts, list(surfaces), posed, maps, flat=not bust)
+    layers, skeleton = _rigged(cuts, surfaces, posed, maps, flat=not bust)
     report = measured | clock.seconds() | {"bust": float(bust), "skirt": float(maps.skirt)}
     return Figure(layers, atlas.texture, skeleton, shape.height, report)
 
@@ -137,14 +137,17 @@ def _seen_behind(canvas: Canvas, fronts: Mapping, back: Dressed, shape: Shape, *
 
 
 def _rigged(
-    cuts: list[tuple[Layer, np.ndarray]], names: list[str], body: BodyMesh, maps: Maps, *, flat: bool
+    cuts: list[tuple[Layer, np.ndarray]], surfaces: Mapping[str, Surface], body: BodyMesh, maps: Maps, *, flat: bool
 ) -> tuple[tuple[Layer, ...], Skeleton]:
-    """Give layers skin weights, and stand them on the ground."""
-    skin, part = skin_of(body), np.array([PARTS.index(name) for name in names])
+    """Give layers the skin weights of the surfaces that they were cut from, and stand them on the ground."""
+    hangs = maps.groups["trunk"].any(1)
+    hem = float(maps.y[hangs].min()) if hangs.any() else None
+    points = [surface.vertices for surface in surfaces.values()]
+    whole = [surface_weights(name, one.vertices, one.faces, body, hem=hem) for name, one in surfaces.items()]
     lay = _Flat(body, maps.height) if flat else (lambda points: points)
     layers = []
     for layer, owner in cuts:
-        bones, weights = skin_weights(layer.vertices, layer.faces, part[owner], skin)
+        bones, weights = carried_weights(layer.vertices, owner, points, whole)
         layers.append(replace(layer, vertices=lay(layer.vertices), bones=bones, weights=weights))
     return tuple(layers), replace(body.skeleton, heads=lay(body.skeleton.heads))
 

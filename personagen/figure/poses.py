@@ -213,8 +213,3 @@ def strides_of(figure: Figure, poses: Sequence[Pose] = STRIDES) -> list[tuple[np
     """
     keys = [placed(figure, pose) for pose in poses]
     return [*keys, keys[0]]
-
-
-def walk_of(skeleton: Skeleton, poses: Sequence[Pose] = STRIDES) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return what `strides_of` does for a skeleton alone, whose feet may leave the ground."""
-    return [bones_in(skeleton, pose) for pose in (*poses, poses[0])]

@@ -21,6 +21,9 @@ from personagen.atelier.render import render_garment, render_person
         ("--person a.png --garment b.png --kind hat", 2, "hat"),
         ("--person a.png --height 9", 2, "height"),
         ("--person a.png --prompt sitting", 3, "sitting"),
+        ("--person a.png --pose sitting", 2, "cannot sit"),
+        ("--person a.png --scene moon", 2, "moon"),
+        ("--person a.png --turntable me.mp4", 2, ".webp or .gif"),
         ("--person nowhere.png", 3, "nowhere.png"),
     ],
 )
@@ -39,7 +42,7 @@ def test_a_photo_and_a_garment_become_a_file_with_layers(tmp_path, capsys):
     Image.fromarray(photo.image).save(tmp_path / "me.png")
     Image.fromarray(shirt).save(tmp_path / "shirt.png")
     out = tmp_path / "me.glb"
-    flags = f"--person {tmp_path}/me.png --garment {tmp_path}/shirt.png --kind t-shirt --obj true --out {out}"
+    flags = f"--person {tmp_path}/me.png --garment {tmp_path}/shirt.png --kind t-shirt --obj true --turntable {tmp_path}/me.gif --out {out}"
     assert cli.main(["tryon", "turn", *flags.split(), "--prompt", "arms out at night"]) == 0
     said = capsys.readouterr()
     assert "t-shirt" in said.out and "understood: arms out" in said.err
@@ -47,4 +50,5 @@ def test_a_photo_and_a_garment_become_a_file_with_layers(tmp_path, capsys):
     assert data[:4] == b"glTF" and len(data) < 8_000_000
     tree = json.loads(data[20 : 20 + struct.unpack("<I", data[12:16])[0]])
     assert {"body", "t-shirt"} <= {node.get("name") for node in tree["nodes"]}
+    assert getattr(Image.open(tmp_path / "me.gif"), "n_frames", 1) == 24
     assert Image.open(out.with_suffix(".png")).width > 1500 and out.with_suffix(".zip").is_file()
