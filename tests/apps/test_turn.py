@@ -42,7 +42,8 @@ def test_a_photo_and_a_garment_become_a_file_with_layers(tmp_path, capsys):
     Image.fromarray(photo.image).save(tmp_path / "me.png")
     Image.fromarray(shirt).save(tmp_path / "shirt.png")
     out = tmp_path / "me.glb"
-    flags = f"--person {tmp_path}/me.png --garment {tmp_path}/shirt.png --kind t-shirt --obj true --turntable {tmp_path}/me.gif --out {out}"
+    flags = f"--person {tmp_path}/me.png --garment {tmp_path}/shirt.png --kind t-shirt --obj true --out {out}"
+    flags += f" --turntable {tmp_path}/me.gif"
     assert cli.main(["tryon", "turn", *flags.split(), "--prompt", "arms out at night"]) == 0
     said = capsys.readouterr()
     assert "t-shirt" in said.out and "understood: arms out" in said.err
