@@ -5,6 +5,7 @@
     python benchmarks/believable.py dress --images DATA/images --pictures FOLDER/hard --split hard
     python benchmarks/believable.py sheets --pictures FOLDER/before FOLDER/after --sheets SHEETS
     python benchmarks/believable.py marks --sheets SHEETS                                         # the form, counted
+    python benchmarks/believable.py strips --pictures FOLDER/after        # strips of background between two garments
 
 Whoever marks sees sheets of person, garment and result, 500 pixels high, in an order that does not tell before from
 after, and writes into `form.csv`: believable, flaw (one) or torn, and what is wrong. Pictures of people stay in the
@@ -19,7 +20,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ from personagen.vocabulary import KINDS
 from recsys.errors import ConfigError, DataError
 
 MARKS = ("believable", "flaw", "torn", "refused")
+STRIP = 0.03
+"""Share of a garment's columns with a strip of background from which it is seen."""
 HEIGHT, CASES = 500, 6
 """Pixels of a sheet's pictures, and cases on a sheet, two a row."""
 
@@ -80,7 +83,7 @@ def drawn(images: Path, split: str, n: int) -> list[Case]:
 
 def dressed(case: Case, pipe: Any, parser: Parser) -> tuple[Image.Image | None, dict[str, Any]]:
     """Dress a person as `tryon wear` does, with its settings: the picture, or None, and what is said."""
-    start = time.process_time()
+    start, judged = time.process_time(), []
     try:
         person = load_image(case.person)
         reading = read_person(person, parser)
@@ -90,11 +93,18 @@ def dressed(case: Case, pipe: Any, parser: Parser) -> tuple[Image.Image | None, 
         )
         image = dress(
             pipe, person, reading.body, pieces, num_inference_steps=8, guidance_scale=1.5,
-            generator=torch.Generator().manual_seed(0),
+            judge=lambda trust: judged.append(trust), generator=torch.Generator().manual_seed(0),
         )  # fmt: skip
     except (ConfigError, DataError) as error:
         return None, {"refused": str(error), "seconds": time.process_time() - start}
-    return image, {"whole": bool(whole), "seconds": round(time.process_time() - start, 2)}
+    seconds = round(time.process_time() - start, 2)
+    told = {"score": round(judged[0].score, 4), "facts": rounded(judged[0].facts)} if judged else {}
+    return image, {"whole": bool(whole), "seconds": seconds, **told}
+
+
+def rounded(facts: Mapping[str, float]) -> dict[str, float]:
+    """Round to four places."""
+    return {name: round(value, 4) for name, value in facts.items()}
 
 
 def dress_all(args: argparse.Namespace) -> dict[str, Any]:
@@ -180,6 +190,13 @@ def marks(args: argparse.Namespace) -> dict[str, Any]:
             "marks": [{name: one[name] for name in told} for one in given]}  # fmt: skip
 
 
+def strips(args: argparse.Namespace) -> dict[str, Any]:
+    """Count results in which only background lies between the new garment and another one in some columns."""
+    rows = [row for folder in args.pictures for row in json.loads((folder / "cases.json").read_text())]
+    found = {row["key"]: row["facts"]["strip"] for row in rows if row.get("facts", {}).get("strip", 0.0) > STRIP}
+    return {"n": len(rows), "with_strip": len(found), "share_of_columns": found}
+
+
 def _counted(given: list[dict[str, str]]) -> dict[str, Any]:
     """How many have each mark, and the share of believable and torn ones of those that are not refused."""
     count = Counter(one["mark"] for one in given)
@@ -193,7 +210,7 @@ def _counted(given: list[dict[str, str]]) -> dict[str, Any]:
 def main() -> None:
     """Do what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("dress", "sheets", "marks"))
+    parser.add_argument("what", choices=("dress", "sheets", "marks", "strips"))
     parser.add_argument("--images", type=Path, help="folder that holds people/, garments/ and hard/")
     parser.add_argument("--pictures", type=Path, nargs="+", help="folders of pictures, outside of this project")
     parser.add_argument("--split", choices=("test", "train", "hard"), default="test")
@@ -204,7 +221,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     does: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
-        "dress": dress_all, "sheets": sheets, "marks": marks}  # fmt: skip
+        "dress": dress_all, "sheets": sheets, "marks": marks, "strips": strips}  # fmt: skip
     result = does[args.what](args)
     print(write_report(RESULTS / f"believable-{args.name}.json", result) if args.name else json.dumps(result, indent=1))
 

@@ -252,6 +252,8 @@ class WearConfig(ComputeSettings):
     """How far a mask that is found goes beyond the old garment, 0 to 4."""
     cut_out: bool = True
     """Cut garments out of their photos first, where that can be trusted."""
+    force: bool = False
+    """Write the result even where it is not to be trusted."""
     out: str = "worn.png"
     """PNG to write."""
     model: str = "embedded"

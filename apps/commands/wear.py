@@ -17,12 +17,16 @@ from personagen.provenance import Parameters, sampling_settings, versions, write
 from personagen.schedulers import sampler_of
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
 from personagen.tryon.fast import FastMode
+from personagen.tryon.trust import THRESHOLD, Judge, Trust
 from personagen.warping.cutout import check_shows_something
-from recsys.errors import SEEDS, ConfigError, check_range
+from recsys.errors import SEEDS, ConfigError, DataError, check_range
 
 from .config import WearConfig
 from .mask import png_path
 from .weights import note_sampler
+
+UNCUT = "cannot be told from its background; give a photo of the garment on one plain colour, best white"
+"""Of a garment's photo in which it is not found."""
 
 
 def run(settings: WearConfig) -> int:
@@ -58,6 +62,8 @@ def run(settings: WearConfig) -> int:
     if settings.cut_out:
         pieces, whole = cut_from_photos(pieces, pipeline, parser=parser)
         for kind in whole:
+            if drawn is None and body.lays(kind) and not settings.force:
+                raise DataError(f"{files[kind]} {UNCUT}; --force true takes it whole")
             print(left_whole(files[kind]), file=sys.stderr)
     image = dress(
         pipeline,
@@ -70,6 +76,7 @@ def run(settings: WearConfig) -> int:
         fast=FastMode() if settings.fast else None,
         zoom=settings.zoom,
         composed=settings.composed,
+        judge=_judge(settings, files),
         generator=torch.Generator().manual_seed(settings.seed),
     )
     _write(settings, image, out, [Path(file).name for file in files.values()], sampler=sampler_of(pipeline))
@@ -77,11 +84,25 @@ def run(settings: WearConfig) -> int:
     return 0
 
 
+def _judge(settings: WearConfig, files: dict[str, str]) -> Judge:
+    """Refuse a result that is not to be trusted before it is painted, or say so where it is forced."""
+
+    def judge(trust: Trust) -> None:
+        if not trust.low:
+            return
+        file = settings.person if trust.of_person else files[trust.kind]
+        told = f"{file} is the trouble: {trust.remedy} (trust {trust.score:.2f}, at least {THRESHOLD:.2f} is asked for)"
+        if not settings.force:
+            raise DataError(f"this try-on would not be believed, and nothing is written; {told}; --force true writes "
+                            "it all the same")  # fmt: skip
+        print(f"warning: {told}", file=sys.stderr)
+
+    return judge
+
+
 def left_whole(garment: str) -> str:
     """Say that a garment's photo is taken as it is."""
-    return (
-        f"note: {garment} cannot be told from its background and is taken whole; a photo on one plain colour is better"
-    )
+    return f"note: {garment} {UNCUT}; it is taken whole"
 
 
 def _garments(settings: WearConfig) -> dict[str, str]:

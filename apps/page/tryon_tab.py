@@ -24,6 +24,7 @@ from personagen.provenance import Parameters, sampling_settings, versions, write
 from personagen.schedulers import sampler_of
 from personagen.styling.studio import Studio, Watched
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
+from personagen.tryon.trust import Trust, lowest
 from personagen.vocabulary import KINDS as VOCABULARY
 from recsys.errors import SEEDS, DataError, check_range
 
@@ -184,8 +185,9 @@ def _wear(bench: Bench) -> Callable[..., Iterator[Shown]]:
         pieces, image = read_pieces(files), load_image(task.visit.own(person))
         body = _painted_or_found(studio.parser, drawn, image, pieces[0].kind, float(expand))
         settings = (int(steps), float(guidance), number(seed, "the seed"), cut, float(expand))
-        *pair, whole = _dress(studio, image, pieces, body, task, settings)
+        *pair, whole, trust = _dress(studio, image, pieces, body, task, settings)
         text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
+        text += f" {trust}" if trust else ""
         if whole:
             text += f" The {' and the '.join(whole)} cannot be told from the background: a plainer photo is better."
         yield text, 1.0, [gr.update(value=tuple(pair), visible=True)]
@@ -214,20 +216,21 @@ def _painted_or_found(parser: Parser, edited: Any, person: Image.Image, kind: st
 def _dress(
     studio: Studio, person: Image.Image, pieces: list[Piece], body: Body, task: Task,
     settings: tuple[int, float, int, bool, float],
-) -> tuple[str, str, list[str]]:  # fmt: skip
+) -> tuple[str, str, list[str], str]:  # fmt: skip
     """Put the pieces on; write before.png and after.png to the job's folder.
 
-    Returns their paths and the kinds that could not be cut out.
+    Returns their paths, the kinds that could not be cut out, and a line about trust.
     """
     steps, guidance, seed, cut, expand = settings
     check_range(steps=(steps, 1, 1000), guidance=(guidance, 1, 30), seed=(seed, *SEEDS))
     pipeline = Watched(studio.tryon, task.turn.stopped)
     whole: list[str] = []
+    trusts: list[Trust] = []
     if cut:
         pieces, whole = cut_from_photos(pieces, pipeline, parser=studio.parser)
     image = dress(
         pipeline, person, body, pieces, mask_expand=expand, num_inference_steps=steps, guidance_scale=guidance,
-        generator=torch.Generator().manual_seed(seed),
+        judge=trusts.append, generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
     size, sampler = (image.height, image.width), sampler_of(pipeline)
     sampled = sampling_settings(steps=steps, sampler=sampler, guidance=guidance, seed=seed, size=size)
@@ -235,7 +238,7 @@ def _dress(
     before = write_png(person, task.job.folder / "before.png")
     after = write_png(image, task.job.folder / "after.png", record=record,
                       parameters=Parameters("a person wearing a garment", settings=sampled))  # fmt: skip
-    return str(before), str(after), whole
+    return str(before), str(after), whole, lowest(trusts)
 
 
 def read_pieces(garments: Sequence[Any]) -> list[Piece]:

@@ -9,13 +9,16 @@ from PIL import Image
 
 from recsys.errors import DataError
 
+from ..images import dilate
 from .joints import Joint
-from .masks import agnostic_mask, guarded, layers_from_parts, shown_below
+from .masks import agnostic_mask, guarded, layers_from_parts, over_it, shown_below
 from .parts import Part, Skin, region_of, split_skin
 
 WORKING = 1200
 """Longest side in pixels at which masks are found: a parser draws edges no finer (`parser.FINEST`), and a photo of
 2,800 x 4,200 pixels would take gigabytes."""
+NEAR = 0.012
+"""Of the photo's height: how far around the old top a new one shows under an open coat."""
 KEPT = (Part.HEAD, Part.SHOES, Part.CARRIED)
 """Parts that no mask that is found may cover, at the photo's own size either."""
 
@@ -113,6 +116,12 @@ class Body:
             stays = stays & ~lower
         return old & ~stays
 
+    def stays_over(self, kind: str) -> np.ndarray:
+        """Mark what is worn over a garment of `kind` and stays, bool (H, W): a top over trousers, an open coat."""
+        if self.inner is not None:
+            return self.inner.laid(self.inner.body.stays_over(kind), self.parts.shape[:2])
+        return over_it(self.parts, kind=kind)
+
     def _reaches_the_shins(self, cloth: np.ndarray) -> bool:
         """Tell whether cloth (H, W) hangs below the middle of the shins; yes where joints are unknown."""
         if self.joints is None or not cloth.any():
@@ -149,6 +158,9 @@ class Body:
         if self.might is not None and self.faint is not None:
             layers = guarded(layers, self.parts, self.might, self.faint, skin=self.skin)
         mask = agnostic_mask(layers, mask_expand=expand)
+        if self.stays_over(kind).any() and region_of(kind) == "upper":  # nothing shows beyond an open coat
+            near = max(1, round(NEAR * self.parts.shape[0]))
+            mask &= dilate(layers.garment, up=near, down=near, side=near)
         return mask if self.others is None else mask & ~self.others
 
     @cached_property

@@ -19,6 +19,10 @@ from .parts import Part, Skin, region_of, split_skin
 
 SEAM, FEET = 0.005, 0.045
 """Of a person's height: what is left around an uncertain head, hand or shoe, and what the feet take at the bottom."""
+OPEN = (0.4, 0.2)
+"""Share of a coat's rows in which a top is seen between its sides, and of its area, from which it is open."""
+BESIDE = 0.025
+"""Of a person's height: how far from the head and hands that were found a garment may show more of them."""
 LEVELS, SPREAD = 3, 10
 """Grey levels that a mask may have, and how far around each its pixels may be."""
 MANY = 0.35
@@ -79,6 +83,28 @@ def shown_below(parts: np.ndarray, *, kind: str, skin: Skin | None = None) -> np
     return legs | (parts == Part.LOWER) if region == "dress" else legs
 
 
+def over_it(parts: np.ndarray, *, kind: str) -> np.ndarray:
+    """Mark what is worn over a garment of `kind`, and stays there, bool (H, W).
+
+    Tops and coats over what is worn below; over a top an open coat, between whose sides the old top is seen.
+    """
+    region, coat = region_of(kind), parts == Part.OUTER
+    if region == "lower":
+        return coat | (parts == Part.UPPER)
+    if region != "upper" or kind == "jacket" or not coat.any():
+        return np.zeros_like(coat)
+    top = parts == Part.UPPER
+    rows = np.flatnonzero((top & _between(coat)).sum(1) > 0)
+    seen = (top & _between(coat)).sum()
+    return coat if rows.size > OPEN[0] * coat.any(1).sum() and seen > OPEN[1] * coat.sum() else np.zeros_like(coat)
+
+
+def _between(mask: np.ndarray) -> np.ndarray:
+    """Mark what has some of a mask (H, W) on its left and on its right."""
+    left = np.logical_or.accumulate(mask, 1)
+    return left & np.logical_or.accumulate(mask[:, ::-1], 1)[:, ::-1]
+
+
 def layers_from_parts(parts: np.ndarray, *, kind: str, skin: Skin | None = None) -> Layers:
     """Sort the body parts (H, W) of one person into the layers for repainting a garment of `kind`.
 
@@ -95,6 +121,8 @@ def layers_from_parts(parts: np.ndarray, *, kind: str, skin: Skin | None = None)
     lower, dress = parts == Part.LOWER, parts == Part.DRESS
     if upper.any() and dress.any() and np.flatnonzero(dress.any(1))[0] > np.nonzero(upper)[0].mean():
         lower, dress = lower | dress, np.zeros_like(dress)  # what hangs below a top is a skirt
+    over = over_it(parts, kind=kind)
+    upper = upper & ~over
     bust = _above_waist(dress)
     arms, hands, legs, head = skin or split_skin(parts)
     legs = legs | (parts == Part.LEGWEAR)
@@ -109,6 +137,9 @@ def layers_from_parts(parts: np.ndarray, *, kind: str, skin: Skin | None = None)
         identity = identity | legs
     if region == "lower":
         identity = identity | arms
+    if over.any():
+        seam = max(1, round(SEAM * parts.shape[0]))
+        identity = identity | erode(over, up=seam, down=seam, side=seam)
     return Layers(garment, limbs, identity, (upper | lower | dress) & ~garment)
 
 
@@ -133,7 +164,9 @@ def guarded(
 
     head, bare, shoes = might
     faces = grow(face, 0.03) & bare
-    spared = grow(head | faces | shoes | (grow(hands, 0.08) & bare), SEAM)
+    spared = grow(head | faces | (grow(hands, 0.08) & bare), SEAM)
+    spared &= grow(face | hands | (parts == Part.HEAD), BESIDE) | ~layers.garment
+    spared |= grow(shoes, SEAM)
     spared |= grow(faint, SEAM) & ~(layers.garment | layers.limbs)
     if rows[-1] < parts.shape[0] - 1 - 0.01 * rows.size:
         spared[rows[-1] + 1 - round(FEET * rows.size) :] = True

@@ -30,7 +30,7 @@ from .colour_prior import by_own_colours
 from .guided_filter import guided_upsample
 from .joints import places
 from .network import ParserSizes, PersonParser
-from .parts import Part
+from .parts import Part, with_prints
 
 FINEST, COARSE = 400, 160
 """Longest side in pixels at which edges of parts are drawn, beyond it they are enlarged; and at which they are fitted
@@ -96,7 +96,7 @@ def parsed_at(shares: Tensor, photo: Image.Image) -> Body:
     size = (height, width)
     might = torch.stack([_enlarged(plane, size) > DOUBT for plane in possible])
     found, faint = _likeliest(drawn, size), _enlarged(cannot, size) > 1
-    return Body(found.cpu().numpy(), might=might.cpu().numpy(), faint=faint.cpu().numpy())
+    return Body(with_prints(found.cpu().numpy()), might=might.cpu().numpy(), faint=faint.cpu().numpy())
 
 
 def _enlarged(share: Tensor, size: tuple[int, int]) -> Tensor:

@@ -44,6 +44,11 @@ class Part(IntEnum):
     CARRIED = 9  # bags, scarves, jewellery: never repainted
 
 
+ENCLOSED, SMALL = 0.9, 0.012
+"""Share of its border at which garments enclose a piece, and its largest share of the person: a print, not a bag."""
+CLOTHES = (Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER)
+"""Parts that are garments."""
+
 _CCP = {
     Part.HEAD: "hair hat glasses sunglasses earrings",
     Part.SKIN: "skin",
@@ -73,6 +78,43 @@ def parts_from_parsing(parsing: np.ndarray, labels: Sequence[str]) -> np.ndarray
             f"a parsing {parsing.shape} with values up to {parsing.max(initial=0)} must be (H, W) below {len(labels)}"
         )
     return np.array([PART_OF_CCP.get(name, Part.BACKGROUND) for name in labels], dtype=np.uint8)[parsing]
+
+
+def with_prints(parts: np.ndarray) -> np.ndarray:
+    """Give small pieces that one garment encloses to it: prints and badges are parsed as bags, hair or background.
+
+    parts (H, W) uint8; what touches skin, such as a phone in a hand, stays what it is.
+    """
+    step = max(1, round(max(parts.shape) / 400))
+    small = parts[step // 2 :: step, step // 2 :: step]
+    found, most = parts, SMALL * (small != Part.BACKGROUND).sum()
+    for part in (Part.BACKGROUND, Part.HEAD, Part.CARRIED, *CLOTHES):
+        for rows, columns in pieces(small == part):
+            if rows.size > most:
+                continue
+            owner = _owner(small, part, rows, columns)
+            if owner is not None:
+                found = found.copy() if found is parts else found
+                box = (slice(max(0, (rows.min() - 1) * step), (rows.max() + 2) * step),
+                       slice(max(0, (columns.min() - 1) * step), (columns.max() + 2) * step))  # fmt: skip
+                window = found[box]
+                window[window == part] = owner
+    return found
+
+
+def _owner(parts: np.ndarray, part: Part, rows: np.ndarray, columns: np.ndarray) -> Part | None:
+    """The garment that encloses a piece, given by its rows and columns; None where none does."""
+    around = [(rows + down, columns + aside) for down, aside in ((-1, 0), (1, 0), (0, -1), (0, 1))]
+    y, x = (np.concatenate(side) for side in zip(*around, strict=True))
+    inside = (y >= 0) & (x >= 0) & (y < parts.shape[0]) & (x < parts.shape[1])
+    if not inside.all():
+        return None
+    near = parts[y, x]
+    near = near[near != part]
+    if not near.size or (near == Part.SKIN).any():
+        return None
+    owner = Part(int(np.bincount(near).argmax()))
+    return owner if owner in CLOTHES and (near == owner).mean() >= ENCLOSED else None
 
 
 def split_skin(parts: np.ndarray) -> Skin:

@@ -104,6 +104,7 @@ def describe(look: Look, catalog: Catalog) -> dict[str, Any]:
         "why": [asdict(reason) for reason in look.reasons],
         "seed": look.seed,
         "settings": dict(look.settings),
+        **({} if look.trust is None else {"trust": round(look.trust, 4)}),
     }
 
 

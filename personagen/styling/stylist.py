@@ -37,6 +37,7 @@ class Look:
 
     settings: how it was painted, under the names that A1111's `parameters` chunk uses (Steps, Sampler, CFG scale, …).
     figure: the same in three dimensions, where that was asked for and can be made.
+    trust: how far a try-on on a photo can be trusted, 0 to 1 (`tryon.trust`); None where nothing had to be guessed.
     """
 
     image: Image.Image
@@ -49,6 +50,7 @@ class Look:
     seconds: float
     settings: Mapping[str, str] = field(default_factory=dict)
     figure: Figure | None = None
+    trust: float | None = None
 
 
 class Stylist(Planner):
@@ -209,6 +211,7 @@ class Stylist(Planner):
     ) -> Iterator[Look]:  # fmt: skip
         """Paint a group in one batch; start: when its time began."""
         seeds = [seed_for(seed, user, chosen.item, "tryon") for chosen, _ in group]
+        trusts: dict[int, float] = {}
         images = dress_each(
             self.tryon,
             person,
@@ -216,13 +219,15 @@ class Stylist(Planner):
             [piece for _, piece in group],
             num_inference_steps=config.tryon_steps,
             guidance_scale=config.tryon_guidance,
+            judge=lambda at, trust: trusts.update({at: trust.score}),
             generators=[torch.Generator().manual_seed(one) for one in seeds],
         )
         seconds = (time.perf_counter() - start) / len(group)
-        for (chosen, _), image, one in zip(group, images, seeds, strict=True):
+        for at, ((chosen, _), image, one) in enumerate(zip(group, images, seeds, strict=True)):
             prompt = f"a person wearing {garment_phrase(self.catalog.words(chosen.item))}"
             settings = _settings(self.tryon, image, one, config.tryon_steps, config.tryon_guidance)
-            yield Look(image, "tryon", chosen.item, chosen.score, prompt, chosen.reasons, one, seconds, settings)
+            yield Look(image, "tryon", chosen.item, chosen.score, prompt, chosen.reasons, one, seconds, settings,
+                       trust=trusts.get(at))  # fmt: skip
 
     def _paint(self, scene: PlannedScene, seed: int, config: StyleConfig) -> Look:
         """Paint a scene with somebody in it."""

@@ -23,6 +23,7 @@ from ..person.people import remembering
 from ..warping.cutout import garment_on_white
 from ..warping.first_guess import Guess, first_guess
 from .fast import FastMode
+from .trust import Judge, Trust, facts_of, trust_of
 
 ORDER = ("dress", "lower", "upper", "outer")
 """Tops come after what they hang over."""
@@ -78,6 +79,7 @@ def dress(
     guidance_scale: float = 2.5,
     fast: FastMode | None = None,
     zoom: bool = False,
+    judge: Judge | None = None,
     generator: torch.Generator | list[torch.Generator] | None = None,
 ) -> Image.Image:
     """Return the photo with the outfit on its person, at the photo's own size; what no mask covers is untouched.
@@ -86,7 +88,9 @@ def dress(
     the other. composed: lay the garment's own pixels along the joints (`first_guess`) and take light and shade from the
     model's picture; None: for models that are shown the garment laid over the person, as the embedded one is. Without
     joints the model's picture is taken. A mask that was found grows where the garment hangs over more; known ones stay
-    as they are. Masks are those of the photo as given, so a later pass does not depend on how an earlier one came out.
+    as they are. judge: is told before a garment is painted how far it can be trusted, and may raise; masks that are
+    known are not judged. Masks are those of the photo as given, so a later pass does not depend on how an earlier one
+    came out.
 
     Raises:
         ConfigError: the outfit cannot be worn, or a setting is out of range.
@@ -101,7 +105,8 @@ def dress(
         zoom=zoom,
         generator=generator,
     )
-    return _dressed(paint, photo, body, outfit, mask_expand=mask_expand, lays=_lays(pipeline, composed)).image
+    lays = _lays(pipeline, composed)
+    return _dressed(paint, photo, body, outfit, mask_expand=mask_expand, lays=lays, judge=judge).image
 
 
 @dataclass(frozen=True)
@@ -147,11 +152,14 @@ def _dressed(
     *,
     mask_expand: float,
     lays: bool,
+    judge: Judge | None = None,
 ) -> Dressed:
     """Put an outfit on, each garment laid once."""
     if body.inner is not None:
         inner, size = body.inner, body.parts.shape[:2]
-        part = _dressed(paint, photo.crop(inner.box), inner.body, outfit, mask_expand=mask_expand, lays=lays)
+        part = _dressed(
+            paint, photo.crop(inner.box), inner.body, outfit, mask_expand=mask_expand, lays=lays, judge=judge
+        )
         outline = None if part.outline is None else inner.laid(part.outline, size)
         covers = {kind: inner.laid(cover, size) for kind, cover in part.covers.items()}
         return Dressed(_put_back(photo, part.image, inner), outline, covers)
@@ -159,6 +167,8 @@ def _dressed(
     found: np.ndarray | None = body.parts != Part.BACKGROUND
     for piece in in_order(outfit):
         guess, mask = _laid(worn, body, piece, mask_expand=mask_expand, lays=lays, kept=kept)
+        if judge is not None and _is_judged(body, piece, lays):
+            judge(trust_of(facts_of(body, piece.image, piece.kind, guess), kind=piece.kind))
         if guess is None:
             found, covers[piece.kind] = None, mask
         else:
@@ -177,11 +187,12 @@ def dress_each(
     *,
     num_inference_steps: int = 20,
     guidance_scale: float = 2.5,
+    judge: Callable[[int, Trust], None] | None = None,
     generators: list[torch.Generator],
 ) -> list[Image.Image]:
     """Return one photo for each piece, as `dress` makes it of that piece alone, painted in one batch.
 
-    generators: one a piece.
+    generators: one a piece. judge: is told the place of a piece and the trust in it, where its mask is not known.
 
     Raises:
         ConfigError, DataError, ModelError: as `dress` does.
@@ -194,11 +205,15 @@ def dress_each(
             pieces,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
+            judge=judge,
             generators=generators,
         )
         return [_put_back(photo, part, body.inner) for part in parts]
     lays, kept = _lays(pipeline, None), np.zeros((photo.height, photo.width), bool)
     laid = [_laid(photo, body, piece, mask_expand=1.0, lays=lays, kept=kept) for piece in pieces]
+    for at, (piece, (guess, _)) in enumerate(zip(pieces, laid, strict=True)):
+        if judge is not None and _is_judged(body, piece, lays):
+            judge(at, trust_of(facts_of(body, piece.image, piece.kind, guess), kind=piece.kind))
     painted: list[Image.Image] = []
     for group in _alike([guess is None for guess, _ in laid]):
         guesses = [laid[at][0] for at in group]
@@ -241,6 +256,11 @@ def _laid(
     further = None if body.fixed(piece.kind) or not body.lays("dress") else body.mask("dress", expand=mask_expand)
     guess = first_guess(photo, piece.image, piece.kind, mask, body=body, kept=kept, further=further)
     return guess, guess.mask
+
+
+def _is_judged(body: Body, piece: Piece, lays: bool) -> bool:
+    """Tell whether there is anything to judge: a garment that is to be laid where the mask is not known."""
+    return lays and not body.fixed(piece.kind) and body.lays(piece.kind)
 
 
 def _alike(flags: Sequence[bool]) -> Iterator[list[int]]:

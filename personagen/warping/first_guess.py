@@ -48,11 +48,14 @@ def first_guess(
     """
     if body.joints is None:
         raise DataError("the parser found no joints in this photo; a garment cannot be laid along them")
-    layer = lay(garment, kind, body.joints, (photo.height, photo.width), parts=body.parts)
+    comes_off = body.comes_off(kind) & ~kept
+    near = None if further is None else comes_off  # a mask that is known tells how far the garment may go
+    layer = lay(garment, kind, body.joints, (photo.height, photo.width), parts=body.parts, old=near)
     covered = np.asarray(layer.getchannel("A"))
-    if further is not None:
-        mask = mask | (further & (covered > 0))
-    old = body.comes_off(kind) & mask & ~kept
+    over = body.stays_over(kind)
+    if further is not None and not (over.any() and region_of(kind) == "upper"):
+        mask = mask | (further & (covered > 0) & ~over)
+    old = comes_off & mask
     guess, bare = uncover(photo, body, old, region=region_of(kind), hidden=covered == 255)
     guess.paste(layer, (0, 0), layer)
     guess = Image.composite(guess, photo.convert("RGB"), Image.fromarray(mask))

@@ -12,12 +12,13 @@ from PIL import Image
 from ..images import blur, components, erode, to_tensor
 from ..person.joints import as_seen
 from ..person.parts import region_of
+from .cover import covering, old_of, waist_of
 from .drape import cloth_of
 from .garment_shape import cut_of
 from .neckline import inside_of
 from .outline import bottom_of, top_of
 from .ribbon import LONGEST, Ribbon
-from .targets import Moved, above, below, rise_of
+from .targets import WAIST, Moved, above, below, rise_of
 
 EDGE = 0.007
 """Of the picture's height: how far inside its edge a garment's colours are no longer mixed with its background's."""
@@ -32,12 +33,18 @@ FINEST = 8
 
 
 def lay(
-    garment: Image.Image, kind: str, joints: np.ndarray, size: tuple[int, int], *, parts: np.ndarray | None = None
+    garment: Image.Image,
+    kind: str,
+    joints: np.ndarray,
+    size: tuple[int, int],
+    *,
+    parts: np.ndarray | None = None,
+    old: np.ndarray | None = None,
 ) -> Image.Image:
     """Lay a garment on white over a photo of `size` (H, W): RGBA of that size, transparent where it does not reach.
 
     kind: a kind of the vocabulary or a region. joints (13, 3): `Joint`s in pixels of the photo. parts (H, W): of the
-    person, who may tell where the shoulders are.
+    person, who may tell where the shoulders are. old (H, W): what the garment replaces, and where it is near covers.
 
     Raises:
         DataError: the picture shows no cloth.
@@ -49,13 +56,16 @@ def lay(
     cut = cut_of(cloth, kind)
     pieces: tuple[np.ndarray, ...]
     if region_of(kind) == "lower":
-        moved = below(bottom_of(cloth, cut), seen, kind=kind)
+        waist = None if old is None or parts is None else waist_of(parts, seen)
+        moved = below(bottom_of(cloth, cut), seen, kind=kind, waist=WAIST if waist is None else waist)
         pieces = (cloth,) * len(moved)
     else:
         top = top_of(cloth, cut)
         moved, pieces = above(top, seen, kind=kind, rise=rise_of(seen, parts)), top.pieces
         open_neck = inside_of(picture.mean(0).numpy(), cloth, top.shoulders)
         pieces = tuple(piece & ~open_neck for piece in pieces)
+    if old is not None:
+        moved = covering(moved, kind, seen, old_of(old, seen))
     sources = [torch.cat([picture, _soft(piece)]) for piece in pieces]
     shrink = min(1.0, LONGEST / max(size))
     small = max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))

@@ -110,7 +110,7 @@ def bottom_of(cloth: np.ndarray, cut: Cut) -> Bottom:
     rows = np.flatnonzero(cloth.any(1))
     first, last = int(rows[0]), int(rows[-1])
     outer = np.stack([_outermost(cloth[row]) for row in range(first, last + 1)], 1)
-    outer = np.stack([_smooth(edge) for edge in outer])
+    outer = np.stack([_smooth(_whole_edge(edge)) for edge in outer])
     if not cut.legs:
         at = np.linspace(first, last, ROWS)
         return Bottom(Ribbon(*(_on(edge, at, first) for edge in outer)), ())
@@ -262,6 +262,12 @@ def _smooth(edge: np.ndarray) -> np.ndarray:
     wide = max(1, len(edge) // 60)
     padded = np.pad(edge, wide, mode="edge")
     return np.convolve(padded, np.full(2 * wide + 1, 1 / (2 * wide + 1)), mode="valid")
+
+
+def _whole_edge(edge: np.ndarray) -> np.ndarray:
+    """An edge (n,) in which rows without cloth (nan), as between the pieces of a garment, are bridged."""
+    known = np.flatnonzero(np.isfinite(edge))
+    return np.interp(np.arange(len(edge)), known, edge[known])
 
 
 def _outermost(row: np.ndarray) -> tuple[float, float]:

@@ -258,11 +258,14 @@ def _round(own: Ribbon, shoulder: np.ndarray, armpit: np.ndarray, opposite: np.n
     return armpit + (size * grown)[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
-def below(bottom: Bottom, joints: np.ndarray, *, kind: str) -> list[Moved]:
-    """Where a skirt goes, or trousers down to the ankles, or shorts, and what is one or the other by its shape."""
+def below(bottom: Bottom, joints: np.ndarray, *, kind: str, waist: float = WAIST) -> list[Moved]:
+    """Where a skirt goes, or trousers down to the ankles, or shorts, and what is one or the other by its shape.
+
+    waist: how far it lies above the hip joints, as a share of the height of hips to shoulders.
+    """
     body, seat = trunk_of(joints), bottom.seat
     hips, wider = _hips_of(joints, body)
-    waist = body.hips - WAIST * body.tall * body.down
+    start = body.hips - waist * body.tall * body.down
     half = (seat.right[:, 0] - seat.left[:, 0]) / 2
     rows = seat.left[:, 1] - seat.left[0, 1]
     if not bottom.legs:
@@ -272,14 +275,14 @@ def below(bottom: Bottom, joints: np.ndarray, *, kind: str) -> list[Moved]:
         long = scale * _taller(body)
         down = rows * float(np.clip(long, low * body.tall / rows[-1], high * body.tall / rows[-1]))
         hang = _unit(body.down + 2 * np.array([0.0, 1.0]))
-        share = np.clip(down / (WAIST * body.tall), 0, 1)[:, None]
-        line = waist + share * (body.hips - waist) + np.maximum(down - WAIST * body.tall, 0)[:, None] * hang
+        share = np.clip(down / (waist * body.tall), 0, 1)[:, None]
+        line = start + share * (body.hips - start) + np.maximum(down - waist * body.tall, 0)[:, None] * hang
         wide = (scale * waist_half + long * (half - waist_half) + (wider - 1) * WAIST_WIDE * body.across)[:, None]
         return [(seat, Ribbon(line - wide * hips, line + wide * hips))]
     scale = SEAT * body.across / max(float(half[: int(0.6 * len(half))].max()), 1)
     crotch = body.hips + CROTCH * body.tall * body.down
     share = (rows / rows[-1])[:, None]
-    line = waist + share * (crotch - waist)
+    line = start + share * (crotch - start)
     wide = (scale * half + (wider - 1) * SEAT * body.across)[:, None]
     upper = Ribbon(line - wide * hips, line + wide * hips)
     legs = [

@@ -41,6 +41,8 @@ CHEST = 0.7
 """Share of half the trunk's width to which the chest is bare below a top: beyond it are the arms."""
 BELLY = 1.3
 """Share of the trunk, from the shoulders down, to which what is worn below a top may reach up from the legs."""
+WIDEST = 1.15
+"""Share of half the trunk's width to which that goes."""
 FEW = 6
 """Least skin of arms and hands, in squares of NEAR, that bare arms take their colours from."""
 WRAPPED = 0.75
@@ -82,7 +84,7 @@ def uncover(
     of_arms = smooth(photo, own) if own.sum() > FEW * near * near else skin
     worn_below = (Part.LEGWEAR, Part.LOWER, Part.DRESS) if region in ("upper", "outer") else (Part.LEGWEAR,)
     known = seen(np.isin(parts, worn_below) | body.skin[2])
-    below = complete(photo, known & ~over, open_to_view & clad.mask) or of_arms
+    below = _below(photo, known & ~over, open_to_view & clad.mask, bare=_are_bare(parts, worn_below)) or of_arms
     found = ((clad, below), (chest, skin), (arms, of_arms))
     drawn = [(limb, colours) for limb, colours in found if colours is not None]
     empty = open_to_view.copy()
@@ -93,6 +95,16 @@ def uncover(
     for limb, colours in drawn:
         filled.paste(ImageChops.multiply(colours, limb.shade), (0, 0), limb.alpha)
     return Image.composite(filled, photo, soft), empty & garment
+
+
+def _are_bare(parts: np.ndarray, worn: tuple[Part, ...]) -> bool:
+    """Tell whether legs are bare: nothing of what may be worn on them is seen in parts (H, W)."""
+    return not np.isin(parts, worn).any()
+
+
+def _below(photo: Image.Image, known: np.ndarray, wanted: np.ndarray, *, bare: bool) -> Image.Image | None:
+    """Colours of legs, or of what is worn on them, where they are wanted, bool (H, W); None where none are known."""
+    return smooth(photo, known) if bare and known.any() else complete(photo, known, wanted)
 
 
 @dataclass(frozen=True)
@@ -131,7 +143,13 @@ def _limbs(
     trunk = Strip(np.stack([body.shoulders, body.hips]), np.array(TRUNK) * body.across)
     u, v = trunk.coordinates(x, y)
     chest = (np.abs(v) <= CHEST) & (u > 0) & (u <= WAIST) & (region != "lower")
-    belly = _belly(parts, hidden, x.shape) & (u > WAIST) & (u < BELLY) & (region in ("upper", "outer"))
+    belly = (
+        _belly(parts, hidden, x.shape)
+        & (np.abs(v) <= WIDEST)
+        & (u > WAIST)
+        & (u < BELLY)
+        & (region in ("upper", "outer"))
+    )
     found = []
     neck = [] if region == "lower" else [_neck(joints, body)]
     for strips, more in ((arms, np.zeros_like(chest)), (neck, chest), (legs, belly)):

@@ -21,6 +21,7 @@ from personagen.atelier.render import render_garment, render_person
 from personagen.person.network import ParserSizes, PersonParser
 from personagen.person.parser import save_parser
 from personagen.provenance import read_png
+from personagen.styling.sources import atelier
 from tests.cases import cases
 from tests.personagen.metrics.test_lpips import weights as lpips_weights
 from tests.personagen.pretrain.test_tryon_pairs import viton
@@ -90,6 +91,32 @@ def test_a_garment_that_cannot_be_cut_out_is_named(models, shop, tmp_path, capsy
     assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"], "--cut_out", "true", "--parser",
                 models["parser"]) == 0  # fmt: skip
     assert f"note: {shop['top']} cannot be told from its background" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("fact", "file"), [("invented", "me"), ("unlike", "top"), ("uncut", "top")])
+def test_a_result_that_is_not_to_be_trusted_is_not_written(fact, file, models, shop, tmp_path, monkeypatch, capsys):
+    atelier().sitter("3").image.save(shop["me"])
+    atelier().catalog[5].image.save(shop["top"])
+    monkeypatch.setattr("personagen.tryon.dress.facts_of", lambda *_: {fact: 1.5})
+    flags = ["--garment", shop["top"], "--kind", "t-shirt", "--composed", "true"]
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert wear(models, shop, *flags) == 3
+    told = capsys.readouterr().err
+    assert f"{shop[file]} is the trouble" in told and "--force" in told and told.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert wear(models, shop, *flags, "--force", "true") == 0
+    assert f"warning: {shop[file]} is the trouble" in capsys.readouterr().err and (tmp_path / "worn.png").is_file()
+
+
+def test_a_garment_that_cannot_be_cut_out_is_not_laid_on_with_its_floor(models, shop, tmp_path, capsys):
+    atelier().sitter("3").image.save(shop["me"])
+    noise = np.random.default_rng(1).integers(0, 256, (80, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(shop["top"])
+    assert wear(models, shop, "--garment", shop["top"], "--kind", "shirt") == 3
+    told = capsys.readouterr().err
+    assert f"{shop['top']} cannot be told from its background" in told and "--force" in told
+    assert not (tmp_path / "worn.png").exists()
+    assert wear(models, shop, "--garment", shop["top"], "--kind", "shirt", "--force", "true") == 0
 
 
 def test_an_outfit_takes_found_masks(models, shop, tmp_path):

@@ -13,9 +13,10 @@ from personagen.person.masks import (
     layers_from_parts,
     mask_from_file,
     mask_list,
+    over_it,
     shown_below,
 )
-from personagen.person.parts import PART_OF_CCP, Part, parts_from_parsing, split_skin
+from personagen.person.parts import PART_OF_CCP, Part, parts_from_parsing, split_skin, with_prints
 from personagen.vocabulary import KINDS
 from recsys.errors import ConfigError, DataError
 from tests.personagen.figures import standing
@@ -190,7 +191,9 @@ def test_the_lowest_rows_of_someone_who_stands_free_are_feet():
 
 def test_doubt_is_spared_with_a_seam_of_half_a_hundredth_of_the_height():
     parts, might = tall(bottom=240), np.zeros((3, 240, 120), bool)
-    might[0, 100, 60] = might[2, 150, 60] = True  # hair or a shoe, they say, in the middle of the coat
+    parts[95:97, 60] = Part.HEAD  # a lock of hair on the coat
+    might[0, 100, 60] = might[2, 150, 60] = True  # more hair near it, or a shoe, they say, in the middle of the coat
+    might[0, 130, 60] = True  # hair far from all hair does not count
     might[1, 120, 60] = True  # skin far from face and hands does not count
     where = spared(parts, might=might)
     assert where.sum() == 2 * 9 and where[99:102, 59:62].all() and where[149:152, 59:62].all()
@@ -237,3 +240,35 @@ def test_a_collar_is_a_quarter_as_wide_as_the_clothes_are(width, above):
     parts[40:50, 50 : 50 + width] = Part.UPPER
     parts[42:50, 62:66] = Part.SKIN
     assert split_skin(parts)[3][parts == Part.SKIN].all() == above
+
+
+def test_a_print_belongs_to_the_garment_around_it_and_what_a_hand_holds_does_not():
+    parts = figure(sleeves=34)
+    parts[40:44, 46:50] = Part.CARRIED  # a print
+    parts[50:53, 40:43] = Part.BACKGROUND  # a hole
+    assert (with_prints(parts)[36:60, 38:58] == Part.UPPER).all() and (with_prints(parts)[60:76, 70:80] == 9).all()
+    parts[40:44, 50:54] = Part.SKIN  # a hand with a phone
+    assert (with_prints(parts)[40:44, 46:50] == Part.CARRIED).all()
+
+
+def test_an_open_coat_stays_and_a_closed_one_comes_off():
+    parts = figure()
+    parts[24:70, 36:41] = parts[24:70, 55:60] = Part.OUTER
+    for left in (28, 62):
+        parts[26:66, left : left + 6] = Part.OUTER
+    coat = parts == Part.OUTER
+    body = Body(parts)
+    assert np.array_equal(over_it(parts, kind="shirt"), coat) and not over_it(parts, kind="jacket").any()
+    assert not (body.comes_off("shirt") & coat).any() and (body.comes_off("jacket") & coat).any()
+    mask = body.mask("shirt")
+    assert mask[30:60, 44:52].all() and mask[coat].mean() < 0.4 and not mask[:, :26].any()
+    parts[24:70, 36:59] = Part.OUTER
+    parts[24:30, 46:50] = Part.UPPER
+    assert not over_it(parts, kind="shirt").any() and Body(parts).mask("shirt")[40, 40]
+
+
+def test_trousers_go_below_what_hangs_over_them():
+    parts = figure()
+    parts[64:84, 38:58] = Part.OUTER
+    mask = Body(parts).mask("trousers")
+    assert not mask[66:82, 40:56].any() and mask[90:104, 40:56].all()

@@ -193,3 +193,12 @@ def test_cloth_that_is_drawn_smaller_is_averaged_first(stripe):
         for how in (Image.Resampling.BOX, Image.Resampling.NEAREST)
     )
     assert edges(laid[30:52, 42:54]) < 1.3 * shrunk + 100 < dropped / 4
+
+
+def test_a_skirt_in_two_pieces_is_laid():
+    picture = Image.new("RGB", (200, 260), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((60, 40, 140, 90), fill="navy")
+    draw.rectangle((50, 96, 150, 220), fill="navy")
+    layer = lay(picture, "skirt", joints_of_standing(), SIZE)
+    assert alpha_of(layer)[68:80, 46:50].all()

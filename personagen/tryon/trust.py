@@ -1,0 +1,218 @@
+"""Say how far a try-on can be trusted, before it is painted: a score, and which of the two photos is the trouble.
+
+What is known before anything is painted is measured: how sure the person was read, how well the garment has the shape
+of its kind, what of the old garment would show, and what would have to be invented. A logistic function of these, whose
+weights are of one sign, was fitted to marks that were given by eye to results on other photos (`benchmarks/trust.py`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..images import components, dilate
+from ..person.body import Body
+from ..person.joints import Joint, trunk_of
+from ..person.parts import Part, region_of
+from ..warping.drape import cloth_of
+from ..warping.first_guess import Guess
+from ..warping.garment_shape import cut_of
+from ..warping.outline import bottom_of, top_of
+from ..warping.targets import SLEEVED
+
+THRESHOLD = 0.5
+"""Score below which a result is not to be shown unasked."""
+SMALL = 400
+"""Longest side in pixels at which areas are measured."""
+NEAR = 0.012
+"""Of the photo's height: how far around the old garment scraps of it are looked for."""
+MOST = 1.5
+"""Most that a fact counts."""
+CLOTHES = (Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER)
+Facts = dict[str, float]
+"""What was measured, each 0 where nothing is wrong."""
+BIAS = 2.0
+WEIGHTS = {"uncut": 6.0, "invented": 3.0, "cut_off": 5.0, "unlike": 8.0, "left": 3.0}
+PERSON = "the photo of the person"
+GARMENT = "the photo of the garment"
+REMEDIES = {
+    "unsure": (PERSON, "arms and legs are not clearly seen; stand upright before a plain background, in good light"),
+    "doubt": (PERSON, "clothes cannot be told from hair, skin or background; wear something in another colour"),
+    "left": (PERSON, "the old garment cannot be taken off whole; wear something close-fitting, in another colour"),
+    "cut_off": (PERSON, "the new garment does not fit over the old one; wear something close-fitting"),
+    "invented": (PERSON, "too much that the old garment hides would have to be invented; wear something shorter or "
+                         "without a coat"),
+    "holes": (PERSON, "something is before the body; let arms and bags hang beside it"),
+    "carried": (PERSON, "hands, hair or a bag are before the body; let arms and bags hang beside it"),
+    "hidden": (PERSON, "a coat or long top hides where the garment would be; take it off"),
+    "crossed": (PERSON, "arms are before the body; let them hang beside it"),
+    "turned": (PERSON, "the person is turned to the side; stand facing the camera"),
+    "strip": (PERSON, "there is a gap between top and bottom; wear a top that reaches to the waist"),
+    "unlike": (GARMENT, "its outline is not that of its kind; lay it flat, whole, with sleeves or legs spread, and say "
+                        "what it is (--kind)"),
+    "sleeveless": (GARMENT, "no sleeves can be told from its trunk; spread them to the sides"),
+    "cropped": (GARMENT, "it is cut off by the edge of the photo; give one that shows it whole"),
+    "uncut": (GARMENT, "it cannot be told from its background; lay it on one plain colour, best white"),
+}  # fmt: skip
+"""By fact: which photo is the trouble, and what would help."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far a result can be trusted: a score from 0 to 1, the garment's kind, and what was measured."""
+
+    score: float
+    kind: str
+    facts: Mapping[str, float]
+
+    @property
+    def low(self) -> bool:
+        """Whether the result is not to be shown unasked."""
+        return self.score < THRESHOLD
+
+    @property
+    def worst(self) -> str:
+        """Name the fact that takes most from the score, of those that have a remedy."""
+        return max(REMEDIES, key=lambda name: WEIGHTS.get(name, 0.0) * self.facts.get(name, 0.0))
+
+    @property
+    def of_person(self) -> bool:
+        """Whether the person's photo is the trouble, not the garment's."""
+        return REMEDIES[self.worst][0] == PERSON
+
+    @property
+    def remedy(self) -> str:
+        """Say what would help."""
+        return REMEDIES[self.worst][1]
+
+    @property
+    def line(self) -> str:
+        """Say the score, and where it is low which photo is the trouble and what would help."""
+        return f"Trust: {self.score:.2f}." + (f" {REMEDIES[self.worst][0].capitalize()} is the trouble: {self.remedy}."
+                                              if self.low else "")  # fmt: skip
+
+
+Judge = Callable[[Trust], None]
+"""Takes the trust in a result before it is painted; may raise, so that it never is."""
+
+
+def lowest(trusts: Sequence[Trust]) -> str:
+    """Return the line of the least trusted of several results; empty for none."""
+    return min(trusts, key=lambda one: one.score).line if trusts else ""
+
+
+def trust_of(facts: Facts, *, kind: str) -> Trust:
+    """Return the trust in a result of which these facts are known."""
+    doubt = sum(weight * facts.get(name, 0.0) for name, weight in WEIGHTS.items())
+    return Trust(float(1 / (1 + np.exp(doubt - BIAS))), kind, facts)
+
+
+def facts_of(body: Body, garment: Image.Image, kind: str, guess: Guess | None) -> Facts:
+    """Measure a garment that was laid on a body; guess: None where it could not be, as it is not cut out."""
+    if guess is None:
+        return {"uncut": 1.0}
+    found = {**_of_person(body, kind), **_of_garment(garment, kind), **_of_guess(body, kind, guess)}
+    return {name: float(np.clip(value, 0, MOST)) for name, value in found.items()}
+
+
+def _of_person(body: Body, kind: str) -> Facts:
+    """How sure the person was read, and how they stand."""
+    assert body.joints is not None
+    names = ("HIP", "KNEE", "ANKLE") if region_of(kind) == "lower" else ("SHOULDER", "ELBOW", "WRIST", "HIP")
+    joints, trunk = body.joints, trunk_of(body.joints)
+    seen = [joints[Joint[f"{side}_{name}"], 2] for name in names for side in ("LEFT", "RIGHT")]
+    across = np.hypot(*(joints[Joint.LEFT_SHOULDER, :2] - joints[Joint.RIGHT_SHOULDER, :2])) / trunk.tall
+    crossed = 0.0
+    for side in ("LEFT", "RIGHT"):
+        wrist = joints[Joint[f"{side}_WRIST"], :2]
+        high = np.clip((trunk.hips - wrist) @ trunk.down / trunk.tall + 0.15, 0, 1)
+        aside = abs((wrist - trunk.shoulders) @ trunk.aside) / (0.5 * trunk.across)
+        crossed += float(high * np.clip(1.2 - aside, 0, 1))
+    return {"unsure": float(1 - np.mean(seen)), "crossed": crossed, "turned": float(np.clip(0.62 - across, 0, 0.4))}
+
+
+def _of_garment(garment: Image.Image, kind: str) -> Facts:
+    """How well the garment has the outline of its kind."""
+    from ..images import to_tensor
+
+    cloth = cloth_of(to_tensor(garment.convert("RGB"))[0] * 2 - 1)[0].numpy()
+    cut, sleeveless, cropped = cut_of(cloth, kind), 0.0, 0.0
+    if region_of(kind) == "lower":
+        bottom_of(cloth, cut)
+    else:
+        sleeveless = float(kind in SLEEVED and not top_of(cloth, cut).sleeves)
+    rows, columns = np.flatnonzero(cloth.any(1)), np.flatnonzero(cloth.any(0))
+    for edge in (cloth[:, columns[0] : columns[0] + 2], cloth[:, columns[-1] - 1 : columns[-1] + 1]):
+        cropped = max(cropped, float(edge.all(1).sum() / rows.size))
+    return {"unlike": float(1 - cut.overlap), "sleeveless": sleeveless, "cropped": cropped}
+
+
+def _of_guess(body: Body, kind: str, guess: Guess) -> Facts:
+    """What shows of the old garment, what is invented, and what of the new one is missing."""
+    step = max(1, round(max(body.parts.shape) / SMALL))
+    small = lambda plane: plane[..., step // 2 :: step, step // 2 :: step]
+    parts, mask, bare = small(body.parts), small(guess.mask), small(guess.bare)
+    laid = small(np.asarray(guess.picture.getchannel("A"))) > 127
+    old, over = small(body.comes_off(kind)), small(body.stays_over(kind))
+    arms, hands, legs, _ = (small(plane) for plane in body.skin)
+    before = np.isin(parts, (Part.HEAD, Part.CARRIED, Part.SHOES)) | hands
+    shown, area = laid & mask, max(1, laid.sum())
+    tall = max(1, np.count_nonzero((parts != Part.BACKGROUND).any(1)))
+    near = max(1, round(NEAR * tall))
+    doubtful = old & small(body.faint) if body.faint is not None else np.zeros_like(old)
+    others = np.isin(parts, CLOTHES) & ~old & ~over & ~shown
+    return {
+        "doubt": float(doubtful.sum() / max(1, old.sum())),
+        "left": float((old & ~mask).sum() / max(1, old.sum())),
+        "cut_off": float((laid & ~mask & ~before & ~over).sum() / area),
+        "invented": float((old & mask & ~laid).sum() / max(1, shown.sum())),
+        "bare": float((bare & ~laid).sum() / max(1, shown.sum())),
+        "holes": _holes(shown, before | arms),
+        "carried": float((laid & before).sum() / area),
+        "hidden": float(np.clip(0.35 - (shown.sum() / area), 0, 1)) if over.any() else 0.0,
+        "strip": strip_of(shown, others, bare & ~shown, near),
+        "pieces": float(max(0, len([one for one in components(shown) if one.sum() > 0.01 * area]) - 1)),
+        "limbs": float((old & mask & ~laid & ~bare).sum() / max(1, shown.sum())),
+    }
+
+
+def _holes(shown: np.ndarray, before: np.ndarray) -> float:
+    """Area of what a garment (h, w) encloses without showing there, but for what is before it, as a share of it."""
+    rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
+    if rows.size == 0:
+        return 0.0
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    inside, open_ = shown[box], ~shown[box] & ~before[box]
+    holes = [one for one in components(open_) if not (one[0].any() or one[-1].any() or one[:, 0].any()
+                                                      or one[:, -1].any())]  # fmt: skip
+    return float(sum(one.sum() for one in holes) / max(1, inside.sum()))
+
+
+def strip_of(garment: np.ndarray, others: np.ndarray, bare: np.ndarray, near: int) -> float:
+    """Share of a garment's columns in which only background lies between it and other clothes, bool (h, w) each.
+
+    near: pixels that a strip is high, at least; one that is higher than the garment is none.
+    """
+    found = 0
+    columns = np.flatnonzero(garment.any(0) & others.any(0))
+    for column in columns:
+        own, other = np.flatnonzero(garment[:, column]), np.flatnonzero(others[:, column])
+        gap = (own[-1] + 1, other[0]) if other[0] > own[-1] else (other[-1] + 1, own[0])
+        high = gap[1] - gap[0]
+        found += near <= high <= own[-1] - own[0] and bare[gap[0] : gap[1], column].mean() > 0.5
+    return float(found / max(1, columns.size))
+
+
+def shares_old_colour(before: np.ndarray, old: np.ndarray, mask: np.ndarray, near: int) -> float:
+    """Share of what lies beside an old garment (h, w), outside the mask, that has its colours rather than others'."""
+    from ..colours import colour_gap, palette, to_lab
+
+    ring = dilate(old, up=near, down=near, side=near) & ~old & ~mask
+    beyond = ~dilate(old, up=4 * near, down=4 * near, side=4 * near)
+    if ring.sum() < 8 or old.sum() < 64 or beyond.sum() < 64:
+        return 0.0
+    lab = to_lab(before)
+    own, other = palette(lab[old][::7]), palette(lab[beyond][::23])
+    at = lab[ring][None]
+    return float((colour_gap(at, own) + 4 < colour_gap(at, other))[0].sum() / old.sum())
