@@ -93,7 +93,7 @@ def test_a_garment_that_cannot_be_cut_out_is_named(models, shop, tmp_path, capsy
     assert f"note: {shop['top']} cannot be told from its background" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("fact", "file"), [("invented", "me"), ("unlike", "top"), ("uncut", "top")])
+@pytest.mark.parametrize(("fact", "file"), [("hidden", "me"), ("unlike", "top"), ("uncut", "top")])
 def test_a_result_that_is_not_to_be_trusted_is_not_written(fact, file, models, shop, tmp_path, monkeypatch, capsys):
     atelier().sitter("3").image.save(shop["me"])
     atelier().catalog[5].image.save(shop["top"])

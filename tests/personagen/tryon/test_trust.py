@@ -9,13 +9,14 @@ from personagen.tryon.trust import REMEDIES, THRESHOLD, WEIGHTS, lowest, strip_o
 def test_facts_only_ever_lower_the_score():
     assert set(WEIGHTS) and all(weight > 0 for weight in WEIGHTS.values())
     clean = trust_of({}, kind="shirt")
+    assert set(REMEDIES) <= set(WEIGHTS)
     assert clean.score > THRESHOLD and not clean.low
     for name in WEIGHTS:
         assert trust_of({name: 0.5}, kind="shirt").score < clean.score
 
 
 @pytest.mark.parametrize(
-    ("name", "of_person"), [("invented", True), ("cut_off", True), ("unlike", False), ("uncut", False)]
+    ("name", "of_person"), [("holes", True), ("cut_off", True), ("unlike", False), ("uncut", False)]
 )
 def test_the_photo_that_is_the_trouble_is_named(name, of_person):
     trust = trust_of({name: 1.5}, kind="shirt")
