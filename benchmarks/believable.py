@@ -4,7 +4,7 @@
     python benchmarks/believable.py dress --images DATA/images --pictures FOLDER/train --split train --n 100
     python benchmarks/believable.py dress --images DATA/images --pictures FOLDER/hard --split hard
     python benchmarks/believable.py sheets --pictures FOLDER/before FOLDER/after --sheets SHEETS
-    python benchmarks/believable.py marks --sheets SHEETS                                         # the form, counted
+    python benchmarks/believable.py marks --sheets SHEETS --pictures FOLDER/after   # the form, and what is let through
     python benchmarks/believable.py strips --pictures FOLDER/after        # strips of background between two garments
 
 Whoever marks sees sheets of person, garment and result, 500 pixels high, in an order that does not tell before from
@@ -36,6 +36,7 @@ from personagen.models import load_tryon
 from personagen.person.parser import Parser, load_parser
 from personagen.person.reading import read_person
 from personagen.tryon.dress import Piece, cut_from_photos, dress
+from personagen.tryon.trust import THRESHOLD
 from personagen.vocabulary import KINDS
 from recsys.errors import ConfigError, DataError
 
@@ -186,7 +187,13 @@ def marks(args: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit(f"{wrong[0]['mark']!r} is no mark; use one of {MARKS}")
     versions = sorted({one["version"] for one in given})
     told = ("version", "key", "kind", "mark", "what")
-    return {"counts": {name: _counted([one for one in given if one["version"] == name]) for name in versions},
+    through = {}
+    for folder in args.pictures or ():
+        scores = {row["key"]: row.get("score", 0.0) for row in json.loads((folder / "cases.json").read_text())}
+        let = [one for one in given if one["version"] == folder.name and scores[one["key"]] >= THRESHOLD]
+        through[folder.name] = {"threshold": THRESHOLD, **_counted(let)}
+    counts = {name: _counted([one for one in given if one["version"] == name]) for name in versions}
+    return {"let_through": through, "counts": counts,
             "marks": [{name: one[name] for name in told} for one in given]}  # fmt: skip
 
 
