@@ -88,6 +88,11 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
         "personagen.subject:SubjectConfig",
         "apps.commands.subject:train",
     ),
+    ("subject", "train-many"): (
+        "teach it a subject a user, of many users",
+        "apps.commands.subject_config:TrainManyConfig",
+        "apps.batch.subjects:train_many",
+    ),
     ("subject", "generate"): (
         "paint with subjects",
         "apps.commands.subject_config:GenerateConfig",

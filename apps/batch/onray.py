@@ -5,7 +5,7 @@ Nothing is reported to anybody (usage statistics off), nothing is opened beyond 
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -90,3 +90,34 @@ def cause_of(error: BaseException) -> BaseException:
             return inner
         found = inner if isinstance(inner, BaseException) else found.__cause__
     return error
+
+
+def each(
+    work: Callable[..., Any], tasks: Sequence[Any], *, cpus: float, gpus: float, most: int, tries: int,
+    lost: Callable[[Any, BaseException], Any],
+) -> Iterator[Any]:  # fmt: skip
+    """Do a task each in a worker, at most `most` at a time, and yield the results as they come.
+
+    A worker that dies is replaced and its task given again, `tries` times in all; then `lost(task, error)` is yielded.
+
+    Raises:
+        Errors of ours that the work raises.
+    """
+    import ray
+    from ray.exceptions import RayError
+
+    remote = ray.remote(work).options(num_cpus=cpus, num_gpus=gpus, max_retries=tries - 1)
+    waiting, running = list(reversed(tasks)), dict[Any, Any]()
+    while waiting or running:
+        while waiting and len(running) < most:
+            task = waiting.pop()
+            running[remote.remote(task)] = task
+        (done,), _ = ray.wait(list(running), num_returns=1)
+        task = running.pop(done)
+        try:
+            yield ray.get(done)
+        except RayError as error:
+            cause = cause_of(error)
+            if getattr(cause, "exit_code", None) is not None:
+                raise cause from error
+            yield lost(task, cause)

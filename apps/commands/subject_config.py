@@ -5,6 +5,31 @@ from typing import Literal
 
 from personagen.devices import ComputeSettings
 from personagen.models.config import OwnWeights
+from personagen.subject.config import SubjectConfig
+
+
+@dataclass(frozen=True)
+class TrainManyConfig:
+    """Settings of `personagen subject train-many`."""
+
+    mapping: str
+    """CSV with the columns user, pictures (a folder) and name, and where wanted preset and consent (true)."""
+    out: str = "runs/subjects"
+    """Folder for a result folder a user and subjects.parquet; the same command goes on where it was."""
+    subject: SubjectConfig = SubjectConfig(instance_data_dir="-", name="subject")
+    """What all have in common, as in --subject.max_train_steps 400; the mapping fills in the rest."""
+    engine: str = "local"
+    """local (one after the other) or ray (a task each, here or in a cluster)."""
+    workers: int = 1
+    """With --engine ray: subjects at a time."""
+    worker_cpus: float = 1.0
+    """Processors that Ray counts for each."""
+    worker_gpus: float = 0.0
+    """Share of a GPU for each."""
+    tries: int = 3
+    """How often a task is tried whose worker dies."""
+    ray_address: str | None = None
+    """A Ray cluster that is there, as auto or ray://HOST:PORT; none: one on this machine, for this command."""
 
 
 @dataclass(frozen=True)

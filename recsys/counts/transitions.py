@@ -123,19 +123,17 @@ def count_together(items: Tensor, owners: Tensor, n_items: int, *, window: int) 
 
 
 def thinned(counted: Transitions, *, keep: int) -> Transitions:
-    """Keep the largest `keep` entries of each row."""
+    """Keep the largest `keep` entries above 0 of each row, of equal ones those of the lowest items; weights float32.
+
+    Two sorts of the entries: time and memory grow with their number, not with that of the cells.
+    """
+    rows, weights = _rows_of(counted), counted.weights.float()
+    order = weights.argsort(stable=True, descending=True)
+    order = order[rows[order].argsort(stable=True)]  # by row, then by weight, then by item
+    place = torch.arange(len(rows), device=rows.device) - counted.starts[rows]  # within the row: order keeps rows
+    kept = order[(place < keep) & (weights[order] > 0)].sort().values
     n = len(counted.starts) - 1
-    every = counted.with_dense()
-    codes = []
-    weights = []
-    for rows in torch.arange(n, device=counted.follows.device).split(512):
-        blank = torch.zeros(len(rows), n, device=rows.device)
-        full = every.spread(rows.unsqueeze(1), torch.ones_like(blank[:, :1]), out=blank)
-        items = full.topk(min(keep, n), dim=1).indices.sort(dim=1).values
-        best = full.gather(1, items)
-        codes.append((rows.unsqueeze(1) * n + items)[best > 0])
-        weights.append(best[best > 0])
-    return _by_row(torch.cat(codes), torch.cat(weights), n)
+    return _by_row(rows[kept] * n + counted.follows[kept], weights[kept], n)
 
 
 def _by_row(codes: Tensor, weights: Tensor, n: int) -> Transitions:

@@ -194,3 +194,26 @@ def test_two_hundred_companions_of_an_item_are_remembered_and_they_are_the_most_
     starts, follows = model.together.starts, model.together.follows
     assert follows[starts[1] : starts[2]].tolist() == list(range(2, 202))
     assert follows[starts[251] : starts[252]].tolist() == [1]
+
+
+@pytest.mark.parametrize("keep", [1, 3, 50])
+def test_the_largest_entries_are_those_of_the_full_matrix(keep):
+    generator = torch.Generator().manual_seed(0)
+    items, owners = torch.randint(1, 40, (3000,), generator=generator), torch.arange(3000) // 8
+    counted = count_together(items, owners, 40, window=5)
+    full = torch.zeros(41, 41)
+    full[torch.repeat_interleave(torch.arange(41), counted.starts.diff()), counted.follows] = counted.weights.float()
+    best, place = full.sort(dim=1, descending=True, stable=True)
+    want = torch.zeros(41, 41).scatter_(1, place[:, :keep], best[:, :keep])
+    few = thinned(counted, keep=keep)
+    found = torch.zeros(41, 41)
+    found[torch.repeat_interleave(torch.arange(41), few.starts.diff()), few.follows] = few.weights
+    assert torch.equal(found, want)
+    assert all(bool((few.follows[a:b].diff() > 0).all()) for a, b in zip(few.starts[:-1], few.starts[1:]))
+
+
+def test_thinning_a_large_catalogue_takes_no_room_for_its_cells():
+    """A million items: their cells would be 4 terabytes."""
+    counted = count_together(torch.tensor([1, 999_999, 5, 5]), torch.zeros(4, dtype=torch.int64), 10**6, window=3)
+    few = thinned(counted, keep=1)
+    assert few.starts[5 + 1] - few.starts[5] == 1 and len(few.starts) == 10**6 + 2
