@@ -147,14 +147,20 @@ def _layer(piece: Piece, number: int, atlas: Atlas) -> tuple[np.ndarray, np.ndar
     deep = np.full(len(piece.vertices), 99)
     np.minimum.at(deep, piece.faces[kept].ravel(), np.repeat(depth[kept], 3))
     edge = np.zeros(len(piece.vertices), bool)
-    edge[piece.faces[covered].ravel()] = True
-    away = np.where(deep == 0, OVER * (number > 0) - DIP / 2 * edge, -DIP * (deep + 0.5))
+    edge[piece.faces[~mine].ravel()] = True  # both layers end in one line there
+    away = np.where(deep == 0, OVER * (number > 0) * ~edge, -DIP * (deep + 0.5))
     moved = piece.vertices + away[:, None] * piece.normals
     faces, front = _closed(piece.faces[kept], piece.front[kept], len(moved))
-    moved = np.concatenate([moved, *(moved[ring].mean(0, keepdims=True) for ring in faces.rings)])
+    moved = np.concatenate([moved, *(_inside(moved[ring], piece.normals[ring]) for ring in faces.rings)])
     at = np.concatenate([piece.vertices, *(piece.vertices[ring[:1]] for ring in faces.rings)])
     whole, was = parted(moved, faces.faces)
     return _with_places(piece.name, whole.vertices, at[was], whole.faces, front, atlas)
+
+
+def _inside(ring: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """A place (1, 3) that closes an opening from inside: its middle, deeper where it lies flat on the surface."""
+    middle = ring.mean(0, keepdims=True)
+    return middle - np.linalg.norm(ring - middle, axis=1).mean() * across.mean(0, keepdims=True)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ EVEN = 0.03
 """Metres over which depths are averaged along the rows."""
 OPEN = 0.05
 """How far a part goes on beyond where another begins, metres, so that it does not close there like a balloon."""
-ARMPIT = 0.03
+ARMPIT = 0.012
 """How far the trunk goes on behind an arm beside it, metres."""
 REACH = 10
 """Cells around a mask in which distances to it are known."""

