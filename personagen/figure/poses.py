@@ -42,8 +42,8 @@ class Pose:
 
 HANGING: dict[str, Vector] = {"Arm": (0.26, -1.0, 0.0), "ForeArm": (0.16, -1.0, 0.14), "Hand": (0.1, -1.0, 0.1)}
 STRAIGHT: dict[str, Vector] = {"UpLeg": (0.07, -1.0, 0.0), "Leg": (0.05, -1.0, -0.03)}
-STRIDE_AHEAD: dict[str, Vector] = {"UpLeg": (0.05, -1.0, 0.42), "Leg": (0.04, -1.0, 0.06)}
-STRIDE_BACK: dict[str, Vector] = {"UpLeg": (0.05, -1.0, -0.22), "Leg": (0.04, -1.0, -0.62)}
+STRIDE_AHEAD: dict[str, Vector] = {"UpLeg": (0.05, -1.0, 0.42), "Leg": (0.04, -1.0, 0.06), "Foot": (0.08, -0.2, 0.98)}
+STRIDE_BACK: dict[str, Vector] = {"UpLeg": (0.05, -1.0, -0.22), "Leg": (0.04, -1.0, -0.75), "Foot": (0.08, -0.62, 0.78)}
 SWING_AHEAD: dict[str, Vector] = {"Arm": (0.22, -1.0, 0.34), "ForeArm": (0.10, -1.0, 0.62)}
 SWING_BACK: dict[str, Vector] = {"Arm": (0.24, -1.0, -0.34), "ForeArm": (0.16, -1.0, -0.04)}
 PASSING: dict[str, Vector] = {"UpLeg": (0.05, -1.0, 0.02), "Leg": (0.04, -1.0, -0.02)}

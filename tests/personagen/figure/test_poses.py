@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from personagen.figure.body import load_body
+from personagen.figure.mesh import Figure, Layer
 from personagen.figure.poses import AS_PHOTO, POSES, bones_in, pose_named, strides_of, take_pose
 from recsys.errors import ConfigError
 from tests.personagen.figure.puppet import puppet, skeleton
@@ -61,6 +63,15 @@ def test_a_walk_swings_opposite_limbs_and_ends_as_it_began():
     assert first[left, 2] > first[right, 2] and third[left, 2] < third[right, 2]
     assert first[hand, 2] < third[hand, 2]
     assert np.allclose(walk[0][0], walk[-1][0]) and np.allclose(walk[0][1], walk[-1][1])
+
+
+def test_both_feet_of_a_walker_reach_the_ground():
+    body = load_body()
+    layer = Layer("body", body.vertices, body.faces, body.vertices[:, :2], "body", body.bones, body.weights)
+    walker = take_pose(Figure((layer,), puppet().texture, body.skeleton), POSES["walking"]).layers[0].vertices
+    feet = np.isin(body.main, [body.bone(side + name) for side in ("Left", "Right") for name in ("Foot", "ToeBase")])
+    lows = [walker[feet & side][:, 1].min() for side in (body.vertices[:, 0] > 0, body.vertices[:, 0] < 0)]
+    assert abs(lows[0] - lows[1]) < 0.015
 
 
 def test_the_photo_s_own_pose_moves_nothing():
