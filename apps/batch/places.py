@@ -25,7 +25,7 @@ class Place:
         try:
             self._files, self._root = fs.FileSystem.from_uri(where)
         except (pa.ArrowInvalid, OSError, NotImplementedError) as error:
-            raise ConfigError(f"{where} cannot be opened: {error}; give a folder, s3://... or gs://...") from error
+            raise ConfigError(f"{where} cannot be opened: {error}; give a folder, or an address of s3 or gs") from error
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file.
