@@ -119,6 +119,11 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
         "apps.commands.config:ServeConfig",
         "apps.serve.run:run",
     ),
+    ("forget",): (
+        "list and remove what was made of one user",
+        "apps.commands.config:ForgetConfig",
+        "apps.commands.forget:run",
+    ),
     ("doctor",): (
         "say what this machine and installation can do",
         "apps.commands.config:DoctorConfig",
@@ -267,6 +272,8 @@ def _spell_out(words: tuple[str, ...], arguments: list[str]) -> list[str]:
     rest = arguments[len(words) :]
     if words in TAKES_CONFIG and rest and not rest[0].startswith("-"):
         rest = ["--config", *rest]
+    if words == ("forget",) and rest and not rest[0].startswith("-"):
+        rest = ["--user", *rest]
     for i, word in enumerate(rest):
         before, sign, file = word.rpartition("=")
         if (before if sign else rest[i - 1] if i else "") == "--config":

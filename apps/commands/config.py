@@ -317,6 +317,22 @@ class ServeConfig(ShopSettings):
 
 
 @dataclass(frozen=True)
+class ForgetConfig(FileSettings):
+    """Settings of `personagen forget`."""
+
+    user: str | int = ""
+    """Whom to forget; the bare word after the command."""
+    looks: list[str] = field(default_factory=lambda: ["looks"])
+    """Folders of `style`, of one user or of several."""
+    subjects: str | None = None
+    """CSV that says whose subject and photo is whose; the user's line goes."""
+    interactions: str | None = None
+    """File of who chose what; the user's rows are counted and named, not changed."""
+    confirm: bool = False
+    """Remove it; without it, it is only listed."""
+
+
+@dataclass(frozen=True)
 class DoctorConfig:
     """Settings of `personagen doctor`."""
 

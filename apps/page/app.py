@@ -35,26 +35,18 @@ FONT = ("Inter", "ui-sans-serif", "system-ui", "Segoe UI", "DejaVu Sans", "sans-
 
 
 CSS = """
+:root { --personagen-quiet: #57534e; --personagen-chosen: #be123c; }
+.dark { --personagen-quiet: #c9c4bf; --personagen-chosen: #fda4af; }
+.gradio-container button[role=tab].selected { color: var(--personagen-chosen); }
 .gradio-container { max-width: 1400px !important; margin: 0 auto !important; }
 #head h1 { font-size: 2.1rem; letter-spacing: -.03em; margin: .4rem 0 0; }
-#head p { color: var(--body-text-color-subdued); margin: .1rem 0 .4rem; }
+#head p { color: var(--personagen-quiet); margin: .1rem 0 .4rem; }
 #history, #history .grid-wrap, #history .gallery-container { height: auto !important; max-height: none !important; }
 #history, #history .grid-wrap, #history .gallery-container { min-height: 0 !important; }
 #history .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
 #history .grid-container { padding-top: 1.9rem; }
-#history .thumbnail-item { background: #fff; aspect-ratio: 3/4; }
-#history .caption-label { display: none; }
-.board { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(195px, 1fr)); gap: .9rem; }
-.look { border: 1px solid var(--border-color-primary); border-radius: 16px; overflow: hidden; gap: 0 !important; }
-.look { background: var(--block-background-fill); min-width: 0 !important; align-self: start; }
-.look .block { border: 0 !important; border-radius: 0 !important; box-shadow: none !important; }
-.look .image-container button:has(.image-frame), .look .image-frame { display: block; width: 100%; height: auto; }
-.look .image-frame img { display: block; width: 100%; height: auto; object-fit: contain !important; }
-.look .prose { font-size: .9rem; line-height: 1.45; padding: .2rem 1rem 1rem; }
-.look .prose h3 { margin: .5rem 0 .2rem; font-size: 1.02rem; }
-.look .prose blockquote { margin: .3rem 0; padding-left: .7rem; border-left: 3px solid var(--color-accent); }
-.look .prose blockquote p { margin: 0; font-style: italic; color: var(--body-text-color-subdued); }
-.look .prose ul { margin: .3rem 0 0; padding-left: 1.1rem; }
+#history .thumbnail-item, #shelf .thumbnail-item { background: #fff; aspect-ratio: 3/4; }
+#history .caption-label, #shelf .caption-label { display: none; }
 .offer { display: inline-flex; align-items: center; min-height: 40px; padding: 0 1rem; border-radius: 10px; }
 .offer { border: 1px solid var(--border-color-primary); background: var(--button-secondary-background-fill); }
 a.offer { color: var(--body-text-color); text-decoration: none; font-weight: 600; }
@@ -64,8 +56,14 @@ a.offer:hover { background: var(--button-secondary-background-fill-hover); }
 .state .rail { height: 6px; border-radius: 3px; overflow: hidden; margin-top: .5rem; }
 .state .rail { background: var(--border-color-primary); }
 .state .done { height: 100%; background: var(--color-accent); transition: width .4s; }
+.gradio-container button.lg, .gradio-container button.sm { min-height: 40px; }
+#generate-gallery .grid-container { padding-top: 1.9rem; }
+.quiet { color: var(--personagen-quiet); }
+pre.command { white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; padding: .7rem; border-radius: 10px; }
+pre.command { background: var(--block-background-fill); border: 1px solid var(--border-color-primary); }
+pre.command { color: var(--body-text-color); font-size: .85rem; margin: 0 0 .6rem; }
 @media (min-width: 900px) { #side { position: sticky; top: 1rem; align-self: flex-start; } }
-@media (max-width: 640px) { .board { grid-template-columns: 1fr; } #head h1 { font-size: 1.7rem; } }
+@media (max-width: 640px) { #head h1 { font-size: 1.7rem; } }
 """
 
 
@@ -191,15 +189,19 @@ def check_port(host: str, port: int) -> None:
 def launch_settings(folder: str) -> dict[str, Any]:
     """Return the hardened settings of `launch()`: no sharing, no public interface, no file of the working directory."""
 
-    from . import editor
+    from fastapi.middleware import Middleware
+
+    from . import board, editor, pictures
+    from .headers import Headers
 
     working = os.getcwd()
     blocked = [] if Path(folder).is_relative_to(working) else [working]
     return {
-        "share": False, "show_error": False, "max_file_size": "10mb", "allowed_paths": [], "blocked_paths": blocked,
+        "share": False, "show_error": False, "max_file_size": "64mb", "allowed_paths": [], "blocked_paths": blocked,
         "run_history": False, "mcp_server": False, "strict_cors": True, "ssr_mode": False, "enable_monitoring": False,
-        "footer_links": [], "quiet": True, "prevent_thread_lock": True, "css": CSS + editor.CSS,
-        "theme": theme(), "max_threads": THREADS,
+        "footer_links": [], "quiet": True, "prevent_thread_lock": True,
+        "css": CSS + board.CSS + editor.CSS + pictures.CSS, "theme": theme(), "max_threads": THREADS,
+        "app_kwargs": {"middleware": [Middleware(Headers)]},
         "head": f"<script>{GUARD.read_text(encoding='utf-8')}</script>",
     }  # fmt: skip
 
@@ -213,8 +215,16 @@ def theme() -> Any:
         block_label_background_fill="transparent",
         block_label_background_fill_dark="transparent",
         block_label_border_width="0",
-        block_label_text_color="*body_text_color_subdued",
-        block_label_text_color_dark="*body_text_color_subdued",
+        block_label_text_color="*neutral_600",
+        block_label_text_color_dark="*neutral_300",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_200",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
         block_label_shadow="none",
         block_shadow="none",
         button_primary_background_fill="*primary_600",
@@ -249,7 +259,7 @@ def build(
     """
     import gradio as gr
 
-    from . import looks_tab, subject_tab, tryon_tab  # these import torch
+    from . import generate_tab, looks_tab, moves, restore, subject_tab, tryon_tab  # these import torch
     from .line import Line
     from .shared import Bench
     from .visits import Visits
@@ -259,13 +269,24 @@ def build(
         with gr.Row(elem_id="head"):
             gr.Markdown("# Personagen\nFrom what a person chose to pictures made for that person.")
             forget = gr.Button("Delete my data", size="sm", scale=0, min_width=130, elem_id="forget")
-        with gr.Tabs(elem_id="jobs"):
+        with gr.Tabs(elem_id="jobs") as tabs:
             with gr.Tab("Looks", id="looks") as looks:
-                looks_tab.build_tab(bench, mapping=mapping or {}, flags=flags, tab=looks)
+                first = looks_tab.build_tab(bench, mapping=mapping or {}, flags=flags, tab=looks)
+            with gr.Tab("Generate", id="generate") as generate:
+                second = generate_tab.build_tab(bench, generate)
             with gr.Tab("Try on", id="tryon"):
-                tryon_tab.build_tab(bench)
-            with gr.Tab("Teach a subject", id="subject"):
-                subject_tab.build_tab(bench)
+                third = tryon_tab.build_tab(bench)
+            with gr.Tab("Teach", id="subject"):
+                fourth = subject_tab.build_tab(bench)
+        file = restore.drop_place(gr)
+        widgets = {kept.tab: found for kept, found in (first, second, third, fourth)}
+        kept = {one.tab: one for one, _ in (first, second, third, fourth)}
+        restored = restore.connect(
+            bench, file, tabs, kept, {name: found["state"] for name, found in widgets.items()},
+            generate_tab.rows(widgets["generate"]), widgets["tryon"]["strokes"], generate_tab.rows_of,
+        )  # fmt: skip
+        tryon_tab.find_after(gr, bench, widgets["tryon"], restored.success)
+        moves.connect(bench, tabs, *(widgets[name] for name in ("looks", "tryon", "generate", "subject")))
         _let_go(bench, page, forget)
     page.queue(max_size=REQUESTS, default_concurrency_limit=4, api_open=False)
     return page

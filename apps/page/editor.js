@@ -4,7 +4,7 @@ const MOST = 1024, PAINTED = [225, 29, 72, 150], STRIPES = [[30, 64, 175, 200], 
 const box = element.querySelector(".mask-editor"), canvas = box.querySelector("canvas");
 const picture = box.querySelector("img"), size = box.querySelector("input"), pen = canvas.getContext("2d");
 const strokes = document.createElement("canvas"), marks = strokes.getContext("2d", { willReadFrequently: true });
-let photo = null, found = null, tool = "paint", last = null, cursor = null, asked = false;
+let photo = null, found = null, sent = null, tool = "paint", last = null, cursor = null, asked = false;
 const undone = [];
 
 async function loaded(source) {
@@ -31,7 +31,12 @@ async function show() {
     undone.length = 0;
     cursor = null;
     photo = value.photo;
-    if (value.strokes) marks.drawImage(await loaded(value.strokes), 0, 0, canvas.width, canvas.height);
+    sent = null;
+  }
+  if (value.strokes && value.strokes !== sent) { // those of a picture that was dropped on the page
+    marks.clearRect(0, 0, canvas.width, canvas.height);
+    marks.drawImage(await loaded(value.strokes), 0, 0, canvas.width, canvas.height);
+    sent = value.strokes;
   }
   const plane = document.createElement("canvas");
   plane.width = canvas.width;
@@ -40,7 +45,7 @@ async function show() {
   flat.imageSmoothingEnabled = false;
   flat.drawImage(mask, 0, 0, canvas.width, canvas.height);
   found = flat.getImageData(0, 0, canvas.width, canvas.height).data;
-  keep();
+  tell();
   draw();
 }
 
@@ -70,9 +75,14 @@ const radius = () => size.value / 200 * canvas.width / 2;
 
 function keep() {
   const any = marks.getImageData(0, 0, canvas.width, canvas.height).data.some((value, at) => at % 4 === 3 && value > 127);
-  props.value = { ...props.value, strokes: any ? strokes.toDataURL("image/png") : null };
+  sent = any ? strokes.toDataURL("image/png") : null;
+  tell();
+}
+
+function tell() {
+  props.value = { ...props.value, strokes: sent };
   box.querySelector("[data-do=undo]").disabled = !undone.length;
-  box.querySelector("[data-do=found]").disabled = !any;
+  box.querySelector("[data-do=found]").disabled = !sent;
 }
 
 function remember() {

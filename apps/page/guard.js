@@ -73,20 +73,25 @@
 
   // Files over the limit and of other kinds never leave the browser, and the library says nothing of them.
   const READ = /\.(jpe?g|jfif|png|webp|avif|hei[cf])$/i;
+  const PLACES = [["#generate-loras", /\.safetensors$/i, 64_000_000, "a .safetensors file"],
+    ["#history-file", /\.csv$/i, 2_000_000, "a CSV"], ["#restore", /\.(png|ya?ml)$/i, 12_000_000, "a PNG or YAML"]];
   function weigh(event) {
     const input = event.target?.files ? event.target : null;
     const files = [...(input?.files ?? event.dataTransfer?.files ?? event.clipboardData?.files ?? [])];
     if (!files.length) return;
-    const large = files.find((file) => file.size > MOST);
-    const other = files.find((file) => !READ.test(file.name) && !file.type.startsWith("image/"));
+    const place = PLACES.find(([where]) => event.target.closest?.(where));
+    if (!place && event.type === "drop" && goOn(event, files)) return;
+    const [, read, most, wanted] = place ?? ["", READ, MOST, "a JPEG, PNG, WebP, AVIF or HEIC picture"];
+    const large = files.find((file) => file.size > most);
+    const other = files.find((file) => !read.test(file.name) && (place || !file.type.startsWith("image/")));
     if (large || other) {
       event.stopImmediatePropagation();
       event.preventDefault();
       if (input) input.value = "";
       const name = files.length > 1 ? ` (${(large ?? other).name})` : "";
-      say(large ? `The file is larger than 10 MB${name}; save it smaller, then give it again.`
-        : `This kind of file is not read${name}; give a JPEG, PNG, WebP, AVIF or HEIC picture.`);
-    } else if (input && files.some((file) => !file.type)) { // systems that do not know telephones' pictures
+      say(large ? `The file is larger than ${most / 1e6} MB${name}; save it smaller, then give it again.`
+        : `This kind of file is not read${name}; give ${wanted}.`);
+    } else if (input && !place && files.some((file) => !file.type)) { // systems that do not know telephones' pictures
       const named = new DataTransfer();
       for (const file of files) {
         const ending = file.name.split(".").pop().toLowerCase();
@@ -95,6 +100,21 @@
       input.files = named.files;
     }
   }
+  // A picture or settings that are dropped beside every place for files: the page goes on from them.
+  function goOn(event, files) {
+    const here = event.target.closest?.(".block:has(input[type=file])");
+    const input = document.querySelector("#restore input[type=file]");
+    if (!input || files.length > 1 || !/\.(png|ya?ml)$/i.test(files[0].name)) return false;
+    if (here && /\.png$/i.test(files[0].name)) return false;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const given = new DataTransfer();
+    given.items.add(files[0]);
+    input.files = given.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+    return true;
+  }
+  window.addEventListener("dragover", (event) => event.preventDefault());
   for (const kind of ["change", "drop", "paste"]) window.addEventListener(kind, weigh, true);
 
   // A request that failed before our own code saw it: the library's own words, and what to do.
@@ -128,6 +148,14 @@
     location.reload();
     return [];
   };
+
+  // Names that the library gives and that screen readers stumble over: a label that hides the words inside, and one on
+  // what has no role.
+  function name() {
+    for (const one of page().querySelectorAll(".upload-container[aria-label]")) one.removeAttribute("aria-label");
+    for (const one of page().querySelectorAll('div[aria-label="Empty value"]:not([role])')) one.setAttribute("role", "img");
+  }
+  new MutationObserver(name).observe(document.documentElement, { childList: true, subtree: true });
 
   setTimeout(greet, 1000); // this script may come after the page is there
   setInterval(look, 10000);

@@ -1,9 +1,6 @@
-"""The page's tab for looks: choose a person or describe one, then make their looks and scenes."""
+"""The page's tab for looks: choose a person, describe one or say what you chose, then make their looks and scenes."""
 
-import html
-import re
 import secrets
-import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,28 +9,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personagen.provenance import write_png
-from personagen.styling.catalog import Catalog, FolderCatalog, garment_phrase
 from personagen.styling.config import StyleConfig
 from personagen.styling.studio import Order, Studio
-from personagen.styling.stylist import Look
 from personagen.vocabulary import counted
 from recsys.errors import SEEDS, DataError
 
 from ..commands.shop import subjects_module, with_subject
+from . import history
+from .board import Card, board, card_of, cards
 from .line import PICTURE
-from .shared import FORMATS, QUICK, Bar, Bench, Shown, Task, number, offer, pack, status, stop_button, wire
+from .settings import Kept, digest, same
+from .shared import FORMATS, QUICK, Bar, Bench, Shown, Task, command_box, number, offer, pack, status, stop_button, wire
 from .uploads import photo, take_photo
 from .visits import Visit, Visits
 
 if TYPE_CHECKING:
     from personagen.styling.subjects import Mapped
 
-MAX_LOOKS, MAX_SCENES, MAX_PEOPLE = 8, 4, 500
+MAX_LOOKS, MAX_SCENES = 8, 4
 PHOTO = (
     "A photo of yourself, or of someone who agreed. It is read on this machine alone and kept without place and "
     f"camera, until you leave the page or delete your data. {FORMATS}."
 )
-SLOTS = MAX_LOOKS + MAX_SCENES
+FIELDS, OWN = ("user", "looks", "scenes", "seed", "steps"), ("mode", "picked", *history.WORDS, "subject")
+"""Settings under the command's names, and those that only the page has."""
+TITLES = {"describe": "A described person", "own": "Your own choices"}
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Shop:
             ConfigError, DataError, ModelError: what the message names.
         """
         Mapped = subjects_module().Mapped
-        history = _history(self.studio, asked.mode, asked.user, *asked.words)
+        past = history.chosen_by(self.studio, asked.mode, asked.user, asked.words, asked.picked)
         style = StyleConfig(scene_steps=int(asked.steps))
         seed, count = number(asked.seed, "the seed"), (int(asked.looks), int(asked.scenes))
-        order = Order(tuple(history), asked.user, *count, seed, style)
+        order = Order(tuple(past), asked.user, *count, seed, style, title=TITLES.get(asked.mode, ""))
         mapped = self.mapping.get(asked.user, Mapped()) if asked.mode == "choose" else Mapped()
         if asked.subject:
             if asked.subject not in visit.subjects:
@@ -83,10 +83,13 @@ class Asked:
     steps: int
     subject: str = ""
     photo: str | None = None
+    picked: tuple[int, ...] = ()
 
 
-def build_tab(bench: Bench, *, mapping: "Mapping[str, Mapped]", flags: Sequence[str], tab: Any) -> None:
-    """Draw the tab's components into the open gradio context and connect them.
+def build_tab(
+    bench: Bench, *, mapping: "Mapping[str, Mapped]", flags: Sequence[str], tab: Any
+) -> tuple[Kept, dict[str, Any]]:
+    """Draw the tab's components into the open gradio context, connect them, return what travels and the components.
 
     mapping: subjects and photos of users; flags: those with which `personagen style` opens the same shop; tab: the
     gradio Tab that this one is.
@@ -95,23 +98,25 @@ def build_tab(bench: Bench, *, mapping: "Mapping[str, Mapped]", flags: Sequence[
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320, elem_id="side"):
-            controls = _controls(gr, bench.studio, bench.folder)
+            widgets = _controls(gr, bench.studio, bench.folder)
         with gr.Column(scale=5, min_width=320):
-            state = gr.HTML(status("Choose someone, then press Make looks.", 0.0), elem_id="state")
-            download = gr.HTML(elem_id="download")
-            slots = _board(gr)
-            with gr.Accordion("The same on the command line", open=False):
-                command = gr.Code(
-                    language="shell", label="", lines=1, interactive=False, wrap_lines=True, elem_id="command"
-                )
-    shown = {"state": state, "slots": slots, "download": download, "command": command}
-    _wire(Shop(bench, mapping, tuple(flags)), controls, shown)
-    tab.select(_subject_handler(bench.visits), None, controls["subject"], **QUICK)
+            widgets["state"] = gr.HTML(status("Choose someone, then press Make looks.", 0.0), elem_id="state")
+            widgets["download"] = gr.HTML(elem_id="download")
+            widgets["board"] = board("board")
+            widgets["command"] = command_box("command")
+    kept = Kept(
+        "looks", "style", {name: widgets[name] for name in FIELDS}, {"photo": widgets["photo"]}, tuple(flags),
+        {name: widgets[name] for name in OWN},
+    )  # fmt: skip
+    _wire(Shop(bench, mapping, tuple(flags)), widgets, kept)
+    tab.select(_subject_handler(bench.visits), None, widgets["subject"], **QUICK)
+    return kept, widgets
 
 
 def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
     first = first_user(studio)
-    widgets = _people(gr, studio, first)
+    widgets = history.people(gr, studio, folder, first)
+    widgets["offset"] = gr.State(0)
     widgets["history"] = gr.Gallery(
         studio.history_pictures(studio.history(first), folder),
         label="Chosen before, latest last",
@@ -123,11 +128,12 @@ def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
         buttons=["fullscreen"],
         elem_id="history",
     )
-    widgets["looks"] = gr.Slider(1, MAX_LOOKS, value=4, step=1, label="Looks to try on", elem_id="looks")
+    widgets["looks"] = gr.Slider(0, MAX_LOOKS, value=4, step=1, label="Looks to try on", elem_id="looks")
     widgets["scenes"] = gr.Slider(0, MAX_SCENES, value=2, step=1, label="Scenes to paint", elem_id="scenes")
     widgets["subject"] = gr.Dropdown(
-        [("as the person chosen", "")], value="", label="Scenes show", visible=False, elem_id="looks-subject"
-    )
+        [("as the person chosen", "")], value="", label="Scenes show", visible=False, elem_id="looks-subject",
+        allow_custom_value=True,
+    )  # fmt: skip
     with gr.Accordion("Wear them yourself", open=False, elem_id="own-photo"):
         gr.Markdown(PHOTO)
         widgets["photo"] = photo("A person, standing, whole", "looks-photo", height=220)
@@ -142,53 +148,13 @@ def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
     return widgets
 
 
-def _people(gr: Any, studio: Studio, first: str) -> dict[str, Any]:
-    """Two ways to say who is dressed: by name, or by words."""
-    words, people = studio.words(), studio.people(MAX_PEOPLE)
-    more = len(studio.source.users()) > len(people)
-    widgets: dict[str, Any] = {}
-    with gr.Tabs():
-        with gr.Tab("Choose a person", id="choose") as widgets["choose"]:
-            widgets["user"] = gr.Dropdown(
-                people, value=first, label="Person, or type an id" if more else "Person", elem_id="user",
-                filterable=True, allow_custom_value=more,
-            )  # fmt: skip
-        with gr.Tab("Describe one", id="describe") as widgets["describe"]:
-            widgets["kinds"] = gr.Dropdown(
-                words["kind"], label="Wears", multiselect=True, max_choices=4, elem_id="kinds"
-            )
-            widgets["colours"] = gr.Dropdown(words["colour"], label="Colours", multiselect=True, max_choices=4)
-            widgets["pattern"] = gr.Dropdown(
-                ["any", *words["pattern"]], value="any", label="Pattern", visible=bool(words["pattern"])
-            )
-            widgets["scene"] = gr.Dropdown(
-                ["any", *words["scene"]], value="any", label="Place", visible=bool(words["scene"])
-            )
-    return widgets
-
-
-def _board(gr: Any) -> list[tuple[Any, Any, Any]]:
-    """Places for looks, with a slider from before to after, then places for scenes: (column, picture, text) each."""
-    slots = []
-    still = {"format": "png", "type": "filepath", "show_label": False, "interactive": False}
-    with gr.Row(elem_classes="board"):
-        for at in range(SLOTS):
-            name = f"look-{at}" if at < MAX_LOOKS else f"scene-{at - MAX_LOOKS}"
-            with gr.Column(visible=False, elem_classes="look", min_width=195, elem_id=name) as box:
-                kind = gr.ImageSlider if at < MAX_LOOKS else gr.Image
-                picture = kind(**still, buttons=["download", "fullscreen"])
-                text = gr.Markdown()
-            slots.append((box, picture, text))
-    return slots
-
-
 def first_user(studio: Studio) -> str:
     """Return the first user that there is something to show for.
 
     Raises:
         DataError: of none of them the recommender knows an item.
     """
-    for user in studio.source.users()[:MAX_PEOPLE]:
+    for user in studio.source.users()[: history.MAX_PEOPLE]:
         try:
             studio.history(user)
         except DataError:
@@ -209,105 +175,73 @@ def _subject_handler(visits: Visits) -> Callable[..., Any]:
     return choices
 
 
-def _wire(shop: Shop, widgets: dict[str, Any], shown: dict[str, Any]) -> None:
-    import gradio as gr
-
-    studio, bench = shop.studio, shop.bench
-    mode = gr.State("choose")
-    described = [widgets[name] for name in ("kinds", "colours", "pattern", "scene")]
-    person = [mode, widgets["user"], *described]
-    for event in (widgets["user"].change, *(item.change for item in described), mode.change):
-        event(_history_handler(studio, bench.folder), person, widgets["history"], **QUICK)
-    for tab, name in ((widgets["choose"], "choose"), (widgets["describe"], "describe")):
-        tab.select(lambda name=name: name, None, mode, **QUICK)
+def _wire(shop: Shop, widgets: dict[str, Any], kept: Kept) -> None:
+    bench = shop.bench
+    history.connect(bench, widgets, widgets["state"])
     widgets["dice"].click(lambda: secrets.randbelow(SEEDS[1] + 1), None, widgets["seed"], **QUICK)
-    take_photo(bench, widgets["photo"], shown["state"], given="The photo is there; press Make looks.")
-    bar = Bar(shown["state"], widgets["go"], widgets["stop"], "looks")
-    parts = [part for slot in shown["slots"] for part in slot]
-    blank = [gr.update(visible=False), gr.update(value=None), gr.skip()] * SLOTS
+    take_photo(bench, widgets["photo"], widgets["state"], given="The photo is there; press Make looks.")
+    bar = Bar(widgets["state"], widgets["go"], widgets["stop"], "looks")
     wire(
-        bench, bar, button=widgets["go"], rank=PICTURE, work=_make(shop),
-        inputs=[*person, *(widgets[name] for name in ("looks", "scenes", "seed", "steps", "subject", "photo"))],
-        outputs=[shown["download"], shown["command"], *parts], first="Reading the history …",
-        clear=["", gr.skip(), *blank],
+        bench, bar, button=widgets["go"], rank=PICTURE, work=_make(shop, kept),
+        inputs=[*kept.fields.values(), *kept.own.values(), widgets["photo"]],
+        outputs=[widgets["download"], widgets["command"], widgets["board"]], first="Reading the history …",
+        clear=["", "", ""],
     )  # fmt: skip
     stop_button(bench, bar)
 
 
-def _history_handler(studio: Studio, folder: Path) -> Callable[..., Any]:
-    def show(mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str) -> list[tuple[str, str]]:
-        try:
-            return studio.history_pictures(_history(studio, mode, user, kinds, colours, pattern, scene), folder)
-        except DataError:
-            return []  # nothing is described yet
-
-    return show
-
-
-def _history(studio: Studio, mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str) -> list[int]:
-    if mode == "choose":
-        return studio.history(user)
-    return studio.describe(kind=kinds or [], colour=colours or [], pattern=pattern, scene=scene)
-
-
-def _make(shop: Shop) -> Callable[..., Iterator[Shown]]:
+def _make(shop: Shop, kept: Kept) -> Callable[..., Iterator[Shown]]:
     import gradio as gr
 
-    def make(
-        task: Task, mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str,
-        looks: int, scenes: int, seed: int, steps: int, subject: str, photo: str | None,
-    ) -> Iterator[Shown]:  # fmt: skip
-        start, keep = time.monotonic(), [gr.skip()] * (3 * SLOTS)
-        asked = Asked(mode, user, (kinds, colours, pattern, scene), looks, scenes, seed, steps, subject or "", photo)
+    def make(task: Task, *values: Any) -> Iterator[Shown]:
+        start = time.monotonic()
+        asked, settings, own = read_asked(kept, values)
         order, line = shop.order(asked, task.visit)
-        yield "Choosing the garments …", 0.0, [gr.skip(), _command(order, asked, shop.flags), *keep]
-        made = 0
-        for text, part, update in _pictures(gr, shop.studio, order, task):
-            made += 1
-            yield text, part, [gr.skip(), gr.skip(), *update]
-        notes = [*(shop.studio.source.notes(user) if mode == "choose" else []), line]
-        text = f"{counted(made, 'picture')} in {time.monotonic() - start:.0f} s."
+        record = kept.record(settings, own=own, photos={"photo": digest(asked.photo)})
+        order = replace(order, extra=record)
+        yield "Choosing the garments …", 0.0, [gr.skip(), _command(kept, settings, asked), ""]
+        shown: list[Card] = []
+        for text, part, card in _pictures(shop.studio, order, task):
+            shown.append(card)
+            yield text, part, [gr.skip(), gr.skip(), cards(shown)]
+        task.visit.shown = [(card.look.item, card.look.prompt) for card in shown]
+        notes = [*(shop.studio.source.notes(asked.user) if asked.mode == "choose" else []), line]
+        text = f"{counted(len(shown), 'picture')} in {time.monotonic() - start:.0f} s."
         text = " · ".join([text, *(one for one in notes if one)])
         text = "Stopped; what was finished stays." if task.job.stop.is_set() else text
         archive = pack(sorted((task.job.folder / "looks").iterdir()), task.job.folder / "looks.zip")
-        yield text, 1.0, [offer(archive, "Download all (.zip)"), gr.skip(), *keep]
+        yield text, 1.0, [offer(archive, "Download all (.zip)"), gr.skip(), gr.skip()]
 
     return make
 
 
-def _pictures(gr: Any, studio: Studio, order: Order, task: Task) -> Iterator[tuple[str, float, list[Any]]]:
-    """Make the pictures of an order; yield a line, the part done, and the updates of the board for each."""
-    folder = task.job.folder
-    total, start, count = order.looks + order.scenes, time.monotonic(), {"tryon": 0, "scene": 0}
-    before = write_png(studio.sitter(order).image, folder / "person.png")
+def read_asked(kept: Kept, values: Sequence[Any]) -> tuple[Asked, dict[str, Any], dict[str, Any]]:
+    """Return what is asked for, the settings under the command's names, and those that only the page has."""
+    count = len(kept.fields)
+    given = dict(zip((*kept.fields, *kept.own), values, strict=False))
+    words = (given["kinds"] or [], given["colours"] or [], str(given["pattern"]), str(given["scene"]))
+    subject, photo = str(given["subject"] or ""), values[-1]
+    asked = Asked(
+        str(given["mode"]), str(given["user"]), words, given["looks"], given["scenes"], given["seed"], given["steps"],
+        subject, photo, tuple(given["picked"] or ()),
+    )  # fmt: skip
+    own = {name: given[name] for name in kept.own if given[name] not in ("", None, [], "any")}
+    return asked, kept.settings(values[:count]), own
+
+
+def _pictures(studio: Studio, order: Order, task: Task) -> Iterator[tuple[str, float, Card]]:
+    """Make the pictures of an order; yield a line, the part done, and the card of each."""
+    folder, catalog = task.job.folder, studio.source.catalog
+    total, start = order.looks + order.scenes, time.monotonic()
+    before = write_png(studio.sitter(order).image, folder / "person.png") if order.dresses else None
     for done, written in enumerate(studio.make(order, folder / "looks", stop=task.turn.stopped), start=1):
-        kept, look = shutil.copy(written.path, folder), written.look  # the first place is moved at the end
-        slot = count[look.kind] + (MAX_LOOKS if look.kind == "scene" else 0)
-        count[look.kind] += 1
-        picture = (str(before), kept) if look.kind == "tryon" else kept
-        update = [gr.skip()] * (3 * SLOTS)
-        update[3 * slot : 3 * slot + 3] = [gr.update(visible=True), picture, describe(look, studio.source.catalog)]
-        yield _pace(done, total, time.monotonic() - start), done / total, update
-
-
-def describe(look: Look, catalog: Catalog) -> str:
-    """Write what stands under a picture, as Markdown: the garment, the prompt, and why it was chosen."""
-    own = catalog.title(look.item) if isinstance(catalog, FolderCatalog) else ""
-    title = own or garment_phrase(catalog.words(look.item))
-    lines = [f"### {_safe(title[0].upper() + title[1:])}", f"> {_safe(look.prompt)}", ""]
-    for reason in look.reasons:
-        if reason.source == "past":
-            lines.append(f"- like {_safe(reason.text)} in the history ({reason.score:.2f})")
-        elif reason.source == "concept":
-            lines.append(f"- taste: {_safe(reason.text.partition(' ')[2])} ({reason.score:+.1f})")
-        else:
-            lines.append(f"- {_safe(reason.text)}")
-    return "\n".join(lines)
-
-
-def _safe(text: str) -> str:
-    """Take the meaning from every mark that HTML or Markdown could act on."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|~<>-])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+        kept, look = Path(shutil.copy(written.path, folder)), written.look  # the first place is moved at the end
+        garment = studio.history_pictures([look.item], task.visit.folder)
+        card = card_of(
+            look, catalog, kept, garment=Path(garment[0][0]) if garment else None,
+            before=before if look.kind == "tryon" else None,
+        )  # fmt: skip
+        yield _pace(done, total, time.monotonic() - start), done / total, card
 
 
 def _pace(done: int, total: int, seconds: float) -> str:
@@ -316,12 +250,8 @@ def _pace(done: int, total: int, seconds: float) -> str:
     return f"Picture {done} of {total} · {each:.1f} s each" + (f" · about {left:.0f} s left" if left else "")
 
 
-def _command(order: Order, asked: Asked, shop: Sequence[str]) -> str:
+def _command(kept: Kept, settings: dict[str, Any], asked: Asked) -> str:
     if asked.mode != "choose":
-        return "# a described person has no number; choose one to see the command"
-    flags = {"user": order.user, "looks": order.looks, "scenes": order.scenes, "seed": order.seed}
-    flags["steps"] = order.style.scene_steps
-    words = [*shop, *(word for name, value in flags.items() for word in (f"--{name}", str(value)))]
-    if asked.photo and "--interactions" in shop:
-        words += ["--person", "YOUR-PHOTO.jpg"]
-    return "personagen style " + " ".join(shlex.quote(word) for word in words)
+        return "<p>The command makes looks of people of the shop; choose one by name to see it.</p>"
+    photo = ("--person", "YOUR-PHOTO.jpg") if asked.photo and "--interactions" in kept.before else ()
+    return same(kept, settings, *photo)

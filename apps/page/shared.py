@@ -145,6 +145,14 @@ def side_by_side(gr: Any, left: Callable[[Any], dict[str, Any]], right: Callable
             return widgets | right(gr)
 
 
+def command_box(elem_id: str) -> Any:
+    """Draw the place that shows the command which does the same."""
+    import gradio as gr
+
+    with gr.Accordion("The same on the command line", open=False):
+        return gr.HTML('<p class="quiet">Press the button above; the command stands here then.</p>', elem_id=elem_id)
+
+
 def status(text: str, part: float, *, bad: bool = False) -> str:
     """Write the line above the results as HTML, over a bar of which `part` (0..1) is filled."""
     mark = "⚠ " if bad else ""

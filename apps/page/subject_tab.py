@@ -1,11 +1,9 @@
-"""The page's tab for subjects: upload pictures, see what is wrong with them, train, then paint with what was learnt.
+"""The page's tab for subjects: give pictures, see what is wrong with them, teach the model, take the result home.
 
 `build_tab` draws it inside the page of `app`. A visitor sees and uses only the subjects of their own visit; all
 is kept in the visitor's own folder and goes with them.
 """
 
-import html
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,13 +11,19 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from personagen.models.config import OwnWeights
-from personagen.styling.studio import Studio, Watched
-from personagen.subject import SubjectConfig, resolve, train_subject
-from personagen.vocabulary import counted
-from recsys.errors import SEEDS, ConfigError, DataError, check_range
+from PIL import Image
 
-from .line import PICTURE, TRAINING
+from personagen.models.config import OwnWeights
+from personagen.provenance import write_png
+from personagen.styling.studio import Studio
+from personagen.subject import SubjectConfig, resolve, train_subject
+from personagen.subject.config import beyond_the_base
+from personagen.subject.record import phrase
+from recsys.errors import ConfigError
+
+from .line import TRAINING
+from .pictures import captions_of, gather, looked_at, shows_people, thumbnails
+from .settings import Kept, same
 from .shared import (
     FORMATS,
     KINDS,
@@ -28,6 +32,7 @@ from .shared import (
     Bench,
     Shown,
     Task,
+    command_box,
     number,
     offer,
     pack,
@@ -37,9 +42,9 @@ from .shared import (
     wire,
 )
 from .uploads import take_files
-from .visits import Visit, given_name
+from .visits import Visit
 
-MAX_PICTURES, MAX_SUBJECTS, MAX_IMAGES = 40, 8, 8
+MAX_SUBJECTS = 8
 PRESETS = [("a thing", "object"), ("a person", "person"), ("a style", "style"), ("a garment", "garment")]
 PAUSE = 1.0  # seconds between two updates of the page
 RESULTS = ("pytorch_lora_weights.safetensors", "README.md", "run.json")
@@ -49,28 +54,49 @@ HINT = (
 )
 
 
-def build_tab(bench: Bench) -> None:
-    """Draw the tab's components into the open gradio context and connect them."""
+FIELDS = ("name", "preset", "max_train_steps", "rank", "learning_rate", "resolution", "seed")
+"""The command's names of the settings, in the order in which handlers take them; 0 and nothing are the preset's."""
+RATES = [("as the preset", ""), *((rate, rate) for rate in ("1e-5", "5e-5", "1e-4", "2e-4", "5e-4", "1e-3"))]
+
+
+def build_tab(bench: Bench) -> tuple[Kept, dict[str, Any]]:
+    """Draw the tab's components into the open gradio context, connect them, return what travels and the components."""
     import gradio as gr
 
-    _wire(gr, bench, side_by_side(gr, _controls, _board))
+    widgets = side_by_side(gr, _controls, _board)
+    kept = Kept("subject", "subject train", {name: widgets[name] for name in FIELDS})
+    _wire(gr, bench, widgets, kept)
+    return kept, widgets
 
 
 def _controls(gr: Any) -> dict[str, Any]:
     widgets: dict[str, Any] = {}
     gr.Markdown(HINT)
-    widgets["files"] = gr.File(label="Pictures", file_count="multiple", file_types=KINDS, elem_id="subject-files")
+    widgets["files"] = gr.File(
+        label="Pictures", file_count="multiple", file_types=KINDS, height=140, elem_id="subject-files"
+    )
     widgets["verdict"] = gr.HTML("", elem_id="subject-verdict")
+    widgets["thumbs"] = thumbnails("subject-thumbs")
     with gr.Row():
         widgets["name"] = gr.Textbox(label="What it is", placeholder="backpack", max_length=40, elem_id="subject-name")
         widgets["preset"] = gr.Dropdown(PRESETS, value="object", label="It is", elem_id="subject-preset")
+    widgets["limit"] = gr.Markdown("", elem_id="subject-limit")
     widgets["consent"] = gr.Checkbox(
-        False, label="This person agreed to be learnt, and to have pictures made of them", visible=False,
+        False, label="Whoever is seen agreed to be learnt, and to have pictures made of them", visible=False,
         elem_id="subject-consent",
     )  # fmt: skip
     with gr.Accordion("Settings of the training", open=False):
-        widgets["steps"] = gr.Slider(0, 2000, value=0, step=10, label="Steps (0: as preset)", elem_id="subject-steps")
-        widgets["seed"] = gr.Number(0, label="Seed", precision=0, elem_id="subject-seed")
+        widgets["max_train_steps"] = gr.Slider(
+            0, 2000, value=0, step=2, label="Steps (0: as the preset)", elem_id="subject-steps"
+        )
+        with gr.Row():
+            widgets["rank"] = gr.Slider(0, 64, value=0, step=1, label="Rank (0: as the preset)", elem_id="subject-rank")
+            widgets["resolution"] = gr.Slider(
+                0, 1024, value=0, step=64, label="Resolution (0: the model's)", elem_id="subject-resolution"
+            )
+        with gr.Row():
+            widgets["learning_rate"] = gr.Dropdown(RATES, value="", label="Learning rate", elem_id="subject-rate")
+            widgets["seed"] = gr.Number(0, label="Seed", precision=0, elem_id="subject-seed")
     with gr.Row():
         widgets["train"] = gr.Button("Learn", variant="primary", elem_id="subject-train")
         widgets["stop"] = gr.Button("Cancel", interactive=False, elem_id="subject-stop")
@@ -87,100 +113,86 @@ def _board(gr: Any) -> dict[str, Any]:
         widgets["preview"] = gr.Image(
             **still, label="Without the subject above, with it below", visible=False, elem_id="subject-preview"
         )
-    with gr.Column(visible=False, elem_id="subject-use") as widgets["use"]:
-        widgets["chosen"] = gr.Dropdown([], label="Subjects", multiselect=True, elem_id="subject-chosen")
-        widgets["weights"] = gr.Textbox("1", label="Their weights, in order", max_length=80, elem_id="subject-weights")
-        widgets["prompt"] = gr.Textbox(label="Prompt", max_length=300, elem_id="subject-prompt")
-        with gr.Row():
-            widgets["count"] = gr.Slider(1, MAX_IMAGES, value=2, step=1, label="Pictures", elem_id="subject-count")
-            widgets["paint_steps"] = gr.Slider(1, 50, value=20, step=1, label="Steps", elem_id="subject-paint-steps")
-        with gr.Row():
-            widgets["paint"] = gr.Button("Paint", variant="primary", elem_id="subject-paint")
-            widgets["download"] = gr.HTML(elem_id="subject-download")
-        widgets["gallery"] = gr.Gallery(
-            label="Painted", format="png", columns=4, height="auto", object_fit="contain", interactive=False,
-            elem_id="subject-gallery",
-        )  # fmt: skip
+    with gr.Row():
+        widgets["use"] = gr.Button("Paint with it", visible=False, elem_id="subject-use")
+        widgets["download"] = gr.HTML(elem_id="subject-download")
+    widgets["command"] = command_box("subject-command")
     return widgets
 
 
-def _wire(gr: Any, bench: Bench, widgets: dict[str, Any]) -> None:
-    bar = Bar(widgets["state"], widgets["train"], widgets["stop"], "subject", (widgets["paint"],))
-    take_files(bench, widgets["files"], widgets["verdict"], _look(bench.folder))
-    widgets["preset"].change(
-        lambda kind: gr.update(visible=kind == "person"), widgets["preset"], widgets["consent"], **QUICK
-    )
-    given = [widgets[name] for name in ("files", "name", "preset", "consent", "steps", "seed")]
-    learnt = [widgets[name] for name in ("loss", "preview", "use", "chosen", "prompt", "download")]
-    wire(bench, bar, button=widgets["train"], rank=TRAINING, work=_learn(bench.studio), inputs=given, outputs=learnt,
-         first="Beginning …")  # fmt: skip
-    asked = [widgets[name] for name in ("chosen", "weights", "prompt", "count", "paint_steps", "seed")]
-    wire(bench, bar, button=widgets["paint"], rank=PICTURE, work=_paint(bench.studio), inputs=asked,
-         outputs=[widgets["gallery"]], first="Beginning …")  # fmt: skip
+def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
+    bar = Bar(widgets["state"], widgets["train"], widgets["stop"], "subject")
+    taken = take_files(bench, widgets["files"], [widgets["verdict"], widgets["thumbs"]], _look(bench.folder))
+    asked = [widgets["files"], widgets["preset"], widgets["name"]]
+    for event in taken:
+        event.then(_see(gr, bench), widgets["files"], widgets["consent"], **QUICK)
+    for change in (widgets["preset"].change, widgets["name"].blur):
+        change(_ask(gr, bench), asked, [widgets["consent"], widgets["limit"]], **QUICK)
+    wire(
+        bench, bar, button=widgets["train"], rank=TRAINING, work=_learn(bench.studio, kept),
+        inputs=[*kept.fields.values(), widgets["files"], widgets["thumbs"], widgets["consent"]],
+        outputs=[widgets[name] for name in ("loss", "preview", "use", "download", "command", "consent")],
+        first="Beginning …",
+    )  # fmt: skip
     stop_button(bench, bar)
 
 
-def _look(folder: Path) -> Callable[[Sequence[str]], str]:
-    """Say of each upload whether it can be used."""
+def _look(folder: Path) -> Callable[[Sequence[str]], list[Any]]:
+    """Say of the uploads whether they can be used, and show each with its verdict."""
 
-    def look(files: Sequence[str]) -> str:
-        with tempfile.TemporaryDirectory(dir=folder) as work:
-            return verdict(files, Path(work))
+    def look(files: Sequence[str]) -> list[Any]:
+        items, line = looked_at(files, folder)
+        return [f"<p>{line}</p>", {"items": items}]
 
     return look
 
 
-def gather(files: Sequence[str] | None, folder: Path) -> dict[str, str]:
-    """Copy uploads into a folder under names of ours; return the visitor's name of each.
+def _see(gr: Any, bench: Bench) -> Callable[..., Any]:
+    """Ask for consent where somebody is seen; never take the question back, as this may end after a later one."""
 
-    Raises:
-        DataError: what the message names.
-    """
-    if not files:
-        raise DataError("there are no pictures; give at least one")
-    if len(files) > MAX_PICTURES:
-        raise DataError(f"{len(files)} pictures are more than {MAX_PICTURES}; choose the best ones")
-    folder.mkdir(parents=True, exist_ok=True)
-    names = {}
-    for place, file in enumerate(files):
-        ours = f"{place:02d}{Path(file).suffix.lower()}"
-        shutil.copyfile(file, folder / ours)
-        names[ours] = given_name(file)
-    return names
+    def see(files: list[str] | None, request: gr.Request) -> Any:
+        visit = bench.visits[str(request.session_hash)]
+        return gr.update(visible=True) if files and shows_people(visit, files, bench.studio.parser) else gr.skip()
+
+    return see
 
 
-def verdict(files: Sequence[str], work: Path) -> str:
-    """Write what the doctor says of each upload as an HTML table.
+def _ask(gr: Any, bench: Bench) -> Callable[..., list[Any]]:
+    """Ask for consent where somebody is seen or is to be learnt, and say what the model cannot learn."""
 
-    Raises:
-        DataError: what the message names.
-    """
-    from personagen.subject.data import scan
+    def ask(files: list[str] | None, preset: str, name: str, request: gr.Request) -> list[Any]:
+        known = bench.visits[str(request.session_hash)].people
+        seen = any(known.get(file) for file in files or [])
+        base, word = bench.studio.models["text2image"], name.strip() or "thing"
+        limit = beyond_the_base(SubjectConfig("pictures", word, preset=preset, pretrained_model_name_or_path=base))  # type: ignore[arg-type]
+        says = f"Note: {_plainly(limit)}." if limit else ""
+        return [gr.update(visible=seen or preset == "person"), says]
 
-    names = gather(files, work)
-    pictures, findings = scan(work)
-    rows = [
-        (names.get(finding.file, finding.file), finding.decision, "" if finding.size is None else finding.detail)
-        for finding in findings
-    ]
-    marks = "".join(
-        f"<tr><td>{'✓' if decision == 'used' else '⚠'} {html.escape(name)}</td><td>{html.escape(decision)}</td>"
-        f"<td>{html.escape(detail)}</td></tr>"
-        for name, decision, detail in rows
-    )
-    return f"<p>{len(pictures)} of {len(findings)} can be used</p><table>{marks}</table>"
+    return ask
 
 
-def _learn(studio: Studio) -> Callable[..., Iterator[Shown]]:
+def _plainly(limit: str) -> str:
+    """Say without flags of the command what the base cannot paint."""
+    return limit.partition(". ")[0] + ". Clothes and people are learnt with their own choice above"
+
+
+def _learn(studio: Studio, kept: Kept) -> Callable[..., Iterator[Shown]]:
     import gradio as gr
 
-    def learn(
-        task: Task, files: list[str] | None, name: str, preset: str, consent: bool, steps: int, seed: int
-    ) -> Iterator[Shown]:
+    def learn(task: Task, *values: Any) -> Iterator[Shown]:
         visit, keep = task.visit, [gr.skip()] * 6
+        files, thumbs, consent = values[len(FIELDS) :]
+        given = asked(kept, values[: len(FIELDS)])
         own = [str(visit.own(file)) for file in files or []]
-        config = settings(visit, own, name, preset, consent, int(steps), number(seed, "the seed"), studio)
-        for text, part, loss, preview in watched(config, task.turn.stopped):
+        seen = shows_people(visit, own, studio.parser) if own else False
+        if seen and not consent:
+            yield "Somebody is seen in these pictures.", 0.0, [*keep[:5], gr.update(visible=True)]
+            raise ConfigError("somebody is seen in these pictures and must have agreed; tick the box if so")
+        config = settings(visit, own, given, bool(consent), studio, captions_of(thumbs, len(own)))
+        line = same(kept, given, "--instance_data_dir", "YOUR-PICTURES", *(["--consent", "true"] if consent else []))
+        yield "Preparing …", 0.0, [*keep[:4], line, gr.skip()]
+        for text, part, loss, grid in watched(config, task.turn.stopped):
+            preview = None if grid is None else _carrying(grid, task, kept.record(given))
             shown = [gr.skip() if path is None else gr.update(value=path, visible=True) for path in (loss, preview)]
             yield text, part, [*shown, *keep[2:]]
         if task.job.stop.is_set():
@@ -188,23 +200,35 @@ def _learn(studio: Studio) -> Callable[..., Iterator[Shown]]:
             return
         label = keep_subject(visit, config)
         archive = pack(result_files(config), Path(config.output_dir).with_suffix(".zip"))
-        yield f"Learnt. Say: {config.instance_prompt}", 1.0, [
-            gr.skip(), gr.skip(), gr.update(visible=True), gr.update(choices=list(visit.subjects), value=[label]),
-            str(config.instance_prompt), offer(archive, "Download the subject (.zip)", name=f"{label}.zip"),
-        ]  # fmt: skip
+        link = offer(archive, "Download the subject (.zip)", name=f"{label}.zip")
+        yield f"Learnt. Say: {config.instance_prompt}", 1.0, [*keep[:2], gr.update(visible=True), link, *keep[4:]]
 
     return learn
 
 
+def asked(kept: Kept, values: Sequence[Any]) -> dict[str, Any]:
+    """Return the settings under the command's names; what the preset decides is left out."""
+    given = kept.settings(values)
+    given["seed"] = number(given.get("seed"), "the seed")
+    return {name: value for name, value in given.items() if value or name == "seed"}
+
+
+def _carrying(grid: str, task: Task, record: dict[str, Any]) -> str:
+    """Write a grid of samples anew with the settings in it."""
+    with Image.open(grid) as image:
+        return str(write_png(image.convert("RGB"), task.job.folder / Path(grid).name, record=record))
+
+
 def settings(
-    visit: Visit, files: Sequence[str] | None, name: str, preset: str, consent: bool, steps: int, seed: int,
-    studio: Studio,
+    visit: Visit, files: Sequence[str] | None, given: dict[str, Any], consent: bool, studio: Studio,
+    captions: Sequence[str] = (),
 ) -> SubjectConfig:  # fmt: skip
     """Make the settings of a training and copy the uploads.
 
     Raises:
         ConfigError, DataError: what the message names.
     """
+    preset, name = given.get("preset"), str(given.get("name", ""))
     if preset not in [value for _, value in PRESETS]:
         raise ConfigError(f"a subject cannot be {preset!r}; choose one of the list")
     if not name.strip():
@@ -212,14 +236,19 @@ def settings(
     if preset == "person" and not consent:
         raise ConfigError("a person must have agreed; tick the box if so, or teach something else")
     if len(visit.subjects) >= MAX_SUBJECTS:
-        raise ConfigError(f"{MAX_SUBJECTS} subjects are as many as a visit holds; reload the page to begin anew")
+        raise ConfigError(f"{MAX_SUBJECTS} subjects are as many as a visit holds; delete your data to begin anew")
     folder = Path(tempfile.mkdtemp(prefix="subject-", dir=visit.folder))
-    gather(files, folder / "pictures")
+    gather(files, folder / "pictures", captions)
+    finer: dict[str, Any] = {
+        key: int(given[key]) for key in ("max_train_steps", "rank", "resolution") if given.get(key)
+    }
+    if given.get("learning_rate"):
+        finer["learning_rate"] = float(given["learning_rate"])
     whole = resolve(SubjectConfig(
         str(folder / "pictures"), " ".join(name.split()), preset=preset, output_dir=str(folder / "result"),  # type: ignore[arg-type]
         pretrained_model_name_or_path=studio.models["text2image"], token=f"sks{len(visit.subjects) or ''}",
-        consent=bool(consent), device=studio.compute.device, max_train_steps=steps or None, seed=seed,
-        num_validation_images=2, **base_settings(studio.own),
+        consent=consent, device=studio.compute.device, seed=int(given.get("seed", 0)), num_validation_images=2,
+        **finer, **base_settings(studio.own),
     ))  # fmt: skip
     return replace(whole, validation_steps=max(1, int(whole.max_train_steps or 1) // 4))
 
@@ -254,6 +283,7 @@ def keep_subject(visit: Visit, config: SubjectConfig) -> str:
     while label in visit.subjects:
         label, number = f"{config.name} {number}", number + 1
     visit.subjects[label] = Path(config.output_dir)
+    visit.phrases[label] = phrase(config.output_dir)
     return label
 
 
@@ -265,75 +295,6 @@ def result_files(config: SubjectConfig) -> list[Path]:
     return [path for path in (folder / name for name in (*RESULTS, kohya_name(config))) if path.is_file()]
 
 
-def _paint(studio: Studio) -> Callable[..., Iterator[Shown]]:
-    def paint(
-        task: Task, chosen: list[str], weights: str, prompt: str, count: int, steps: int, seed: int
-    ) -> Iterator[Shown]:
-        first, pictures = number(seed, "the seed"), []
-        check_range(count=(int(count), 1, MAX_IMAGES), steps=(int(steps), 1, 1000), seed=(first, *SEEDS))
-        pipe = stacked(task.visit, chosen, read_weights(weights), studio, task.turn.stopped)
-        for path in painted(pipe, prompt, int(count), int(steps), first, task.job.folder):
-            pictures.append(str(path))
-            yield f"Picture {len(pictures)} of {int(count)}", len(pictures) / int(count), [list(pictures)]
-        yield f"{counted(len(pictures), 'picture')}.", 1.0, [list(pictures)]
-
-    return paint
-
-
-def read_weights(text: str) -> list[float]:
-    """Read weights separated by commas or spaces.
-
-    Raises:
-        ConfigError: what the message names.
-    """
-    try:
-        return [float(word) for word in text.replace(",", " ").split()]
-    except ValueError as error:
-        raise ConfigError(f"weights {text!r} are not numbers; write them as 1, 0.8") from error
-
-
 def base_settings(own: OwnWeights) -> dict[str, Any]:
     """Return the settings of training that say how the page's base model is read, and what lies over it."""
     return {field.name: getattr(own, field.name) for field in fields(OwnWeights)}
-
-
-def stacked(
-    visit: Visit, chosen: Sequence[str], weights: list[float], studio: Studio, stop: Callable[[], bool]
-) -> Watched:
-    """Load the base model with the visitor's chosen subjects on it.
-
-    Raises:
-        ConfigError, ModelError: what the message names.
-    """
-    from personagen.subject.loaded import load_subjects
-
-    if not chosen or any(label not in visit.subjects for label in chosen):
-        raise ConfigError("choose at least one of the subjects learnt in this visit")
-    folders = [visit.subjects[label] for label in chosen]
-    base, own = studio.models["text2image"], studio.own
-    pipe = load_subjects(folders, weights=weights, base=base, own=own, compute=studio.compute)
-    pipe.set_progress_bar_config(disable=True)
-    return Watched(pipe, stop)
-
-
-def painted(pipe: Watched, prompt: str, count: int, steps: int, seed: int, folder: Path) -> Iterator[Path]:
-    """Paint pictures of a prompt, write each, and yield its path.
-
-    Raises:
-        ConfigError: an empty prompt.
-        Halted: what the message names.
-    """
-    import torch
-
-    from personagen.provenance import Parameters, sampling_settings, versions, write_png
-
-    if not prompt.strip():
-        raise ConfigError("the prompt is empty; say what to paint, with the subject's word in it")
-    out = Path(tempfile.mkdtemp(prefix="painted-", dir=folder))
-    for place in range(count):
-        one = (seed + place) % (SEEDS[1] + 1)
-        generator = torch.Generator().manual_seed(one)
-        image = pipe(prompt, num_inference_steps=steps, guidance_scale=3.0, generator=generator).images[0]
-        sampled = sampling_settings(steps=steps, guidance=3.0, seed=one)
-        parameters = Parameters(prompt, settings=sampled)
-        yield write_png(image, out / f"{place}.png", parameters=parameters, record={"versions": versions()})

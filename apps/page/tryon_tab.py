@@ -4,6 +4,7 @@
 anywhere.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -22,7 +23,7 @@ from personagen.person.parser import Parser
 from personagen.person.reading import read_person
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
 from personagen.schedulers import sampler_of
-from personagen.styling.studio import Studio, Watched
+from personagen.styling.studio import Studio
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
 from personagen.tryon.trust import Trust, lowest
 from personagen.vocabulary import KINDS as VOCABULARY
@@ -30,6 +31,8 @@ from recsys.errors import SEEDS, DataError, check_range
 
 from .editor import mask_editor, painted, shown
 from .line import MASK, PICTURE
+from .live import Pace, Steps, live
+from .settings import PAGE, Kept, digest, same
 from .shared import (
     FAILED,
     FORMATS,
@@ -38,8 +41,10 @@ from .shared import (
     Bench,
     Shown,
     Task,
+    command_box,
     excuse,
     number,
+    offer,
     side_by_side,
     status,
     stop_button,
@@ -66,11 +71,23 @@ HINT = (
 ASK = "Give a photo of a person and one of a garment."
 
 
-def build_tab(bench: Bench) -> None:
-    """Draw the tab's components into the open gradio context and connect them."""
+FIELDS = ("kind", "steps", "guidance", "mask_expand", "seed", "cut_out")
+"""The command's names of the settings, in the order in which handlers take them."""
+GARMENTS = ("garment", *(f"garment-{at}" for at in range(MORE)))
+
+
+def build_tab(bench: Bench) -> tuple[Kept, dict[str, Any]]:
+    """Draw the tab's components into the open gradio context, connect them, return what travels and the components."""
     import gradio as gr
 
-    _wire(gr, bench, side_by_side(gr, _controls, _board))
+    widgets = side_by_side(gr, _controls, _board)
+    kept = Kept(
+        "tryon", "tryon wear", {name: widgets[name] for name in FIELDS},
+        {name: widgets[name] for name in ("person", *GARMENTS)}, (),
+        {name: widgets[name] for name in (f"kind-{at}" for at in range(MORE))},
+    )  # fmt: skip
+    _wire(gr, bench, widgets, kept)
+    return kept, widgets
 
 
 def _controls(gr: Any) -> dict[str, Any]:
@@ -88,9 +105,11 @@ def _controls(gr: Any) -> dict[str, Any]:
     with gr.Accordion("Settings", open=False):
         widgets["steps"] = gr.Slider(1, 50, value=8, step=1, label="Steps", elem_id="wear-steps")
         widgets["guidance"] = gr.Slider(1, 5, value=1.5, step=0.1, label="Guidance")
-        widgets["expand"] = gr.Slider(0, 4, value=1, step=0.1, label="Mask beyond the old garment")
+        widgets["mask_expand"] = gr.Slider(
+            0, 4, value=1, step=0.1, label="Mask beyond the old garment", elem_id="wear-expand"
+        )
         widgets["seed"] = gr.Number(0, label="Seed", precision=0, elem_id="wear-seed")
-        widgets["cut"] = gr.Checkbox(True, label="Cut the garment out of its photo")
+        widgets["cut_out"] = gr.Checkbox(True, label="Cut the garment out of its photo")
     with gr.Row():
         widgets["go"] = gr.Button("Try on", variant="primary", elem_id="wear-go")
         widgets["stop"] = gr.Button("Cancel", interactive=False, elem_id="wear-stop")
@@ -106,55 +125,64 @@ def _board(gr: Any) -> dict[str, Any]:
         ),
         **turn_widgets(gr),
         "editor": mask_editor("wear-mask"),
+        "download": gr.HTML(elem_id="wear-download"),
+        "strokes": gr.State(None),
+        "command": command_box("wear-command"),
     }  # fmt: skip
 
 
-def _wire(gr: Any, bench: Bench, widgets: dict[str, Any]) -> None:
+def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     bar = Bar(widgets["state"], widgets["go"], widgets["stop"], "wear", also=(widgets["turn"],))
-    asked = [widgets["person"], widgets["kind"], widgets["expand"]]
     taken = take_photo(bench, widgets["person"], bar.state, given="Looking for what may be repainted …")
-    for event in (taken.success, widgets["person"].clear, widgets["kind"].change, widgets["expand"].release):
-        found = event(_find_handler(gr, bench), asked, [bar.state, widgets["editor"]], concurrency_limit=None, **QUICK)
-        found.failure(None, None, bar.state, js=f"async () => (await ({FAILED})())[0]", **QUICK)
-    pictures = ["garment", *(f"garment-{at}" for at in range(MORE))]
-    for name in pictures:
+    for event in (taken.success, widgets["person"].clear, widgets["kind"].change, widgets["mask_expand"].release):
+        find_after(gr, bench, widgets, event)
+    for name in GARMENTS:
         take_photo(bench, widgets[name], bar.state, given="The garment is there; press Try on.")
-    garments = [widgets[name.replace("garment", part)] for name in pictures for part in ("garment", "kind")]
-    settings = [widgets[name] for name in ("steps", "guidance", "expand", "seed", "cut")]
     wire(
-        bench, bar, button=widgets["go"], rank=PICTURE, work=_wear(bench),
-        inputs=[widgets["person"], widgets["editor"], *settings, *garments], outputs=[widgets["slider"]],
-        first="Dressing …",
+        bench, bar, button=widgets["go"], rank=PICTURE, work=_wear(bench, kept),
+        inputs=[*kept.fields.values(), *kept.own.values(), *kept.photos.values(), widgets["editor"]],
+        outputs=[widgets["slider"], widgets["download"], widgets["command"]], first="Dressing …",
     )  # fmt: skip
+    garments = [widgets[name.replace("garment", part)] for name in GARMENTS for part in ("garment", "kind")]
     connect_turn(bench, widgets, garments)
     stop_button(bench, bar)
+
+
+def find_after(gr: Any, bench: Bench, widgets: dict[str, Any], event: Callable[..., Any]) -> None:
+    """Let the mask be found after an event; strokes that a dropped picture brought are laid on it."""
+    asked = [widgets[name] for name in ("person", "kind", "mask_expand", "strokes")]
+    shown = [widgets[name] for name in ("state", "editor", "strokes")]
+    found = event(_find_handler(gr, bench), asked, shown, concurrency_limit=None, **QUICK)
+    found.failure(None, None, widgets["state"], js=f"async () => (await ({FAILED})())[0]", **QUICK)
 
 
 def _find_handler(gr: Any, bench: Bench) -> Callable[..., Iterator[list[Any]]]:
     """Show the photo with the mask that was found, ready to be painted on."""
 
-    def find(person: str | None, kind: str, expand: float, request: gr.Request) -> Iterator[list[Any]]:
+    def find(
+        person: str | None, kind: str, expand: float, strokes: str | None, request: gr.Request
+    ) -> Iterator[list[Any]]:
         if person is None:
-            yield [gr.skip(), None]
+            yield [gr.skip(), None, None]
             return
         session, image, given = str(request.session_hash), None, Path(person)
         try:
             with bench.visits.working(session) as visit, bench.line.join(MASK, Event()) as turn:
                 for text in turn.wait():
-                    yield [status(text, 0.0), gr.skip()]
+                    yield [status(text, 0.0), gr.skip(), gr.skip()]
                 given = visit.own(person)
                 image = load_image(given)
                 reading = read_person(image, bench.studio.parser)
                 mask = reading.body.mask(kind, expand=float(expand))
                 text = f"{mask.mean():.0%} of the photo may be repainted; paint or erase where the mask is wrong."
                 text += f" Note: {_without_flag(reading.note)}." if reading.note else ""
-                yield [status(text, 0.0), shown(given, _kept(visit, mask))]
+                yield [status(text, 0.0), shown(given, _kept(visit, mask), strokes), None]
         except Exception as error:
             blank = None
             if image is not None and hasattr(error, "exit_code"):
                 nothing = np.zeros((image.height, image.width), bool)
-                blank = shown(given, _kept(bench.visits[session], nothing))
-            yield [status(excuse(error), 0.0, bad=True), blank]
+                blank = shown(given, _kept(bench.visits[session], nothing), strokes)
+            yield [status(excuse(error), 0.0, bad=True), blank, None]
 
     return find
 
@@ -171,28 +199,76 @@ def _without_flag(note: str) -> str:
     return note.replace("--box left,top,right,bottom chooses another", "cut the photo to choose another")
 
 
-def _wear(bench: Bench) -> Callable[..., Iterator[Shown]]:
+def _wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
     import gradio as gr
 
-    def wear(
-        task: Task, person: str | None, drawn: dict | None, steps: int, guidance: float, expand: float, seed: int,
-        cut: bool, *garments: Any,
-    ) -> Iterator[Shown]:  # fmt: skip
-        start, studio = time.monotonic(), bench.studio
+    studio = bench.studio
+
+    def wear(task: Task, *values: Any) -> Iterator[Shown]:
+        start, own = time.monotonic(), task.visit.own
+        settings, photos, record = read_asked(kept, values)
+        person = photos.pop("person")
         if person is None:
             raise DataError("there is no photo of a person; give one")
-        files = [value if at % 2 or value is None else task.visit.own(value) for at, value in enumerate(garments)]
-        pieces, image = read_pieces(files), load_image(task.visit.own(person))
-        body = _painted_or_found(studio.parser, drawn, image, pieces[0].kind, float(expand))
-        settings = (int(steps), float(guidance), number(seed, "the seed"), cut, float(expand))
-        *pair, whole, trust = _dress(studio, image, pieces, body, task, settings)
+        kinds = [settings["kind"], *values[len(FIELDS) : len(FIELDS) + MORE]]
+        given = [None if path is None else own(path) for path in photos.values()]
+        pieces = read_pieces([one for pair in zip(given, kinds, strict=True) for one in pair])
+        command = same(kept, *_words(settings, pieces, record))
+        yield "Reading the photo …", 0.0, [gr.update(visible=False), "", command]
+        image = load_image(own(person))
+        body = _painted_or_found(studio.parser, values[-1], image, pieces[0].kind, float(settings["mask_expand"]))
+        dressing = live(lambda tell: _dress(studio, image, pieces, body, task, (settings, record, tell)), task.job.stop)
+        *pair, whole, trust = yield from _told(dressing, gr)
         text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
         text += f" {trust}" if trust else ""
         if whole:
             text += f" The {' and the '.join(whole)} cannot be told from the background: a plainer photo is better."
-        yield text, 1.0, [gr.update(value=tuple(pair), visible=True)]
+        yield (
+            text,
+            1.0,
+            [gr.update(value=tuple(pair), visible=True), offer(Path(pair[1]), "Save the picture"), gr.skip()],
+        )
 
     return wear
+
+
+def _told(dressing: Iterator[tuple[str, float]], gr: Any) -> Any:
+    """Pass on what is told while it works; return the result."""
+    while True:
+        try:
+            text, part = next(dressing)
+        except StopIteration as end:
+            return end.value
+        yield text, part, [gr.skip()] * 3
+
+
+def read_asked(kept: Kept, values: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str | None], dict[str, Any]]:
+    """Return the settings under the command's names, the photos' paths by name, and what the picture carries.
+
+    Raises:
+        ConfigError, DataError: what the message names.
+    """
+    first, second = len(kept.fields), len(kept.fields) + len(kept.own)
+    settings = kept.settings(values[:first])
+    settings["seed"] = number(settings.get("seed"), "the seed")
+    check_range(steps=(settings["steps"], 1, 1000), guidance=(settings["guidance"], 1, 30))
+    check_range(seed=(settings["seed"], *SEEDS))
+    photos = dict(zip(kept.photos, values[second:-1], strict=True))
+    own = dict(zip(kept.own, values[first:second], strict=True))
+    strokes = values[-1].get("strokes") if isinstance(values[-1], dict) else None
+    there = {name: digest(path) for name, path in photos.items() if path and Path(path).is_file()}
+    return settings, photos, kept.record(settings, own=own, photos=there, strokes=strokes)
+
+
+def _words(settings: dict[str, Any], pieces: list[Piece], record: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what `same` needs: settings, then the files that the command is given."""
+    files = ["--person", "YOUR-PHOTO.jpg"]
+    if len(pieces) > 1:
+        settings = {name: value for name, value in settings.items() if name != "kind"}
+        files += ["--outfit", json.dumps({piece.kind: f"GARMENT-{at}.jpg" for at, piece in enumerate(pieces, 1)})]
+    else:
+        files += ["--garment", "GARMENT.jpg"]
+    return settings, *files, *(["--mask", "PAINTED-MASK.png"] if record[PAGE]["strokes"] else [])
 
 
 def _painted_or_found(parser: Parser, edited: Any, person: Image.Image, kind: str, expand: float) -> Body:
@@ -215,28 +291,36 @@ def _painted_or_found(parser: Parser, edited: Any, person: Image.Image, kind: st
 
 def _dress(
     studio: Studio, person: Image.Image, pieces: list[Piece], body: Body, task: Task,
-    settings: tuple[int, float, int, bool, float],
+    asked: tuple[dict[str, Any], dict[str, Any], Callable[[Any], None]],
 ) -> tuple[str, str, list[str], str]:  # fmt: skip
-    """Put the pieces on; write before.png and after.png to the job's folder.
+    """Put the pieces on; write before.png and after.png to the job's folder. Tells each step (a line, the part done).
 
     Returns their paths, the kinds that could not be cut out, and a line about trust.
     """
-    steps, guidance, seed, cut, expand = settings
-    check_range(steps=(steps, 1, 1000), guidance=(guidance, 1, 30), seed=(seed, *SEEDS))
-    pipeline = Watched(studio.tryon, task.turn.stopped)
-    whole: list[str] = []
-    trusts: list[Trust] = []
-    if cut:
+    settings, record, tell = asked
+    steps, guidance, seed = int(settings["steps"]), float(settings["guidance"]), int(settings["seed"])
+    pace, whole, trusts = Pace(steps * len(pieces)), list[str](), list[Trust]()
+
+    def seen(pipeline: Any, step: int, latents: Any) -> None:
+        part = pace.step()
+        which = f"garment {min(len(pieces), 1 + (pace.done - 1) // steps)} of {len(pieces)}, " if pieces[1:] else ""
+        tell((f"Painting: {which}step {step} of {steps}{pace.left()}", 0.1 + 0.9 * part))
+
+    tell(("Loading the model …", 0.0))
+    pipeline = Steps(studio.tryon, task.turn.stopped, seen)
+    if settings.get("cut_out"):
+        tell(("Cutting the garment out of its photo …", 0.05))
         pieces, whole = cut_from_photos(pieces, pipeline, parser=studio.parser)
+    tell(("Taking the old garment off …", 0.08))
     image = dress(
-        pipeline, person, body, pieces, mask_expand=expand, num_inference_steps=steps, guidance_scale=guidance,
-        judge=trusts.append, generator=torch.Generator().manual_seed(seed),
+        pipeline, person, body, pieces, mask_expand=float(settings["mask_expand"]), num_inference_steps=steps,
+        guidance_scale=guidance, judge=trusts.append, generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
     size, sampler = (image.height, image.width), sampler_of(pipeline)
     sampled = sampling_settings(steps=steps, sampler=sampler, guidance=guidance, seed=seed, size=size)
-    record = {"kind": "tryon", "outfit": [piece.kind for piece in pieces], "seed": seed, "versions": versions()}
+    said = {"kind": "tryon", "outfit": [piece.kind for piece in pieces], "seed": seed, "versions": versions(), **record}
     before = write_png(person, task.job.folder / "before.png")
-    after = write_png(image, task.job.folder / "after.png", record=record,
+    after = write_png(image, task.job.folder / "worn.png", record=said,
                       parameters=Parameters("a person wearing a garment", settings=sampled))  # fmt: skip
     return str(before), str(after), whole, lowest(trusts)
 

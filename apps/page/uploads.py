@@ -2,11 +2,16 @@
 
 import html
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from personagen.vocabulary import counted
 from recsys.errors import DataError
 
 from .shared import FAILED, QUICK, Bench, excuse, status
+
+MOST_ROWS = 8
+"""Subjects and LoRA files of one visit."""
 
 
 def photo(placeholder: str, elem_id: str | None = None, *, height: int = 240) -> Any:
@@ -41,8 +46,11 @@ def take_photo(bench: Bench, picture: Any, state: Any, *, given: str) -> Any:
     return taken
 
 
-def take_files(bench: Bench, files: Any, verdict: Any, look: Callable[[Sequence[str]], str]) -> None:
-    """Let several uploads be taken in; what cannot be read is left out and told, above what `look` says of the rest."""
+def take_files(bench: Bench, files: Any, shown: Sequence[Any], look: Callable[[Sequence[str]], list[Any]]) -> list[Any]:
+    """Let several uploads be taken in; what cannot be read is left out and told, above what `look` says of the rest.
+
+    shown: where HTML stands, then further components; `look` returns a value for each. Returns the events.
+    """
     import gradio as gr
 
     def take(uploads: list[str] | None, request: gr.Request) -> list[Any]:
@@ -52,16 +60,57 @@ def take_files(bench: Bench, files: Any, verdict: Any, look: Callable[[Sequence[
                 kept.append(str(_own_or_new(bench, session, upload)))
             except DataError as error:
                 lines.append(f"<p>⚠ {html.escape(excuse(error))}</p>")
+        said, *more = "", *[None] * (len(shown) - 1)
         try:
-            said = look(kept) if kept else ""
+            if kept:
+                said, *more = look(kept)
         except Exception as error:
             said = f"<p>⚠ {html.escape(excuse(error))}</p>"
-        return [kept or None, "".join(lines) + said]
+        return [kept or None, "".join(lines) + said, *more]
 
-    taken = files.upload(take, files, [files, verdict], queue=False, **QUICK)
-    taken.failure(None, None, verdict, js=f"async () => (await ({FAILED})())[0]", **QUICK)
-    for event in (files.delete, files.clear):
-        event(take, files, [files, verdict], queue=False, **QUICK)
+    taken = files.upload(take, files, [files, *shown], queue=False, **QUICK)
+    taken.failure(None, None, shown[0], js=f"async () => (await ({FAILED})())[0]", **QUICK)
+    return [
+        taken,
+        *(event(take, files, [files, *shown], queue=False, **QUICK) for event in (files.delete, files.clear)),
+    ]
+
+
+def take_loras(bench: Bench, files: Any, state: Any, rows: Sequence[Any], rows_of: Callable[[Any], list[Any]]) -> None:
+    """Let LoRA files be taken in: each becomes a row of the visit's subjects, or is refused with a sentence."""
+
+    import gradio as gr
+
+    def take(uploads: list[str] | None, request: gr.Request) -> list[Any]:
+        session, lines, added = str(request.session_hash), [], 0
+        for upload in uploads or []:
+            try:
+                _add_lora(bench, session, upload)
+                added += 1
+            except Exception as error:
+                lines.append(excuse(error))
+        said = "; ".join(lines) or f"{counted(added, 'LoRA file')} added; each has a row with its weight."
+        return [None, status(said, 0.0, bad=bool(lines)), *rows_of(bench.visits.get(session))]
+
+    taken = files.upload(take, files, [files, state, *rows], queue=False, **QUICK)
+    taken.failure(None, None, state, js=f"async () => (await ({FAILED})())[0]", **QUICK)
+
+
+def _add_lora(bench: Bench, session: str, upload: str) -> None:
+    from personagen.adapters.read import read_adapter
+    from personagen.models.config import refuse_pickle
+
+    visit = bench.visits[session]
+    if len(visit.subjects) >= MOST_ROWS:
+        raise DataError(
+            f"{MOST_ROWS} subjects and LoRA files are as many as a visit holds; delete your data to begin anew"
+        )
+    refuse_pickle(Path(upload).name)
+    kept = bench.visits.keep(session, upload, lambda path: read_adapter(path, bench.studio.text2image))
+    label, number = kept.stem, 2
+    while label in visit.subjects:
+        label, number = f"{kept.stem} {number}", number + 1
+    visit.subjects[label] = kept
 
 
 def _own_or_new(bench: Bench, session: str, upload: str) -> Any:

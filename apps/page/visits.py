@@ -1,5 +1,6 @@
 """What the page keeps of each visitor: one private folder, and nothing elsewhere; it goes when they leave or say so."""
 
+import hashlib
 import re
 import secrets
 import shutil
@@ -23,6 +24,8 @@ STALE, TIDY = 3600.0, 10.0
 
 The mask editor sends such uploads of its own; they belong to nobody that could be known.
 """
+LARGEST = 10_000_000
+"""Bytes of a picture that is given."""
 LINGERS = 2.0
 """Seconds after which an upload that was read is removed."""
 
@@ -41,13 +44,30 @@ class Visit:
 
     folder: Path
     subjects: dict[str, Path] = field(default_factory=dict)
+    phrases: dict[str, str] = field(default_factory=dict)
+    """How a prompt names a subject."""
     jobs: dict[str, Job] = field(default_factory=dict)
+    photos: dict[str, Path] = field(default_factory=dict)
+    """Photos by the sha256 of their bytes, as pictures' records name them."""
+    people: dict[str, bool] = field(default_factory=dict)
+    """Whether somebody is seen in a picture."""
+    painted: list[tuple[Path, str]] = field(default_factory=list)
+    """Pictures painted from words, and what is said of each."""
+    shown: list[tuple[int, str]] = field(default_factory=list)
+    """Item and prompt of each look on the board."""
+    seeds: dict[str, int] = field(default_factory=dict)
+    """The last seed of each tab."""
     at_work: int = 0
     gone: bool = False
 
     def place(self, kind: str, ending: str = "") -> Path:
         """Return a path in the visitor's folder that nobody can guess."""
         return self.folder / f"{kind}-{secrets.token_hex(8)}{ending}"
+
+    def know(self, photo: Path) -> Path:
+        """Find a photo of the visitor's folder by its bytes from now on; return it."""
+        self.photos[hashlib.sha256(photo.read_bytes()).hexdigest()] = photo
+        return photo
 
     def begin(self, tab: str) -> Job:
         """Note a new job of a tab, in a folder of its own."""
@@ -93,7 +113,7 @@ class Visits(dict[str, Visit]):
         clean = visit.place(_stem(raw), ".png")
         with self._reading:  # two who upload one file have one path
             if not raw.is_file() and str(raw) in self._read and self._read[str(raw)][1].is_file():
-                return Path(shutil.copyfile(self._read[str(raw)][1], clean))
+                return visit.know(Path(shutil.copyfile(self._read[str(raw)][1], clean)))
             try:
                 data = _bytes(raw, name)
             finally:
@@ -102,7 +122,44 @@ class Visits(dict[str, Visit]):
             image.save(clean, compress_level=1)
             self._read[str(raw)] = (time.monotonic(), clean)
         self.sweep()
-        return clean
+        return visit.know(clean)
+
+    def keep(self, session: str, upload: str | Path, check: Callable[[Path], object]) -> Path:
+        """Move an upload that is no picture into the visitor's folder under its own name, if `check(path)` allows it.
+
+        Raises:
+            DataError, ModelError: what is wrong with it.
+        """
+        raw = Path(upload)
+        folder = self[session].place("file")
+        folder.mkdir()
+        kept = folder / f"{_stem(raw)}{raw.suffix.lower()}"
+        try:
+            if not raw.is_file() or not raw.resolve().is_relative_to(self.folder.resolve()):
+                raise DataError(f"{shown(raw.name)} was gone before it was read; give it again")
+            shutil.move(raw, kept)
+            _remove(raw)
+            check(kept)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return kept
+
+    def opened(self, upload: Path) -> Path:
+        """Return an upload that is to be read once, if it is one.
+
+        Raises:
+            DataError: it is not there, or no upload.
+        """
+        if not upload.is_file() or not upload.resolve().is_relative_to(self.folder.resolve()):
+            raise DataError(f"{shown(upload.name)} was gone before it was read; give it again")
+        if _is_ours(upload, self.folder):
+            raise DataError(f"{shown(upload.name)} is not an upload; give a file")
+        return upload
+
+    def drop(self, upload: Path) -> None:
+        """Remove an upload that was read."""
+        self._remove_soon(upload)
 
     @contextmanager
     def working(self, session: str) -> Iterator[Visit]:
@@ -188,6 +245,8 @@ def _stem(path: Path) -> str:
 def _bytes(raw: Path, name: str) -> bytes:
     if not raw.is_file():
         raise DataError(f"{name} was gone before it was read; give it again")
+    if raw.stat().st_size > LARGEST:  # LoRA files alone may be larger
+        raise DataError(f"{name} is larger than {LARGEST // 1_000_000} MB; save it smaller, then give it again")
     if not raw.stat().st_size:
         raise DataError(f"{name} is empty; give another, or export it again where it comes from")
     return raw.read_bytes()

@@ -4,8 +4,8 @@ What is heavy (catalogue, recommender, image models) is loaded when first needed
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,8 @@ class Order:
     """What is asked for: a history of item ids (latest last), whose it is, how many looks and scenes, and how.
 
     subject: whom the scenes show; photo: who is dressed; without them the source's own people. turn: try-on looks also
-    come as figures in three dimensions.
+    come as figures in three dimensions. title: of the sheet, left out the user's id. extra: what a caller wants to find
+    again in every picture's record.
     """
 
     history: tuple[int, ...]
@@ -53,6 +54,8 @@ class Order:
     subject: "Subject | None" = None
     photo: Path | None = None
     turn: bool = False
+    title: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_range(looks=(self.looks, 0, 32), scenes=(self.scenes, 0, 32))
@@ -296,7 +299,7 @@ class Studio:
             out,
             history=order.history,
             catalog=self.source.catalog,
-            title=f"User {order.user}",
+            title=order.title or f"User {order.user}",
             run=self.record(order),
             person=None if sitter is None else sitter.image,
             metadata=order.metadata,
@@ -306,8 +309,9 @@ class Studio:
         """Say what makes an order's pictures beside the looks themselves, as JSON values, without any path."""
         shown = {} if order.subject is None else {"subject": order.subject.record()}
         models = {part: Path(name).name for part, name in self.models.items()}
+        more = {**record_of(self.own), **shown, **order.extra}
         return {"user": order.user, "seed": order.seed, "models": models, "settings": asdict(order.painted()),
-                "recommender": type(self.recommender).__name__, **record_of(self.own), **shown}  # fmt: skip
+                "recommender": type(self.recommender).__name__, **more}  # fmt: skip
 
     def _turned(self, look: Look, sitter: Sitter) -> Look:
         """Return a try-on look with its figure, or with a line that says why there is none."""

@@ -5,7 +5,6 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +15,7 @@ from PIL import Image
 
 from apps import cli
 from apps.commands import doctor
-from apps.page import app, shared, subject_tab
+from apps.page import app, generate_tab, shared
 from apps.page.visits import Visit
 from personagen.devices import Compute, ComputeSettings, DeviceSettings
 from personagen.models.config import OwnWeights
@@ -48,7 +47,7 @@ RANKS = {
 }
 TRAIN = {("pretrain",), ("recommend", "train"), ("recommend", "update"), ("subject", "train"), ("tryon", "train")}
 """They have a device and a precision of their own."""
-NEITHER = {("doctor",), ("subject", "doctor"), ("subject", "export")}
+NEITHER = {("doctor",), ("forget",), ("subject", "doctor"), ("subject", "export")}
 """They compute no model; `export` reads weights and writes them."""
 LOADERS = ("load_tryon", "load_tryon_base", "load_text2image", "load_subjects", "load_parser")
 NOBODY = Compute("nobody asked")
@@ -220,8 +219,8 @@ def test_the_page_computes_as_asked(place, loaded, monkeypatch, tmp_path):
     (studio,) = opened
     assert studio.tryon.unet.dtype == studio.text2image.unet.dtype == torch.bfloat16 and studio.parser
     visit = Visit(tmp_path, {"dog": place / "run"})
-    painter = subject_tab.stacked(visit, ["dog"], [1.0], studio, Event().is_set)
-    assert painter.pipeline.unet.dtype == torch.bfloat16
+    painter = generate_tab.opened(studio, visit, {"dog": 1.0})
+    assert painter.unet.dtype == torch.bfloat16
     assert all_in_half(loaded) == {"load_tryon", "load_text2image", "load_parser", "load_subjects"}
 
 

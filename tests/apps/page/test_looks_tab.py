@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import urllib.error
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from apps.page import app, looks_tab, shared
+from apps.page import app, board, shared
 from personagen.styling.stylist import Look, Reason
 from recsys.errors import ConfigError
 from tests.place import ROOT
@@ -40,15 +41,30 @@ def test_launch_is_hardened(tmp_path):
     settings = app.launch_settings(str(tmp_path))
     assert settings["share"] is False and settings["show_error"] is False and settings["mcp_server"] is False
     assert settings["allowed_paths"] == [] and settings["blocked_paths"] == [str(Path.cwd())]
-    assert settings["run_history"] is False and settings["strict_cors"] is True and settings["max_file_size"] == "10mb"
+    assert settings["run_history"] is False and settings["strict_cors"] is True and settings["max_file_size"] == "64mb"
 
 
 def test_text_of_a_catalogue_cannot_become_markup(studio):
     reasons = (Reason("note", "<script>alert(1)</script> [x](javascript:y)"), Reason("concept", "colour red", 1.2))
     look = Look(Image.new("RGB", (4, 4)), "scene", 1, 0.5, "a <b>bold</b> *prompt*", reasons, 0, 0.1)
-    text = looks_tab.describe(look, studio.source.catalog)
-    assert "<script" not in text and "<b>" not in text and "](" not in text and "*prompt*" not in text
-    assert "taste: red (+1.2)" in text.replace("\\", "")
+    card = board.card_of(look, studio.source.catalog, Path('a"b.png'), garment=None, before=None)
+    text = board.cards([card])
+    assert "<script" not in text and "<b>" not in text and 'a"b' not in text
+    assert "Suits your taste for red" in text
+
+
+def test_reasons_are_words_of_a_shopper():
+    reasons = [
+        Reason("past", "a red shirt", 0.9, 3), Reason("past", "blue trousers", 0.8, 4),
+        Reason("concept", "kind skirt", 1),
+        Reason("concept", "scene beach", 1), Reason("note", "worn with item 12, blue trousers", item=12),
+        Reason("note", "3 better-ranked items passed over: this picture has no mask for dress"),
+    ]  # fmt: skip
+    assert board.why(reasons) == [
+        "Close to what you chose before: a red shirt and blue trousers",
+        "Suits your taste for skirts and days on a beach",
+        "Worn with blue trousers", "3 items ranked higher (dress) cannot be put on in this photo",
+    ]  # fmt: skip
 
 
 def test_the_zip_holds_the_files_byte_for_byte(tmp_path):
@@ -78,6 +94,15 @@ def visit(browser, address):
         context.close()
 
 
+SHOTS = os.environ.get("PERSONAGEN_SHOTS")
+
+
+def shot(page, name: str) -> None:
+    """Leave a screenshot where the variable names a folder."""
+    if SHOTS:
+        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+
+
 def _inside(url: str, address: str) -> bool:
     return url.startswith((address, "data:", "blob:"))
 
@@ -93,16 +118,23 @@ def test_looks_appear_with_their_reasons_and_can_be_taken_away(visit):
     page, outside = visit()
     _order(page, looks=1, scenes=1)
     page.click("#go")
-    page.wait_for_selector("#download", state="visible")
+    page.wait_for_selector("#download a")
     assert "2 pictures in" in page.inner_text("#state")
-    page.wait_for_function("[...document.querySelectorAll('.look')].filter(e => e.checkVisibility()).length === 2")
-    assert "a person wearing" in page.inner_text("#look-0") and "history" in page.inner_text("#look-0")
-    page.locator("#look-0 img").nth(1).wait_for()
-    data = page.request.get(page.locator("#look-0 img").nth(1).get_attribute("src")).body()
+    page.wait_for_function("document.querySelectorAll('.look').length === 2")
+    assert "what you chose before" in page.inner_text("#tryon-0") and "Tried on" in page.inner_text("#tryon-0")
+    assert "Scene" in page.inner_text("#scene-1") and page.locator("#tryon-0 figure").count() == 2
+    assert "a person wearing" in page.locator("#tryon-0 .after").get_attribute("alt")
+    shot(page, "looks")
+    page.locator("#tryon-0 .cut").fill("60")
+    assert page.locator("#tryon-0 .pair").evaluate("e => e.style.getPropertyValue('--cut')") == "60%"
+    page.click("#tryon-0 .enlarge")
+    page.wait_for_selector("dialog.large img")
+    page.keyboard.press("Escape")
+    data = page.request.get(page.url + page.locator("#tryon-0 .after").get_attribute("src")).body()
     with Image.open(io.BytesIO(data)) as picture:  # our own PNG, not a re-encoded one
         assert json.loads(picture.info["personagen"])["kind"] == "tryon" and "Steps:" in picture.info["parameters"]
     with page.expect_download() as waiting:
-        page.click("#download")
+        page.click("#download a")
     with zipfile.ZipFile(waiting.value.path()) as archive:
         names = archive.namelist()
     assert {"looks.json", "sheet.png"} <= set(names) and sum(name.endswith(".png") for name in names) == 3
@@ -157,6 +189,24 @@ def test_the_page_fits_a_phone_and_the_dark(visit, width, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     red = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]")
     assert (int(red) < 80) == (scheme == "dark")
+
+
+@pytest.mark.browser
+def test_every_answer_forbids_frames_and_what_is_outside(address, visit):
+    first, _ = visit()
+    page, wrong = first.context.new_page(), list[str]()
+    page.set_default_timeout(PATIENCE)
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.goto(address)
+    page.wait_for_selector("#history img")
+    for tab in ("Generate", "Try on", "Teach"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(300)
+    assert wrong == []
+    for path in ("", "config", "gradio_api/info"):
+        with urllib.request.urlopen(f"{address}{path}", timeout=60) as answer:
+            assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+            assert answer.headers["x-frame-options"] == "DENY"
 
 
 def test_files_of_the_working_directory_are_not_served(address):

@@ -1,6 +1,5 @@
 """Whatever fails, wherever: the page says what to do, and its buttons come back."""
 
-import os
 import socket
 import time
 from pathlib import Path
@@ -14,14 +13,7 @@ from apps.page.line import PICTURE, Line
 from tests.cases import cases
 from tests.personagen.test_images import encoded, phone_photo
 
-from .test_looks_tab import PATIENCE, _order
-
-SHOTS = os.environ.get("PERSONAGEN_SHOTS")
-
-
-def shot(page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+from .test_looks_tab import PATIENCE, _order, shot
 
 
 def says(page, words: str, state: str = "#state") -> None:

@@ -143,11 +143,11 @@ def test_a_shopper_of_the_file_gets_looks_of_the_catalogue(browser, opened, sett
             page.fill(f"#{name} input[type=number]", str(value))
             page.press(f"#{name} input[type=number]", "Tab")
         page.click("#go")
-        page.wait_for_selector("#download", state="visible")
-        page.wait_for_selector("#look-0 img")
-        assert "Garment number" in page.inner_text("#look-0")
+        page.wait_for_selector("#download a")
+        page.wait_for_selector("#tryon-0 img")
+        assert "Garment number" in page.inner_text("#tryon-0")
         with page.expect_download() as waiting:
-            page.click("#download")
+            page.click("#download a")
         with zipfile.ZipFile(waiting.value.path()) as archive:
             report = json.loads(archive.read("looks.json"))
         assert report["run"]["user"] == "u3" and report["looks"][0]["name"].startswith("sku")

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from apps.page import app, subject_tab
+from apps.page import app, generate_tab, pictures, subject_tab
 from apps.page.visits import Visit
 from personagen.styling.studio import Studio
 from recsys.errors import ConfigError, DataError
 from tests.personagen.subject import parts as subject_parts
 
-PATIENCE = 90_000  # milliseconds; the machine may be busy
+from .test_looks_tab import PATIENCE, shot
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +37,40 @@ def files(place: Path) -> list[str]:
 
 
 def asked(visit, place, **changes):
-    given: dict[str, Any] = {"name": "dog", "preset": "object", "consent": False, "steps": 2, "seed": 0} | changes
-    studio, order = Studio(text2image=str(place / "sd1")), ("name", "preset", "consent", "steps", "seed")
-    name, preset, consent, steps, seed = (given[key] for key in order)
-    return subject_tab.settings(visit, files(place), name, preset, consent, steps, seed, studio)
+    given: dict[str, Any] = {"name": "dog", "preset": "object", "max_train_steps": 2, "seed": 0} | changes
+    consent, studio = given.pop("consent", False), Studio(text2image=str(place / "sd1"))
+    return subject_tab.settings(visit, files(place), given, consent, studio, ["a sks dog on grass"])
 
 
 def test_the_doctor_speaks_of_the_visitors_names_and_escapes_them(place, tmp_path):
     odd = tmp_path / "<b>odd.png"
     odd.write_bytes(b"no picture")
-    told = subject_tab.verdict([*files(place), str(odd)], tmp_path / "work")
-    assert "3 of 4 can be used" in told and "&lt;b&gt;odd.png" in told and "<b>" not in told
+    items, told = pictures.looked_at([*files(place), str(odd)], tmp_path)
+    assert told == "3 of 4 pictures can be used."
+    assert [item["good"] for item in items] == [True] * 3 + [False] and items[3]["name"] == "<b>odd.png"
+    assert "not a picture" in items[3]["verdict"]
+
+
+def test_captions_go_with_their_pictures(visit, place):
+    config = asked(visit, place)
+    folder = Path(config.instance_data_dir)
+    assert [path.name for path in folder.glob("*.txt")] == ["00.txt"]
+    assert (folder / "00.txt").read_text(encoding="utf-8") == "a sks dog on grass\n"
+    assert (
+        pictures.captions_of({"items": [{"caption": "x"}, 3]}, 3)
+        == ["x", "", ""]
+        == pictures.captions_of({"items": [{"caption": "x"}]}, 3)
+    )
+
+
+def test_whoever_is_seen_must_have_agreed(visit, monkeypatch):
+    file = visit.folder / "a.png"
+    Image.new("RGB", (64, 64)).save(file)
+    looked: list[int] = []
+    monkeypatch.setattr(pictures, "find_people", lambda photo, parser, body: looked.append(1) or ["somebody"])
+    parser: Any = lambda photo: None
+    assert pictures.shows_people(visit, [str(file)], parser) and pictures.shows_people(visit, [str(file)], parser)
+    assert looked == [1]
 
 
 def test_what_cannot_be_learnt_is_refused_with_a_remedy(visit, place):
@@ -56,11 +79,9 @@ def test_what_cannot_be_learnt_is_refused_with_a_remedy(visit, place):
             asked(visit, place, **changes)
     assert asked(visit, place, preset="person", consent=True).consent
     with pytest.raises(DataError, match="no pictures"):
-        subject_tab.gather([], visit.folder)
+        pictures.gather([], visit.folder)
     with pytest.raises(DataError, match="more than"):
-        subject_tab.gather(files(place) * 20, visit.folder)
-    with pytest.raises(ConfigError, match="not numbers"):
-        subject_tab.read_weights("1, x")
+        pictures.gather(files(place) * 20, visit.folder)
 
 
 @pytest.mark.slow
@@ -73,15 +94,14 @@ def test_two_subjects_are_learnt_stacked_and_painted(visit, place):
         subject_tab.keep_subject(visit, config)
         assert {path.name for path in subject_tab.result_files(config)} >= {"dog.safetensors", "run.json"}
     assert list(visit.subjects) == ["dog", "dog 2"]
-    pipe = subject_tab.stacked(visit, ["dog", "dog 2"], [1.0, 0.5], studio, Event().is_set)
-    made = list(subject_tab.painted(pipe, "a sks dog", 2, 2, 0, visit.folder))
-    assert len(made) == 2 and all(Image.open(path).size == (16, 16) for path in made)
-    with pytest.raises(ConfigError, match="choose"):
-        subject_tab.stacked(visit, ["/etc"], [], studio, Event().is_set)
+    assert visit.phrases["dog"] == "a sks dog"
+    pipe = generate_tab.opened(studio, visit, generate_tab.weighted(visit, [1.0, 0.5, 2.0]))
+    assert pipe("a sks dog", num_inference_steps=2).images[0].size == (16, 16)
+    assert generate_tab.weighted(visit, [0, 0.5]) == {"dog 2": 0.5}
 
 
 def test_cancel_ends_the_training(visit, place):
-    config, stop, seen = asked(visit, place, steps=500), Event(), 0
+    config, stop, seen = asked(visit, place, max_train_steps=500), Event(), 0
     for _ in subject_tab.watched(config, stop.is_set):
         seen += 1
         stop.set()
@@ -99,7 +119,7 @@ def tab(browser, studio, place, tmp_path_factory):
     page = browser.new_context(viewport={"width": 1360, "height": 1000}).new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(url)
-    page.get_by_role("tab", name="Teach a subject").click()
+    page.get_by_role("tab", name="Teach").click()
     yield page
     page.context.close()
     built.close(verbose=False)
@@ -115,6 +135,9 @@ def says(page, words: str) -> None:
 def test_from_pictures_to_paintings(tab, place):
     tab.set_input_files("#subject-files input[type=file]", files(place))
     tab.wait_for_function("document.querySelector('#subject-verdict').innerText.includes('3 of 3')")
+    tab.wait_for_function("document.querySelectorAll('#subject-thumbs figure.good').length === 3")
+    tab.fill("#subject-thumbs figure:first-child input", "a sks dog, sitting")
+    tab.press("#subject-thumbs figure:first-child input", "Tab")
     tab.fill("#subject-name textarea, #subject-name input", "dog")
     tab.get_by_text("Settings of the training").click()
     tab.fill("#subject-steps input[type=number]", "4")
@@ -130,13 +153,16 @@ def test_from_pictures_to_paintings(tab, place):
     says(tab, "Learnt")
     tab.wait_for_selector("#subject-preview img")
     with tab.expect_download() as waiting:
-        tab.click("#subject-download")
+        tab.click("#subject-download a")
     with zipfile.ZipFile(waiting.value.path()) as archive:
         assert {"pytorch_lora_weights.safetensors", "dog.safetensors"} <= set(archive.namelist())
-    tab.fill("#subject-paint-steps input[type=number]", "2")
-    tab.press("#subject-paint-steps input[type=number]", "Tab")
-    tab.click("#subject-paint")
-    says(tab, "2 pictures")
-    tab.wait_for_selector("#subject-gallery img")
-    if shots := os.environ.get("PERSONAGEN_SHOTS"):
-        tab.screenshot(path=f"{shots}/subject-page.png", full_page=True)
+    shot(tab, "teach")
+    tab.click("#subject-use")
+    tab.wait_for_selector("#generate-row-0")
+    assert "sks dog" in tab.input_value("#generate-prompt textarea")
+    tab.fill("#generate-steps input[type=number]", "2")
+    tab.press("#generate-steps input[type=number]", "Tab")
+    tab.click("#generate-go")
+    tab.wait_for_function("document.querySelector('#generate-state').innerText.includes('2 pictures in')")
+    tab.wait_for_selector("#generate-gallery img")
+    shot(tab, "taught")

@@ -13,8 +13,7 @@ from personagen.person.body import Body
 from recsys.errors import ConfigError, DataError
 from tests.cases import cases
 
-from .test_looks_tab import PATIENCE
-from .test_never_dead import shot
+from .test_looks_tab import PATIENCE, shot
 
 
 def picture(path, size, colour="white"):

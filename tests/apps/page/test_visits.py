@@ -46,7 +46,8 @@ def test_an_upload_is_written_anew_without_tags_and_removed(tmp_path, kind):
 
 
 BAD = {"text.png": (b"no picture", "is not a JPEG"), "empty.png": (b"", "empty.png is empty"),
-       "cut.jpg": (b"\xff\xd8\xff\xe0", "cut.jpg is")}  # fmt: skip
+       "cut.jpg": (b"\xff\xd8\xff\xe0", "cut.jpg is"),
+       "large.png": (bytes(10_000_001), "larger than 10 MB")}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)

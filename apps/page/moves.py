@@ -1,0 +1,65 @@
+"""From one tab into another, with everything filled in: a garment of a look to try on or to be painted in."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from personagen.provenance import write_png
+from personagen.styling.catalog import garment_phrase
+
+from .generate_tab import rows, rows_of
+from .shared import QUICK, Bench, excuse, status
+from .tryon_tab import find_after
+from .visits import Visit
+
+
+def connect(bench: Bench, tabs: Any, looks: Mapping[str, Any], tryon: Mapping[str, Any], words: Mapping[str, Any],
+            teach: Mapping[str, Any]) -> None:  # fmt: skip
+    """Let the buttons of a look's card, and of a subject that was learnt, lead into the tabs Try on and Generate."""
+    import gradio as gr
+
+    sliders = rows(dict(words))
+    outputs = [
+        tabs, looks["state"], tryon["person"], tryon["garment"], tryon["kind"], tryon["state"], words["prompt"],
+        words["state"], *sliders,
+    ]  # fmt: skip
+
+    def move(photo: str | None, event: gr.EventData, request: gr.Request) -> list[Any]:
+        visit, keep = bench.visits[str(request.session_hash)], [gr.skip()] * len(outputs)
+        try:
+            item, prompt = visit.shown[int(event.at)]
+            if event.act == "wear":
+                return [*_to_tryon(gr, bench, visit, item, photo), *keep[6:]]
+            return [gr.Tabs(selected="generate"), *keep[1:6], *_to_words(visit, prompt)]
+        except (IndexError, AttributeError, TypeError, ValueError) as error:
+            return [gr.skip(), status(excuse(error), 0.0, bad=True), *keep[2:]]
+
+    moved = looks["board"].click(move, looks["photo"], outputs, queue=False, **QUICK)
+    find_after(gr, bench, dict(tryon), moved.success)
+
+    def use(request: gr.Request) -> list[Any]:
+        visit = bench.visits[str(request.session_hash)]
+        said = next(reversed(visit.phrases.values()), "")
+        return [gr.Tabs(selected="generate"), said, gr.skip(), *rows_of(visit)]
+
+    teach["use"].click(use, None, [tabs, words["prompt"], words["state"], *sliders], **QUICK)
+
+
+def _to_tryon(gr: Any, bench: Bench, visit: Visit, item: int, photo: str | None) -> list[Any]:
+    """Fill the Try on tab with an item of the catalogue, and the photo that was given to the looks, if any."""
+    catalog = bench.studio.source.catalog
+    garment = visit.know(write_png(catalog[item].image, visit.place("garment", ".png")))
+    person = gr.skip() if photo is None else str(visit.own(photo))
+    what = garment_phrase(catalog.words(item))
+    kind = catalog.words(item)["kind"]
+    asks = "" if photo is not None else " Give a photo of yourself, then press Try on."
+    text = f"{what[0].upper()}{what[1:]} is in its place.{asks}"
+    return [gr.Tabs(selected="tryon"), gr.skip(), person, str(garment), kind, status(text, 0.0)]
+
+
+def _to_words(visit: Visit, prompt: str) -> Sequence[Any]:
+    """Fill the Generate tab with the prompt of a look, said of the visitor's person where one is taught."""
+    taught = next(reversed(visit.phrases.values()), "")
+    said = prompt.replace("a person", taught, 1) if taught else prompt
+    text = f"Press Paint: it shows {taught}." if taught else (
+        "Press Paint. It shows anybody: under Teach you can teach yourself, as a person.")  # fmt: skip
+    return [said, status(text, 0.0), *rows_of(visit)]
