@@ -3,15 +3,17 @@
     python benchmarks/figure.py --n 16                    # held-out sittings, parts and joints found by the parser
 
 The picture is the true render of the person in the garment, so that the figures are those of this room alone, not of
-try-on. Views at 0, 45, 90, 135 and 180 degrees are compared with the true renders: IoU of the silhouette (moved
-sideways until the middles agree), difference of the garment's mean Lab colour, `hue` without the light, and whether the
-garment is the one of 20 whose colours are nearest from behind. `alike` takes its depth from the atelier's own mean body
-instead of the template, since the people who are measured are of that family. Beside it: the photo on a flat card, and
-the whole outline inflated without parts, layers and body. Writes ``benchmarks/results/figure.json``.
+try-on. Views at 0, 45, 90, 135 and 180 degrees are compared with the true renders: IoU of the silhouette (as tall in
+front, on the same ground, moved sideways until the middles agree), difference of the garment's mean Lab colour, `hue`
+without the light, and whether the garment is the one of 20 whose colours are nearest from behind. `alike` takes its
+depth from the atelier's own mean body instead of the template, since the people who are measured are of that family.
+Beside it: the photo on a flat card, and the whole outline inflated without parts, layers and body. Writes
+``benchmarks/results/figure.json``.
 """
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +84,7 @@ def _case(sitting: Sitting, read, settings) -> dict[str, float]:
         "card": _card(maps, dressed.picture),
         "inflated": _inflated(maps, dressed.picture),
     }
+    systems = {name: _as_tall(system, sitting.camera, front.labels > 0) for name, system in systems.items()}
     row = {"seconds": seconds, "open edges": figure.report["open edges"], "front psnr": figure.report["inner psnr"]}
     sheet = [[truth[view].image for view in VIEWS]]
     for name, system in systems.items():
@@ -95,12 +98,19 @@ def _case(sitting: Sitting, read, settings) -> dict[str, float]:
                 ours &= _moved(cloth, views[view].mask, truth[view].labels > 0)
             if ours.any() and cloth.any():
                 row[f"{name} lab {view}"], row[f"{name} hue {view}"] = _lab_error(views[view], ours, truth[view], cloth)
-    row["ours of 20"] = _of_twenty(_look(figure, sitting.camera, 180), figure, garment, sitting)
+    row["ours of 20"] = _of_twenty(_look(systems["ours"], sitting.camera, 180), figure, garment, sitting)
     if settings.sheets:
         settings.sheets.mkdir(parents=True, exist_ok=True)
         picture = np.concatenate([np.concatenate(line, 1) for line in sheet])
         Image.fromarray(picture).save(settings.sheets / f"{sitting.seed}.png")
     return row
+
+
+def _as_tall(figure: Figure, camera: Camera, true: np.ndarray) -> Figure:
+    """A figure made as tall in its front view as the person is; a photo does not tell how tall somebody is."""
+    rows = lambda mask: np.ptp(np.flatnonzero(mask.any(1))) + 1
+    scale = np.float32(rows(true) / rows(_look(figure, camera, 0).mask))
+    return replace(figure, layers=tuple(replace(layer, vertices=layer.vertices * scale) for layer in figure.layers))
 
 
 def _true(sitting: Sitting, view: int) -> Render:
