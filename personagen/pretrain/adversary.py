@@ -4,8 +4,10 @@ A loss by pixels is least for the mean of all pictures that a latent could stand
 
 - Perceptual distance (Zhang et al. 2018, arXiv 1801.03924, without learnt weights): the squared difference of unit
   feature vectors at several resolutions, here of EfficientNet-Lite0, which the parser of people brings along.
-- A critic of patches (Isola et al. 2017, arXiv 1611.07004) with the hinge loss (Lim & Ye 2017, arXiv 1705.02894),
-  weighed so that it pulls at the decoder's last layer as much as the pixels do (Esser et al. 2021, arXiv 2012.09841).
+- A critic of patches (Isola et al. 2017, arXiv 1611.07004) with the hinge loss (Lim & Ye 2017, arXiv 1705.02894) and a
+  penalty on its gradient at true pictures (Mescheder et al. 2018, arXiv 1801.04406), weighed so that it pulls at the
+  decoder's last layer as much as the pixels do (Esser et al. 2021, arXiv 2012.09841). It sees details alone, so that
+  it has no say in colours: those drift otherwise.
 """
 
 import torch
@@ -34,8 +36,12 @@ def feature_distance(network: PersonParser, x: Tensor, y: Tensor) -> Tensor:
     return torch.stack(parts).mean()
 
 
+BLUR = 9
+"""Pixels of the mean that a picture's details are what differs from it."""
+
+
 class PatchCritic(nn.Module):
-    """Says of every patch how true it looks: (B, 3, H, W) in [-1, 1] to (B, 1, H / 8, W / 8); above 0 is true."""
+    """Says of every patch how true its details look: (B, 3, H, W) in [-1, 1] to (B, 1, H / 8, W / 8)."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -46,6 +52,7 @@ class PatchCritic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of patches for pictures x (B, 3, H, W)."""
+        x = 2 * (x - F.avg_pool2d(x, BLUR, 1, BLUR // 2, count_include_pad=False))
         x = F.leaky_relu(self.down[0](x), 0.2)
         for conv, norm in zip(self.down[1:], self.norm):
             x = F.leaky_relu(norm(conv(x)), 0.2)
@@ -55,6 +62,13 @@ class PatchCritic(nn.Module):
 def critic_loss(critic: PatchCritic, true: Tensor, made: Tensor) -> Tensor:
     """Hinge loss of the critic alone: no gradient reaches what made the pictures `made` (B, 3, H, W)."""
     return (F.relu(1 - critic(true)).mean() + F.relu(1 + critic(made.detach())).mean()) / 2
+
+
+def steepness(critic: PatchCritic, true: Tensor) -> Tensor:
+    """Mean squared gradient (a scalar) of what the critic says of true pictures (B, 3, H, W), a pixel a patch."""
+    x = true.detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return slope.square().sum(1).mean()
 
 
 def fooling_loss(critic: PatchCritic, made: Tensor) -> Tensor:

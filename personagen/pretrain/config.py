@@ -97,8 +97,6 @@ class DecoderConfig:
 
     painter_dir: str = "runs/pretrain/text2image/embedded"
     """A text-to-image pipeline; its latents, and what was trained on them, stay."""
-    crop: int = 64
-    """Side in pixels of what is judged of a picture; multiples of 32."""
     made_fraction: float = 0.6
     """Share of latents that the painter noised and denoised; the others are true."""
     highest_noise: float = 0.6
@@ -109,8 +107,10 @@ class DecoderConfig:
     """Weight of a corpus's garments beside its people."""
     perceptual_weight: float = 0.01
     """Of the distance of features (`pretrain.adversary`), whose pull is a hundred times that of L1."""
-    adversarial_weight: float = 0.5
+    adversarial_weight: float = 0.25
     """Of the critic of patches, by its pull at the last layer beside the others."""
+    steepness_weight: float = 10.0
+    """Of the critic's gradient, which keeps it from being sure."""
     adversarial_after: int = 200
     """Steps in which the critic alone learns to tell."""
 
@@ -233,8 +233,6 @@ def check_config(config: PretrainConfig) -> None:
     for name, value in shares.items():
         if not 0 <= value <= 1:
             raise ConfigError(f"{name} is {value}; it must lie in 0..1")
-    if config.decoder.crop < 32 or config.decoder.crop % 32:
-        raise ConfigError(f"decoder.crop is {config.decoder.crop}; it must be a multiple of 32")
     if not config.timestep_shift > 0:
         raise ConfigError(f"timestep_shift is {config.timestep_shift}; it must be above 0, and 1 for no shift")
     if config.prediction_type == "epsilon" and config.rescale_betas_zero_snr:

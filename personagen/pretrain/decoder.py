@@ -29,15 +29,12 @@ from ..training.latents import Encoder, cache_latents, load_encoder
 from ..training.loop import autocast
 from ..training.objective import add_noise, predicted_x0
 from ..training.preview import write_grid
-from .adversary import PatchCritic, balance, critic_loss, feature_distance, fooling_loss
+from .adversary import PatchCritic, balance, critic_loss, feature_distance, fooling_loss, steepness
 from .config import DecoderConfig, PretrainConfig
 from .save import forget_paths, half_copy
 from .start import run_stage
 from .text import CAPTIONS
 from .vae import gradient_difference, ssim_map
-
-MARGIN = 1
-"""Cells on each side of a crop that are decoded and not judged: the decoder sees no further there."""
 
 
 def train_decoder(config: PretrainConfig) -> Iterator[Step]:
@@ -120,7 +117,6 @@ class DecoderStage:
         self.vae.to(memory_format=torch.contiguous_format)
         for part in (self.vae.decoder, self.vae.post_quant_conv):
             part.requires_grad_(True)
-        self.cell = 2 ** (len(self.vae.config["block_out_channels"]) - 1)
         self.eye = load_model().to(self.device).requires_grad_(False)
         torch.manual_seed(config.loop.seed)
         self.critic = PatchCritic().to(self.device)
@@ -140,11 +136,10 @@ class DecoderStage:
         self.rows = sum(len(source.rows) for source in self.sources)
 
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return loss, l1, gradient, 1 - ssim, features, critic and, once the critic can tell, fooling of one batch."""
+        """Return the loss of one batch and its parts; `fooling` is one of them once the critic can tell."""
         settings = self.config.decoder
         x, z = self._batch(generator)
-        rim = self.cell * MARGIN
-        x, y = (one[..., rim:-rim, rim:-rim] for one in (x, self._decode(z)))
+        y = self._decode(z)
         parts = {
             "l1": (y - x).abs().mean(),
             "coarse": (F.avg_pool2d(y, 8) - F.avg_pool2d(x, 8)).abs().mean(),
@@ -155,29 +150,24 @@ class DecoderStage:
         total = parts["l1"] + parts["coarse"] + 0.5 * parts["gradient"] + 0.2 * parts["ssim"]
         total = total + settings.perceptual_weight * parts["features"]
         parts["critic"] = critic_loss(self.critic, x, y)
+        parts["steepness"] = steepness(self.critic, x)
         if step >= settings.adversarial_after:
             parts["fooling"] = fooling_loss(self.critic, y)
             pull = balance(total, parts["fooling"], self.vae.decoder.conv_out.weight)
             total = total + settings.adversarial_weight * pull * parts["fooling"]
-        return {"loss": total + parts["critic"], **parts}
+        return {"loss": total + parts["critic"] + settings.steepness_weight * parts["steepness"], **parts}
 
     def _batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw crops of pictures (B, 3, k c, k c) in [-1, 1] and of their latents (B, C, c, c), true or made."""
-        settings, cell = self.config.decoder, self.cell
-        side = settings.crop // cell + 2 * MARGIN
+        """Draw pictures (B, 3, H, W) in [-1, 1] and latents of them (B, C, h, w), true or made."""
         shown, latents = [], []
         for i, row in draw(self.sources, self.config.loop.batch_size, generator=generator):
-            key = self.keys[i]
-            is_made = torch.rand(1, generator=generator).item() < settings.made_fraction
-            z = (self.made if is_made else self.true)[key][row]
-            top, left = (int(torch.randint(size - side + 1, (1,), generator=generator)) for size in z.shape[1:])
-            latents.append(z[:, top : top + side, left : left + side].astype(np.float32))
-            image = self.sources[i].array[row]
-            shown.append(image[cell * top : cell * (top + side), cell * left : cell * (left + side)])
+            is_made = torch.rand(1, generator=generator).item() < self.config.decoder.made_fraction
+            latents.append((self.made if is_made else self.true)[self.keys[i]][row].astype(np.float32))
+            shown.append(self.sources[i].array[row])
         return pictures(shown).to(self.device), torch.from_numpy(np.stack(latents)).to(self.device)
 
     def _decode(self, z: Tensor) -> Tensor:
-        """Decode latents (B, C, h, w) as a pipeline hands them over, to (B, 3, k h, k w)."""
+        """Decode latents (B, C, h, w) as a pipeline hands them over, to (B, 3, H, W)."""
         config = self.vae.config
         return self.vae.decode(z / config["scaling_factor"] + (config["shift_factor"] or 0.0)).sample.float()
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from personagen.person.parser import load_model
-from personagen.pretrain.adversary import PatchCritic, balance, critic_loss, feature_distance, fooling_loss
+from personagen.pretrain.adversary import PatchCritic, balance, critic_loss, feature_distance, fooling_loss, steepness
 from recsys.errors import ConfigError
 
 
@@ -58,3 +58,20 @@ def test_features_see_a_blur_that_pixels_forgive():
         feature_distance(network, x[:, :, :20], x[:, :, :20])
     blurred, brighter = F.avg_pool2d(x, 3, 1, 1), x + 0.3
     assert feature_distance(network, x, blurred) > 2 * feature_distance(network, x, brighter)
+
+
+def test_the_critic_has_no_say_in_colours():
+    torch.manual_seed(0)
+    critic, x = PatchCritic(8), torch.rand(2, 3, 32, 32)
+    shift = torch.tensor([0.3, -0.2, 0.1])[:, None, None]
+    torch.testing.assert_close(critic(x), critic(x + shift), rtol=1e-3, atol=1e-4)
+
+
+def test_steepness_is_the_mean_squared_gradient():
+    torch.manual_seed(0)
+    critic, x = PatchCritic(8).double(), torch.rand(1, 3, 32, 32, dtype=torch.float64)
+    y = x.clone().requires_grad_(True)
+    expected = torch.autograd.grad(critic(y).sum(), y)[0].square().sum(1).mean()
+    torch.testing.assert_close(steepness(critic, x), expected)
+    steepness(critic, x).backward()
+    assert critic.last.weight.grad is not None

@@ -292,7 +292,7 @@ def test_a_decoder_is_trained_on_made_latents_while_the_encoder_stays(root, step
     corpora = {str(make_corpus(tmp_path / "corpus", size=(64, 48))): 1.0}
     settings = tiny("decoder", tmp_path, corpora=corpora, steps=4, height=64, width=48)
     painter = root / "text2image" / "embedded"
-    decoder = DecoderConfig(painter_dir=str(painter), crop=32, steps=2, adversarial_after=2)
+    decoder = DecoderConfig(painter_dir=str(painter), steps=2, adversarial_after=2)
     config = dataclasses.replace(settings, decoder=decoder)
     done = list(pretrain(config))
     losses = [step.losses for step in done if step.losses]
@@ -315,7 +315,7 @@ def test_latents_that_a_painter_made_are_near_the_true_ones_where_little_noise_w
         settings = DecoderConfig(highest_noise=highest)
         made = repainted(pipe, z, ["a red square"] * 2, settings=settings, generator=torch.Generator().manual_seed(1))
         assert made.shape == z.shape and made.isfinite().all()
-        distances.append(float((made - z).square().mean()))
+        distances.append((made - z).square().mean().item())
     assert distances[0] < 0.05 < distances[1]
 
 
