@@ -107,11 +107,11 @@ class DecoderConfig:
     """Weight of a corpus's garments beside its people."""
     perceptual_weight: float = 0.01
     """Of the distance of features (`pretrain.adversary`), whose pull is a hundred times that of L1."""
-    adversarial_weight: float = 0.25
+    adversarial_weight: float = 0.1
     """Of the critic of patches, by its pull at the last layer beside the others."""
     steepness_weight: float = 10.0
     """Of the critic's gradient, which keeps it from being sure."""
-    adversarial_after: int = 200
+    adversarial_after: int = 300
     """Steps in which the critic alone learns to tell."""
 
 
