@@ -40,7 +40,7 @@ class LooksBody(Body):
 
 
 class TryOnBody(Body):
-    """A garment for a person, a photo each."""
+    """A garment for a person, a photo each; what would not be believed fails with a reason, unless it is forced."""
 
     person: Photo
     garment: Photo
@@ -48,6 +48,7 @@ class TryOnBody(Body):
     steps: int = Field(8, ge=1, le=1000)
     guidance: float = Field(1.5, ge=1, le=30)
     seed: Seed = 0
+    force: bool = False
 
 
 class SubjectBody(Body):

@@ -20,6 +20,7 @@ from personagen.styling.looks import MANIFEST, SHEET, describe
 from personagen.styling.studio import Halted, Order, Watched
 from personagen.subject import SubjectConfig, train_subject
 from personagen.tryon.dress import Piece, cut_from_photos, dress
+from personagen.tryon.trust import THRESHOLD, Trust
 from personagen.warping.cutout import check_shows_something
 from recsys.errors import ConfigError, DataError
 
@@ -78,7 +79,8 @@ def make_tryon(shop: Shop, bench: Bench) -> None:
     pieces, _ = cut_from_photos([Piece(garment, order["kind"])], pipeline, parser=studio.parser)
     image = dress(
         Watched(pipeline, bench.stop), person, reading.body, pieces, num_inference_steps=order["steps"],
-        guidance_scale=order["guidance"], generator=torch.Generator().manual_seed(order["seed"]),
+        guidance_scale=order["guidance"], judge=None if order["force"] else refuse_unbelievable,
+        generator=torch.Generator().manual_seed(order["seed"]),
     )  # fmt: skip
     sampled = sampling_settings(
         steps=order["steps"], sampler=sampler_of(pipeline), guidance=order["guidance"], seed=order["seed"],
@@ -88,6 +90,19 @@ def make_tryon(shop: Shop, bench: Bench) -> None:
     record = {"kind": "tryon", "seed": order["seed"], "versions": versions()}
     write_png(image, out, parameters=Parameters("a person wearing a garment", settings=sampled), record=record)
     bench.tell({"file": bench.ready(out), "kind": "tryon", "seed": order["seed"], "note": reading.note})
+
+
+def refuse_unbelievable(trust: Trust) -> None:
+    """Refuse a try-on below the threshold of trust.
+
+    Raises:
+        DataError: which photo is the trouble, and what would help.
+    """
+    if trust.low:
+        raise DataError(
+            f"this try-on would not be believed (trust {trust.score:.2f}, at least {THRESHOLD:.2f} is asked for); "
+            f"{trust.trouble} is the trouble: {trust.remedy}; force: true makes it all the same"
+        )
 
 
 def teach(shop: Shop, bench: Bench) -> None:

@@ -21,8 +21,6 @@ SEAM, FEET = 0.005, 0.045
 """Of a person's height: what is left around an uncertain head, hand or shoe, and what the feet take at the bottom."""
 OPEN = (0.4, 0.2)
 """Share of a coat's rows in which a top is seen between its sides, and of its area, from which it is open."""
-BESIDE = 0.025
-"""Of a person's height: how far from the head that was found a garment may show more of it."""
 LEVELS, SPREAD = 3, 10
 """Grey levels that a mask may have, and how far around each its pixels may be."""
 MANY = 0.35
@@ -164,8 +162,7 @@ def guarded(
 
     head, bare, shoes = might
     faces = grow(face, 0.03) & bare
-    spared = grow(faces | shoes | (grow(hands, 0.08) & bare), SEAM)
-    spared |= grow(head, SEAM) & (grow(face | (parts == Part.HEAD), BESIDE) | ~layers.garment)
+    spared = grow(head | faces | shoes | (grow(hands, 0.08) & bare), SEAM)
     spared |= grow(faint, SEAM) & ~(layers.garment | layers.limbs)
     if rows[-1] < parts.shape[0] - 1 - 0.01 * rows.size:
         spared[rows[-1] + 1 - round(FEET * rows.size) :] = True

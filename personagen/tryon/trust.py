@@ -79,9 +79,14 @@ class Trust:
         return max(REMEDIES, key=more)
 
     @property
+    def trouble(self) -> str:
+        """Name the photo that is the trouble."""
+        return REMEDIES[self.worst][0]
+
+    @property
     def of_person(self) -> bool:
         """Whether the person's photo is the trouble, not the garment's."""
-        return REMEDIES[self.worst][0] == PERSON
+        return self.trouble == PERSON
 
     @property
     def remedy(self) -> str:
@@ -91,7 +96,7 @@ class Trust:
     @property
     def line(self) -> str:
         """Say the score, and where it is low which photo is the trouble and what would help."""
-        return f"Trust: {self.score:.2f}." + (f" {REMEDIES[self.worst][0].capitalize()} is the trouble: {self.remedy}."
+        return f"Trust: {self.score:.2f}." + (f" {self.trouble.capitalize()} is the trouble: {self.remedy}."
                                               if self.low else "")  # fmt: skip
 
 

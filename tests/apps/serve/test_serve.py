@@ -15,6 +15,8 @@ from apps.serve.batcher import Asked, rank_together
 from apps.serve.errors import UNSAID, public
 from apps.serve.gate import Limits
 from apps.serve.jobs import Jobs
+from apps.serve.makers import refuse_unbelievable
+from personagen.tryon.trust import Trust
 from recsys.errors import DataError, ResourceError
 
 from .conftest import KEY, serve
@@ -238,3 +240,9 @@ def test_who_is_too_many_is_told(studio, tmp_path):
     busy.server.gate.draining = True
     assert busy.ask("GET", "/health") == (503, {"status": "stopping"})
     busy.uvicorn.should_exit = True
+
+
+def test_a_try_on_that_nobody_would_believe_is_refused_with_a_remedy():
+    refuse_unbelievable(Trust(0.9, "shirt", {}))
+    with pytest.raises(DataError, match=r"photo of the garment is the trouble: .* force: true"):
+        refuse_unbelievable(Trust(0.1, "shirt", {"uncut": 1.0}))
