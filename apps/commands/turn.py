@@ -46,7 +46,7 @@ def run(settings: TurnConfig) -> int:
         height=(settings.height, 1.0, 2.3), build=(settings.build, 0, 1), weight=(settings.weight, -1, 1),
     )  # fmt: skip
     note_sampler(settings.scheduler, settings.steps)
-    out, staging, files = _glb_path(settings.out), _staging(settings), _garments(settings)
+    out, staging, files, compute = _glb_path(settings.out), _staging(settings), _garments(settings), settings.compute()
     if settings.turntable is not None:
         check_place(check_move(Path(settings.turntable)))
     if staging.note:
@@ -57,7 +57,7 @@ def run(settings: TurnConfig) -> int:
     pieces = in_order(pieces) if pieces else []
     for piece in pieces:
         check_shows_something(piece.image)
-    compute, started = settings.compute(), time.process_time()
+    started = time.process_time()
     pipeline = Figure3DPipeline(
         open_tryon(settings.model, base=settings.base, scheduler=settings.scheduler, compute=compute),
         load_parser(settings.parser, compute=compute),

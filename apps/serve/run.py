@@ -45,10 +45,10 @@ def run(settings: ServeConfig) -> int:
     if not settings.allow_download:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     note_sampler(settings.scheduler)
-    folder = Path(settings.out)
+    folder, compute = Path(settings.out), settings.compute()
     with alone(folder, mode=0o700):
         note("reading the shop")
-        shop = open_shop(settings, settings.compute(), folder / "subjects")
+        shop = open_shop(settings, compute, folder / "subjects")
         limits = Limits(body=int(settings.max_body_mb * 1e6))
         server = Server(shop, folder / "jobs", key=key, limits=limits, most=settings.most_jobs,
                         keep_s=3600 * settings.keep_hours, nice=NICE)  # fmt: skip

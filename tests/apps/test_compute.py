@@ -38,6 +38,7 @@ PAINTS = {
     ("subject", "generate"): "--prompt dog",
     ("subject", "evaluate"): "--subject nowhere --pictures nowhere",
     ("demo",): "",
+    ("serve",): "",
 }
 """Commands that load a model of pictures, with what they must be given."""
 RANKS = {
@@ -45,7 +46,8 @@ RANKS = {
     ("recommend", "evaluate"): "",
     ("recommend", "compare"): "--first nowhere --second nowhere",
 }
-TRAIN = {("pretrain",), ("recommend", "train"), ("recommend", "update"), ("subject", "train"), ("tryon", "train")}
+TRAIN = {("pretrain",), ("recommend", "train"), ("recommend", "update"), ("subject", "train"), ("tryon", "train"),
+         ("subject", "train-many")}  # fmt: skip
 """They have a device and a precision of their own."""
 NEITHER = {("doctor",), ("forget",), ("subject", "doctor"), ("subject", "export")}
 """They compute no model; `export` reads weights and writes them."""
@@ -129,7 +131,14 @@ def test_every_command_that_loads_a_model_has_the_switches():
 
 def test_every_command_that_paints_takes_a_sampler_and_weights_of_ones_own():
     samples = set(PAINTS) - {("tryon", "mask")} | {("subject", "train")}
-    from_words = {("style",), ("demo",), ("subject", "generate"), ("subject", "evaluate"), ("subject", "train")}
+    from_words = {
+        ("style",),
+        ("demo",),
+        ("serve",),
+        ("subject", "generate"),
+        ("subject", "evaluate"),
+        ("subject", "train"),
+    }
     for words, (_, config, _) in cli.COMMANDS.items():
         names = {field.name for field in dataclasses.fields(cli._load(config))}
         assert ("scheduler" in names) == (words in samples | {("subject", "export")}), words
