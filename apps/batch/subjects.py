@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from personagen.files import check_place, write_whole
+from personagen.styling.subjects import each_user
 from personagen.subject import SubjectConfig, resolve, train_subject
 from personagen.vocabulary import counted
 from recsys.errors import ConfigError, DataError, check_range, shown
@@ -102,18 +103,12 @@ def read_tasks(settings: TrainManyConfig) -> list[Task]:
             f"{file} has the columns {shown(', '.join(columns), most=200)}; allowed are {', '.join(COLUMNS)}"
         )
     tasks: dict[str, Task] = {}
-    for number, row in rows:
-        user = row["user"]
-        if not user or user in tasks:
-            raise DataError(f"{file}, line {number}: user {shown(user)!r} is {'there twice' if user else 'empty'}; "
-                            "give each user one line")  # fmt: skip
+    for user, _, row in each_user(file, rows):
         places = (file.parent / row["pictures"], Path(row["pictures"]))
         pictures = next((place for place in places if place.is_dir()), places[1])
         own = {"instance_data_dir": str(pictures), "name": row["name"], "preset": row.get("preset") or "object",
                "consent": row.get("consent", "").strip().lower() in YES}  # fmt: skip
         tasks[user] = Task(user, settings.subject, own, Path(settings.out).absolute() / folder_name(user))
-    if not tasks:
-        raise DataError(f"{file} has a header and no line below it; add one line for each user")
     return list(tasks.values())
 
 

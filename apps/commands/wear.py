@@ -17,7 +17,7 @@ from personagen.provenance import Parameters, sampling_settings, versions, write
 from personagen.schedulers import sampler_of
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
 from personagen.tryon.fast import FastMode
-from personagen.tryon.trust import THRESHOLD, Judge, Trust
+from personagen.tryon.trust import Judge, Trust
 from personagen.warping.cutout import check_shows_something
 from recsys.errors import SEEDS, ConfigError, DataError, check_range
 
@@ -91,7 +91,7 @@ def _judge(settings: WearConfig, files: dict[str, str]) -> Judge:
         if not trust.low:
             return
         file = settings.person if trust.of_person else files[trust.kind]
-        told = f"{file} is the trouble: {trust.remedy} (trust {trust.score:.2f}, at least {THRESHOLD:.2f} is asked for)"
+        told = trust.because(file)
         if not settings.force:
             raise DataError(f"this try-on would not be believed, and nothing is written; {told}; --force true writes "
                             "it all the same")  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from personagen.adapters.adapter import FILE as WEIGHTS
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
 from personagen.schedulers import Sampler, build_scheduler, check_sampler, sampler_of
 from personagen.styling.studio import Studio
@@ -300,5 +301,5 @@ def _one(
 
 def _sha(subject: Path) -> str | None:
     """Name the weights of a subject's folder, or of a LoRA file."""
-    file = subject if subject.is_file() else subject / "pytorch_lora_weights.safetensors"
+    file = subject if subject.is_file() else subject / WEIGHTS
     return digest(file) if file.is_file() else None

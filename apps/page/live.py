@@ -12,6 +12,8 @@ from PIL import Image
 
 from personagen.styling.studio import Watched
 
+from .shared import Shown
+
 T = TypeVar("T")
 
 
@@ -56,6 +58,16 @@ def live(work: Callable[[Callable[[Any], None]], T], stop: Event) -> Generator[A
         raise
     finally:
         thread.join()
+
+
+def passed_on(working: Generator[tuple[str, float], None, T], rest: list[Any]) -> Generator[Shown, None, T]:
+    """Pass on lines and parts that are told, with `rest` for the other outputs; return the result of the work."""
+    while True:
+        try:
+            text, part = next(working)
+        except StopIteration as end:
+            return end.value
+        yield text, part, rest
 
 
 class Pace:

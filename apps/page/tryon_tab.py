@@ -31,7 +31,7 @@ from recsys.errors import SEEDS, DataError, check_range
 
 from .editor import mask_editor, painted, shown
 from .line import MASK, PICTURE
-from .live import Pace, Steps, live
+from .live import Pace, Steps, live, passed_on
 from .settings import PAGE, Kept, digest, same
 from .shared import (
     FAILED,
@@ -218,7 +218,7 @@ def _wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
         image = load_image(own(person))
         body = _painted_or_found(studio.parser, values[-1], image, pieces[0].kind, float(settings["mask_expand"]))
         dressing = live(lambda tell: _dress(studio, image, pieces, body, task, (settings, record, tell)), task.job.stop)
-        *pair, whole, trust = yield from _told(dressing, gr)
+        *pair, whole, trust = yield from passed_on(dressing, [gr.skip()] * 3)
         text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
         text += f" {trust}" if trust else ""
         if whole:
@@ -230,16 +230,6 @@ def _wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
         )
 
     return wear
-
-
-def _told(dressing: Iterator[tuple[str, float]], gr: Any) -> Any:
-    """Pass on what is told while it works; return the result."""
-    while True:
-        try:
-            text, part = next(dressing)
-        except StopIteration as end:
-            return end.value
-        yield text, part, [gr.skip()] * 3
 
 
 def read_asked(kept: Kept, values: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str | None], dict[str, Any]]:

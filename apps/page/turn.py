@@ -23,7 +23,7 @@ from personagen.tryon.dress import Piece, in_order
 from recsys.errors import SEEDS, DataError, check_range
 
 from .line import PICTURE
-from .live import live
+from .live import live, passed_on
 from .shared import Bar, Bench, Shown, Task, number, offer, wire
 
 STAGES = {
@@ -101,22 +101,12 @@ def _turn(bench: Bench) -> Callable[..., Iterator[Shown]]:
             return _write(task, made, staging, [piece.kind for piece in pieces], words, number(seed, "the seed"))
 
         notes: list[str] = []
-        files = yield from _told(live(work, task.job.stop), gr)
+        files = yield from passed_on(live(work, task.job.stop), [gr.skip()] * 2)
         text = " · ".join([f"A figure in {time.monotonic() - start:.0f} s", *notes, *filter(None, [staging.note])])
         links = " ".join(offer(file, f"Save {file.name}") for file in files)
         yield text, 1.0, [gr.update(value=str(files[0]), visible=True), links]
 
     return turn
-
-
-def _told(working: Iterator[tuple[str, float]], gr: Any) -> Any:
-    """Pass on what is told while it works; return the result."""
-    while True:
-        try:
-            text, part = next(working)
-        except StopIteration as end:
-            return end.value
-        yield text, part, [gr.skip(), gr.skip()]
 
 
 def _pieces(task: Task, garments: Sequence[Any]) -> list[Piece]:

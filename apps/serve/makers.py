@@ -20,7 +20,7 @@ from personagen.styling.looks import MANIFEST, SHEET, describe
 from personagen.styling.studio import Halted, Order, Watched
 from personagen.subject import SubjectConfig, train_subject
 from personagen.tryon.dress import Piece, cut_from_photos, dress
-from personagen.tryon.trust import THRESHOLD, Trust
+from personagen.tryon.trust import Trust
 from personagen.warping.cutout import check_shows_something
 from recsys.errors import ConfigError, DataError
 
@@ -99,10 +99,8 @@ def refuse_unbelievable(trust: Trust) -> None:
         DataError: which photo is the trouble, and what would help.
     """
     if trust.low:
-        raise DataError(
-            f"this try-on would not be believed (trust {trust.score:.2f}, at least {THRESHOLD:.2f} is asked for); "
-            f"{trust.trouble} is the trouble: {trust.remedy}; force: true makes it all the same"
-        )
+        raise DataError(f"this try-on would not be believed; {trust.because(trust.trouble)}; force: true makes it all "
+                        "the same")  # fmt: skip
 
 
 def teach(shop: Shop, bench: Bench) -> None:

@@ -1,7 +1,7 @@
 """Try-on in three dimensions: a person's photo and garments become a figure that can be turned."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from recsys.errors import DataError
 
 from ..devices import CPU, Compute
 from ..person.body import Body
-from ..person.parts import Part
+from ..person.parts import CLOTHES, Part
 from ..person.people import Box, Parser, remembering
 from ..person.reading import read_person
 from ..tryon.dress import Piece, cut_from_photos, dress_outlined, in_order
@@ -115,7 +115,10 @@ class Figure3DPipeline:
         worn = dress_outlined(
             self.tryon, person, body, outfit, num_inference_steps=steps, guidance_scale=guidance, generator=generator
         )
-        return Dressed(worn.image, _parts_of(worn.image, body, parser), body.joints, worn.covers, worn.outline)
+        parts = read_again(worn.image, body, parser)
+        if (parts != Part.BACKGROUND).sum() < 0.3 * (body.parts != Part.BACKGROUND).sum():
+            raise DataError("the person was not found again in the dressed picture; give another photo or garment")
+        return Dressed(worn.image, parts, body.joints, worn.covers, worn.outline)
 
     def _behind(self, back: Image.Image, front: Dressed, parser: Parser) -> Dressed:
         """Read a photo from behind; what garments are is told by the parts that the parser finds."""
@@ -125,19 +128,16 @@ class Figure3DPipeline:
         return Dressed(back, body.parts, joints, covers)
 
 
-def _parts_of(picture: Image.Image, body: Body, parser: Parser) -> np.ndarray:
-    """The parts (H, W) of a dressed picture, of the person who was read alone."""
+def read_again(picture: Image.Image, body: Body, parser: Parser) -> np.ndarray:
+    """Read the parts (H, W) of a dressed picture, of the person whose body is known."""
     if body.inner is not None:
-        inner = replace(body.inner.body, known=None)
-        return body.inner.laid(_parts_of(picture.crop(body.inner.box), inner, parser), body.parts.shape)
+        part = read_again(picture.crop(body.inner.box), body.inner.body, parser)
+        return body.inner.laid(part, body.parts.shape[:2])
     parts = parser(picture).parts
-    if (parts != Part.BACKGROUND).sum() < 0.3 * (body.parts != Part.BACKGROUND).sum():
-        raise DataError("the person was not found again in the dressed picture; give another photo or garment")
     return parts if body.others is None else np.where(body.others, Part.BACKGROUND, parts).astype(np.uint8)
 
 
 def _parts_under(front: Dressed, cover: np.ndarray) -> list[int]:
     """What a parser calls a garment where it was laid."""
     values, counts = np.unique(front.parts[cover], return_counts=True)
-    cloth = [Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER]
-    return [int(v) for v, n in zip(values, counts) if n > 0.2 * counts.sum() and v in cloth]
+    return [int(v) for v, n in zip(values, counts) if n > 0.2 * counts.sum() and v in CLOTHES]

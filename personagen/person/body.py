@@ -158,7 +158,7 @@ class Body:
         if self.might is not None and self.faint is not None:
             layers = guarded(layers, self.parts, self.might, self.faint, skin=self.skin)
         mask = agnostic_mask(layers, mask_expand=expand)
-        if self.stays_over(kind).any() and region_of(kind) == "upper":  # nothing shows beyond an open coat
+        if region_of(kind) == "upper" and self.stays_over(kind).any():  # nothing shows beyond an open coat
             near = max(1, round(NEAR * self.parts.shape[0]))
             mask &= dilate(layers.garment, up=near, down=near, side=near)
         return mask if self.others is None else mask & ~self.others

@@ -91,10 +91,9 @@ def over_it(parts: np.ndarray, *, kind: str) -> np.ndarray:
         return coat | (parts == Part.UPPER)
     if region != "upper" or kind == "jacket" or not coat.any():
         return np.zeros_like(coat)
-    top = parts == Part.UPPER
-    rows = np.flatnonzero((top & _between(coat)).sum(1) > 0)
-    seen = (top & _between(coat)).sum()
-    return coat if rows.size > OPEN[0] * coat.any(1).sum() and seen > OPEN[1] * coat.sum() else np.zeros_like(coat)
+    seen = (parts == Part.UPPER) & _between(coat)
+    is_open = seen.any(1).sum() > OPEN[0] * coat.any(1).sum() and seen.sum() > OPEN[1] * coat.sum()
+    return coat if is_open else np.zeros_like(coat)
 
 
 def _between(mask: np.ndarray) -> np.ndarray:

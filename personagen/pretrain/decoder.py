@@ -25,7 +25,7 @@ from ..metrics.fidelity import laplacian_energy, psnr
 from ..models import load_text2image
 from ..person.parser import load_model
 from ..training.card import with_card
-from ..training.latents import Encoder, cache_latents, load_encoder
+from ..training.latents import Encoder, cache_latents, latent_files, load_encoder
 from ..training.loop import autocast
 from ..training.objective import add_noise, predicted_x0
 from ..training.preview import write_grid
@@ -43,12 +43,10 @@ def train_decoder(config: PretrainConfig) -> Iterator[Step]:
     painter = Path(config.decoder.painter_dir)
     encoder = load_encoder(painter / "vae", device=device, bf16=config.loop.mixed_precision == "bf16")
     corpora = open_corpora(config.corpora, size=(config.height, config.width))
-    true: dict[tuple[int, str], Path] = {}
-    for i, (corpus, _) in enumerate(corpora):
-        for name in [name for name in CAPTIONS if name in corpus.arrays]:
-            true[i, name] = Path(config.output_dir) / "latents" / f"{i}-{corpus.folder.name}-{name}.npy"
-            for share in cache_latents(encoder, corpus, name, true[i, name]):
-                yield Step(0, 0.0, {}, {"cached": share}, 0.0)
+    true = latent_files(corpora, CAPTIONS, Path(config.output_dir) / "latents")
+    for (i, name), path in true.items():
+        for share in cache_latents(encoder, corpora[i][0], name, path):
+            yield Step(0, 0.0, {}, {"cached": share}, 0.0)
     pipe = load_text2image(str(painter))
     for (i, name), path in true.items():
         for share in _cache_made(pipe, corpora[i][0], name, path, config=config):

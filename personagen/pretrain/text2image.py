@@ -15,7 +15,7 @@ from ..devices import choose_device
 from ..models.build import build_scheduler, build_unet, start_silent
 from ..quiet import quiet
 from ..training.card import with_card
-from ..training.latents import cache_latents, load_encoder
+from ..training.latents import cache_latents, latent_files, load_encoder
 from ..training.loop import autocast
 from ..training.objective import add_noise, prediction_target, snr_weights, stratified_timesteps, weighted_error
 from ..training.preview import write_grid
@@ -30,12 +30,10 @@ def train_text2image(config: PretrainConfig) -> Iterator[Step]:
     device = choose_device(config.loop.device)
     encoder = load_encoder(config.text2image.vae_dir, device=device, bf16=config.loop.mixed_precision == "bf16")
     corpora = open_corpora(config.corpora, size=(config.height, config.width))
-    paths = {}
-    for i, (corpus, _) in enumerate(corpora):
-        for name in [name for name in CAPTIONS if name in corpus.arrays]:
-            paths[i, name] = Path(config.output_dir) / "latents" / f"{i}-{corpus.folder.name}-{name}.npy"
-            for share in cache_latents(encoder, corpus, name, paths[i, name]):
-                yield Step(0, 0.0, {}, {"cached": share}, 0.0)
+    paths = latent_files(corpora, CAPTIONS, Path(config.output_dir) / "latents")
+    for (i, name), path in paths.items():
+        for share in cache_latents(encoder, corpora[i][0], name, path):
+            yield Step(0, 0.0, {}, {"cached": share}, 0.0)
     yield from run_stage(Text2ImageStage(config, encoder, corpora, paths), config)
 
 

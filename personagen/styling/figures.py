@@ -13,9 +13,10 @@ from ..figure.build import Dressed, build_figure
 from ..figure.gltf import write_glb
 from ..figure.maps import ADMITS
 from ..figure.mesh import Figure
+from ..figure.pipeline import read_again
 from ..figure.refuse import check_photo
 from ..person.body import Body
-from ..person.parts import Part, region_of
+from ..person.parts import region_of
 from ..person.people import Parser
 
 
@@ -33,21 +34,13 @@ def figure_of_look(image: Image.Image, body: Body, kind: str, parser: Parser) ->
     exact = body.known is not None and float(body.joints[:, 2].min()) == 1.0
     bust = False if exact else check_photo(body.parts, body.joints, name="the photo")[0]
     mask = body.mask(kind)
-    parts = _read_again(image, body, parser)
+    parts = read_again(image, body, parser)
     if exact:
         parts = np.where(mask, parts, body.parts)
     cover = mask & np.isin(parts, ADMITS[region_of(kind)])
     if not cover.any():
         raise DataError(f"the {kind} was not found again in the look; its picture is written without a figure")
     return build_figure(Dressed(image, parts, body.joints, {kind: cover}), bust=bust)
-
-
-def _read_again(image: Image.Image, body: Body, parser: Parser) -> np.ndarray:
-    """The parts (H, W) of a dressed picture, of the person whose body is known."""
-    if body.inner is not None:
-        return body.inner.laid(parser(image.crop(body.inner.box)).parts, body.parts.shape[:2])
-    parts = parser(image).parts
-    return parts if body.others is None else np.where(body.others, Part.BACKGROUND, parts).astype(np.uint8)
 
 
 def write_figure(figure: Figure, path: Path, *, record: Mapping[str, Any] | None = None) -> Path:

@@ -1,6 +1,7 @@
 """Subjects in the main job: whom scenes show, which of the training pictures is dressed, whose subject it is."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,15 +179,27 @@ def read_mapping(file: str | Path) -> dict[str, Mapped]:
         there = shown(", ".join(columns), most=200) or "none"
         raise DataError(f"{file} has the columns {there}; allowed are user, subject and person")
     found: dict[str, Mapped] = {}
+    for user, number, row in each_user(file, rows):
+        found[user] = Mapped(*(_found(file, number, row.get(name, "")) for name in ("subject", "person")))
+    return found
+
+
+def each_user(file: Path, rows: Iterable[tuple[int, dict[str, str]]]) -> Iterator[tuple[str, int, dict[str, str]]]:
+    """Yield user, number and cells of the lines of a mapping, a user a line.
+
+    Raises:
+        DataError: a user is empty or there twice, or there is no line.
+    """
+    seen = set[str]()
     for number, row in rows:
         user = row["user"]
-        if not user or user in found:
+        if not user or user in seen:
             raise DataError(f"{file}, line {number}: user {shown(user)!r} is {'there twice' if user else 'empty'}; "
                             "give each user one line")  # fmt: skip
-        found[user] = Mapped(*(_found(file, number, row.get(name, "")) for name in ("subject", "person")))
-    if not found:
+        seen.add(user)
+        yield user, number, row
+    if not seen:
         raise DataError(f"{file} has a header and no line below it; add one line for each user")
-    return found
 
 
 def _found(file: Path, number: int, name: str) -> Path | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +89,18 @@ def cache_latents(
             target[start : start + batch_size] = encode(start) if start else first
             yield min(start + batch_size, len(source)) / len(source)
     write_text(sidecar, json.dumps(stamp))
+
+
+def latent_files(
+    corpora: list[tuple[Corpus, float]], names: Iterable[str], folder: Path
+) -> dict[tuple[int, str], Path]:
+    """Name files for the latents of those arrays of `names` that corpora have, by number of corpus and name."""
+    return {
+        (i, name): folder / f"{i}-{corpus.folder.name}-{name}.npy"
+        for i, (corpus, _) in enumerate(corpora)
+        for name in names
+        if name in corpus.arrays
+    }
 
 
 def _stamp(encoder: Encoder, corpus: Corpus, name: str) -> dict[str, str | int]:

@@ -14,7 +14,7 @@ from PIL import Image
 from ..images import components, to_tensor
 from ..person.body import Body
 from ..person.joints import Joint, trunk_of
-from ..person.parts import Part, region_of
+from ..person.parts import CLOTHES, Part, region_of
 from ..warping.drape import cloth_of
 from ..warping.first_guess import Guess
 from ..warping.garment_shape import cut_of
@@ -27,7 +27,6 @@ NEAR = 0.012
 """Of the person's height: least height of a strip of background between two garments."""
 MOST = 1.5
 """Most that a fact counts."""
-CLOTHES = (Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER)
 Facts = dict[str, float]
 """What was measured, each 0 where nothing is wrong."""
 BIAS = 1.96
@@ -92,6 +91,10 @@ class Trust:
     def remedy(self) -> str:
         """Say what would help."""
         return REMEDIES[self.worst][1]
+
+    def because(self, photo: str) -> str:
+        """Say that a photo, by its name, is the trouble, what would help, and how low the score is."""
+        return f"{photo} is the trouble: {self.remedy} (trust {self.score:.2f}, at least {THRESHOLD:.2f} is asked for)"
 
     @property
     def line(self) -> str:

@@ -17,7 +17,7 @@ from ..colours import colour_gap, palette, to_lab
 from ..images import PALEST, WHITE, WHITE_FROM, blur, components, fit, no_paler_than
 from ..person.body import Body
 from ..person.parser import Parser
-from ..person.parts import Part
+from ..person.parts import CLOTHES, Part
 from ..person.people import find_people
 from ..person.reading import PeopleTouch, read_person
 from .garment_shape import cut_of
@@ -45,7 +45,7 @@ FEWEST = 8
 """Pixels a side below which nothing is said of a picture."""
 RIM, FAINT = 0.1, 1.2
 """Share of the border that may be darker where a background is white, and how much darker cloth on it is, at least."""
-WORN = (Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER, Part.LEGWEAR)
+WORN = (*CLOTHES, Part.LEGWEAR)
 """Parts that are clothes."""
 SHAPED = 0.78
 """Least overlap with the template of a garment of its kind, where one is known."""
