@@ -7,18 +7,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from ..atelier.light import Light
 from ..images import erode
 from ..person.joints import Joint
 from .atlas import Atlas
 from .behind import back_sheet, from_back_photo
 from .body import BodyMesh, load_body, pose
-from .layers import cut, labelled
-from .maps import Maps, read_maps
+from .layers import Piece, cut, labelled
+from .light import carried_light, read_light
+from .maps import Maps, picture_of, read_maps
 from .mesh import Figure, Layer, Skeleton
 from .nets import Surface, open_edges, volume_of
 from .paint import CORE_NAME, Canvas, front_sheets
 from .raster import look_up, rasterise
-from .rig import carried_weights, surface_weights, welded
+from .rig import carried, surface_weights, welded
 from .volume import arm_surface, core_surface
 
 STEEPEST = 0.5
@@ -86,7 +88,8 @@ def build_figure(
     cuts = cut(pieces, atlas, canvas.kinds)
     measured = _front(cuts, atlas, dressed.picture) | _soundness(cuts, surfaces)
     clock("rig")
-    layers, skeleton = _rigged(cuts, surfaces, posed, maps, flat=not bust)
+    lamp = read_light(maps, picture_of(maps, dressed.picture), surfaces)
+    layers, skeleton = _rigged(cuts, pieces, posed, maps, lamp=lamp, flat=not bust)
     report = measured | clock.seconds() | {"bust": float(bust), "skirt": float(maps.skirt)}
     return Figure(layers, atlas.texture, skeleton, shape.height, report)
 
@@ -137,18 +140,19 @@ def _seen_behind(canvas: Canvas, fronts: Mapping, back: Dressed, shape: Shape, *
 
 
 def _rigged(
-    cuts: list[tuple[Layer, np.ndarray]], surfaces: Mapping[str, Surface], body: BodyMesh, maps: Maps, *, flat: bool
+    cuts: list[tuple[Layer, np.ndarray]], pieces: list[Piece], body: BodyMesh, maps: Maps, *, lamp: Light, flat: bool
 ) -> tuple[tuple[Layer, ...], Skeleton]:
-    """Give layers the skin weights of the surfaces that they were cut from, and stand them on the ground."""
+    """Give layers skin weights and light of the surfaces that they were cut from, and stand them on the ground."""
     hangs = maps.groups["trunk"].any(1)
     hem = float(maps.y[hangs].min()) if hangs.any() else None
-    points = [surface.vertices for surface in surfaces.values()]
-    whole = [surface_weights(name, one.vertices, one.faces, body, hem=hem) for name, one in surfaces.items()]
+    points = [piece.vertices for piece in pieces]
+    whole = [(*surface_weights(one.name, one.vertices, one.faces, body, hem=hem), carried_light(one.normals, lamp))
+             for one in pieces]  # fmt: skip
     lay = _Flat(body, maps.height) if flat else (lambda points: points)
     layers = []
     for layer, owner in cuts:
-        bones, weights = carried_weights(layer.vertices, owner, points, whole)
-        layers.append(replace(layer, vertices=lay(layer.vertices), bones=bones, weights=weights))
+        bones, weights, light = carried(layer.vertices, owner, points, whole)
+        layers.append(replace(layer, vertices=lay(layer.vertices), bones=bones, weights=weights, light=light))
     return tuple(layers), replace(body.skeleton, heads=lay(body.skeleton.heads))
 
 

@@ -76,7 +76,7 @@ def write_glb(
     """Write a figure as one .glb file, whole or not at all; return its path.
 
     record: how it was made, for the file's `asset.extras`. pose: how its bones stand (`poses.placed`). unlit: let
-    viewers show the texture's colours as they are, without a lamp of their own.
+    viewers show the texture's colours without a lamp of their own, in the photo's light (`Layer.light`, as COLOR_0).
 
     Raises:
         ConfigError: the path does not end in .glb.
@@ -101,7 +101,7 @@ def glb_bytes(
         if not len(layer.faces):
             continue
         node = {"name": layer.name, "mesh": len(tree["meshes"])}
-        tree["meshes"].append(_mesh(buffer, layer, share, rigged=skeleton is not None))
+        tree["meshes"].append(_mesh(buffer, layer, share, rigged=skeleton is not None, lit=unlit))
         tree["nodes"].append(node | ({} if skeleton is None or layer.bones is None else {"skin": 0}))
         top.append(len(tree["nodes"]) - 1)
     if skeleton is not None:
@@ -158,7 +158,7 @@ def _look(buffer: _Buffer, texture: Image.Image, *, unlit: bool) -> dict[str, An
     return look
 
 
-def _mesh(buffer: _Buffer, layer: Layer, share: np.ndarray, *, rigged: bool) -> dict[str, Any]:
+def _mesh(buffer: _Buffer, layer: Layer, share: np.ndarray, *, rigged: bool, lit: bool) -> dict[str, Any]:
     few = len(layer.vertices) < 65535
     faces = layer.faces.astype(np.uint16 if few else np.uint32).reshape(-1)
     attributes = {
@@ -166,6 +166,9 @@ def _mesh(buffer: _Buffer, layer: Layer, share: np.ndarray, *, rigged: bool) -> 
         "NORMAL": buffer.add(smooth_normals(layer), FLOAT, "VEC3", target=ARRAY),
         "TEXCOORD_0": buffer.add((layer.uv * share).astype(np.float32), FLOAT, "VEC2", target=ARRAY),
     }
+    if lit and layer.light is not None:
+        light = np.round(np.pad(layer.light.clip(0, 1), ((0, 0), (0, 1)), constant_values=1.0) * 65535)
+        attributes["COLOR_0"] = buffer.add(light.astype(np.uint16), SHORT, "VEC4", target=ARRAY, normalised=True)
     if rigged and layer.bones is not None and layer.weights is not None:
         bones, weights = whole_weights(layer.bones, layer.weights)
         attributes["JOINTS_0"] = buffer.add(bones, BYTE, "VEC4", target=ARRAY)

@@ -5,7 +5,7 @@ is at x = z = 0. Texture places are (u, v) in [0, 1] with v down, (0, 0) the upp
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
@@ -31,7 +31,8 @@ class Layer:
     vertices: float32 (V, 3), metres; those on the seam of two charts stand there twice, so merge by place to count
     edges. faces: int32 (F, 3), counter-clockwise from outside. uv: float32 (V, 2). kind: "body" for what belongs to the
     person, else a garment's kind. bones: uint8 (V, 4), weights: float32 (V, 4) with sum 1, for a skeleton; None: not
-    rigged.
+    rigged. light: float32 (V, 3), what the texture's linear colours are multiplied with where the photo's light does
+    not reach as it does in front; None: nothing.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Layer:
     kind: str = "body"
     bones: np.ndarray | None = None
     weights: np.ndarray | None = None
+    light: np.ndarray | None = None
 
     @property
     def garment(self) -> bool:
@@ -60,6 +62,11 @@ class Figure:
     skeleton: Skeleton | None = None
     height: float = 1.7
     report: Mapping[str, float] = field(default_factory=dict)
+
+
+def unlit(figure: Figure) -> Figure:
+    """Return a figure without the light that is carried round it, for lamps of one's own."""
+    return replace(figure, layers=tuple(replace(layer, light=None) for layer in figure.layers))
 
 
 def normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -132,7 +132,7 @@ def render(
     size: tuple[int, int] = (512, 384),
     background: Image.Image | tuple[int, int, int] = (244, 244, 242),
 ) -> View:
-    """Render a figure as its texture shows it, without further light; size: (H, W), four samples a pixel."""
+    """Render a figure as its texture and the light of its vertices show it; size: (H, W), four samples a pixel."""
     fine = (2 * size[0], 2 * size[1])
     vertices = np.concatenate([layer.vertices for layer in figure.layers])
     starts = np.cumsum([0, *(len(layer.vertices) for layer in figure.layers)])
@@ -143,6 +143,9 @@ def render(
     layer = np.where(seen.face >= 0, owner[seen.face.clip(0)], -1)
     uv = seen.value(np.concatenate([layer.uv for layer in figure.layers]), faces)
     colours = look_up(to_tensor(figure.texture)[0], torch.from_numpy(uv)).numpy()
+    if any(one.light is not None for one in figure.layers):
+        light = [np.ones_like(one.vertices) if one.light is None else one.light for one in figure.layers]
+        colours = colours * seen.value(np.concatenate(light), faces) ** (1 / 2.2)  # it is linear, colours are sRGB
     behind = background if isinstance(background, Image.Image) else Image.new("RGB", size[::-1], background)
     plate = np.asarray(behind.convert("RGB").resize(fine[::-1], Image.Resampling.BILINEAR), np.float32) / 255
     image = shrunk(np.where((layer >= 0)[..., None], colours, plate))

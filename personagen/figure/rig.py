@@ -125,21 +125,22 @@ def surface_weights(
     return strongest(spread_weights(vertices, faces, dense, rounds=rounds))
 
 
-def carried_weights(
-    vertices: np.ndarray, owner: np.ndarray, surfaces: Sequence[np.ndarray],
-    weights: Sequence[tuple[np.ndarray, np.ndarray]],
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Return the bones and weights (V, 4) of what was cut out of surfaces: those of each one's nearest vertex.
+def carried(
+    vertices: np.ndarray, owner: np.ndarray, surfaces: Sequence[np.ndarray], values: Sequence[tuple[np.ndarray, ...]]
+) -> tuple[np.ndarray, ...]:
+    """Return what vertices carry, (V, ...) each, of what was cut out of surfaces: that of each one's nearest vertex.
 
-    owner (V,): the number of the surface that a vertex (V, 3) was cut from. Layers that meet so move as one.
+    owner (V,): the number of the surface that a vertex (V, 3) was cut from; values: of each surface's vertices. Layers
+    that meet so move as one.
     """
-    bones, shares = np.zeros((len(vertices), INFLUENCES), np.uint8), np.zeros((len(vertices), INFLUENCES), np.float32)
-    for number, (points, own) in enumerate(zip(surfaces, weights, strict=True)):
+    out = tuple(np.zeros((len(vertices), *one.shape[1:]), one.dtype) for one in values[0])
+    for number, (points, own) in enumerate(zip(surfaces, values, strict=True)):
         mine = np.flatnonzero(owner == number)
         if len(mine):
             at = nearest(points, vertices[mine])
-            bones[mine], shares[mine] = own[0][at], own[1][at]
-    return bones, shares
+            for array, value in zip(out, own, strict=True):
+                array[mine] = value[at]
+    return out
 
 
 def _upper_arms(body: BodyMesh) -> np.ndarray:

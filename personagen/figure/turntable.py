@@ -1,7 +1,7 @@
 """Show a figure from all sides: an animation, a sheet of eight views, maps of depth and normals.
 
 The figure turns on the spot before a place that stands still, its shadow on the ground, the place's light on it. The
-texture holds the photo's own light, so a lamp here only shifts it.
+texture holds the photo's own light, so a lamp here only shifts it, and takes the place of what `light` carries round.
 """
 
 import json
@@ -24,13 +24,12 @@ from ..atelier.trace import Camera, axes
 from ..atelier.view import view_of
 from ..files import write_folder, write_whole
 from ..provenance import SCHEMA
-from .mesh import Figure
+from .light import irradiance
+from .mesh import Figure, unlit
 from .raster import View, render, shrunk
 
 VIEWS = tuple(range(0, 360, 45))
 """Azimuths in degrees of the sheet and of the maps: 0 from the front, 90 from the figure's left."""
-SOFT = 0.4
-"""How far a lamp's light creeps round."""
 SHARE = 0.6
 """How much of a lamp's light is laid on a texture that is lit already."""
 GAIN = (0.5, 1.35)
@@ -105,7 +104,8 @@ class Turntable:
             place, view = self._plate.copy(), view_of(self.camera, *stage.size)
             cast_shadow(place, view, self._points @ _turn(azimuth).T, lamp.towards, self.camera)
             background = Image.fromarray(encode(compress(place)))
-        seen = render(self.figure, self.camera_at(azimuth), size=stage.size, background=background)
+        bare = self.figure if stage.lamp is None else unlit(self.figure)
+        seen = render(bare, self.camera_at(azimuth), size=stage.size, background=background)
         if stage.lamp is None:
             return seen.picture
         lit = seen.image * shrunk(gains(seen, stage.lamp, azimuth))
@@ -129,14 +129,6 @@ def gains(seen: View, lamp: Light, azimuth: float) -> np.ndarray:
     power = irradiance(normals, lamp) / irradiance(np.array([0.0, 0.2, 0.98], np.float32), SCENE_LIGHTS["studio"])
     gain = (1.0 + SHARE * (power - 1.0)).clip(*GAIN) ** (1 / 2.2)  # colours are sRGB, light is linear
     return np.where((seen.layer >= 0)[..., None], gain, 1.0).astype(np.float32)
-
-
-def irradiance(normals: np.ndarray, lamp: Light) -> np.ndarray:
-    """Light that reaches surfaces of these normals (..., 3): key, sky and ground, linear RGB (..., 3)."""
-    key = ((normals @ lamp.towards + SOFT) / (1.0 + SOFT)).clip(0.0)[..., None]
-    up = (0.5 + 0.5 * normals[..., 1])[..., None]
-    sky, ground, colour = (np.array(rgb, np.float32) for rgb in (lamp.sky, lamp.bounce, lamp.key))
-    return ground + (sky - ground) * up + key * colour
 
 
 def write_turntable(

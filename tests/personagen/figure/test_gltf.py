@@ -65,6 +65,20 @@ def test_a_walk_moves_the_bones_as_its_key_poses_do():
         assert np.allclose(worlds[:, :3, :3], walk[key][0], atol=1e-5)
 
 
+def shaded(figure):
+    """The figure, darker behind."""
+    dark = lambda layer: np.where(layer.vertices[:, 2:] < 0, 0.4, 1.0).repeat(3, 1).astype(np.float32)
+    return replace(figure, layers=tuple(replace(layer, light=dark(layer)) for layer in figure.layers))
+
+
+def test_the_photo_s_light_is_written_for_viewers_without_a_lamp_alone():
+    figure = shaded(puppet())
+    attributes = lambda read: read.tree["meshes"][0]["primitives"][0]["attributes"]
+    read = Decoded(glb_bytes(figure, unlit=True))
+    assert np.allclose(read.read(attributes(read)["COLOR_0"])[:, :3], figure.layers[0].light, atol=1e-4)
+    assert "COLOR_0" not in attributes(Decoded(glb_bytes(figure)))
+
+
 def test_trimesh_reads_the_same_surfaces(tmp_path):
     figure = puppet()
     scene = trimesh.load_scene(write_glb(figure, tmp_path / "me.glb"))
@@ -97,6 +111,7 @@ def test_khronos_validator_finds_nothing(tmp_path):
     files = {
         "rigged": glb_bytes(figure, record={"kind": "figure"}, pose=pose, clips=walk),
         "unlit": glb_bytes(figure, unlit=True),
+        "in the photo's light": glb_bytes(shaded(figure), unlit=True),
         "bare": glb_bytes(bare),
     }
     for name, data in files.items():

@@ -12,7 +12,7 @@ from personagen.figure.mesh import Figure, Layer
 from personagen.figure.poses import POSES, take_pose
 from personagen.figure.rig import (
     PARTS,
-    carried_weights,
+    carried,
     nearest,
     posed,
     skin_of,
@@ -101,7 +101,7 @@ def test_what_is_cut_out_of_a_surface_moves_with_it():
     rng = np.random.default_rng(0)
     whole = [strongest(rng.dirichlet(np.ones(6), len(points)).astype(np.float32)) for points in (trunk, arm)]
     some, owner = np.concatenate([trunk[::7], arm[::5]]), np.repeat([0, 1], [len(trunk[::7]), len(arm[::5])])
-    bones, weights = carried_weights(some + np.float32(1e-4), owner, [trunk, arm], whole)
+    bones, weights = carried(some + np.float32(1e-4), owner, [trunk, arm], whole)
     assert (bones == np.concatenate([whole[0][0][::7], whole[1][0][::5]])).all()
     assert (weights == np.concatenate([whole[0][1][::7], whole[1][1][::5]])).all()
 

@@ -8,13 +8,13 @@ from PIL import Image, ImageSequence
 
 from personagen.atelier.light import Light
 from personagen.figure.gltf import smooth_normals
+from personagen.figure.light import irradiance
 from personagen.figure.turntable import (
     VIEWS,
     Stage,
     Turntable,
     contact_sheet,
     gains,
-    irradiance,
     maps,
     write_maps,
     write_turntable,
