@@ -1,17 +1,18 @@
 """Measure figures by the truth: every view of the same person in the same garments is known in the atelier.
 
-    python benchmarks/figure.py --n 16                    # held-out sittings, parts and joints found by the parser
+    python benchmarks/figure.py --n 60                    # held-out sittings, parts and joints found by the parser
 
 The picture is the true render of the person in the garment, so that the figures are those of this room alone, not of
 try-on. Views at 0, 45, 90, 135 and 180 degrees are compared with the true renders: IoU of the silhouette (as tall in
 front, on the same ground, moved sideways until the middles agree), difference of the garment's mean Lab colour, `hue`
-without the light, and whether the garment is the one of 20 whose colours are nearest from behind. `alike` takes its
-depth from the atelier's own mean body instead of the template, since the people who are measured are of that family.
-Beside it: the photo on a flat card, and the whole outline inflated without parts, layers and body. Writes
-``benchmarks/results/figure.json``.
+without the light, and whether the garment is the one of 20 whose colours are nearest from behind. With --alike, a
+system of that name takes its depth from the atelier's own mean body instead of the template. Beside it: the photo on a
+flat card, and the whole outline inflated without parts, layers and body. Each sitting is written down when it is done,
+into --work, and a run that was cut off goes on there. Writes ``benchmarks/results/figure.json``.
 """
 
 import argparse
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from figure_family import atelier_body
 from PIL import Image
-from report import RESULTS, mean_of, write_report
+from report import RESULTS, mean_of, write_json, write_report
 
 from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.atelier.garment import GarmentSpec, random_garment
@@ -49,18 +50,35 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=HELDOUT_SEED, help="first sitting; below 1,000,003: not held out")
     parser.add_argument("--sheets", type=Path, help="folder for pictures of every view beside the truth")
     parser.add_argument("--out", type=Path, default=RESULTS / "figure.json")
+    parser.add_argument("--alike", action="store_true", help="also with the depth of the atelier's own body")
+    parser.add_argument("--work", type=Path, default=Path("runs/figure"), help="folder of the sittings that are done")
     settings = parser.parse_args()
     rows, refused, read = [], [], load_parser()
     for seed in range(settings.seed, settings.seed + settings.n):
-        try:
-            rows.append(_case(random_sitting(seed), read, settings))
-        except DataError as error:
-            refused.append(f"{seed}: {error}")
-        print(seed, rows[-1] if rows else refused[-1], flush=True)
+        row = _remembered(seed, read, settings)
+        if "refused" in row:
+            refused.append(f"{seed}: {row['refused']}")
+        else:
+            rows.append(row)
+        print(seed, row, flush=True)
     names = sorted({name for row in rows for name in row})
     figures = {name: mean_of([row[name] for row in rows if name in row]) for name in names}
     report = {"n": settings.n, "seed": settings.seed, "size": SIZE, "refused": refused}
     print(write_report(settings.out, report | {"figures": figures}))
+
+
+def _remembered(seed: int, read, settings) -> dict:
+    """The figures of one sitting, or why it was refused; from the folder where it is done already."""
+    path = settings.work / f"{seed}.json"
+    if path.is_file():
+        return json.loads(path.read_text())
+    try:
+        row = _case(random_sitting(seed), read, settings)
+    except DataError as error:
+        row = {"refused": str(error)}
+    settings.work.mkdir(parents=True, exist_ok=True)
+    write_json(path, row)
+    return row
 
 
 def _case(sitting: Sitting, read, settings) -> dict[str, float]:
@@ -70,20 +88,20 @@ def _case(sitting: Sitting, read, settings) -> dict[str, float]:
     front = truth[0]
     body = read(Image.fromarray(front.image))
     check_photo(body.parts, body.joints)
-    label = LABEL[REGION[garment.kind]]
+    label = _label(garment)
     dressed = Dressed(Image.fromarray(front.image), body.parts, body.joints, {garment.kind: front.labels == label})
     height = sitting.body.height  # as a user tells it
     started = time.process_time()
     figure = build_figure(dressed, shape=Shape(height=height))
     seconds = time.process_time() - started
     maps = read_maps(body.parts, body.joints, kinds=dressed.covers, outline=None, height=height)
-    alike = build_figure(dressed, shape=Shape(height=height), body=atelier_body())
     systems = {
         "ours": figure,
-        "alike": alike,
         "card": _card(maps, dressed.picture),
         "inflated": _inflated(maps, dressed.picture),
     }
+    if settings.alike:
+        systems["alike"] = build_figure(dressed, shape=Shape(height=height), body=atelier_body())
     systems = {name: _as_tall(system, sitting.camera, front.labels > 0) for name, system in systems.items()}
     row = {"seconds": seconds, "open edges": figure.report["open edges"], "front psnr": figure.report["inner psnr"]}
     sheet = [[truth[view].image for view in VIEWS]]
@@ -104,6 +122,11 @@ def _case(sitting: Sitting, read, settings) -> dict[str, float]:
         picture = np.concatenate([np.concatenate(line, 1) for line in sheet])
         Image.fromarray(picture).save(settings.sheets / f"{sitting.seed}.png")
     return row
+
+
+def _label(garment: GarmentSpec) -> int:
+    """What a render calls a garment: a jacket is worn above, and has a label of its own."""
+    return LABEL["outer" if garment.kind == "jacket" else REGION[garment.kind]]
 
 
 def _as_tall(figure: Figure, camera: Camera, true: np.ndarray) -> Figure:
@@ -169,7 +192,7 @@ def _of_twenty(view: View, figure: Figure, garment: GarmentSpec, sitting: Sittin
         outfit = tuple(other if one is garment else one for one in sitting.outfit)
         camera = _turned(sitting.camera, 0)
         seen = render_person(sitting.body, outfit, "studio", size=(128, 96), camera=camera, seed=sitting.seed)
-        scores.append(np.minimum(mine, _histogram(seen.image[seen.labels == LABEL[REGION[garment.kind]]])).sum())
+        scores.append(np.minimum(mine, _histogram(seen.image[seen.labels == _label(garment)])).sum())
     return float(np.argmax(scores) == 0)
 
 

@@ -22,8 +22,10 @@ FORESHORTENED = 0.8
 """Share of its length below which a forearm is taken to point forward."""
 AHEAD = 0.1
 """How far before the elbow such a wrist is at most, metres: hands in pockets are near the hips."""
-RELAXED = 0.03
-"""How far before the elbow the wrist of a hanging arm is, in metres."""
+RELAXED, BEHIND = 0.06, 0.015
+"""How far before the elbow the wrist of a hanging arm is, and how far behind the shoulder the elbow, in metres."""
+STANCE = 0.025
+"""How far before the template's the legs of one who stands straight for a picture are, in metres."""
 LIMBS = ("Arm", "ForeArm", "Hand", "UpLeg", "Leg", "Foot", "ToeBase")
 
 
@@ -87,18 +89,21 @@ def load_body(*, build: float = 0.5, weight: float = 0.0) -> BodyMesh:
     return BodyMesh(vertices, faces, skeleton, mixed(".tails").astype(np.float32), t["bones"], weights)
 
 
-def pose(body: BodyMesh, joints: np.ndarray, *, height: float, feet: bool = True) -> BodyMesh:
+def pose(
+    body: BodyMesh, joints: np.ndarray, *, height: float, ground: float | None = 0.0, turned: float = 0.0
+) -> BodyMesh:  # fmt: skip
     """Move a body to joints that a photo shows (13, 2): x and y in metres, y from the ground up.
 
-    height: of the person in metres. feet: they are in the picture and stand on the ground. Trunk and head are stretched
-    row by row, each limb is turned and stretched along its bone; depth is the template's.
+    height: of the person in metres. ground: height of what the feet stand on; None: they are not in the picture. turned:
+    radians by which the person is, towards the picture's right. Trunk and head are stretched row by row, each limb is
+    turned and stretched along its bone; depth is the template's.
     """
     size = height / float(np.ptp(body.vertices[:, 1]))
-    caged = _Cage(body, joints, size)
+    caged = _Cage(body, joints, size, turned)
     heads, tails = caged(body.skeleton.heads), caged(body.tails)
     for side in ("Left", "Right"):
-        _place_arm(body, joints, heads, tails, side, size)
-        _place_leg(body, joints, heads, tails, side, size, feet=feet)
+        _place_arm(body, joints, heads, tails, side, size, turned=turned)
+        _place_leg(body, joints, heads, tails, side, size, ground=ground, turned=turned)
     vertices = np.zeros_like(body.vertices, dtype=np.float64)
     trunk = caged(body.vertices)
     for number, name in enumerate(body.skeleton.names):
@@ -117,20 +122,20 @@ def pose(body: BodyMesh, joints: np.ndarray, *, height: float, feet: bool = True
 class _Cage:
     """Stretch trunk and head in height between hips, shoulders and nose, and in width row by row."""
 
-    def __init__(self, body: BodyMesh, joints: np.ndarray, size: float) -> None:
+    def __init__(self, body: BodyMesh, joints: np.ndarray, size: float, turned: float) -> None:
         at = lambda name: body.skeleton.heads[body.bone(name)]
         pair = lambda name: joints[[Joint[f"LEFT_{name}"], Joint[f"RIGHT_{name}"]], :2]
         hips, shoulders, nose = pair("HIP"), pair("SHOULDER"), joints[Joint.NOSE, :2]
         face = body.vertices[body.main == body.bone("Head")]
         tip = face[face[:, 2].argmax()]
-        self.size = size
+        self.size, self.cos, self.sin = size, float(np.cos(turned)), float(np.sin(turned))
         self.rows = np.array([at("LeftUpLeg")[1], at("LeftArm")[1], tip[1]], float)
         steps = np.diff([hips[:, 1].mean(), shoulders[:, 1].mean(), nose[1]]) / (np.diff(self.rows) * size)
         steps = steps.clip(*STRETCH) * np.diff(self.rows) * size
         self.places = hips[:, 1].mean() + np.concatenate([[0], np.cumsum(steps)])
         neck = shoulders[:, 0].mean()
         self.middles = np.array([hips[:, 0].mean(), neck, neck + 0.8 * (nose[0] - neck)])
-        wide = lambda two, name: np.clip(abs(two[0, 0] - two[1, 0]) / (2 * size * at(name)[0]), 0.8, 1.25)
+        wide = lambda two, name: np.clip(abs(two[0, 0] - two[1, 0]) / (2 * size * self.cos * at(name)[0]), 0.8, 1.25)
         self.widths = size * np.array([wide(hips, "LeftUpLeg"), wide(shoulders, "LeftArm"), 1.0])
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
@@ -138,12 +143,13 @@ class _Cage:
         y = points[:, 1]
         below, above = np.minimum(y - self.rows[0], 0) * self.size, np.maximum(y - self.rows[2], 0) * self.size
         rows = np.interp(y, self.rows, self.places) + below + above
-        x = np.interp(y, self.rows, self.middles) + points[:, 0] * np.interp(y, self.rows, self.widths)
-        return np.stack([x, rows, points[:, 2] * self.size], 1)
+        side, ahead = points[:, 0] * np.interp(y, self.rows, self.widths), points[:, 2] * self.size
+        x = np.interp(y, self.rows, self.middles) + side * self.cos + ahead * self.sin
+        return np.stack([x, rows, ahead * self.cos - side * self.sin], 1)
 
 
 def _place_arm(
-    body: BodyMesh, joints: np.ndarray, heads: np.ndarray, tails: np.ndarray, side: str, size: float
+    body: BodyMesh, joints: np.ndarray, heads: np.ndarray, tails: np.ndarray, side: str, size: float, *, turned: float
 ) -> None:
     """Write where the bones of an arm begin and end."""
     arm, fore, hand = (body.bone(side + name) for name in ("Arm", "ForeArm", "Hand"))
@@ -153,8 +159,9 @@ def _place_arm(
     flat = float(np.linalg.norm(seen[2] - seen[1]))
     ahead = RELAXED
     if flat < FORESHORTENED * lengths[1]:
-        ahead = min(AHEAD, float(np.sqrt(lengths[1] ** 2 - flat**2)))
-    places = [np.array([*at, z]) for at, z in zip(seen, (depth, depth, depth + ahead))]
+        ahead = max(RELAXED, min(AHEAD, float(np.sqrt(lengths[1] ** 2 - flat**2))))
+    away = [np.tan(turned) * (seen[0][0] - at[0]) for at in seen]
+    places = [np.array([*at, depth + z]) for at, z in zip(seen, (0.0, away[1] - BEHIND, away[2] - BEHIND + ahead))]
     heads[arm], heads[fore], heads[hand] = places
     tails[arm], tails[fore] = places[1:]
     along = (places[2] - places[1]) / max(float(np.linalg.norm(places[2] - places[1])), 1e-6)
@@ -162,23 +169,31 @@ def _place_arm(
 
 
 def _place_leg(
-    body: BodyMesh, joints: np.ndarray, heads: np.ndarray, tails: np.ndarray, side: str, size: float, *, feet: bool
-) -> None:
+    body: BodyMesh, joints: np.ndarray, heads: np.ndarray, tails: np.ndarray, side: str, size: float,
+    *, ground: float | None, turned: float,
+) -> None:  # fmt: skip
     """Write where the bones of a leg begin and end."""
     thigh, shin, foot, toes = (body.bone(side + name) for name in ("UpLeg", "Leg", "Foot", "ToeBase"))
     rest = body.skeleton.heads
     seen = [joints[Joint[f"{side.upper()}_{name}"], :2] for name in ("HIP", "KNEE", "ANKLE")]
-    places = [np.array([*at, size * rest[bone, 2]]) for at, bone in zip(seen, (thigh, shin, foot))]
+    middle = joints[[Joint.LEFT_HIP, Joint.RIGHT_HIP], 0].mean()
+    places = [np.array([*at, (size * rest[bone, 2] + STANCE) / np.cos(turned) - (at[0] - middle) * np.tan(turned)])
+              for at, bone in zip(seen, (thigh, shin, foot))]  # fmt: skip
     heads[thigh], heads[shin], heads[foot] = places
     tails[thigh], tails[shin] = places[1:]
     ahead = size * (body.tails[foot] - rest[foot])
-    ahead[0] *= 0.5
-    ground = size * (body.tails[toes, 1] - body.vertices[:, 1].min())
+    ahead = _about(ahead * [0.5, 1.0, 1.0], turned)
     tails[foot] = places[2] + ahead
-    if feet:  # a camera at eye height sees the toes lower than the heel; `volume.flat_footed` takes that back
-        tails[foot, 1] = ground
+    if ground is not None:
+        tails[foot, 1] = ground + size * (body.tails[foot, 1] - body.vertices[:, 1].min())
     heads[toes] = tails[foot]
-    tails[toes] = tails[foot] + [0, 0, size * (body.tails[toes, 2] - rest[toes, 2])]
+    tails[toes] = tails[foot] + _about(np.array([0, 0, size * (body.tails[toes, 2] - rest[toes, 2])]), turned)
+
+
+def _about(v: np.ndarray, turned: float) -> np.ndarray:
+    """A direction (3,) of the body, as it is turned towards the picture's right."""
+    c, s = np.cos(turned), np.sin(turned)
+    return np.array([v[0] * c + v[2] * s, v[1], v[2] * c - v[0] * s])
 
 
 def _along(

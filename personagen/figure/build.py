@@ -13,7 +13,9 @@ from ..person.joints import Joint
 from .atlas import Atlas
 from .behind import back_sheet, from_back_photo
 from .body import BodyMesh, load_body, pose
+from .facing import read_turn
 from .layers import Piece, cut, labelled
+from .lens import Lens, lens_of
 from .light import carried_light, read_light
 from .maps import Maps, picture_of, read_maps
 from .mesh import Figure, Layer, Skeleton
@@ -23,10 +25,10 @@ from .raster import look_up, rasterise
 from .rig import carried, surface_weights, welded
 from .volume import arm_surface, core_surface
 
-STEEPEST = 0.5
-"""Most that feet are tilted back, in metres a metre."""
-FEET = (0.10, 0.24)
-"""Height in metres up to which feet are turned flat, and above which nothing is."""
+TOES = 0.12
+"""How far before the person the tips of the toes are, as a share of the height."""
+SOLE = 0.09
+"""Height in metres up to which what looks down of a foot is its sole."""
 FINE_STEP, STEP = 1, 2
 """Cells of the maps a voxel's side: 3.5 and 7 mm."""
 
@@ -74,7 +76,9 @@ def build_figure(
         dressed.parts, dressed.joints, kinds=dressed.covers, outline=dressed.outline, height=shape.height, bust=bust
     )
     template = load_body(build=shape.build, weight=shape.weight) if body is None else body
-    posed = pose(template, whole_joints(maps), height=shape.height, feet=not bust)
+    lens = Lens() if bust else lens_of(TOES * shape.height)
+    ground, turned = None if bust else lens.ground, read_turn(maps)
+    posed = _seen(pose(template, whole_joints(maps), height=shape.height, ground=ground, turned=turned), lens)
     surfaces = _surfaces(maps, posed, step=FINE_STEP if fine else STEP)
     clock("colours")
     canvas = Canvas(maps, dressed.picture, tuple(dressed.covers))
@@ -88,10 +92,16 @@ def build_figure(
     cuts = cut(pieces, atlas, canvas.kinds)
     measured = _front(cuts, atlas, dressed.picture) | _soundness(cuts, surfaces)
     clock("rig")
-    lamp = read_light(maps, picture_of(maps, dressed.picture), surfaces)
-    layers, skeleton = _rigged(cuts, pieces, posed, maps, lamp=lamp, flat=not bust)
-    report = measured | clock.seconds() | {"bust": float(bust), "skirt": float(maps.skirt)}
+    lamp = None if back is not None else read_light(maps, picture_of(maps, dressed.picture), surfaces)
+    layers, skeleton = _rigged(cuts, pieces, posed, maps, lamp=lamp, lens=lens)
+    report = measured | clock.seconds() | {"bust": float(bust), "skirt": float(maps.skirt), "turned": turned}
     return Figure(layers, atlas.texture, skeleton, shape.height, report)
+
+
+def _seen(body: BodyMesh, lens: Lens) -> BodyMesh:
+    """A body of the world as the picture shows it."""
+    skeleton = replace(body.skeleton, heads=lens.to_picture(body.skeleton.heads))
+    return replace(body, vertices=lens.to_picture(body.vertices), skeleton=skeleton, tails=lens.to_picture(body.tails))
 
 
 class _Clock:
@@ -140,41 +150,36 @@ def _seen_behind(canvas: Canvas, fronts: Mapping, back: Dressed, shape: Shape, *
 
 
 def _rigged(
-    cuts: list[tuple[Layer, np.ndarray]], pieces: list[Piece], body: BodyMesh, maps: Maps, *, lamp: Light, flat: bool
+    cuts: list[tuple[Layer, np.ndarray]], pieces: list[Piece], body: BodyMesh, maps: Maps, *, lamp: Light | None, lens: Lens
 ) -> tuple[tuple[Layer, ...], Skeleton]:
-    """Give layers skin weights and light of the surfaces that they were cut from, and stand them on the ground."""
+    """Give layers skin weights and light of the surfaces that they were cut from, and stand them on the ground.
+
+    lamp: the photo's; None: both sides are photos, each in its own light.
+    """
     hangs = maps.groups["trunk"].any(1)
     hem = float(maps.y[hangs].min()) if hangs.any() else None
     points = [piece.vertices for piece in pieces]
-    whole = [(*surface_weights(one.name, one.vertices, one.faces, body, hem=hem), carried_light(one.normals, lamp))
+    lit = lambda across: np.ones_like(across) if lamp is None else carried_light(across, lamp)
+    whole = [(*surface_weights(one.name, one.vertices, one.faces, body, hem=hem), lit(one.normals), one.normals)
              for one in pieces]  # fmt: skip
-    lay = _Flat(body, maps.height) if flat else (lambda points: points)
+    feet = [body.bone(side + name) for side in ("Left", "Right") for name in ("Foot", "ToeBase")]
     layers = []
     for layer, owner in cuts:
-        bones, weights, light = carried(layer.vertices, owner, points, whole)
-        layers.append(replace(layer, vertices=lay(layer.vertices), bones=bones, weights=weights, light=light))
-    return tuple(layers), replace(body.skeleton, heads=lay(body.skeleton.heads))
+        bones, weights, light, across = carried(layer.vertices, owner, points, whole)
+        stand = lens.standing(layer.vertices, maps.height)
+        if not maps.bust:
+            stand = _soled(stand, across, np.where(np.isin(bones, feet), weights, 0).sum(1))
+        layers.append(replace(layer, vertices=stand, bones=bones, weights=weights, light=light))
+    return tuple(layers), replace(body.skeleton, heads=lens.standing(body.skeleton.heads, maps.height))
 
 
-class _Flat:
-    """Turn feet flat on the ground, which a camera at eye height sees with their toes down."""
-
-    def __init__(self, body: BodyMesh, height: float) -> None:
-        bones = [body.bone(side + name) for side in ("Left", "Right") for name in ("Foot", "ToeBase")]
-        feet = body.vertices[np.isin(body.main, bones)]
-        z = feet[:, 2]
-        heel, toes = feet[z <= np.quantile(z, 0.3)], feet[z >= np.quantile(z, 0.8)]
-        self.heel, ahead = float(heel[:, 2].mean()), float(toes[:, 2].mean() - heel[:, 2].mean())
-        self.lift = float(np.clip((heel[:, 1].min() - toes[:, 1].min()) / max(ahead, 0.05), 0, STEEPEST))
-        self.ground = float(np.clip(heel[:, 1].min(), 0, 0.1 * height))
-        self.scale = height / (height - self.ground)  # the height is that of who stands flat
-
-    def __call__(self, points: np.ndarray) -> np.ndarray:
-        """Points (n, 3) as they stand flat."""
-        share = ((FEET[1] - points[:, 1]) / (FEET[1] - FEET[0])).clip(0, 1)
-        out = points.astype(np.float32).copy()
-        out[:, 1] += share * self.lift * (points[:, 2] - self.heel) - self.ground
-        return out * np.float32(self.scale)
+def _soled(points: np.ndarray, across: np.ndarray, foot: np.ndarray) -> np.ndarray:
+    """Points (n, 3) with soles that lie flat on the ground; across: normals (n, 3); foot (n,): how much is a foot's."""
+    down = ((-across[:, 1] - 0.15) / 0.35).clip(0, 1)
+    near = ((SOLE - points[:, 1]) / (0.4 * SOLE)).clip(0, 1)
+    out = points.copy()
+    out[:, 1] *= 1 - down * near * (foot / 0.3).clip(0, 1)
+    return out
 
 
 def _front(cuts: list[tuple[Layer, np.ndarray]], atlas: Atlas, picture: Image.Image) -> dict[str, float]:

@@ -20,20 +20,22 @@ BONES = {
     "right leg": ("RightUpLeg", "RightLeg", "RightFoot", "RightToeBase"),
 }
 """Bones whose skin tells the depth of each group of `maps`."""
-LOOSE = {"head": 0.0, "trunk": 0.35, "left leg": 0.6, "right leg": 0.6}
+LOOSE = {"head": 0.0, "trunk": 0.6, "left leg": 0.6, "right leg": 0.6}
 """How much of what cloth is wider than the body it is also deeper."""
 ROUND = {"head": (0.4, 1.6), "trunk": (0.3, 1.0), "left leg": (0.5, 1.25), "right leg": (0.5, 1.25)}
 """Least and greatest depth, as a share of a round cross-section's."""
 FULL_HAIR = 0.8
 """How much of what hair is wider than the head it is also farther back."""
-SKIRT_ROUND, SKIRT_OVER = 0.7, 0.18
+SKIRT_ROUND, SKIRT_OVER = 0.85, 0.18
 """Depth of a skirt as a share of a round one's, and over how many metres below the hips it becomes that."""
-FACE, HAIR = -0.016, 0.012
+FACE, HAIR = -0.026, 0.022
 """How much farther forward and back than the body's a head's relief goes, metres: the body's own face shows."""
 EVEN = 0.03
 """Metres over which depths are averaged along the rows."""
 OPEN = 0.05
 """How far a part goes on beyond where another begins, metres, so that it does not close there like a balloon."""
+SKIRT_OPEN = 5
+"""How many times as far a skirt goes on below its hem."""
 ARMPIT = 0.012
 """How far the trunk goes on behind an arm beside it, metres."""
 REACH = 10
@@ -157,7 +159,9 @@ def core_relief(maps: Maps, body: BodyMesh, group: str) -> Relief:
     mask = _with_sides(maps) if group == "trunk" else maps.groups[group]
     height = inflate(_opened(maps, group, mask))
     front, back = body_depths(body, maps, BONES[group])
-    front, back, half = _rows(front, back, mask)
+    slope = _slope(front, back, maps.x) if group == "trunk" else 0.0
+    tilt = slope * (maps.x - float(maps.x[mask.any(0)].mean()))[None] if mask.any() else np.zeros((1, mask.shape[1]))
+    front, back, half = _rows(front - tilt, back - tilt, mask)
     if group == "head":
         front, back = front + FACE, back - HAIR
     wide = half_widths(np.where(mask, height, 0))
@@ -171,10 +175,23 @@ def core_relief(maps: Maps, body: BodyMesh, group: str) -> Relief:
     if group == "trunk" and maps.skirt:
         hips = maps.joints[[7, 8], 1].mean()
         share = ((hips - maps.y) / SKIRT_OVER).clip(0, 1)
+        level = float(np.interp(-hips, -maps.y, middle))  # a skirt hangs from the hips, whatever the thighs do
+        middle = middle + share * (level - middle)
         ahead, behind = (side + share * (np.maximum(side, SKIRT_ROUND) - side) for side in (ahead, behind))
     spread = lambda values: np.repeat(values.astype(np.float32)[:, None], mask.shape[1], 1)
     even = lambda values: spread(smooth_rows(values, EVEN))
-    return Relief(beyond(height, wide, mask), wide, even(middle), even(ahead), even(behind))
+    return Relief(beyond(height, wide, mask), wide, even(middle) + tilt.astype(np.float32), even(ahead), even(behind))
+
+
+def _slope(front: np.ndarray, back: np.ndarray, x: np.ndarray) -> float:
+    """How much the middle of a body between front and back (h, w) comes nearer towards the right, metres a metre."""
+    there = np.isfinite(front) & np.isfinite(back)
+    if not there.any():
+        return 0.0
+    count = there.sum(1, keepdims=True).clip(1)
+    centred = lambda plane: np.where(there, plane - np.where(there, plane, 0).sum(1, keepdims=True) / count, 0)
+    across, middle = centred(np.broadcast_to(x, front.shape)), centred((front + back) / 2)
+    return float((across * middle).sum() / max(float((across**2).sum()), 1e-9))
 
 
 def _with_sides(maps: Maps) -> np.ndarray:
@@ -191,7 +208,7 @@ def _opened(maps: Maps, group: str, mask: np.ndarray) -> np.ndarray:
     if group == "trunk" and maps.skirt:
         last = np.flatnonzero(mask.any(1))[-1]
         hem = mask[max(0, last - round(0.02 / CELL)) : last + 1].any(0)
-        out[last : last + 2 * reach, hem] = True
+        out[last : last + SKIRT_OPEN * reach, hem] = True
     return out
 
 

@@ -71,7 +71,10 @@ def test_cloth_goes_round_and_the_back_has_no_face(figure):
 
 def test_feet_stand_on_the_ground(figure):
     low = min(float(layer.vertices[:, 1].min()) for layer in figure.layers)
-    assert abs(low) < 0.03
+    assert abs(low) < 0.015
+    body = next(one for one in figure.layers if one.name == "body")
+    feet = body.vertices[body.vertices[:, 1] < 0.02]
+    assert np.ptp(feet[:, 2]) > 0.15  # from heels to toes
 
 
 def test_garments_lie_over_the_body(figure):
