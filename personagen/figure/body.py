@@ -94,9 +94,9 @@ def pose(
 ) -> BodyMesh:  # fmt: skip
     """Move a body to joints that a photo shows (13, 2): x and y in metres, y from the ground up.
 
-    height: of the person in metres. ground: height of what the feet stand on; None: they are not in the picture. turned:
-    radians by which the person is, towards the picture's right. Trunk and head are stretched row by row, each limb is
-    turned and stretched along its bone; depth is the template's.
+    height: of the person in metres. ground: height of what the feet stand on; None: they are not in the picture.
+    turned: radians by which the person is, towards the picture's right. Trunk and head are stretched row by row, each
+    limb is turned and stretched along its bone; depth is the template's.
     """
     size = height / float(np.ptp(body.vertices[:, 1]))
     caged = _Cage(body, joints, size, turned)

@@ -150,8 +150,9 @@ def _seen_behind(canvas: Canvas, fronts: Mapping, back: Dressed, shape: Shape, *
 
 
 def _rigged(
-    cuts: list[tuple[Layer, np.ndarray]], pieces: list[Piece], body: BodyMesh, maps: Maps, *, lamp: Light | None, lens: Lens
-) -> tuple[tuple[Layer, ...], Skeleton]:
+    cuts: list[tuple[Layer, np.ndarray]], pieces: list[Piece], body: BodyMesh, maps: Maps,
+    *, lamp: Light | None, lens: Lens,
+) -> tuple[tuple[Layer, ...], Skeleton]:  # fmt: skip
     """Give layers skin weights and light of the surfaces that they were cut from, and stand them on the ground.
 
     lamp: the photo's; None: both sides are photos, each in its own light.
