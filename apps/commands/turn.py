@@ -8,14 +8,13 @@ from pathlib import Path
 import torch
 
 from personagen.figure.build import Shape
-from personagen.figure.gltf import Clip, write_glb
 from personagen.figure.mesh import Figure
-from personagen.figure.obj import write_obj
 from personagen.figure.pipeline import Figure3DOutput, Figure3DPipeline
-from personagen.figure.poses import placed, pose_named, strides_of, take_pose
-from personagen.figure.turntable import Stage, Turntable, check_move, contact_sheet, write_maps, write_turntable
+from personagen.figure.poses import pose_named
+from personagen.figure.turntable import check_move
 from personagen.figure.words import Staging, read_prompt, scene_named
-from personagen.files import check_place, write_whole
+from personagen.figure.writing import Asked, write_figure
+from personagen.files import check_place
 from personagen.images import PALEST, load_image
 from personagen.models import open_tryon
 from personagen.person.parser import load_parser
@@ -28,10 +27,6 @@ from recsys.errors import SEEDS, ConfigError, check_range
 
 from .turn_config import TurnConfig
 from .weights import note_sampler
-
-SIZE = (512, 384)
-"""Pictures of the sheet and the turntable, height and width in pixels."""
-FRAMES = 24
 
 
 def run(settings: TurnConfig) -> int:
@@ -103,22 +98,12 @@ def _garments(settings: TurnConfig) -> dict[str, str]:
 
 
 def _write(settings: TurnConfig, made: Figure3DOutput, staging: Staging, out: Path, garments: list[str]) -> None:
-    """Write every file that is asked for; the figure itself comes last."""
-    figure, pose = made.figure, pose_named(staging.pose)
+    """Write every file that is asked for."""
     record = {"kind": "figure", "garments": garments, "prompt": settings.prompt, "seed": settings.seed,
               "steps": settings.steps, "model": Path(settings.model).name, "versions": versions()}  # fmt: skip
-    stage = Stage(staging.scene, staging.light, staging.view or 0.0, SIZE, settings.seed)
-    table = Turntable(take_pose(figure, pose), stage)
-    write_whole(out.with_suffix(".png"), lambda part: contact_sheet(table).save(part, format="PNG"))
-    if settings.turntable:
-        write_turntable(list(table.frames(FRAMES)), Path(settings.turntable), record=record)
-    if settings.obj:
-        write_obj(table.figure, out.with_suffix(".zip"))
-    if settings.maps:
-        write_maps(table, out.with_name(f"{out.stem}-maps"))
-    assert figure.skeleton is not None
-    clips = [Clip("walk", strides_of(figure))] if staging.pose == "walking" else []
-    write_glb(figure, out, record=record, pose=placed(figure, pose), clips=clips, unlit=settings.unlit)
+    turntable = Path(settings.turntable) if settings.turntable else None
+    asked = Asked(True, turntable, settings.obj, settings.maps, settings.unlit, settings.seed)
+    write_figure(made.figure, out, staging, asked, record=record)
 
 
 def _tell(figure: Figure, out: Path, seconds: float) -> None:

@@ -10,12 +10,9 @@ from typing import Any
 
 import torch
 
-from personagen.figure.gltf import Clip, write_glb
-from personagen.figure.mesh import Figure
 from personagen.figure.pipeline import Figure3DOutput, Figure3DPipeline
-from personagen.figure.poses import placed, pose_named, strides_of, take_pose
-from personagen.figure.turntable import Stage, Turntable, write_turntable
 from personagen.figure.words import Staging, read_prompt
+from personagen.figure.writing import Asked, write_figure
 from personagen.images import PALEST, load_image
 from personagen.provenance import versions
 from personagen.styling.studio import Halted, Watched
@@ -35,7 +32,6 @@ STAGES = {
     "rig": ("Giving it bones …", 0.85),
 }
 """What is said at each stage, and the part that is done then."""
-FRAMES = 24
 EXAMPLES = "such as: walking in the park · arms raised · waving on the beach"
 CAMERA, CLEAR = (90, 82, 3.2), (0.955, 0.955, 0.948, 1.0)
 """From the front, a little above the waist, 3.2 m away, before pale paper."""
@@ -120,23 +116,12 @@ def _write(
     task: Task, made: Figure3DOutput, staging: Staging, kinds: list[str], words: str, seed: int
 ) -> list[Path]:  # fmt: skip
     """Write the figure, and where the words name a place or a light, an animation of one turn in it."""
-    figure, pose = made.figure, pose_named(staging.pose)
-    record = {"kind": "figure", "garments": kinds, "prompt": words, "seed": seed, "versions": versions()}
-    walk = [Clip("walk", strides_of(figure))] if staging.pose == "walking" else []
-    files = [
-        write_glb(
-            figure, task.job.folder / "figure.glb", record=record, pose=placed(figure, pose), clips=walk, unlit=True
-        )
-    ]  # the photo holds its own light
-    if staging.scene or staging.light:
-        files.append(_turntable(task, take_pose(figure, pose), staging, record, seed))
-    return files
 
-
-def _turntable(task: Task, figure: Figure, staging: Staging, record: dict[str, Any], seed: int) -> Path:
-    table, frames = Turntable(figure, Stage(staging.scene, staging.light, staging.view or 0.0, seed=seed)), []
-    for frame in table.frames(FRAMES):
+    def halt() -> None:
         if task.turn.stopped():
             raise Halted
-        frames.append(frame)
-    return write_turntable(frames, task.job.folder / "figure.webp", record=record)
+
+    record = {"kind": "figure", "garments": kinds, "prompt": words, "seed": seed, "versions": versions()}
+    turntable = task.job.folder / "figure.webp" if staging.scene or staging.light else None
+    asked = Asked(turntable=turntable, unlit=True, seed=seed)  # the photo holds its own light
+    return write_figure(made.figure, task.job.folder / "figure.glb", staging, asked, record=record, before=halt)
