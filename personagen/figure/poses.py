@@ -54,13 +54,13 @@ POSES: dict[str, Pose] = {
     "standing": Pose({**HANGING, **STRAIGHT}),
     "arms out": Pose({"Arm": (1.0, -0.05, 0.0), "ForeArm": (1.0, -0.02, 0.04), "Hand": (1.0, 0.0, 0.0), **STRAIGHT}),
     "arms raised": Pose(
-        {"Shoulder": (1.0, 0.75, 0.0), "Arm": (0.62, 0.8, 0.0), "ForeArm": (0.35, 1.0, 0.05), "Hand": (0.2, 1.0, 0.0),
+        {"Shoulder": (1.0, 0.05, 0.0), "Arm": (0.62, 0.8, 0.0), "ForeArm": (0.35, 1.0, 0.05), "Hand": (0.2, 1.0, 0.0),
          **STRAIGHT}
     ),
     "hands on hips": Pose(STRAIGHT, hips=True),
     "waving": Pose(
         {**HANGING, **STRAIGHT},
-        {"Shoulder": (1.0, 0.5, 0.0), "Arm": (1.0, 0.12, 0.1), "ForeArm": (0.32, 1.0, 0.12), "Hand": (0.1, 1.0, 0.1),
+        {"Shoulder": (1.0, 0.0, 0.0), "Arm": (1.0, 0.12, 0.1), "ForeArm": (0.32, 1.0, 0.12), "Hand": (0.1, 1.0, 0.1),
          **STRAIGHT},
     ),
     "walking": Pose({**STRIDE_AHEAD, **SWING_BACK}, {**STRIDE_BACK, **SWING_AHEAD}),

@@ -23,10 +23,11 @@ FAR_PAIRS = 4_000_000
 """Pairs of a query and a point that are compared at a time."""
 PARTS = ("core", "left arm", "right arm")
 """Surfaces that move apart from each other; the core is head, trunk and legs."""
-SPREAD, SPREAD_ARM = 150, 60
+SPREAD, SPREAD_ARM = 80, 60
 """Rounds in which weights are averaged along edges."""
-SHOULDER = 0.35
-"""Share of the upper arm that the trunk's surface may follow."""
+SHOULDER, COLLAR, FOLLOWS = 0.20, 0.30, 0.50
+"""Metres from a shoulder's joint within which a trunk follows the upper arm, and the collar bone; how much of the arm's
+turn it follows there at most."""
 CROTCH = 0.09
 """How far below the hip joints the legs part, in metres: cloth that hangs lower hangs round both."""
 THIGH, SKIRT_RAMP = 0.8, 0.16
@@ -116,9 +117,9 @@ def surface_weights(
     both thighs.
     """
     skin, part = skin_of(body), PARTS.index(name)
-    if part == 0:  # armpits and shoulders of the trunk go with the upper arms, or sleeves leave them
-        skin = replace(skin, parts=np.where(_upper_arms(body), 0, skin.parts))
     dense = own_weights(vertices, np.full(len(vertices), part), skin, len(body.skeleton.names))
+    if part == 0:
+        _shoulders(dense, vertices, body)
     if part == 0 and hem is not None:
         _hang(dense, vertices, body, hem)
     rounds = SPREAD if part == 0 else SPREAD_ARM
@@ -143,14 +144,23 @@ def carried(
     return out
 
 
-def _upper_arms(body: BodyMesh) -> np.ndarray:
-    """Vertices (N,) of a body beside the first part of its arms' bones."""
-    near = np.zeros(len(body.vertices), bool)
-    for side in ("Left", "Right"):
-        start, end = (body.skeleton.heads[body.bone(side + bone)] for bone in ("Arm", "ForeArm"))
-        along = (body.vertices - start) @ (end - start) / float((end - start) @ (end - start))
-        near |= (body.main == body.bone(f"{side}Arm")) & (along < SHOULDER)
-    return near
+def _shoulders(dense: np.ndarray, vertices: np.ndarray, body: BodyMesh) -> None:
+    """Let weights (V, J) of a trunk follow an arm near its shoulder joint alone, and not wholly, in place.
+
+    Sleeves would leave a trunk that follows none of it. A share w(t) of a turn about the joint, t from it to where w
+    ends, stretches a surface by the turn's chord times w + t w' at most: by its greatest value, whatever the radius.
+    """
+    far = {side: np.linalg.norm(vertices - body.skeleton.heads[body.bone(f"{side}Arm")], axis=1)
+           for side in ("Left", "Right")}  # fmt: skip
+    fading = lambda distance, radius: (1.0 - (distance / radius).clip(0.0, 1.0) ** 2) ** 2
+    for side, distance in far.items():
+        dense[:, [body.bone(side + bone) for bone in ("Arm", "ForeArm", "Hand")]] = 0.0
+        dense[:, body.bone(f"{side}Shoulder")] *= fading(distance, COLLAR)
+    dense[:, body.bone("Spine2")] += 1.0 - dense.sum(1)
+    for side, distance in far.items():
+        share = FOLLOWS * fading(distance, SHOULDER)
+        dense *= 1.0 - share[:, None]
+        dense[:, body.bone(f"{side}Arm")] += share
 
 
 def _hang(dense: np.ndarray, vertices: np.ndarray, body: BodyMesh, hem: float) -> None:
