@@ -28,14 +28,19 @@ PART_OF_LABEL = {
 }
 
 
+def parts_of_render(render: Render) -> np.ndarray:
+    """Return the true `Part` of every pixel of a render, uint8 (H, W)."""
+    table = np.zeros(len(LABEL), np.uint8)
+    for name, part in PART_OF_LABEL.items():
+        table[LABEL[name]] = part
+    return table[render.labels]
+
+
 def body_of_render(render: Render, figure: Figure, camera: Camera) -> Body:
     """Return the exact body of a render of `figure` seen by `camera`: parts, joints, and masks made by rays.
 
     A mask is what the widest garments of its region would cover, traced when it is first asked for.
     """
-    table = np.zeros(len(LABEL), np.uint8)
-    for name, part in PART_OF_LABEL.items():
-        table[LABEL[name]] = part
     height, width = render.labels.shape
 
     @cache
@@ -46,7 +51,7 @@ def body_of_render(render: Render, figure: Figure, camera: Camera) -> Body:
         region = REGION.get(kind, kind)
         return None if region == "outer" else region_mask(region)
 
-    return Body(table[render.labels], joints_of_figure(figure, camera, (height, width)), known=known)
+    return Body(parts_of_render(render), joints_of_figure(figure, camera, (height, width)), known=known)
 
 
 def joints_of_figure(figure: Figure, camera: Camera, size: tuple[int, int]) -> np.ndarray:

@@ -149,6 +149,16 @@ class ParserConfig:
     or images/ in it, or the current folder."""
     garments: float = 0.25
     """Share of garment photos; what is garment in them is what `warping.cutout` says, where it can be trusted."""
+    pasted: float = 0.0
+    """Share of the labelled street photos over which a garment is pasted."""
+    unlabelled: float = 0.0
+    """Share of street photos without labels, from people/unlabelled; a finished parser says what they show."""
+    sure: float = 0.8
+    """Probability from which its word counts."""
+    renders: float = 0.0
+    """Share of the atelier's people, whose parts are exact."""
+    render_rows: int = 800
+    """Renders to draw them from."""
     backbone: str | None = None
     """Weights of EfficientNet-Lite0 (safetensors) to start from; null: random."""
     blocks: int = 15
@@ -165,7 +175,8 @@ class ParserConfig:
     joints_file: str | None = None
     """What `joint_labels.py` wrote about the photos of people (stage joints)."""
     parser_dir: str | None = None
-    """The finished parser that the branch is added to (stage joints); null: the embedded one."""
+    """A finished parser: what the branch is added to (stage joints), or the teacher (stage parser); null: the embedded
+    one."""
 
     def images(self) -> Path:
         """Return the folder of the photos: the one named, else that of the environment, else the current one."""

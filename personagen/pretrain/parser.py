@@ -1,11 +1,11 @@
-"""Train the parser of body parts on street photos with pixel-wise labels, and on photos of garments (`parser_data`).
+"""Train the parser of body parts on street photos with pixel-wise labels (`parser_data`), and more (`parser_sources`).
 
 Cross-entropy with classes weighted by a power of their rarity, and soft Dice loss (Milletari et al., 3DV 2016) over
 the batch. Figures while training are of every tenth street photo, which is not trained on; the held-out fifth of
 `personagen.corpora.photos` is not looked at here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,15 @@ from recsys.types import Step
 
 from ..corpora.leftout import Tell, silent
 from ..devices import choose_device
+from ..embedded import EMBEDDED
 from ..files import write_whole
 from ..person.network import ParserSizes, PersonParser, load_backbone
-from ..person.parser import save_parser
+from ..person.parser import load_model, save_parser
 from ..person.parts import Part
 from ..training.card import with_card
 from .config import PretrainConfig
-from .parser_data import Photos, change, gather, hide, read, recolour
+from .parser_data import IGNORED, Photos, change, gather, hide, read, recolour
+from .parser_sources import gather_renders, gather_unlabelled, paste, shares_of
 from .start import run_stage
 
 COLOURS = np.array(
@@ -41,10 +43,17 @@ def train_parser(config: PretrainConfig, *, tell: Tell = silent) -> Iterator[Ste
 
     tell: takes a line about photos that are left out.
     """
-    folder, size, garments = Path(config.output_dir), (config.height, config.width), config.parser.garments > 0
-    yield from gather(config.parser.images(), folder, size=size, garments=garments, tell=tell)
-    people = read(folder, "people", size=size)
-    yield from run_stage(ParserStage(config, people, read(folder, "garments", size=size) if garments else None), config)
+    folder, size, given = Path(config.output_dir), (config.height, config.width), config.parser
+    garments = max(given.garments, given.pasted) > 0
+    yield from gather(given.images(), folder, size=size, garments=garments, tell=tell)
+    if given.unlabelled > 0:
+        teacher = load_model(Path(given.parser_dir or EMBEDDED["parser"]))
+        yield from gather_unlabelled(given.images(), folder, size=size, teacher=teacher, sure=given.sure, tell=tell)
+    if given.renders > 0:
+        yield from gather_renders(folder, size=size, rows=given.render_rows, tell=tell)
+    there = {"garments": garments, "unlabelled": given.unlabelled > 0, "renders": given.renders > 0}
+    more = {name: read(folder, name, size=size) for name, wanted in there.items() if wanted}
+    yield from run_stage(ParserStage(config, read(folder, "people", size=size), more), config)
 
 
 def parser_sizes(config: PretrainConfig) -> ParserSizes:
@@ -62,8 +71,11 @@ def split_rows(held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class ParserStage:
     """The network and the photos it learns from."""
 
-    def __init__(self, config: PretrainConfig, people: Photos, garments: Photos | None = None) -> None:
-        self.config, self.people, self.garments = config, people, garments
+    def __init__(self, config: PretrainConfig, people: Photos, more: Mapping[str, Photos] | None = None) -> None:
+        self.config, self.people, self.more = config, people, more or {}
+        given = config.parser
+        wanted = {"garments": given.garments, "unlabelled": given.unlabelled, "renders": given.renders}
+        self.shares = shares_of({name: share for name, share in wanted.items() if name in self.more})
         self.device = choose_device(config.loop.device)
         torch.manual_seed(config.loop.seed)
         self.model = PersonParser(parser_sizes(config))
@@ -83,20 +95,29 @@ class ParserStage:
         x, target, _ = change(recolour(x, target, generator=generator), target, generator=generator)
         x = hide(x, generator=generator)
         logits, target = self.model(x.to(self.device)).float(), target.to(self.device)
-        entropy = F.cross_entropy(logits, target, weight=self.weight)
+        entropy = F.cross_entropy(logits, target, weight=self.weight, ignore_index=IGNORED)
         overlap = dice_loss(logits, target)
         return {"loss": entropy + self.config.parser.dice * overlap, "entropy": entropy, "dice": overlap}
 
     def _batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw street photos, and garments as often as `parser.garments` says."""
+        """Draw photos from each source as often as its share says, street photos with labels for what is left."""
         count = self.config.loop.batch_size
-        alone = int((torch.rand(count, generator=generator) < self.config.parser.garments).sum())
-        draw = lambda rows, n: rows[torch.randint(len(rows), (n,), generator=generator).numpy()]
-        batches = [read_rows(self.people, draw(self.train, count - alone))]
-        if self.garments is not None and alone:
-            batches.append(read_rows(self.garments, draw(np.arange(len(self.garments.parts)), alone)))
+        drawn = torch.multinomial(torch.tensor([*self.shares.values()]), count, replacement=True, generator=generator)
+        batches = [self._draw(name, int((drawn == i).sum()), generator) for i, name in enumerate(self.shares)]
         x, target = zip(*batches)
         return torch.cat(x), torch.cat(target)
+
+    def _draw(self, name: str, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw photos of one source; over some of the street photos with labels a garment is pasted."""
+        photos = self.people if name == "people" else self.more[name]
+        rows = self.train if name == "people" else np.arange(len(photos.parts))
+        x, target = read_rows(photos, rows[torch.randint(len(rows), (count,), generator=generator).numpy()])
+        over = torch.rand(count, generator=generator) < self.config.parser.pasted
+        if name == "people" and over.any():
+            x[over], target[over] = paste(
+                (x[over], target[over]), self._draw("garments", int(over.sum()), generator), generator=generator
+            )
+        return x, target
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -143,8 +164,13 @@ def _weights(file: Path) -> dict[str, Tensor]:
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return 1 - the mean Dice overlap of the classes that occur in a batch; logits (B, C, H, W), target (B, H, W)."""
-    found, true = logits.softmax(1), F.one_hot(target, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
+    """Return 1 - the mean Dice overlap of the classes that occur in a batch; logits (B, C, H, W), target (B, H, W).
+
+    Pixels that are `IGNORED` count for nothing.
+    """
+    known = (target != IGNORED)[:, None]
+    true = F.one_hot(target.where(known[:, 0], 0), logits.shape[1]).movedim(-1, 1).to(logits.dtype) * known
+    found = logits.softmax(1) * known
     both, size, there = (found * true).sum((0, 2, 3)), (found + true).sum((0, 2, 3)), true.sum((0, 2, 3))
     return 1 - (2 * both / size)[there > 0].mean()
 

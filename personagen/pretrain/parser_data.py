@@ -32,6 +32,8 @@ from ..warping.cutout import garment_mask
 PART_OF_REGION = {"upper": Part.UPPER, "lower": Part.LOWER, "dress": Part.DRESS}
 READ_AT = 480
 """Longest side in pixels at which garments are cut out."""
+IGNORED = 255
+"""Label of pixels that count for nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,10 @@ def gather(
         DataError: there are no such photos, or nearly all are damaged.
     """
     for name, wanted in (("people", True), ("garments", garments)):
-        there = all((folder / f"{name}-{what}").is_file() for what in ("names.json", "parts.npy"))
-        if wanted and not there:
+        if wanted:
             readers = _people(images_root) if name == "people" else _garments(images_root)
             left = LeftOut("photos" if name == "people" else "photos of garments", images_root / name)
-            yield from _write(folder, name, readers, size, left, tell)
+            yield from write_photos(folder, name, readers, size, left, tell)
 
 
 def read(folder: Path, name: str, *, size: tuple[int, int]) -> Photos:
@@ -115,10 +116,18 @@ def _garment(file: Path, kind: str) -> Labelled:
     return photo, np.empty((0, 0), np.uint8) if cloth is None else cloth.astype(np.uint8) * np.uint8(part), False
 
 
-def _write(
+def write_photos(
     folder: Path, name: str, readers: Readers, size: tuple[int, int], left: LeftOut, tell: Tell
 ) -> Iterator[Step]:
-    """Write NAME-photos.npy, NAME-heldout.json, NAME-names.json and, last, NAME-parts.npy."""
+    """Write NAME-photos.npy, NAME-heldout.json, NAME-names.json and, last, NAME-parts.npy, unless they are there.
+
+    Yields Steps 0 with the share that is done.
+
+    Raises:
+        DataError: nearly all photos are damaged.
+    """
+    if all((folder / f"{name}-{what}").is_file() for what in ("names.json", "parts.npy")):
+        return
     photos, parts, held, names = [], [], [], []
     for i, (stem, reader) in enumerate(readers):
         found = left.read(reader)
@@ -177,8 +186,8 @@ def recolour(x: Tensor, target: Tensor, *, generator: torch.Generator) -> Tensor
     chosen[:, Part.SKIN] = False
     gain = 1 + 0.4 * (torch.rand((len(x), count, 3), generator=generator) * 2 - 1) * chosen[..., None]
     shift = 0.5 * (torch.rand((len(x), count, 3), generator=generator) * 2 - 1) * chosen[..., None]
-    rows = torch.arange(len(x))[:, None, None]
-    fields = torch.cat([gain[rows, target], shift[rows, target]], -1).movedim(-1, 1)
+    rows, known = torch.arange(len(x))[:, None, None], torch.where(target == IGNORED, int(Part.BACKGROUND), target)
+    fields = torch.cat([gain[rows, known], shift[rows, known]], -1).movedim(-1, 1)
     gain_at, shift_at = F.avg_pool2d(fields, 5, 1, 2, count_include_pad=False).chunk(2, 1)
     return x * gain_at + shift_at
 
