@@ -146,7 +146,7 @@ def shares_of(shares: Mapping[str, float]) -> dict[str, float]:
     Raises:
         DataError: they are more than 1.
     """
-    rest = 1 - sum(shares.values())
+    rest = 1.0 - sum(shares.values())
     if rest < 0:
         raise DataError(f"the shares {dict(shares)} of parser are {1 - rest:.2f} in all; nothing is left for people")
     return {"people": rest, **{name: share for name, share in shares.items() if share > 0}}
