@@ -35,7 +35,9 @@ from .parts import Part, with_prints
 FINEST, COARSE = 400, 160
 """Longest side in pixels at which edges of parts are drawn, beyond it they are enlarged; and at which they are fitted
 to the photo's own edges (`guided_upsample`)."""
-DOUBT = 0.08
+SCALES = (1.0, 1.2)
+"""At which photos are read, of the network's own size, the largest last: what is missed at one is seen at another."""
+DOUBT = 0.3
 """Probability above which a pixel might show a part."""
 FAINT = 0.02
 """Probability above which head, skin or shoes cannot be ruled out beside what was found."""
@@ -53,15 +55,22 @@ def parse(model: PersonParser, photo: Image.Image) -> Body:
 
 
 def shares_of(model: PersonParser, photo: Image.Image) -> tuple[Tensor, np.ndarray | None]:
-    """Read a photo: probabilities of `Part` all over it, (1, parts, h, w), at the size that the network reads it; and
-    joints (13, 3) in its own pixels. Both are on the CPU, wherever the network is."""
-    fitted, where = fit(photo.convert("RGB"), size=(model.sizes.height, model.sizes.width), fill="edge")
-    like = next(model.parameters())
-    logits, heat = model.both_ways((to_tensor(fitted) * 2 - 1).to(like))
-    shares = _unpadded(logits.float().softmax(1), where).cpu()
-    if heat is None:
-        return shares, None
-    return shares, _in_pixels(places(heat)[0].cpu().numpy(), where, (fitted.width, fitted.height))
+    """Read a photo and its mirror image at each of `SCALES`: the mean probabilities of `Part` all over it,
+    (1, parts, h, w), as large as it is read at most; and joints (13, 3) in its own pixels, by the first scale.
+
+    Both are on the CPU, wherever the network is.
+    """
+    shares, joints, cells = [], None, 2 ** (len(model.levels) - 1)
+    for scale in SCALES:
+        height, width = (round(scale * side / cells) * cells for side in (model.sizes.height, model.sizes.width))
+        fitted, where = fit(photo.convert("RGB"), size=(height, width), fill="edge")
+        logits, heat = model.both_ways((to_tensor(fitted) * 2 - 1).to(next(model.parameters())))
+        shares.append(_unpadded(logits.float().softmax(1), where).cpu())
+        if heat is not None and joints is None:
+            joints = _in_pixels(places(heat)[0].cpu().numpy(), where, (fitted.width, fitted.height))
+    large = shares[-1].shape[2:]
+    same = [F.interpolate(one, size=large, mode="bilinear", align_corners=False) for one in shares[:-1]]
+    return torch.stack([*same, shares[-1]]).mean(0), joints
 
 
 def _in_pixels(found: np.ndarray, where: Placement, size: tuple[int, int]) -> np.ndarray:

@@ -317,13 +317,13 @@ def test_half_of_the_pictures_have_one_plain_rectangle():
 
 @pytest.mark.parametrize(
     ("share", "told", "uncertain"),
-    [(0.01, False, False), (0.03, False, True), (0.07, False, True), (0.09, True, True)],
+    [(0.01, False, False), (0.03, False, True), (0.27, False, True), (0.33, True, True)],
 )
 @pytest.mark.parametrize("part", [Part.HEAD, Part.SKIN, Part.SHOES])
-def test_a_part_is_possible_from_a_twelfth_on_and_cannot_be_ruled_out_from_a_fiftieth(
+def test_a_part_is_possible_from_three_tenths_on_and_cannot_be_ruled_out_from_a_fiftieth(
     part, share, told, uncertain, monkeypatch
 ):
-    """0.08 and 0.02 of the probability: all over a photo of one colour, where no edge and no colour says more."""
+    """0.3 and 0.02 of the probability: all over a photo of one colour, where no edge and no colour says more."""
     monkeypatch.setattr("personagen.person.parser.by_own_colours", lambda shares, picture: shares)
     shares = torch.zeros(1, len(Part), 6, 5)
     shares[:, part], shares[:, Part.UPPER] = share, 1 - share
