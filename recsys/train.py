@@ -23,6 +23,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
+from .adam import RowAdamW, clip_gradients
 from .checkpoint import Checkpoint, load_optimizer_tensors, optimizer_tensors
 from .data.splits import Split, batches, windows
 from .errors import ConfigError, DataError, ModelError
@@ -238,7 +239,7 @@ def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: A
     model.to(accelerator.device)
     for tensor in model.state_dict().values():  # all processes start as the first
         broadcast(tensor, from_process=0)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = RowAdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     valid = split.valid
     if config.validate_cases is not None and config.validate_cases < len(valid):
         order = torch.randperm(len(valid), generator=_generator(config.seed, 0, 0, device="cpu"))
@@ -265,7 +266,7 @@ def _update(run: _Run, batch: Batch) -> dict[str, float]:
         if bool(losses["loss"].isfinite()):
             run.accelerator.backward(losses["loss"])
     _average_gradients(run, sound=bool(losses["loss"].isfinite()))
-    norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm)
+    norm = clip_gradients(run.model.parameters(), config.clip_norm)
     means: dict[str, Any] = {name: run.accelerator.reduce(value.detach(), "mean") for name, value in losses.items()}
     values = {name: float(value) for name, value in means.items()}
     sound = math.isfinite(values["loss"]) and bool(norm.isfinite())
@@ -291,7 +292,9 @@ def _average_gradients(run: _Run, *, sound: bool) -> None:
     for parameter in run.model.parameters():
         if parameter.requires_grad:
             own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            parameter.grad = run.accelerator.reduce(own if sound else own + torch.nan, "mean")
+            sparse, own = own.is_sparse, own.to_dense()
+            mean = run.accelerator.reduce(own if sound else own + torch.nan, "mean")
+            parameter.grad = mean.to_sparse(1) if sparse else mean
 
 
 def _validate(run: _Run) -> dict[str, float] | None:

@@ -97,6 +97,7 @@ class CountDiffConfig:
     draws: int = 1
     sample_steps: int = 20
     max_softmax: int = 20_000
+    item_dtype: str = "auto"
     new_items: int = 0
 
     def __post_init__(self):
@@ -161,6 +162,7 @@ class CountDiff(nn.Module, Pretrained):
         c = self.config
         self.once.fill_(all(len(np.unique(sequence)) == len(sequence) for sequence in sequences))
         items, owners = flatten(sequences, c.n_items)
+        self.net.prepare(sequences)
         self.counts.set(count_transitions(items, owners, c.n_items, decay=c.decay, window=c.window))
         self.together.set(thinned(count_together(items, owners, c.n_items, window=c.max_len), keep=KEEP))
         if c.regressed:

@@ -20,6 +20,7 @@ objective "softmax" (the default) differs:
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ from ..networks.denoiser import LinearDenoiser, PosteriorDenoiser
 from ..networks.encoder import build
 from ..networks.items import (
     ItemTable,
-    cross_entropy,
+    cross_entropy_among,
     equal_norms,
     expected_embedding,
     grow,
@@ -44,16 +45,18 @@ from ..networks.items import (
     with_first_items,
 )
 from ..networks.mode import evaluating
+from ..networks.sampled import Proposal, Sample
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..saved import Pretrained
 from ..types import PAD, Batch, Ranking
+from .counting import flatten
 
 
 @dataclass(frozen=True)
 class DreamRecConfig:
     """`steps` and `draws` are for ranking, `sample_steps` for `generate`; `weight` is guidance, 0 = none.
 
-    `item_std` is the items' spread at the start (None: 1/√d); `thin_items` and `thin_rows` are the shares p2 and p1 of
+    `max_softmax` and `item_dtype` are SASRec's. `item_std` is the items' spread at the start (None: 1/√d); `thin_items` and `thin_rows` are the shares p2 and p1 of
     recsys/diffusion/uncertainty.py, 0 = off.
     """
 
@@ -78,6 +81,7 @@ class DreamRecConfig:
     draws: int = 1
     sample_steps: int = 20
     max_softmax: int = 20_000
+    item_dtype: str = "auto"
     norms: str = "equal"
     item_std: float | None = None
     positions: str = "all"
@@ -123,6 +127,8 @@ class Examples:
     t: Tensor
     embedding: Tensor
     bias: Tensor
+    sample: Sample | None
+    """What numbers the items, where these are not all of them."""
 
 
 class DreamRec(nn.Module, Pretrained):
@@ -136,14 +142,20 @@ class DreamRec(nn.Module, Pretrained):
         posterior = c.objective == "softmax"
         self.table = ItemTable(
             c.n_items, c.d, source=c.items, n_features=c.n_features, id_dropout=c.id_dropout, bias=posterior,
-            std=c.item_std,
+            std=c.item_std, dtype=c.item_dtype,
         )  # fmt: skip
+        self.proposal = Proposal(c.n_items)
         if features is not None:
             self.table.set_features(features)
         self.encoder = build(c.encoder, c.d, max_len=c.max_len, layers=c.layers, heads=c.heads, dropout=c.dropout)
         self.null = nn.Parameter(torch.randn(c.d) * 0.02)
         self.dropout = nn.Dropout(c.dropout)
         self.denoiser = PosteriorDenoiser(c.d, schedule=self.schedule) if posterior else LinearDenoiser(c.d)
+
+    def prepare(self, sequences: list[np.ndarray]) -> None:
+        """Count how often items occur in the training sequences, where training is to sample among them."""
+        if self.n_items > self.config.max_softmax:
+            self.proposal.count(flatten(sequences, self.n_items)[0])
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Noise the next items of Batch (B, L) and score their recovery; the total is "loss"."""
@@ -154,21 +166,22 @@ class DreamRec(nn.Module, Pretrained):
             x_t = q_sample(x0, e.t, eps, schedule=self.schedule)
             return {"loss": F.mse_loss(self.denoiser(x_t, e.t, e.condition), x0)}
         query = self.denoiser(q_sample(x0.detach(), e.t, eps, schedule=self.schedule), e.t, e.condition)
-        ce = cross_entropy(
-            query, e.target, e.embedding, e.bias, scale=c.d**-0.5, limit=c.max_softmax, generator=generator
-        )
+        ce = cross_entropy_among(query, e.target, e.embedding, e.bias, e.sample, scale=c.d**-0.5)
         return {"loss": ce}
 
     def examples(self, batch: Batch, *, generator: torch.Generator) -> Examples:
         """Turn Batch (B, L) into N examples, some of their conditions replaced by null."""
-        c, (embedding, bias) = self.config, self._items(generator)
-        condition, target = self._conditions(with_first_items(batch), embedding, generator)
+        c, batch, sample = self.config, with_first_items(batch), None
+        if c.objective == "softmax":
+            sample = self.proposal.sample(batch, limit=c.max_softmax, generator=generator)
+        embedding, bias = self._items(generator, sample)
+        condition, target = self._conditions(batch if sample is None else sample.batch, embedding, generator)
         condition = drop_condition(condition, self.null, p=c.p_uncond, generator=generator)
         t = random_times(target.shape, schedule=self.schedule, generator=generator, device=target.device)
         if c.terminal > 0:
             last = torch.rand(target.shape, generator=generator, device=target.device) < c.terminal
             t = t.masked_fill(last, c.T)
-        return Examples(condition, target, t, embedding, bias)
+        return Examples(condition, target, t, embedding, bias, sample)
 
     def recommend(
         self, history: Tensor, k: int, *, exclude_seen: bool = True, generator: torch.Generator | None = None
@@ -217,9 +230,12 @@ class DreamRec(nn.Module, Pretrained):
         model.load_state_dict(state)
         return model.to(self.null.device)
 
-    def _items(self, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Embeddings (n+1, d), of norm √d where norms are equal, and biases (n+1,)."""
-        embedding, bias = self.table(generator=generator)
+    def _items(self, generator: torch.Generator | None = None, sample: Sample | None = None) -> tuple[Tensor, Tensor]:
+        """Embeddings (n+1, d), of norm √d where norms are equal, and biases (n+1,); of a sample's items alone."""
+        if sample is None or generator is None:
+            embedding, bias = self.table(generator=generator)
+        else:
+            embedding, bias = self.table.rows(sample.ids, generator=generator)
         if self.config.norms == "equal":
             embedding = equal_norms(embedding)
         return embedding, bias

@@ -8,6 +8,7 @@ output, whole histories of up to `max_len` items in place of session-parallel ba
 
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -49,6 +50,10 @@ class GRU4Rec(nn.Module, Pretrained):
         super().__init__()
         self.n_items, self.config = config.n_items, config
         self.net = SASRec(config.sasrec(), features=features)
+
+    def prepare(self, sequences: list[np.ndarray]) -> None:
+        """Count how often items occur, as SASRec does."""
+        self.net.prepare(sequences)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Average the cross-entropy of the next item over every position that has one (Batch (B, L))."""

@@ -1,27 +1,34 @@
 """SASRec: self-attention over the history, trained by full-softmax cross-entropy at every position.
 
 Kang & McAuley, Self-Attentive Sequential Recommendation (ICDM 2018): h = Transformer(E_history + P), score = h·E^T.
-Differs: full softmax in place of one sampled negative (Klenitskiy & Vasilev 2023), pre-normalisation, an item bias, a
-learned answer for empty histories; items may be known by features beside or instead of ids.
+Differs: full softmax in place of one sampled negative (Klenitskiy & Vasilev 2023), or a corrected sample where there
+are many items (networks/sampled.py); pre-normalisation, an item bias, a learned answer for empty histories; items may
+be known by features beside or instead of ids.
 """
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..errors import check_range
 from ..networks.encoder import CAUSAL, build
-from ..networks.items import ItemTable, cross_entropy, grow, log_probabilities, with_first_items
+from ..networks.items import ItemTable, cross_entropy_among, grow, log_probabilities, with_first_items
 from ..networks.mode import evaluating
+from ..networks.sampled import Proposal
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..saved import Pretrained
 from ..types import PAD, Batch, Ranking
+from .counting import flatten
 
 
 @dataclass(frozen=True)
 class SASRecConfig:
-    """`encoder` may also be gru (GRU4Rec) or caser; `max_softmax` items are scored exactly per training step."""
+    """`encoder` may also be gru (GRU4Rec) or caser; up to `max_softmax` items all are scored in training, else a sample.
+
+    `item_dtype` of embeddings by id is float32, bfloat16, or auto: bfloat16 above 500,000 items.
+    """
 
     n_items: int
     d: int = 64
@@ -34,6 +41,7 @@ class SASRecConfig:
     n_features: int = 0
     id_dropout: float = 0.2
     max_softmax: int = 20_000
+    item_dtype: str = "auto"
 
     def __post_init__(self):
         check_range(
@@ -56,7 +64,10 @@ class SASRec(nn.Module, Pretrained):
         super().__init__()
         c = config
         self.n_items, self.config = config.n_items, config
-        self.table = ItemTable(c.n_items, c.d, source=c.items, n_features=c.n_features, id_dropout=c.id_dropout)
+        self.table = ItemTable(
+            c.n_items, c.d, source=c.items, n_features=c.n_features, id_dropout=c.id_dropout, dtype=c.item_dtype
+        )
+        self.proposal = Proposal(c.n_items)
         if features is not None:
             self.table.set_features(features)
         self.encoder = build(
@@ -65,18 +76,24 @@ class SASRec(nn.Module, Pretrained):
         self.start = nn.Parameter(torch.zeros(c.d))
         self.dropout = nn.Dropout(c.dropout)
 
+    def prepare(self, sequences: list[np.ndarray]) -> None:
+        """Count how often items occur in the training sequences, where training is to sample among them."""
+        if self.n_items > self.config.max_softmax:
+            self.proposal.count(flatten(sequences, self.n_items)[0])
+
     def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Average the cross-entropy of the next item over every position that has one (Batch (B, L))."""
         batch = with_first_items(batch)
-        embedding, bias = self.table(generator=generator)
+        sample = self.proposal.sample(batch, limit=self.config.max_softmax, generator=generator)
+        if sample is None:
+            embedding, bias = self.table(generator=generator)
+        else:
+            batch, (embedding, bias) = sample.batch, self.table.rows(sample.ids, generator=generator)
         real = batch.history != PAD
         hidden = self.encoder(self.dropout(embedding[batch.history]), real)
         hidden = torch.where(real.unsqueeze(-1), hidden, self.start)
         known = batch.target != PAD
-        limit = self.config.max_softmax
-        ce = cross_entropy(
-            hidden[known], batch.target[known], embedding, bias, scale=1.0, limit=limit, generator=generator
-        )
+        ce = cross_entropy_among(hidden[known], batch.target[known], embedding, bias, sample, scale=1.0)
         return {"loss": ce}
 
     def recommend(

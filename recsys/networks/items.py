@@ -8,8 +8,14 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, DataError
 from ..types import PAD, Batch
+from .sampled import Sample, sampled_cross_entropy
 
 SOURCES = ("id", "features", "both")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+HALVED = 500_000
+"""Items above which embeddings by id are bfloat16 unless asked otherwise: their table has 128 bytes an item, d = 64."""
+SPARSE = 50_000
+"""Items above which gradients of a few rows are sparse tensors: `recsys.adam` changes those rows alone."""
 
 CHUNKED = nn.LinearCrossEntropyOptions(batch_chunk_size=128)
 
@@ -20,7 +26,8 @@ class ItemTable(nn.Module):
     source "id" learns a row per item, "features" a linear map of features (n+1, f), "both" their sum. With "both",
     training drops ids with probability `id_dropout`, so that the features alone mean something on the day an item
     arrives. Without `bias` all biases are zero. `std` is the deviation of an id's entries at the start, 1/√d unless
-    given, which makes the norm about 1.
+    given, which makes the norm about 1. `dtype` is what embeddings by id are kept in: float32, bfloat16, or auto, which
+    is bfloat16 above HALVED items; whatever is computed of them is float32.
 
     Raises:
         ConfigError: another source or features that do not fit it.
@@ -36,6 +43,7 @@ class ItemTable(nn.Module):
         id_dropout: float = 0.0,
         bias: bool = True,
         std: float | None = None,
+        dtype: str = "float32",
     ):
         super().__init__()
         if source not in SOURCES:
@@ -47,7 +55,8 @@ class ItemTable(nn.Module):
         self._kept: tuple[list[tuple[int, int]], tuple[Tensor, Tensor]] | None = None
         self.features: Tensor
         if source != "features":
-            self.id_embedding = nn.Parameter(torch.randn(n_items + 1, d) * (d**-0.5 if std is None else std))
+            start = torch.randn(n_items + 1, d).mul_(d**-0.5 if std is None else std)
+            self.id_embedding = nn.Parameter(start.to(dtype_for(n_items, dtype)))
             self.id_bias = nn.Parameter(torch.zeros(n_items + 1), requires_grad=bias)
         if source != "id":
             self.register_buffer("features", torch.zeros(n_items + 1, n_features))
@@ -71,12 +80,24 @@ class ItemTable(nn.Module):
     def _table(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         parts = []
         if hasattr(self, "id_embedding"):
-            parts.append(self._from_ids(generator))
+            parts.append(self._dropped(self.id_embedding.float(), self.id_bias, generator))
         if hasattr(self, "project"):
             parts.append(self.from_features(self.features))
-        embedding, bias = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
-        real = torch.arange(self.n_items + 1, device=bias.device) != PAD
-        return embedding * real.unsqueeze(1), bias * real
+        real = torch.arange(self.n_items + 1, device=parts[0][1].device) != PAD
+        return _summed(parts, real)
+
+    def rows(self, ids: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return embeddings (u, d) and biases (u,) of some items (u,), in training; a generator draws the ids to drop.
+
+        Nothing here grows with the catalogue; above SPARSE items neither do the gradients, which are sparse then.
+        """
+        parts, sparse = [], self.n_items > SPARSE
+        if hasattr(self, "id_embedding"):
+            embedding = F.embedding(ids, self.id_embedding, sparse=sparse).float()
+            parts.append(self._dropped(embedding, self.id_bias.gather(0, ids, sparse_grad=sparse), generator))
+        if hasattr(self, "project"):
+            parts.append(self.from_features(self.features[ids]))
+        return _summed(parts, ids != PAD)
 
     def from_features(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (m, d) and biases (m,) by features (m, f) alone, as new items have them."""
@@ -96,11 +117,31 @@ class ItemTable(nn.Module):
             raise DataError("features hold NaN or infinity; replace missing values by 0")
         self.features.copy_(features)
 
-    def _from_ids(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def _dropped(self, embedding: Tensor, bias: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Drop some ids of embeddings (u, d) and biases (u,)."""
         if generator is None or self.id_dropout == 0:
-            return self.id_embedding, self.id_bias
-        kept = torch.rand(len(self.id_bias), generator=generator, device=self.id_bias.device) >= self.id_dropout
-        return self.id_embedding * kept.unsqueeze(1), self.id_bias * kept
+            return embedding, bias
+        kept = torch.rand(len(bias), generator=generator, device=bias.device) >= self.id_dropout
+        return embedding * kept.unsqueeze(1), bias * kept
+
+
+def _summed(parts: list[tuple[Tensor, Tensor]], real: Tensor) -> tuple[Tensor, Tensor]:
+    """Add up what ids and features say, embeddings (u, d) and biases (u,); zero where not real (u,)."""
+    embedding, bias = parts[0] if len(parts) == 1 else (parts[0][0] + parts[1][0], parts[0][1] + parts[1][1])
+    return embedding * real.unsqueeze(1), bias * real
+
+
+def dtype_for(n_items: int, name: str) -> torch.dtype:
+    """Return what embeddings of so many items are kept in.
+
+    Raises:
+        ConfigError: `name` is neither auto nor of DTYPES.
+    """
+    if name == "auto":
+        return torch.bfloat16 if n_items > HALVED else torch.float32
+    if name not in DTYPES:
+        raise ConfigError(f"item_dtype = {name!r}; allowed are auto, {', '.join(DTYPES)}")
+    return DTYPES[name]
 
 
 def equal_norms(embedding: Tensor) -> Tensor:
@@ -147,20 +188,32 @@ def cross_entropy(
 ) -> Tensor:
     """Average -log p(target) for query (N, d), target (N,) in 1..n, p = softmax over items of scale·query·E + bias.
 
-    Up to `limit` items the softmax is exact; above, `limit` negatives are drawn uniformly for the whole batch and their
-    share of the normaliser is scaled up by n/limit (Bengio & Senécal 2008).
+    Up to `limit` items the softmax is exact; above, `limit` negatives are drawn uniformly for the whole batch
+    (sampled.py).
     """
     n = len(embedding) - 1
     if n <= limit:
-        return F.linear_cross_entropy(
-            query * scale, embedding[1:], target - 1, linear_bias=bias[1:], options=CHUNKED
-        )  # never holds all (N, n) logits
+        return exact_cross_entropy(query, target, embedding, bias, scale=scale)
     drawn = torch.randint(1, n + 1, (limit,), generator=generator, device=query.device)
-    negative = torch.addmm(bias[drawn] + math.log(n / limit), query * scale, embedding[drawn].T)
-    negative = negative.masked_fill(drawn == target.unsqueeze(1), -torch.inf)
-    positive = (query * embedding[target]).sum(-1, keepdim=True) * scale + bias[target].unsqueeze(1)
-    zero = torch.zeros(len(query), dtype=torch.int64, device=query.device)
-    return F.cross_entropy(torch.cat([positive, negative], dim=1), zero)
+    log_expected = bias.new_tensor(limit / n).log()
+    return sampled_cross_entropy(query, target, embedding, bias, drawn, log_expected, scale=scale)
+
+
+def exact_cross_entropy(query: Tensor, target: Tensor, embedding: Tensor, bias: Tensor, *, scale: float) -> Tensor:
+    """`cross_entropy` over all items, of which there is a row each behind padding's."""
+    return F.linear_cross_entropy(
+        query * scale, embedding[1:], target - 1, linear_bias=bias[1:], options=CHUNKED
+    )  # never holds all (N, n) logits
+
+
+def cross_entropy_among(
+    query: Tensor, target: Tensor, embedding: Tensor, bias: Tensor, sample: Sample | None, *, scale: float
+) -> Tensor:
+    """`cross_entropy` among the items of a sample, whose rows are embedding (u, d) and bias (u,); None: among all."""
+    if sample is None:
+        return exact_cross_entropy(query, target, embedding, bias, scale=scale)
+    drawn, log_expected = sample.drawn, sample.log_expected
+    return sampled_cross_entropy(query, target, embedding, bias, drawn, log_expected, scale=scale)
 
 
 def log_probabilities(query: Tensor, embedding: Tensor, bias: Tensor, *, scale: float) -> Tensor:
