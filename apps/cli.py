@@ -47,6 +47,11 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
         "apps.commands.config:RankConfig",
         "apps.commands.rank:rank",
     ),
+    ("recommend", "index"): (
+        "index the items of a recommender, so that large catalogues are ranked faster",
+        "apps.commands.config:IndexConfig",
+        "apps.commands.index:index",
+    ),
     ("recommend", "evaluate"): (
         "measure a recommender on held-out items",
         "apps.commands.config:EvaluateConfig",
@@ -132,7 +137,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
 }
 SUMMARY = "Personalised content generation: from what a person did to what that person sees."
 GROUPS = {
-    "recommend": "train, update, rank, evaluate and compare recommenders",
+    "recommend": "train, update, index, rank, evaluate and compare recommenders",
     "tryon": "virtual try-on",
     "subject": "teach the image model a subject, and paint it (DreamBooth, LoRA)",
 }

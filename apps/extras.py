@@ -14,6 +14,7 @@ EXTRAS = {
     "pydantic": "serve",
     "prometheus_client": "serve",
     "ray": "scale",
+    "usearch": "scale",
     "optuna": "search",
 }
 """Packages and the extra of pyproject.toml that brings them."""

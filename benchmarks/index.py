@@ -13,10 +13,11 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
-from report import RESULTS, cpu, write_report
+from report import DATA, RESULTS, cpu, write_report
 
 D, K, USERS = 64, 100, 500
 Ask = Callable[[np.ndarray], np.ndarray]
@@ -40,10 +41,10 @@ def main() -> int:
     if args.recommender:
         cases.append(("trained", trained(args.recommender, args.data)))
     for name, (items, queries) in cases:
-        exact, seconds = timed(lambda: exactly(items, queries))
+        exact, seconds = timed(exactly, items, queries)
         found = rows.setdefault(name, {}) | {"exact": {"ask_s_per_1000": per_thousand(seconds, queries)}}
         for label, ask, build_s, mb in indexes(items, args.only):
-            answer, seconds = timed(lambda: ask(queries))
+            answer, seconds = timed(ask, queries)
             found[label] = {"recall": recall(answer, exact), "ask_s_per_1000": per_thousand(seconds, queries),
                             "build_s": build_s, "mb": mb}  # fmt: skip
             print(name, label, found[label], flush=True)
@@ -68,12 +69,12 @@ def made(kind: str, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def trained(folder: str, data: str) -> tuple[np.ndarray, np.ndarray]:
     """Items and queries of a saved SASRec, of users who were held out."""
-    from apps.commands.data import read  # reads a data set by its name
     from recsys import pretrained
+    from recsys.data import datasets
     from recsys.data.splits import pad
 
     model: Any = pretrained.load(folder)
-    split = read(data, root=None, catalog=None, settings=None).split  # pyrefly: ignore
+    split = datasets.load(data, root=DATA)
     histories = pad(split.test.histories[:USERS])[:, -model.config.max_len :]
     vectors = model.item_vectors()
     return vectors[1:].numpy(), model.ask(histories, vectors).query.numpy()
@@ -96,7 +97,7 @@ def indexes(items: np.ndarray, only: str) -> Iterator[Built]:
             if name.startswith(only):
                 yield from usearch(name, items, dtype, connectivity, add)
     try:
-        import faiss
+        import faiss  # pyrefly: ignore
     except ModuleNotFoundError:
         return
     faiss.omp_set_num_threads(1)
@@ -108,14 +109,18 @@ def indexes(items: np.ndarray, only: str) -> Iterator[Built]:
             continue
         index = faiss.index_factory(d, factory, faiss.METRIC_INNER_PRODUCT)
         some = items[np.random.default_rng(1).permutation(n)[: 50 * lists]]
-        _, build_s = timed(lambda: (index.train(some), index.add(items)))  # noqa: B023
+        build_s = round(timed(index.train, some)[1] + timed(index.add, items)[1], 2)
         size = round((n * d * (1 if "SQ8" in name else 4) + n * 8 * (17 if "HNSW" in name else 1)) / 1e6)
         for effort in (16, 64) if "IVF" in name else (128, 512):
             if "IVF" in name:
                 faiss.extract_index_ivf(index).nprobe = effort
             else:
                 faiss.downcast_index(index).hnsw.efSearch = effort
-            yield f"{name} ask={effort}", lambda queries: index.search(queries, K)[1], build_s, size  # noqa: B023
+            yield f"{name} ask={effort}", partial(_second, index), build_s, size
+
+
+def _second(index: Any, queries: np.ndarray) -> np.ndarray:
+    return index.search(queries, K)[1]
 
 
 def usearch(name: str, items: np.ndarray, dtype: str, connectivity: int, add: int) -> Iterator[Built]:
@@ -124,7 +129,7 @@ def usearch(name: str, items: np.ndarray, dtype: str, connectivity: int, add: in
 
     index = Index(ndim=items.shape[1], metric="ip", dtype=dtype, connectivity=connectivity, expansion_add=add)
     top = items / np.linalg.norm(items, axis=1).max() if dtype == "i8" else items
-    _, build_s = timed(lambda: index.add(np.arange(len(items)), top, threads=1))
+    _, build_s = timed(partial(index.add, threads=1), np.arange(len(items)), top)
     for effort in (128, 512):
 
         def ask(queries: np.ndarray, effort: int = effort) -> np.ndarray:
@@ -144,10 +149,10 @@ def per_thousand(seconds: float, queries: np.ndarray) -> float:
     return round(seconds / len(queries) * 1000, 2)
 
 
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+def timed(work: Callable[..., Any], *given: Any) -> tuple[Any, float]:
     """Do it; give the result and its CPU-seconds."""
     begun = time.process_time()
-    result = work()
+    result = work(*given)
     return result, round(time.process_time() - begun, 3)
 
 

@@ -61,7 +61,7 @@ def measured(name: str, split: Split, epochs: int) -> tuple[dict[str, Any], np.n
     items.SPARSE = 0 if "rows" in name else 10**9
     model = SASRec(SASRecConfig(split.n_items, layers=1, **VARIANTS[name]))
     if "uniform" in name:
-        model.prepare = lambda sequences: None
+        model.sample_from = lambda sequences: None
     config = TrainConfig(epochs=epochs, batch_size=256, learning_rate=3e-3, patience=3, validate_cases=3000)
     spent, valid, taken = 0.0, [], 0
     begun = time.process_time()

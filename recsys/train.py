@@ -29,7 +29,7 @@ from .data.splits import Split, batches, windows
 from .errors import ConfigError, DataError, ModelError
 from .evaluate import evaluate
 from .loop import Checkpoints, Failures, drive, refuse_a_second_start
-from .types import Batch, Cases, Preparable, Step, Tunable
+from .types import Batch, Cases, Preparable, Sampling, Step, Tunable
 
 METRICS = ("recall", "hit", "ndcg", "mrr")
 FREE_TO_CHANGE = ("epochs", "patience", "checkpoint_every")  # when a run is resumed
@@ -234,6 +234,8 @@ def _prepare(model: nn.Module, split: Split, config: TrainConfig, accelerator: A
     pieces = windows(split.train, config.max_length)
     if not pieces:
         raise DataError("no training sequence has two items; there is nothing to learn a next item from")
+    if isinstance(model, Sampling):
+        model.sample_from(split.train)
     if isinstance(model, Preparable) and parent is None:  # what is counted rather than trained
         model.prepare(split.train)
     model.to(accelerator.device)

@@ -141,6 +141,15 @@ class Preparable(Protocol):
 
 
 @runtime_checkable
+class Sampling(Protocol):
+    """A trainable recommender that may train among a sample of the items."""
+
+    def sample_from(self, sequences: list[np.ndarray]) -> None:
+        """Take in how often items occur in the training sequences, before the first step; again when one resumes."""
+        ...
+
+
+@runtime_checkable
 class Tunable(Protocol):
     """A trainable recommender that fits how it ranks to cases held out, when training has come to its end."""
 
@@ -155,6 +164,33 @@ class NeighbourAware(Protocol):
 
     def set_neighbours(self, neighbours: Any) -> None:
         """Take over a `recsys.counts.transitions.Transitions` (n+1, n+1): row i weighs the items like item i."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What users look for among the items: item i's score is query·v_i, plus what is known of it in particular."""
+
+    query: Tensor
+    """(B, D)"""
+    cells: Tensor
+    """(C,) int64, ascending: user·(n+1) + item of what is known of few items; no cell is there twice."""
+    values: Tensor
+    """(C,) what that adds to their scores."""
+
+
+@runtime_checkable
+class Indexable(Protocol):
+    """A recommender whose scores are inner products but for few items, so that an index can stand for the rest."""
+
+    n_items: int
+
+    def item_vectors(self) -> Tensor | None:
+        """Return what an index holds: (n+1, D), row 0 padding; None where the model's settings allow no index."""
+        ...
+
+    def ask(self, history: Tensor, vectors: Tensor, *, generator: torch.Generator | None = None) -> Asked:
+        """Say what the users of history (B, L) look for; `vectors` are those of `item_vectors`."""
         ...
 
 

@@ -96,6 +96,7 @@ def _longer(kind: str, value: Tensor, m: int, sequences: list[np.ndarray], featu
         return torch.cat([value, value.new_zeros(m, value.shape[1]) if features is None else features.to(value)])
     if kind not in ("id_embedding", "id_bias"):
         return value
+    value = value.float()  # what is copied from it takes the table's own type again
     if features is not None:  # they speak alone at first
         return torch.cat([value, value.new_zeros(m, *value.shape[1:])])
     if kind == "id_bias":

@@ -166,8 +166,18 @@ class RankConfig(DeviceSettings, FileSettings):
     """Number of users after which their lists are saved: a killed run loses no more. Lists do not depend on it."""
     restart: bool = False
     """Start over where an unfinished run of other settings, model or data lies beside `out`."""
+    exact: bool = False
+    """Score every item, even where the recommender has an index."""
     seed: int = 0
     """Seed of the draws."""
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """Settings of `personagen recommend index`."""
+
+    recommender: str = "runs/recommender"
+    """Folder written by `personagen recommend train`; the index is written into it."""
 
 
 @dataclass(frozen=True)
@@ -306,6 +316,8 @@ class ServeConfig(ShopSettings):
     """Folder for jobs and the subjects learnt; what was not finished goes on at the next start."""
     stylist: Finer = Finer()
     """Finer settings of the stylist, as in --stylist.scene_steps 12."""
+    exact: bool = False
+    """Score every item, even where the recommender has an index."""
     most_jobs: int = 32
     """Jobs that may wait; more are refused with 503."""
     keep_hours: float = 24.0

@@ -24,6 +24,7 @@ from recsys.data.tables import open_table
 from recsys.data.vocabulary import Vocabulary
 from recsys.data.whole import whole
 from recsys.errors import ConfigError, DataError
+from recsys.index import Indexed
 from recsys.rank_all import claimed, discard, parts, rank_all
 from recsys.ranks import check_format, users_in, write_ranks, write_skipped
 from recsys.text import is_file, read_names
@@ -33,6 +34,7 @@ from ..progress import bar, begin_at, note
 from ..signals import Patience
 from .config import RankConfig
 from .data import Data, read
+from .index import with_index
 from .recommend import device_for, load
 
 FEW = 10
@@ -111,6 +113,7 @@ def _job(settings: RankConfig, device: torch.device) -> Job:
         ways = (table.batches, lambda: _digest_of(Path(where)), table.notes)
     if listed is None and settings.out is None:
         listed = _first_users(ways[0](), FEW)
+    model = with_index(model, settings.recommender, exact=settings.exact)
     k = min(settings.k, model.n_items)
     if k < settings.k:
         note(f"k = {settings.k} is cut to {k}, the number of items that the recommender knows")
@@ -122,7 +125,8 @@ def _about(job: Job, device: torch.device) -> dict[str, Any]:
     users = "everyone" if job.users is None else _digest("\n".join(job.users.names.to_pylist()).encode())
     return {"recommender": pretrained.fingerprint(job.settings.recommender), "data": job.digest(), "users": users,
             "k": job.k, "columns": asdict(job.settings.columns), "min_rating": job.settings.min_rating,
-            "seed": job.settings.seed, "device": device.type}  # fmt: skip
+            "seed": job.settings.seed, "device": device.type,
+            "index": isinstance(job.model, Indexed)}  # fmt: skip
 
 
 def _group_and_rank(job: Job, work: Path) -> None:

@@ -31,6 +31,7 @@ from ..progress import bar, begin_at, first_process, note
 from ..signals import Patience, kept_in
 from .config import CompareConfig, EvaluateConfig, TrainConfig, UpdateConfig
 from .data import Data, read
+from .index import save_index
 from .search import searched
 
 DECIDE = ("python", "personagen", "torch", "numpy")
@@ -81,6 +82,7 @@ def _keep(model: Any, data: Data, settings: TrainConfig, config: training.TrainC
     """Measure a model on validation, print that, and save it."""
     metrics = validated(model, data.split, seed=settings.seed)
     pretrained.save(model, settings.out, items=data.items, run=about(settings, data.split, metrics, config))
+    save_index(model, settings.out)
 
 
 def validated(model: Any, split: Split, *, seed: int) -> dict[str, float]:

@@ -13,6 +13,7 @@ from recsys.errors import ConfigError, DataError
 from recsys.types import Recommender
 
 from ..commands.config import ServeConfig
+from ..commands.index import with_index
 from ..commands.shop import open_studio
 
 RANKS_ONLY = "this server ranks and makes no pictures; start it with --interactions and --catalog for them"
@@ -69,8 +70,8 @@ def open_shop(settings: ServeConfig, compute: Compute, subjects: Path) -> Shop:
         own = Studio(compute=compute).source.catalog.names  # the atelier's
         if items.names[1:] != tuple(own):
             model = pretrained.load(settings.recommender, device=compute.recommender_device)
-            return Shop(model, items, None)
+            return Shop(with_index(model, settings.recommender, exact=settings.exact), items, None)
     studio = open_studio(settings, compute)
-    model = studio.recommender
+    model = with_index(studio.recommender, settings.recommender, exact=settings.exact)
     items = Vocabulary(("", *studio.source.catalog.names))
     return Shop(model, items, studio, settings.stylist, subjects)

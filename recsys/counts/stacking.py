@@ -37,6 +37,32 @@ class Counted:
         return logits.add_(evidence) if self.cells is None else logits.index_put_(self.cells, evidence, accumulate=True)
 
 
+Evidence = tuple[list[Counted | None], Tensor | None]
+"""What every expert says of N histories, None where it knows nothing, and the words (N, f) in these."""
+
+
+def weighed(words: Tensor, log_kappa: Tensor, word_weights: Tensor) -> Tensor:
+    """What words (N, f) say of an item that has them: (N, f)."""
+    return word_weights * torch.log1p(words * log_kappa[-1].exp())
+
+
+def add_evidence(
+    logits: Tensor, evidence: Evidence, features: Tensor | None, weights: Tensor, log_kappa: Tensor,
+    word_weights: Tensor,
+) -> Tensor:  # fmt: skip
+    """Add what the experts and the words say to logits (N, n+1), which change; padding's become -inf.
+
+    features (n+1, f) tell which items have which words; weights are those of all opinions, the experts' from the third.
+    """
+    for k, counted in enumerate(evidence[0]):
+        if counted is not None:
+            logits = counted.add_to(logits, weight=weights[k + 2], kappa=log_kappa[k].exp())
+    if evidence[1] is not None and features is not None:
+        logits = torch.addmm(logits, weighed(evidence[1], log_kappa, word_weights), features.T)
+    logits[:, 0] = -torch.inf
+    return logits
+
+
 def pseudospherical_loss(logits: Tensor, target: Tensor, *, order: float) -> Tensor:
     """Average (1 - s)/q of the pseudospherical score s = (p_target / |p|_a)^(a-1) over logits (N, n), target (N,).
 

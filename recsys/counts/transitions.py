@@ -53,6 +53,16 @@ class Transitions:
         if self.dense is not None:
             bags = torch.searchsorted(rows, torch.arange(len(items), device=items.device))
             return out.add_(F.embedding_bag(sources, self.dense, bags, mode="sum", per_sample_weights=factor.float()))
+        cells, values = self._cells(rows, sources, factor)
+        out.view(-1).index_add_(0, cells, values.to(out.dtype))
+        return out
+
+    def cells(self, items: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `spread` adds, and where: cells r·(n+1) + b (C,), some more than once, and values (C,)."""
+        rows, places = factors.nonzero(as_tuple=True)
+        return self._cells(rows, items[rows, places], factors[rows, places])
+
+    def _cells(self, rows: Tensor, sources: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
         first = self.starts[sources]
         lengths = self.starts[sources + 1] - self.starts[sources]
         total, before = int(lengths.sum()), lengths.cumsum(0) - lengths
@@ -60,11 +70,9 @@ class Transitions:
         def each(values: Tensor) -> Tensor:
             return torch.repeat_interleave(values, lengths, output_size=total)
 
-        entry = each(first - before).add_(torch.arange(total, device=items.device))
-        cells = each(rows * out.shape[1]).add_(self.follows.index_select(0, entry))
-        values = each(factor).mul_(self.weights.index_select(0, entry))
-        out.view(-1).index_add_(0, cells, values.to(out.dtype))
-        return out
+        entry = each(first - before).add_(torch.arange(total, device=rows.device))
+        cells = each(rows * (len(self.starts) - 1)).add_(self.follows.index_select(0, entry))
+        return cells, each(factor).mul_(self.weights.index_select(0, entry))
 
 
 def count_transitions(

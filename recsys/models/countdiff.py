@@ -34,11 +34,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..counts.arrivals import arrival_logits, fit_arrivals, hidden_items
-from ..counts.evidence import Discount, spread_back, word_counts
-from ..counts.stacking import Counted, minimise, pseudospherical_loss
+from ..counts.evidence import Discount, sparse_evidence, spread_back, word_counts
+from ..counts.stacking import Counted, Evidence, add_evidence, minimise, pseudospherical_loss, weighed
 from ..counts.transitions import Transitions, TransitionTable, count_together, count_transitions, split_columns, thinned
 from ..data.splits import pad
-from ..diffusion.noise import user_seeds
+from ..diffusion.noise import user_normal, user_seeds
 from ..diffusion.trajectory import last_answer
 from ..errors import ConfigError, check_range
 from ..networks.denoiser import PosteriorDenoiser
@@ -46,7 +46,7 @@ from ..networks.items import equal_norms, grow
 from ..networks.mode import evaluating
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..saved import Pretrained
-from ..types import PAD, Batch, Cases, Ranking
+from ..types import PAD, Asked, Batch, Cases, Ranking
 from .counting import flatten
 from .dreamrec import DreamRec, DreamRecConfig
 from .regression import regress
@@ -57,7 +57,6 @@ SILENT = 0.05  # an expert of less weight changes no ranking worth its time, and
 CASES, CELLS = 5000, 1e8  # as many cases are stacked on, or fewer where the catalogue is large
 START, KAPPA = (0.5, 0.0, 1.0, 0.5, 0.5, 0.5), (4.0, 7.0, 3.0, 3.0, 0.0)  # of w and log kappa, before any fit
 Items = tuple[Tensor, Tensor]
-Evidence = tuple[list[Counted | None], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -162,11 +161,14 @@ class CountDiff(nn.Module, Pretrained):
         c = self.config
         self.once.fill_(all(len(np.unique(sequence)) == len(sequence) for sequence in sequences))
         items, owners = flatten(sequences, c.n_items)
-        self.net.prepare(sequences)
         self.counts.set(count_transitions(items, owners, c.n_items, decay=c.decay, window=c.window))
         self.together.set(thinned(count_together(items, owners, c.n_items, window=c.max_len), keep=KEEP))
         if c.regressed:
             self.regression.set(regress(sequences, c.n_items, most=c.regressed, ridge=c.ridge, keep=LEADING))
+
+    def sample_from(self, sequences: list[np.ndarray]) -> None:
+        """Let the network's training sample items as often as they occur, where the catalogue is large."""
+        self.net.sample_from(sequences)
 
     def set_neighbours(self, neighbours: Transitions) -> None:
         """Let items like the recent ones be more likely: row i holds the items like i, weights their likeness."""
@@ -198,7 +200,8 @@ class CountDiff(nn.Module, Pretrained):
 
         def loss(numbers: Sequence[Tensor]) -> Tensor:
             weights, log_kappa, word_weights = numbers
-            logits = self._add(own * weights[0] + bias * weights[1], evidence, weights, log_kappa, word_weights)
+            logits = own * weights[0] + bias * weights[1]
+            logits = add_evidence(logits, evidence, self._described, weights, log_kappa, word_weights)
             return pseudospherical_loss(_without(logits, banned), target, order=self.config.order)
 
         numbers = (self.weights, self.log_kappa, self.word_weights)
@@ -207,7 +210,7 @@ class CountDiff(nn.Module, Pretrained):
             kept.copy_(found)
         self.weights[2:].masked_fill_(self.weights[2:].abs() < SILENT, 0.0)
         if self.neighbours.filled and self.config.items != "id":
-            old = self._add(own * self.weights[0] + bias * self.weights[1], evidence, *numbers)
+            old = add_evidence(own * self.weights[0] + bias * self.weights[1], evidence, self._described, *numbers)
             self._tune_arrivals(query, old, evidence[1], history, target)
 
     def _tune_arrivals(self, query: Tensor, old: Tensor, words: Tensor | None, history: Tensor, target: Tensor) -> None:
@@ -218,7 +221,7 @@ class CountDiff(nn.Module, Pretrained):
             embedding, bias = self.net.table.from_features(features)
         own = self.weights[0] * query @ equal_norms(embedding).T * c.d**-0.5 + self.weights[1] * bias
         if words is not None:
-            own += self._weighed(words, self.log_kappa, self.word_weights) @ features.T
+            own += weighed(words, self.log_kappa, self.word_weights) @ features.T
         likeness = spread_back(self.neighbours, history, discount=self.experts[2][1])[:, hidden]
         if (banned := self._banned(history)) is not None:
             seen = torch.zeros_like(old, dtype=torch.bool).scatter_(1, banned, True)
@@ -263,6 +266,31 @@ class CountDiff(nn.Module, Pretrained):
             seeds = user_seeds(history, generator=generator)
             logits = self._walk(history, seeds, items, draws, self.config.sample_steps, self._banned(history))
             return _mean(logits, items[0]).view(len(history), draws, -1)
+
+    def item_vectors(self) -> Tensor | None:
+        """Return embeddings, biases and words side by side (n+1, D), for an index; None for several steps or draws."""
+        if self.config.steps > 1 or self.config.draws > 1 or self.arrivals.filled:
+            return None
+        with evaluating(self):
+            embedding, bias = self.net._items()
+            self.net.table.forget()
+            words = [self.net.table.features] if self.config.words else []
+            return torch.cat([embedding, bias.unsqueeze(1), *words], dim=1)
+
+    def ask(self, history: Tensor, vectors: Tensor, *, generator: torch.Generator | None = None) -> Asked:
+        """Return the queries of history (B, L) for an index, and what was counted for few items."""
+        c, w, seeds = self.config, self.weights, user_seeds(history, generator=generator)
+        history, t = history[:, -c.max_len :], torch.full((len(history),), c.T, device=history.device)
+        with evaluating(self):
+            condition = self.net._condition(history, vectors[:, : c.d])
+            query, seen = self._query(user_normal(seeds, (c.d,)), t, condition)
+            parts = [(query * w[0] + seen) * c.d**-0.5, w[1].expand(len(history), 1)]
+            if (words := self._words(history)) is not None:
+                heard = weighed(words, self.log_kappa, self.word_weights)
+                parts.append(heard if bool(w[2:].any()) else torch.zeros_like(heard))
+            experts = [(*expert, float(w[k + 2]), float(self.log_kappa[k].exp()))
+                       for k, expert in enumerate(self.experts) if expert[0].filled and w[k + 2]]  # fmt: skip
+            return Asked(torch.cat(parts, dim=1), *sparse_evidence(experts, history))
 
     def item_embeddings(self) -> Tensor:
         """Return the embeddings (n+1, d) that generation lands on, row 0 padding."""
@@ -344,7 +372,7 @@ class CountDiff(nn.Module, Pretrained):
                 room = spread_back(table, history, discount=discount, scale=float(log_kappa.exp()), out=room)
                 logits.add_(room.log1p_(), alpha=float(weight))
         if (words := self._words(history)) is not None:
-            logits.addmm_(self._weighed(words, self.log_kappa, self.word_weights), self.net.table.features.T)
+            logits.addmm_(weighed(words, self.log_kappa, self.word_weights), self.net.table.features.T)
 
     def _evidence(self, history: Tensor) -> Evidence:
         """What every expert says of history (B, L), None where it knows nothing, and the words (B, f) in it."""
@@ -354,28 +382,13 @@ class CountDiff(nn.Module, Pretrained):
 
         return [ask(*expert) for expert in self.experts], self._words(history)
 
+    @property
+    def _described(self) -> Tensor | None:
+        return self.net.table.features if self.config.words else None
+
     def _words(self, history: Tensor) -> Tensor | None:
         """The words (B, f) of history (B, L), where items have words."""
         return word_counts(self.net.table.features, history, discount=self.experts[2][1]) if self.config.words else None
-
-    def _add(
-        self, logits: Tensor, evidence: Evidence, weights: Tensor, log_kappa: Tensor,
-        word_weights: Tensor,
-    ) -> Tensor:  # fmt: skip
-        """Add what the experts and the words say to logits (B, n+1), which change; padding's become -inf."""
-        for k, counted in enumerate(evidence[0]):
-            if counted is not None:
-                logits = counted.add_to(logits, weight=weights[k + 2], kappa=log_kappa[k].exp())
-        if evidence[1] is not None:
-            answer = self._weighed(evidence[1], log_kappa, word_weights)
-            logits = torch.addmm(logits, answer, self.net.table.features.T)
-        logits[:, PAD] = -torch.inf
-        return logits
-
-    @staticmethod
-    def _weighed(words: Tensor, log_kappa: Tensor, word_weights: Tensor) -> Tensor:
-        """What words (B, f) say of an item that has them: (B, f)."""
-        return word_weights * torch.log1p(words * log_kappa[-1].exp())
 
 
 def _without(logits: Tensor, banned: Tensor | None) -> Tensor:

@@ -56,8 +56,8 @@ from .counting import flatten
 class DreamRecConfig:
     """`steps` and `draws` are for ranking, `sample_steps` for `generate`; `weight` is guidance, 0 = none.
 
-    `max_softmax` and `item_dtype` are SASRec's. `item_std` is the items' spread at the start (None: 1/√d); `thin_items` and `thin_rows` are the shares p2 and p1 of
-    recsys/diffusion/uncertainty.py, 0 = off.
+    `max_softmax` and `item_dtype` are SASRec's. `item_std` is the items' spread at the start (None: 1/√d); `thin_items`
+    and `thin_rows` are the shares p2 and p1 of recsys/diffusion/uncertainty.py, 0 = off.
     """
 
     n_items: int
@@ -152,7 +152,7 @@ class DreamRec(nn.Module, Pretrained):
         self.dropout = nn.Dropout(c.dropout)
         self.denoiser = PosteriorDenoiser(c.d, schedule=self.schedule) if posterior else LinearDenoiser(c.d)
 
-    def prepare(self, sequences: list[np.ndarray]) -> None:
+    def sample_from(self, sequences: list[np.ndarray]) -> None:
         """Count how often items occur in the training sequences, where training is to sample among them."""
         if self.n_items > self.config.max_softmax:
             self.proposal.count(flatten(sequences, self.n_items)[0])

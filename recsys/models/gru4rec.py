@@ -51,9 +51,9 @@ class GRU4Rec(nn.Module, Pretrained):
         self.n_items, self.config = config.n_items, config
         self.net = SASRec(config.sasrec(), features=features)
 
-    def prepare(self, sequences: list[np.ndarray]) -> None:
+    def sample_from(self, sequences: list[np.ndarray]) -> None:
         """Count how often items occur, as SASRec does."""
-        self.net.prepare(sequences)
+        self.net.sample_from(sequences)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Average the cross-entropy of the next item over every position that has one (Batch (B, L))."""

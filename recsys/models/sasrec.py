@@ -19,13 +19,13 @@ from ..networks.mode import evaluating
 from ..networks.sampled import Proposal
 from ..ranking import check_history, check_k, rank_in_chunks
 from ..saved import Pretrained
-from ..types import PAD, Batch, Ranking
+from ..types import PAD, Asked, Batch, Ranking
 from .counting import flatten
 
 
 @dataclass(frozen=True)
 class SASRecConfig:
-    """`encoder` may also be gru (GRU4Rec) or caser; up to `max_softmax` items all are scored in training, else a sample.
+    """`encoder` may also be gru (GRU4Rec) or caser; training scores up to `max_softmax` items, or a sample.
 
     `item_dtype` of embeddings by id is float32, bfloat16, or auto: bfloat16 above 500,000 items.
     """
@@ -76,7 +76,7 @@ class SASRec(nn.Module, Pretrained):
         self.start = nn.Parameter(torch.zeros(c.d))
         self.dropout = nn.Dropout(c.dropout)
 
-    def prepare(self, sequences: list[np.ndarray]) -> None:
+    def sample_from(self, sequences: list[np.ndarray]) -> None:
         """Count how often items occur in the training sequences, where training is to sample among them."""
         if self.n_items > self.config.max_softmax:
             self.proposal.count(flatten(sequences, self.n_items)[0])
@@ -118,6 +118,22 @@ class SASRec(nn.Module, Pretrained):
                 return log_probabilities(hidden, embedding, bias, scale=1.0)
 
             return rank_in_chunks(score, history, k, exclude_seen=exclude_seen)
+
+    def item_vectors(self) -> Tensor:
+        """Return embeddings and biases side by side (n+1, d+1), of which scores are inner products."""
+        with evaluating(self):
+            embedding, bias = self.table()
+            self.table.forget()
+            return torch.cat([embedding, bias.unsqueeze(1)], dim=1)
+
+    def ask(self, history: Tensor, vectors: Tensor, *, generator: torch.Generator | None = None) -> Asked:
+        """Return the queries of history (B, L) for an index; nothing is known of single items."""
+        with evaluating(self):
+            history, embedding = history[:, -self.config.max_len :], vectors[:, :-1]
+            real = history != PAD
+            hidden = torch.where(real[:, -1:], self.encoder.last(embedding[history], real), self.start)
+            query = torch.cat([hidden, hidden.new_ones(len(hidden), 1)], dim=1)
+        return Asked(query, history.new_zeros(0), hidden.new_zeros(0))
 
     def item_embeddings(self) -> Tensor:
         """Return the embeddings (n+1, d), row 0 padding."""

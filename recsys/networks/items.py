@@ -14,7 +14,7 @@ SOURCES = ("id", "features", "both")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 HALVED = 500_000
 """Items above which embeddings by id are bfloat16 unless asked otherwise: their table has 128 bytes an item, d = 64."""
-SPARSE = 50_000
+SPARSE: int = 50_000
 """Items above which gradients of a few rows are sparse tensors: `recsys.adam` changes those rows alone."""
 
 CHUNKED = nn.LinearCrossEntropyOptions(batch_chunk_size=128)
@@ -71,6 +71,10 @@ class ItemTable(nn.Module):
         if self._kept is None or self._kept[0] != state:
             self._kept = state, self._table(None)
         return self._kept[1]
+
+    def forget(self) -> None:
+        """Let go of what `forward` keeps between rankings: a table of all embeddings."""
+        self._kept = None
 
     def train(self, mode: bool = True) -> "ItemTable":
         """Switch the mode; a fused optimiser, which leaves no mark on what it changes, works in training mode alone."""

@@ -54,7 +54,7 @@ def test_rounding_at_random_is_right_on_average_and_never_off_by_more_than_a_pla
 
 
 def test_changes_below_a_place_add_up_in_bfloat16():
-    """One is 1 + 2^-7 from its next neighbour; a hundred steps of 1e-4 are 1e-2, which rounding to the nearest loses."""
+    """Below one, numbers lie 2^-8 apart; a hundred steps of 1e-4 are 1e-2, which rounding to the nearest loses."""
     table = torch.nn.Parameter(torch.ones(2000, 1, dtype=torch.bfloat16))
     optimizer = RowAdamW([table], lr=1e-4, weight_decay=0.0)
     for _ in range(100):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recsys.counts.evidence import Discount, spread_back, word_counts
-from recsys.counts.stacking import Counted, pseudospherical_loss
+from recsys.counts.stacking import Counted, add_evidence, pseudospherical_loss
 from recsys.counts.transitions import Transitions, TransitionTable, count_together, count_transitions, thinned
 from recsys.data.splits import pad
 from recsys.errors import ModelError
@@ -118,7 +118,7 @@ def test_ranking_adds_in_place_what_was_fitted():
     model, history = _model(_sequences()), torch.tensor([[0, 3, 5], [1, 2, 7]])
     model.weights.copy_(torch.tensor([1.0, 1.0, 0.7, 0.3, 0.2, 0.4]))
     numbers = (model.weights, model.log_kappa, model.word_weights)
-    wanted = model._add(torch.zeros(2, N + 1), model._evidence(history), *numbers)
+    wanted = add_evidence(torch.zeros(2, N + 1), model._evidence(history), None, *numbers)
     found = torch.zeros(2, N + 1)
     model._add_evidence(found, history)
     torch.testing.assert_close(found[:, 1:], wanted[:, 1:])
