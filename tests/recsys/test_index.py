@@ -80,7 +80,7 @@ def test_with_an_index_that_misses_nothing_it_is_the_ranking_of_all_items(make, 
     model: Any = make()
     history = _histories()
     indexed = Indexed(model, Exhaustive(model.item_vectors()))
-    assert isinstance(model, Indexable)
+    assert isinstance(_sasrec(), Indexable)
     whole = model.recommend(history, 20, exclude_seen=exclude_seen)
     found = indexed.recommend(history, 20, exclude_seen=exclude_seen)
     assert torch.equal(found.items, whole.items)
