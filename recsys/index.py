@@ -41,6 +41,16 @@ def installed() -> bool:
     return importlib.util.find_spec("usearch") is not None
 
 
+def _graph_class() -> Any:
+    try:
+        from usearch.index import Index
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "an index needs usearch, which is not installed; run: pip install 'personagen[scale]'"
+        ) from error
+    return Index
+
+
 class Index:
     """The items 1..n by their vectors: `nearest` finds those of the largest inner products, most of the time."""
 
@@ -56,13 +66,13 @@ class Index:
         """Index vectors (n+1, D); row 0 is left out. Takes some three CPU-minutes for a million.
 
         Raises:
+            ConfigError: usearch is not installed.
             DataError: a number is none.
         """
-        from usearch.index import Index as Graph
-
+        graph_class = _graph_class()
         if not bool(vectors.isfinite().all()):
             raise DataError("items' vectors hold NaN or infinity; train the recommender again")
-        graph = Graph(ndim=vectors.shape[1], metric="ip", dtype="bf16", connectivity=LINKS,
+        graph = graph_class(ndim=vectors.shape[1], metric="ip", dtype="bf16", connectivity=LINKS,
                       expansion_add=BREADTH_BUILT)  # fmt: skip
         graph.add(np.arange(1, len(vectors)), vectors[1:].float().cpu().numpy(), threads=torch.get_num_threads())
         return cls(graph)
@@ -104,17 +114,17 @@ class Index:
         """Open the index of the model in a folder; None: there is none, or it is another model's.
 
         Raises:
+            ConfigError: usearch is not installed.
             ModelError: it is damaged.
         """
-        from usearch.index import Index as Graph
-
+        graph_class = _graph_class()
         if not (folder / ABOUT).is_file():
             return None
         try:
             about = from_json((folder / ABOUT).read_text(encoding="utf-8"))
             if about["model"] != fingerprint(folder):
                 return None
-            graph = Graph.restore(str(folder / INDEX), view=True)
+            graph = graph_class.restore(str(folder / INDEX), view=True)
             if graph is None or (len(graph), graph.ndim) != (about["items"], about["width"]):
                 raise ValueError("it is not of the size that index.json says")
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
