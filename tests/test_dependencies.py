@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("personagen", "recsys", "apps")
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "faiss": "faiss-cpu"}
 """Distributions that are called otherwise than what is imported from them."""
 EXTRAS = ("pictures", "page", "serve", "scale", "search")
 """What `all` installs."""
