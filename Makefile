@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export PIP_DEFAULT_TIMEOUT ?= 180
 
-.PHONY: run demo test test-all lint docs install clean
+.PHONY: run demo test test-all lint docs install stores clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -72,6 +72,14 @@ install: .venv/.run
 	@if ! command -v npm >/dev/null; then echo "no npm: the test that asks Khronos' validator will skip"; \
 	else npm install --prefix .venv --no-save --no-package-lock --silent gltf-validator@2.0.0-dev.3.10 \
 	  || echo "Khronos' validator could not be installed: its test will skip"; fi
+	@touch $@
+
+# Object stores for tests, in an environment of their own; without them these tests skip and say so.
+stores: .venv/.stores
+
+.venv/.stores: tests/stores.txt | .venv/bin/python
+	$(PYTHON) -m venv .venv/stores
+	.venv/stores/bin/python -m pip install --quiet --disable-pip-version-check -r tests/stores.txt
 	@touch $@
 
 clean:

@@ -29,7 +29,7 @@ Built = tuple[str, Ask, float, float]
 def main() -> int:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--items", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--items", type=int, nargs="*", default=[100_000, 1_000_000])
     parser.add_argument("--kinds", nargs="+", default=["groups", "random"], choices=("groups", "random"))
     parser.add_argument("--recommender", help="a saved SASRec, whose embeddings and users are asked for, too")
     parser.add_argument("--data", help="the data set that it was trained on")
@@ -97,7 +97,7 @@ def indexes(items: np.ndarray, only: str) -> Iterator[Built]:
             if name.startswith(only):
                 yield from usearch(name, items, dtype, connectivity, add)
     try:
-        import faiss  # pyrefly: ignore
+        import faiss
     except ModuleNotFoundError:
         return
     faiss.omp_set_num_threads(1)
@@ -115,7 +115,7 @@ def indexes(items: np.ndarray, only: str) -> Iterator[Built]:
             if "IVF" in name:
                 faiss.extract_index_ivf(index).nprobe = effort
             else:
-                faiss.downcast_index(index).hnsw.efSearch = effort
+                faiss.downcast_index(index).hnsw.efSearch = effort  # pyrefly: ignore
             yield f"{name} ask={effort}", partial(_second, index), build_s, size
 
 

@@ -21,14 +21,14 @@ from report import DATA, RESULTS, cpu, write_report
 
 from recsys.data import datasets
 from recsys.data.splits import Split
-from recsys.evaluate import difference, evaluate
+from recsys.evaluate import difference, evaluate, intervals
 from recsys.models.sasrec import SASRec, SASRecConfig
 from recsys.networks import items
 from recsys.train import TrainConfig, train
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "exact": {}, "mixed 2000": {"max_softmax": 2000}, "mixed 500": {"max_softmax": 500},
-    "mixed 500 rows": {"max_softmax": 500}, "mixed 500 rows bf16": {"max_softmax": 500, "item_dtype": "bfloat16"},
+    "exact": {}, "mixed 4000": {"max_softmax": 4000}, "mixed 4000 rows": {"max_softmax": 4000},
+    "mixed 4000 rows bf16": {"max_softmax": 4000, "item_dtype": "bfloat16"}, "mixed 500": {"max_softmax": 500},
     "uniform 500": {"max_softmax": 500},
 }  # fmt: skip
 
@@ -73,7 +73,9 @@ def measured(name: str, split: Split, epochs: int) -> tuple[dict[str, Any], np.n
         begun = time.process_time()
     report = evaluate(model, split.test, at=(10,), resamples=0)
     per_case = report.per_case["ndcg@10"]
+    low, high = intervals({"": per_case}, resamples=1000)[""]
     return {"valid_ndcg@10": valid, "test_ndcg@10": round(float(per_case.mean()), 4),
+            "interval": [round(low, 4), round(high, 4)],
             "test_recall@10": round(report.metrics["recall@10"], 4),
             "step_ms": round(1e3 * spent / max(1, taken), 1)}, per_case  # fmt: skip
 

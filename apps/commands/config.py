@@ -160,8 +160,8 @@ class RankConfig(DeviceSettings, FileSettings):
     k: int = 10
     """Number of items for each user."""
     out: str | None = None
-    """File for user, rank, item and score, ending in .parquet, .csv or .jsonl; none: printed as CSV. A run that is
-    stopped goes on where it was."""
+    """File for user, rank, item and score, ending in .parquet, .csv or .jsonl, here or at s3:// or gs://; none: printed
+    as CSV. A run that is stopped goes on where it was."""
     part: int = 4096
     """Number of users after which their lists are saved: a killed run loses no more. Lists do not depend on it."""
     restart: bool = False

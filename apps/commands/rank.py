@@ -34,6 +34,7 @@ from ..progress import bar, begin_at, note
 from ..signals import Patience
 from .config import RankConfig
 from .data import Data, read
+from .far import Send, brought_near
 from .index import with_index
 from .recommend import device_for, load
 
@@ -75,6 +76,11 @@ def rank(settings: RankConfig) -> int:
         ResourceError: the disk refuses; what is ranked by then stays.
         Stopped: after a signal; what is ranked by then stays.
     """
+    with brought_near(settings) as (here, send):
+        return _rank(here, send)
+
+
+def _rank(settings: RankConfig, send: Send) -> int:
     device = device_for(settings)
     for name in ("k", "part"):
         if getattr(settings, name) < 1:
@@ -93,7 +99,7 @@ def rank(settings: RankConfig) -> int:
         if goes_on:
             note(f"going on with the unfinished run in {work}")
         _group_and_rank(job, work)
-        _finish(job, work, out)
+        _finish(job, work, out, send)
     note(f"wrote {out}")
     return 0
 
@@ -157,8 +163,8 @@ def _group_and_rank(job: Job, work: Path) -> None:
     patience.end("the same command goes on from there" if job.settings.out else "")
 
 
-def _finish(job: Job, work: Path, out: Path) -> None:
-    """Make one file of the parts, name the users without a list in another beside it, and remove the parts.
+def _finish(job: Job, work: Path, out: Path, send: Send) -> None:
+    """Make one file of the parts, name the users without a list in another beside it, send them, remove the parts.
 
     Raises:
         DataError: nobody has a list.
@@ -179,6 +185,8 @@ def _finish(job: Job, work: Path, out: Path) -> None:
     with whole(out) as path, open(path, "wb") as stream, bar(None, total=users, label="write", unit="user") as progress:
         for count in write_ranks(found, stream, names=job.names, format=out.suffix.lower()):
             progress.update(count)
+    for path in (out, rest) if skipped else (out,):
+        send(path)
     discard(work)
 
 

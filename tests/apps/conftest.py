@@ -11,6 +11,7 @@ from personagen.styling.catalog import attribute_matrix
 from personagen.styling.studio import Studio
 from recsys.models import MODELS
 
+from ..stores import gs_store, s3_store  # noqa: F401
 from .tiny import pipelines
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

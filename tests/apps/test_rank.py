@@ -41,7 +41,7 @@ def trained(tmp_path_factory) -> str:
     return str(folder / "m")
 
 
-def run(folder: str, data: str, out: Path, *flags: str) -> int:
+def run(folder: str, data: str, out: Path | str, *flags: str) -> int:
     return cli.main(["recommend", "rank", "--recommender", folder, "--data", data, "--out", str(out), *flags])
 
 
@@ -300,3 +300,51 @@ def test_only_ten_users_are_looked_for(trained, tmp_path):
     batches = iter([command.pa.record_batch({"user": [f"u{u}" for u in range(low, low + 6)]}) for low in (0, 3, 6)])
     assert command._first_users(batches, 7) == [f"u{u}" for u in range(7)]
     assert len(list(batches)) == 1
+
+
+@pytest.mark.parametrize("kind", ["s3", "gs"])
+def test_a_ranking_reads_from_a_store_and_writes_to_one(trained, tmp_path, request, monkeypatch, kind):
+    from apps.batch.places import Place
+
+    options = request.getfixturevalue(f"{kind}_store")
+    root = "s3://shop" if kind == "s3" else "gs://anonymous@shop"
+    data, place = write(tmp_path / "a.csv", [*clicks(30), ("stranger", "unknown", 0)]), Place(f"{root}/in{options}")
+    place.send("clicks.csv", Path(data))
+    place.put("users.txt", b"u0007\nu0003\nstranger\n")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    given = {"data": f"{root}/in/clicks.csv{options}", "users": f"{root}/in/users.txt{options}"}
+    assert run(trained, given["data"], f"{root}/out/ranks.parquet{options}", "--users", given["users"], "--k", "3") == 0
+    assert not list(here.iterdir())
+    out = Place(f"{root}/out{options}")
+    assert out.names("") == ["ranks.parquet", "ranks.skipped.txt"]
+    assert run(trained, data, tmp_path / "ranks.parquet", "--users", '["u0007", "u0003", "stranger"]', "--k", "3") == 0
+    out.fetch("ranks.parquet", tmp_path / "fetched.parquet")
+    assert (tmp_path / "fetched.parquet").read_bytes() == (tmp_path / "ranks.parquet").read_bytes()
+    assert out.get("ranks.skipped.txt") == b"stranger\n"
+
+
+def test_what_a_store_lacks_is_told_and_a_file_that_it_refuses_is_sent_later(
+    trained, tmp_path, s3_store, monkeypatch, capsys
+):
+    from apps.batch.places import Place
+    from recsys.errors import ResourceError
+
+    data, refused = write(tmp_path / "a.csv", clicks(30)), []
+    monkeypatch.chdir(tmp_path)
+    assert run(trained, f"s3://shop/none.csv{s3_store}", tmp_path / "r.csv") == 3
+    assert "there is no s3://shop/none.csv" in capsys.readouterr().err
+    assert run(trained, data, f"s3://nowhere/r.csv{s3_store}") in (3, 5)
+    send = Place.send
+
+    def fail(self, name, path):
+        refused.append(name)
+        raise ResourceError("the store refuses")
+
+    monkeypatch.setattr(Place, "send", fail)
+    assert run(trained, data, f"s3://shop/r.csv{s3_store}") == 5 and refused == ["r.csv"]
+    monkeypatch.setattr(Place, "send", send)
+    capsys.readouterr()
+    assert run(trained, data, f"s3://shop/r.csv{s3_store}") == 0
+    assert "going on" in capsys.readouterr().err and "r.csv" in Place(f"s3://shop{s3_store}").names("")

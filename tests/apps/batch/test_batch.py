@@ -8,10 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
@@ -209,31 +207,15 @@ def test_users_come_from_parquet_a_file_or_all(tiny, tmp_path):
         style.wanted(replace(ORDER, users=str(tmp_path / "none.parquet")), bench)
 
 
-@pytest.fixture
-def store(monkeypatch):
-    """An object store in a process of its own; skipped where moto is not installed."""
-    if not (find_spec("moto") and find_spec("flask")):
-        pytest.skip("no object store for this test: pip install 'moto[server]'")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    code = (
-        "from moto.server import ThreadedMotoServer as Server; import sys; "
-        "server = Server(ip_address='127.0.0.1', port=0, verbose=False); server.start(); "
-        "print(server.get_host_and_port()[1], flush=True); sys.stdin.read()"
-    )
-    words = [sys.executable, "-c", code]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
-    port = int(process.stdout.readline())
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/shop", method="PUT")
-    urllib.request.urlopen(request, timeout=60).close()
-    yield f"?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
-    process.kill()
-    process.wait()
+def test_an_object_store_serves_as_a_folder_does(s3_store):
+    _serves_as_a_folder(Place(f"s3://shop/looks{s3_store}"))
 
 
-def test_an_object_store_serves_as_a_folder_does(tiny, tmp_path, store):
-    place = Place(f"s3://shop/looks{store}")
+def test_one_of_google_serves_as_a_folder_does(gs_store):
+    _serves_as_a_folder(Place(f"gs://anonymous@shop/looks{gs_store}"))
+
+
+def _serves_as_a_folder(place):
     assert place.names("nothing") == []
     place.put("a/b.txt", b"one"), place.put("a/b.txt", b"two"), place.put("a/c.txt", b"")
     assert (place.get("a/b.txt"), place.names("a")) == (b"two", ["b.txt", "c.txt"])
@@ -243,13 +225,13 @@ def test_an_object_store_serves_as_a_folder_does(tiny, tmp_path, store):
         place.get("a/none.txt")
 
 
-def test_looks_go_to_an_object_store_and_users_come_from_there(tiny, tmp_path, store):
+def test_looks_go_to_an_object_store_and_users_come_from_there(tiny, tmp_path, s3_store):
     users = pa.BufferOutputStream()
     parquet.write_table(pa.table({"user": ["0", "1"]}), users)
-    Place(f"s3://shop/in{store}").put("users.parquet", users.getvalue().to_pybytes())
-    where = f"s3://shop/in/users.parquet{store}"
+    Place(f"s3://shop/in{s3_store}").put("users.parquet", users.getvalue().to_pybytes())
+    where = f"s3://shop/in/users.parquet{s3_store}"
     assert read_file(where) == users.getvalue().to_pybytes()
-    settings = replace(ORDER, users=where, out=f"s3://shop/out{store}")
+    settings = replace(ORDER, users=where, out=f"s3://shop/out{s3_store}")
     style.run(settings)
     style.run(settings)  # all are done
     place = Place(settings.out)
