@@ -18,6 +18,7 @@ from .counts.texts import text_features, text_neighbours
 from .counts.transitions import Transitions, nearest
 from .data.splits import Split, leave_one_out
 from .errors import ConfigError
+from .index import LARGE, installed, nearly_nearest
 from .models import MODELS
 from .train import TrainConfig, planned_steps, train
 from .types import NeighbourAware, Recommender, Step, Trainable
@@ -96,6 +97,8 @@ def trainable(name: str) -> bool:
 def neighbours(split: Split, features: Tensor | None = None) -> Transitions:
     """Find up to 50 items like each, by features (n+1, f) or else by the words of the items' names: (n+1, n+1).
 
+    In large catalogues, features are compared through an approximate index, where one is installed.
+
     Raises:
         ConfigError: there is one item only.
         DataError: no features are given and no word is common.
@@ -103,7 +106,9 @@ def neighbours(split: Split, features: Tensor | None = None) -> Transitions:
     count = min(NEIGHBOURS, split.n_items - 1)
     if features is None:
         return text_neighbours(split.item_names or (), count=count)
-    return nearest(torch.nn.functional.normalize(features, dim=1), count=count)
+    features = torch.nn.functional.normalize(features, dim=1)
+    many = split.n_items >= LARGE and installed()
+    return nearly_nearest(features, count=count) if many else nearest(features, count=count)
 
 
 def train_on_the_spot(sequences: Sequence[np.ndarray], features: Tensor, *, seed: int = 0) -> Training:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .counts.transitions import Transitions, named_rows
 from .errors import ConfigError, DataError, ModelError, ResourceError, shown
 from .folders import flush, flush_names
 from .ranking import check_history, check_k, top_k
@@ -174,6 +175,25 @@ class Indexed:
                 parts.append(best_of_union(asked, self.vectors, near, some if exclude_seen else None, k))
         back = order.argsort()
         return Ranking(torch.cat([p.items for p in parts])[back], torch.cat([p.scores for p in parts])[back])
+
+
+def nearly_nearest(features: Tensor, *, count: int = 50) -> Transitions:
+    """Find the `count` items most like each through an index: `nearest` for large catalogues, which misses a few.
+
+    features (n+1, f), rows of unit norm or zero; row 0 is padding. Weights are exact inner products in (0, 1].
+
+    Raises:
+        ConfigError: usearch is not installed.
+        DataError: a number is none.
+    """
+    index, found = Index.build(features), [(torch.zeros(1, count, dtype=torch.int64), torch.zeros(1, count))]
+    for rows in torch.arange(1, len(features)).split(USERS):
+        items = index.nearest(features[rows], count + 1)
+        likes = torch.einsum("rf,rcf->rc", features[rows], features[items]).clamp(max=1.0)
+        likes.masked_fill_((items == rows.unsqueeze(1)) | (items == PAD), -1.0)  # itself is the nearest of all
+        likes, order = likes.topk(min(count, likes.shape[1]), dim=1)
+        found.append((items.gather(1, order), likes))
+    return named_rows(*(torch.cat(part) for part in zip(*found, strict=True)))
 
 
 UNFIT = "this recommender ranks in several steps or draws, or has new items, and so through no index; rank it without"

@@ -318,6 +318,12 @@ class ServeConfig(ShopSettings):
     """Finer settings of the stylist, as in --stylist.scene_steps 12."""
     exact: bool = False
     """Score every item, even where the recommender has an index."""
+    engine: str = "local"
+    """local: rank in this process; ray: by replicas of Ray Serve (pip install 'personagen[scale]')."""
+    replicas: int = 2
+    """Replicas that rank, with the engine ray; each holds the recommender and uses one processor."""
+    ray_address: str | None = None
+    """Address of a Ray cluster that is there already; none: one on this machine for this server."""
     most_jobs: int = 32
     """Jobs that may wait; more are refused with 503."""
     keep_hours: float = 24.0

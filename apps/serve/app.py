@@ -27,6 +27,7 @@ from .gate import Gate, Limits
 from .jobs import ENDED, Job, Jobs
 from .makers import learnt, makers, subject_folder
 from .meters import Meters
+from .onray import Replicas
 from .page import page_of
 from .shop import Shop
 
@@ -40,12 +41,25 @@ class Server:
     """The parts of a server: what answers, what is done, what is counted, and the gate before all."""
 
     def __init__(
-        self, shop: Shop, folder: Path, *, key: str | None, limits: Limits, most: int, keep_s: float, nice: int = 0
+        self,
+        shop: Shop,
+        folder: Path,
+        *,
+        key: str | None,
+        limits: Limits,
+        most: int,
+        keep_s: float,
+        nice: int = 0,
+        handle: Any = None,
     ) -> None:
         self.shop = shop
         self.jobs = Jobs(folder, makers(shop), most=most, keep_s=keep_s, nice=nice)
         self.meters = Meters(waiting=lambda: self.jobs.waiting, running=lambda: self.jobs.running)
-        self.batcher = Batcher(partial(rank_together, shop.recommender), told=self.meters.batch.observe)
+        self.batcher: Batcher | Replicas
+        if handle is None:
+            self.batcher = Batcher(partial(rank_together, shop.recommender), told=self.meters.batch.observe)
+        else:
+            self.batcher = Replicas(handle, told=self.meters.batch.observe)
         self.gate = Gate(self._app(), key=key, meters=self.meters, limits=limits)
 
     @property

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..page.app import check_port, is_local
 from ..progress import note
 from .app import Server
 from .gate import Limits
+from .onray import replicas
 from .shop import open_shop
 
 KEY, SHORTEST = "PERSONAGEN_KEY", 16
@@ -46,15 +48,31 @@ def run(settings: ServeConfig) -> int:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     note_sampler(settings.scheduler)
     folder, compute = Path(settings.out), settings.compute()
-    with alone(folder, mode=0o700):
+    with alone(folder, mode=0o700), _ranking(settings) as handle:
         note("reading the shop")
         shop = open_shop(settings, compute, folder / "subjects")
         limits = Limits(body=int(settings.max_body_mb * 1e6))
         server = Server(shop, folder / "jobs", key=key, limits=limits, most=settings.most_jobs,
-                        keep_s=3600 * settings.keep_hours, nice=NICE)  # fmt: skip
-        _warm(server)
+                        keep_s=3600 * settings.keep_hours, nice=NICE, handle=handle)  # fmt: skip
+        if handle is None:
+            _warm(server)
         Graceful(_config(server, settings), server, grace=settings.grace).run()
     return 0
+
+
+def _ranking(settings: ServeConfig) -> AbstractContextManager[Any]:
+    """Open what ranks beside this process, where that is asked for; give None otherwise.
+
+    Raises:
+        ConfigError: another engine than local and ray, or no replica.
+    """
+    if settings.engine not in ("local", "ray"):
+        raise ConfigError(f"engine is {settings.engine!r}; allowed are local and ray")
+    if settings.engine == "local":
+        return nullcontext()
+    check_range(replicas=(settings.replicas, 1, 1024))
+    note(f"starting {settings.replicas} replicas of Ray Serve")
+    return replicas(settings)
 
 
 def key_of(settings: ServeConfig) -> str | None:
@@ -81,7 +99,7 @@ def _warm(server: Server) -> None:
 
 def _config(server: Server, settings: ServeConfig) -> uvicorn.Config:
     return uvicorn.Config(
-        server.gate, host=settings.host, port=settings.port, http=Impatient, ws="none", lifespan="on",  # pyrefly: ignore
+        server.gate, host=settings.host, port=settings.port, http=Impatient, loop="asyncio", ws="none", lifespan="on",  # pyrefly: ignore
         log_level="warning", access_log=False, server_header=False, timeout_keep_alive=30,
         h11_max_incomplete_event_size=16_384, backlog=512, timeout_graceful_shutdown=30,
     )  # fmt: skip

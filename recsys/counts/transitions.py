@@ -153,6 +153,8 @@ def _by_row(codes: Tensor, weights: Tensor, n: int) -> Transitions:
 def nearest(features: Tensor, *, count: int = 50) -> Transitions:
     """Find the `count` items most like each, itself left out: row i holds them, weights the inner product in (0, 1].
 
+    Time grows with the square of the items; `recsys.index.nearly_nearest` is for many.
+
     features (n+1, f), dense or sparse, rows of unit norm or zero; row 0 is padding, which has and is no neighbour.
 
     Raises:
@@ -170,6 +172,14 @@ def nearest(features: Tensor, *, count: int = 50) -> Transitions:
         codes.append((rows.unsqueeze(1) * (n + 1) + item)[like > 0])
         likes.append(like[like > 0].clamp(max=1.0))
     return _by_row(torch.cat(codes), torch.cat(likes), n + 1)
+
+
+def named_rows(items: Tensor, likes: Tensor) -> Transitions:
+    """Make a matrix of n+1 rows whose row i holds items (n+1, c), each once and 0 for none, by their likes above 0."""
+    rows = torch.arange(len(items), device=items.device).unsqueeze(1).expand_as(items)
+    kept = (items > 0) & (likes > 0)
+    codes, order = (rows * len(items) + items)[kept].sort()
+    return _by_row(codes, likes[kept][order], len(items))
 
 
 def split_columns(counted: Transitions, after: int) -> tuple[Transitions, Transitions]:

@@ -11,7 +11,7 @@ import torch
 from recsys import pretrained
 from recsys.counts.transitions import nearest
 from recsys.errors import ConfigError, ModelError
-from recsys.index import ABOUT, INDEX, Index, Indexed, best_of_union
+from recsys.index import ABOUT, INDEX, Index, Indexed, best_of_union, nearly_nearest
 from recsys.models.countdiff import CountDiff, CountDiffConfig
 from recsys.models.sasrec import SASRec, SASRecConfig
 from recsys.types import Asked, Cases, Indexable
@@ -146,3 +146,20 @@ def test_what_ranks_in_draws_has_no_vectors():
     assert model.item_vectors() is None
     with pytest.raises(ConfigError, match="several steps or draws"):
         Indexed(model, Exhaustive(torch.zeros(N + 1, 2)))
+
+
+def test_likes_through_an_index_are_nearly_those_of_all_pairs(monkeypatch):
+    features = torch.nn.functional.normalize(torch.rand(N + 1, 12) - 0.3, dim=1)
+    features[0] = features[9] = 0
+    exact, found = nearest(features, count=7), nearly_nearest(features, count=7)
+    assert found.starts[9] == found.starts[10] and not bool((found.follows == 0).any())
+    wanted = {(row, int(item)): float(like) for row in range(N + 1) for item, like in _row(exact, row)}
+    both = {(row, int(item)): float(like) for row in range(N + 1) for item, like in _row(found, row)}
+    assert len(both.keys() & wanted.keys()) > 0.97 * len(wanted)
+    assert all(abs(both[pair] - wanted[pair]) < 1e-5 for pair in both.keys() & wanted.keys())
+    assert not any(row == item for row, item in both)
+
+
+def _row(table, row):
+    part = slice(int(table.starts[row]), int(table.starts[row + 1]))
+    return zip(table.follows[part], table.weights[part], strict=True)
