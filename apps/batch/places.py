@@ -74,8 +74,11 @@ class Place:
             ResourceError: this machine's disk refuses.
         """
         try:
-            far = self.local is None
-            source = self._files.open_input_stream(f"{self._root}/{name}") if far else (self.local / name).open("rb")
+            source: Any = (
+                self._files.open_input_stream(f"{self._root}/{name}")
+                if self.local is None
+                else (self.local / name).open("rb")
+            )
         except OSError as error:
             raise DataError(f"cannot read {name} in {self.where}: {error}") from error
         with source:
