@@ -29,12 +29,13 @@ from .text import from_json
 from .types import PAD, Asked, Indexable, Ranking
 
 INDEX, ABOUT = "index.usearch", "index.json"
-LARGE = 100_000
-"""Items from which on an index is made when a recommender is saved, and asked for when it ranks."""
+LARGE = 200_000
+"""Items from which on an index is made when a recommender is saved, and asked for when it ranks; at half as many,
+scoring all of them takes no longer (benchmarks/catalogue.py)."""
 LINKS, BREADTH_BUILT, BREADTH_ASKED, DEPTH = 16, 128, 512, 200
 """Links of an item; items looked at while one is put in, and while one asks; items that a user gets at least."""
-USERS, PAIRS = 64, 1 << 15
-"""Users ranked at a time, and user-item pairs scored at a time: what fits a processor's cache."""
+USERS = 64
+"""Users ranked at a time."""
 
 
 def installed() -> bool:
@@ -211,9 +212,9 @@ def best_of_union(asked: Asked, vectors: Tensor, near: Tensor, seen: Tensor | No
     scores = torch.zeros(len(codes), device=codes.device)
     scores[places[: len(asked.cells)]] = asked.values
     rows, items = codes // width, codes % width
-    for low in range(0, len(codes), PAIRS):
-        some = slice(low, low + PAIRS)
-        scores[some] += torch.einsum("pd,pd->p", asked.query[rows[some]], vectors[items[some]])
+    counts = torch.bincount(rows, minlength=users).tolist()
+    own_scores = [vectors.index_select(0, part) @ query for part, query in zip(items.split(counts), asked.query)]
+    scores += torch.cat(own_scores)  # a user at a time: what is gathered fits a processor's cache
     out = items == PAD
     if seen is not None:
         out |= torch.isin(codes, (own + seen).flatten())
