@@ -17,7 +17,7 @@ from pathlib import Path
 
 from grid import DASH, RESULTS, bounded, grid
 from tables_faults import hostile, people, reliability
-from tables_scale import batch, catalogue, restarts, serve
+from tables_scale import batch, catalogue, indexes, large, restarts, sampled, serve
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md")
@@ -321,6 +321,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "own-weights": own_weights, "people": people, "reading": reading,
     "everyone": everyone, "reliability": reliability, "hostile": hostile,
     "serve": serve, "restarts": restarts, "batch": batch, "catalogue": catalogue,
+    "large": large, "indexes": indexes, "sampled": sampled,
 }  # fmt: skip
 
 
