@@ -25,9 +25,9 @@ from .raster import look_up, rasterise
 from .rig import carried, surface_weights, welded
 from .volume import arm_surface, core_surface
 
-TOES = 0.12
-"""How far before the person the tips of the toes are, as a share of the height."""
-SOLE = 0.09
+TOES, ANKLES = 0.12, 0.05
+"""How far before the person the tips of the toes are, and how high ankles, as shares of the height."""
+SOLE = 0.10
 """Height in metres up to which what looks down of a foot is its sole."""
 FINE_STEP, STEP = 1, 2
 """Cells of the maps a voxel's side: 3.5 and 7 mm."""
@@ -76,7 +76,7 @@ def build_figure(
         dressed.parts, dressed.joints, kinds=dressed.covers, outline=dressed.outline, height=shape.height, bust=bust
     )
     template = load_body(build=shape.build, weight=shape.weight) if body is None else body
-    lens = Lens() if bust else lens_of(TOES * shape.height)
+    lens = _lens(maps)
     ground, turned = None if bust else lens.ground, read_turn(maps)
     posed = _seen(pose(template, whole_joints(maps), height=shape.height, ground=ground, turned=turned), lens)
     surfaces = _surfaces(maps, posed, step=FINE_STEP if fine else STEP)
@@ -96,6 +96,14 @@ def build_figure(
     layers, skeleton = _rigged(cuts, pieces, posed, maps, lamp=lamp, lens=lens)
     report = measured | clock.seconds() | {"bust": float(bust), "skirt": float(maps.skirt), "turned": turned}
     return Figure(layers, atlas.texture, skeleton, shape.height, report)
+
+
+def _lens(maps: Maps) -> Lens:
+    """The photo's camera, as far as the feet tell."""
+    if maps.bust:
+        return Lens()
+    ankles = maps.joints[[Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE], 1].mean() - ANKLES * maps.height
+    return lens_of(TOES * maps.height, float(ankles))
 
 
 def _seen(body: BodyMesh, lens: Lens) -> BodyMesh:

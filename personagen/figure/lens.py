@@ -1,13 +1,16 @@
 """The camera that took the photo: what stands nearer is larger, and feet are seen from above.
 
 A figure is built in the picture's own coordinates, straight behind its pixels, and then moved to where it stands in the
-world. A pinhole looks level from a height and a distance that no photo tells: a common one is taken. At the feet it
-looks 14 degrees down, so that toes lie 3 to 5 cm below the heels in the picture; on the ground they do not.
+world. A pinhole looks level from a height that no photo tells, and a distance that feet tell roughly. At the feet it
+looks some 14 degrees down, so that toes lie 3 to 5 cm below the heels in the picture; on the ground they do not.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+
+DISTANCES = (2.5, 8.0)
+"""Metres from which people are photographed."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Lens:
         return out * np.float32(height / (height - self.ground))
 
 
-def lens_of(reach: float, *, distance: float = 5.0, height: float = 1.25) -> Lens:
-    """The lens of a picture whose lowest row shows what lies `reach` metres before the person: the tips of the toes."""
+def lens_of(reach: float, ankles: float, *, height: float = Lens.height) -> Lens:
+    """The lens of a picture whose lowest row shows what lies `reach` metres before the person: the tips of the toes.
+
+    ankles: how high above that row ankles are seen beyond their height over the ground, which tells how near the camera
+    stood; heels are taken for that, too.
+    """
+    distance = float(np.clip(height * reach / max(ankles, 1e-3), *DISTANCES))
     return Lens(distance, height, height * reach / distance)

@@ -9,7 +9,7 @@ from personagen.atelier.trace import Camera
 from personagen.corpora.renders import body_of_render
 from personagen.figure.body import load_body, pose
 from personagen.figure.facing import MOST, read_turn
-from personagen.figure.lens import Lens, lens_of
+from personagen.figure.lens import DISTANCES, Lens, lens_of
 from personagen.figure.maps import read_maps
 from tests.personagen.figure.test_body import STANDING
 
@@ -22,7 +22,8 @@ def test_world_and_picture_are_each_other_s_inverse():
 
 
 def test_toes_that_a_camera_sees_below_the_heels_stand_on_the_same_ground():
-    lens = lens_of(0.2)
+    lens = lens_of(0.2, 0.05)
+    assert abs(lens.ground - 0.05) < 1e-6 and lens_of(0.2, 0.9).distance == DISTANCES[0]
     heel, toes = np.array([[0, lens.ground, -0.05]]), np.array([[0, lens.ground, 0.2]])
     seen = lens.to_picture(np.concatenate([heel, toes]))
     assert abs(seen[1, 1]) < 1e-6 and seen[0, 1] > 0.05
