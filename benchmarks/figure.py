@@ -5,7 +5,8 @@
 The picture is the true render of the person in the garment, so that the figures are those of this room alone, not of
 try-on. Views at 0, 45, 90, 135 and 180 degrees are compared with the true renders: IoU of the silhouette (as tall in
 front, on the same ground, moved sideways until the middles agree), difference of the garment's mean Lab colour, `hue`
-without the light, and whether the garment is the one of 20 whose colours are nearest from behind. With --alike, a
+without the light, and whether the garment is the one of 20 whose colours in front are nearest to those behind, without
+the light that is carried there. With --alike, a
 system of that name takes its depth from the atelier's own mean body instead of the template. Beside it: the photo on a
 flat card, and the whole outline inflated without parts, layers and body. Each sitting is written down when it is done,
 into --work, and a run that was cut off goes on there. Writes ``benchmarks/results/figure.json``.
@@ -29,7 +30,7 @@ from personagen.atelier.trace import Camera
 from personagen.colours import to_lab
 from personagen.figure.build import Dressed, Shape, build_figure
 from personagen.figure.maps import CELL, Maps, read_maps
-from personagen.figure.mesh import Figure, Layer
+from personagen.figure.mesh import Figure, Layer, unlit
 from personagen.figure.nets import Box, Surface, meshed
 from personagen.figure.raster import View, render
 from personagen.figure.refuse import check_photo
@@ -116,7 +117,7 @@ def _case(sitting: Sitting, read, settings) -> dict[str, float]:
                 ours &= _moved(cloth, views[view].mask, truth[view].labels > 0)
             if ours.any() and cloth.any():
                 row[f"{name} lab {view}"], row[f"{name} hue {view}"] = _lab_error(views[view], ours, truth[view], cloth)
-    row["ours of 20"] = _of_twenty(_look(systems["ours"], sitting.camera, 180), figure, garment, sitting)
+    row["ours of 20"] = _of_twenty(_look(unlit(systems["ours"]), sitting.camera, 180), figure, garment, sitting)
     if settings.sheets:
         settings.sheets.mkdir(parents=True, exist_ok=True)
         picture = np.concatenate([np.concatenate(line, 1) for line in sheet])

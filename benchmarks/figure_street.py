@@ -3,10 +3,9 @@
     python benchmarks/figure_street.py --images DATA/images --n 40 --work FOLDER
 
 The front is compared with the dressed picture that it was made of (IoU, PSNR in dB, and that within the outline), the
-garment's mean Lab colour behind with that in front, both without the light that is carried round. `through` counts
-faces of the body before its garment: those seen in one of eight views less than 15 mm before a garment's outside. Each
-case is written down when it is done, with its sheet of eight views, into --work, which pictures of people do not leave;
-a run that was cut off goes on there. Writes ``benchmarks/results/figure-street.json``.
+garment's mean Lab colour behind with that in front, both without the light that is carried round. Each case is written
+down when it is done, with its sheet of eight views, into --work, which pictures of people do not leave; a run that was
+cut off goes on there. Writes ``benchmarks/results/figure-street.json``.
 """
 
 import argparse
@@ -18,18 +17,14 @@ import numpy as np
 from believable import Case, drawn
 from report import RESULTS, mean_of, write_json, write_report
 
-from personagen.atelier.trace import Camera, seen_at
+from personagen.atelier.trace import Camera
 from personagen.colours import to_lab
-from personagen.figure.mesh import Figure, Layer, unlit
+from personagen.figure.mesh import Figure, unlit
 from personagen.figure.pipeline import Figure3DPipeline
-from personagen.figure.raster import rasterise, render
+from personagen.figure.raster import render
 from personagen.figure.turntable import Turntable, contact_sheet
 from personagen.images import PALEST, load_image
 from recsys.errors import DataError
-
-SIZE = (768, 576)
-NEAR, TOUCHING = 0.015, 0.001
-"""Metres behind the body within which a garment is its own cloth, and within which both count as one surface."""
 
 
 def main() -> None:
@@ -68,7 +63,7 @@ def _case(case: Case, pipe: Figure3DPipeline, folder: Path) -> dict:
     made.worn.save(folder / f"{case.key}-worn.png")
     kept = ("front iou", "front psnr", "inner psnr", "open edges", "turned", "litres")
     return {name: figure.report[name] for name in kept} | {
-        "seconds": seconds, "back lab": _back(figure), "through": float(len(through(figure)))
+        "seconds": seconds, "back lab": _back(figure)
     }  # fmt: skip
 
 
@@ -86,26 +81,6 @@ def _back(figure: Figure) -> float:
 
 def _camera(figure: Figure, azimuth: float) -> Camera:
     return Camera(azimuth, 3.0, 5.2, (0.0, 0.5 * figure.height, 0.0), 1.25 * figure.height)
-
-
-def through(figure: Figure) -> set[tuple[str, int]]:
-    """Faces of the body, by layer and number, that are seen before a garment that they belong under."""
-    found: set[tuple[str, int]] = set()
-    cloth, body = ([one for one in figure.layers if one.garment is worn] for worn in (True, False))
-    for azimuth in range(0, 360, 45):
-        camera = _camera(figure, azimuth)
-        garment = np.max([_seen(one, camera).near for one in cloth], 0) if cloth else np.full(SIZE, -np.inf)
-        for layer in body:
-            seen = _seen(layer, camera)
-            ahead = seen.near - garment
-            faces = np.unique(seen.face[(seen.face >= 0) & (ahead > TOUCHING) & (ahead < NEAR)])
-            found |= {(layer.name, int(face)) for face in faces}
-    return found
-
-
-def _seen(layer: Layer, camera: Camera):
-    column, row, depth = seen_at(layer.vertices, camera, *SIZE)
-    return rasterise(np.stack([column, row, -depth], 1), layer.faces, SIZE)
 
 
 if __name__ == "__main__":
