@@ -6,10 +6,10 @@ The picture is the true render of the person in the garment, so that the figures
 try-on. Views at 0, 45, 90, 135 and 180 degrees are compared with the true renders: IoU of the silhouette (as tall in
 front, on the same ground, moved sideways until the middles agree), difference of the garment's mean Lab colour, `hue`
 without the light, and whether the garment is the one of 20 whose colours in front are nearest to those behind, without
-the light that is carried there. With --alike, a
-system of that name takes its depth from the atelier's own mean body instead of the template. Beside it: the photo on a
-flat card, and the whole outline inflated without parts, layers and body. Each sitting is written down when it is done,
-into --work, and a run that was cut off goes on there. Writes ``benchmarks/results/figure.json``.
+the light that is carried there. With --alike, a system of that name takes its depth from the atelier's own mean body
+instead of the template. Beside it: the photo on a flat card, and the whole outline inflated without parts, layers and
+body. Each sitting is written down when it is done, into --work, and a run that was cut off goes on there. Writes
+``benchmarks/results/figure.json``.
 """
 
 import argparse
