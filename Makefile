@@ -17,10 +17,10 @@ demo: .venv/.run
 # A process a core, four at most: each imports torch and diffusers anew.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
-test: .venv/.test .venv/.browser .venv/.validator
+test: .venv/.test .venv/.browser .venv/.checkers
 	$(PYTEST) -m "not slow"
 
-test-all: .venv/.test .venv/.browser .venv/.validator
+test-all: .venv/.test .venv/.browser .venv/.checkers
 	$(PYTEST)
 
 lint: .venv/.lint
@@ -67,11 +67,11 @@ install: .venv/.run
 	else echo "no chromium and no root with apt-get: the page's browser tests will skip"; fi
 	@touch $@
 
-# Khronos' validator of glTF files; without npm the test that asks it skips and says so.
-.venv/.validator: | .venv/bin/python
-	@if ! command -v npm >/dev/null; then echo "no npm: the test that asks Khronos' validator will skip"; \
-	else npm install --prefix .venv --no-save --no-package-lock --silent gltf-validator@2.0.0-dev.3.10 \
-	  || echo "Khronos' validator could not be installed: its test will skip"; fi
+# Khronos' validator of glTF files, and axe for the page; without npm the tests that ask them skip and say so.
+.venv/.checkers: | .venv/bin/python
+	@if ! command -v npm >/dev/null; then echo "no npm: the tests that ask Khronos' validator and axe will skip"; \
+	else npm install --prefix .venv --no-save --no-package-lock --silent gltf-validator@2.0.0-dev.3.10 axe-core@4.14.1 \
+	  || echo "Khronos' validator and axe could not be installed: their tests will skip"; fi
 	@touch $@
 
 # Object stores for tests, in an environment of their own; without them these tests skip and say so.

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from grid import DASH, RESULTS, bounded, grid
 from tables_faults import hostile, people, reliability
+from tables_page import page
 from tables_scale import batch, catalogue, indexes, large, restarts, sampled, serve
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -320,7 +321,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "enhancers": enhancers, "cold-start": cold_start, "update": updates, "defaults": defaults,
     "own-weights": own_weights, "people": people, "reading": reading,
     "everyone": everyone, "reliability": reliability, "hostile": hostile,
-    "serve": serve, "restarts": restarts, "batch": batch, "catalogue": catalogue,
+    "serve": serve, "restarts": restarts, "batch": batch, "catalogue": catalogue, "page": page,
     "large": large, "indexes": indexes, "sampled": sampled,
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,10 @@ def read_names(path: str | Path) -> list[str]:
     return names
 
 
+MOST_COLUMNS = 1000
+"""Columns of a small table; each line has a cell for each of them."""
+
+
 def read_cells(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Read a small table with a header: its columns in lower case, and of each line its number and its cells.
 
@@ -69,7 +74,9 @@ def read_cells(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, s
         lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if line]
     except csv.Error as error:
         raise DataError(f"cannot read {path} as a CSV: {error}; save it again as UTF-8 CSV") from error
-    if twice := sorted({name for name in columns if name and columns.count(name) > 1}):
+    if len(columns) > MOST_COLUMNS:
+        raise DataError(f"{path} has {len(columns):,} columns; keep those that are read, at most {MOST_COLUMNS:,}")
+    if twice := sorted(name for name, times in Counter(columns).items() if name and times > 1):
         raise DataError(f"{path} has the column {shown(twice[0])} twice; keep one of them")
     for number, cells in lines:
         if any(cells[len(columns) :]):

@@ -3,6 +3,7 @@
 Importing this module builds nothing: `build(studio)` makes the page, `run(settings)` opens it.
 """
 
+import gc
 import os
 import socket
 import tempfile
@@ -37,14 +38,17 @@ FONT = ("Inter", "ui-sans-serif", "system-ui", "Segoe UI", "DejaVu Sans", "sans-
 CSS = """
 :root { --personagen-quiet: #57534e; --personagen-chosen: #be123c; }
 .dark { --personagen-quiet: #c9c4bf; --personagen-chosen: #fda4af; }
+#side .tab-container button { padding: 0 .55rem; font-size: .93rem; }
 .gradio-container button[role=tab].selected { color: var(--personagen-chosen); }
 .gradio-container { max-width: 1400px !important; margin: 0 auto !important; }
 #head h1 { font-size: 2.1rem; letter-spacing: -.03em; margin: .4rem 0 0; }
 #head p { color: var(--personagen-quiet); margin: .1rem 0 .4rem; }
 #history, #history .grid-wrap, #history .gallery-container { height: auto !important; max-height: none !important; }
 #history, #history .grid-wrap, #history .gallery-container { min-height: 0 !important; }
-#history .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
-#history .grid-container { padding-top: 1.9rem; }
+#history .grid-container, #shelf .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+#history .grid-container, #shelf .grid-container { padding-top: 1.9rem; }
+.gradio-container .file-preview a { color: var(--personagen-chosen) !important; }
+.gradio-container .html-container { padding: 0 !important; }
 #history .thumbnail-item, #shelf .thumbnail-item { background: #fff; aspect-ratio: 3/4; }
 #history .caption-label, #shelf .caption-label { display: none; }
 .offer { display: inline-flex; align-items: center; min-height: 40px; padding: 0 1rem; border-radius: 10px; }
@@ -84,6 +88,7 @@ def run(settings: DemoConfig) -> int:
     studio, mapping = prepare(settings, compute)
     flags = shop_flags(settings) if settings.auth is None else []  # paths of this machine are not for everybody
     note("building the page")
+    gc.disable()  # of what is made here nothing goes: looking for it costs a second
     with tempfile.TemporaryDirectory(prefix="personagen-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         page = build(studio, Path(folder), mapping=mapping, flags=flags)
@@ -92,6 +97,7 @@ def run(settings: DemoConfig) -> int:
                                     server_port=settings.port or None, inbrowser=settings.open)  # fmt: skip
         except OSError as error:
             raise ResourceError(f"port {settings.port} is not free ({error}); choose another, or --port 0") from error
+        gc.enable()
         print(f"the page is open at {url}  (Ctrl-C closes it)", flush=True)
         try:
             page.block_thread()
@@ -191,7 +197,7 @@ def launch_settings(folder: str) -> dict[str, Any]:
 
     from fastapi.middleware import Middleware
 
-    from . import board, editor, pictures
+    from . import board, editor, examples, pictures
     from .headers import Headers
 
     working = os.getcwd()
@@ -200,7 +206,7 @@ def launch_settings(folder: str) -> dict[str, Any]:
         "share": False, "show_error": False, "max_file_size": "64mb", "allowed_paths": [], "blocked_paths": blocked,
         "run_history": False, "mcp_server": False, "strict_cors": True, "ssr_mode": False, "enable_monitoring": False,
         "footer_links": [], "quiet": True, "prevent_thread_lock": True,
-        "css": CSS + board.CSS + editor.CSS + pictures.CSS, "theme": theme(), "max_threads": THREADS,
+        "css": CSS + board.CSS + editor.CSS + examples.CSS + pictures.CSS, "theme": theme(), "max_threads": THREADS,
         "app_kwargs": {"middleware": [Middleware(Headers)]},
         "head": f"<script>{GUARD.read_text(encoding='utf-8')}</script>",
     }  # fmt: skip
@@ -245,7 +251,7 @@ def _let_go(bench: "Bench", page: Any, forget: Any) -> None:
     gone.success(None, None, None, js="() => window.personagenLeave()", **QUIET)
 
     def left(request: gr.Request) -> None:
-        leave(request)
+        bench.visits.leave_soon(str(request.session_hash))
 
     page.unload(left)
 
@@ -271,7 +277,7 @@ def build(
             forget = gr.Button("Delete my data", size="sm", scale=0, min_width=130, elem_id="forget")
         with gr.Tabs(elem_id="jobs") as tabs:
             with gr.Tab("Looks", id="looks") as looks:
-                first = looks_tab.build_tab(bench, mapping=mapping or {}, flags=flags, tab=looks)
+                first = looks_tab.build_tab(bench, mapping=mapping or {}, flags=flags, tab=looks, page=page)
             with gr.Tab("Generate", id="generate") as generate:
                 second = generate_tab.build_tab(bench, generate)
             with gr.Tab("Try on", id="tryon"):
@@ -281,10 +287,13 @@ def build(
         file = restore.drop_place(gr)
         widgets = {kept.tab: found for kept, found in (first, second, third, fourth)}
         kept = {one.tab: one for one, _ in (first, second, third, fourth)}
-        restored = restore.connect(
-            bench, file, tabs, kept, {name: found["state"] for name, found in widgets.items()},
+        places = restore.Places(
+            tabs, kept, {name: found["state"] for name, found in widgets.items()},
             generate_tab.rows(widgets["generate"]), widgets["tryon"]["strokes"], generate_tab.rows_of,
         )  # fmt: skip
+        restored = restore.connect(bench, file, places)
+        again = restore.connect_again(bench, page, places, widgets["looks"]["board"])
+        tryon_tab.find_after(gr, bench, widgets["tryon"], again.success)
         tryon_tab.find_after(gr, bench, widgets["tryon"], restored.success)
         moves.connect(bench, tabs, *(widgets[name] for name in ("looks", "tryon", "generate", "subject")))
         _let_go(bench, page, forget)

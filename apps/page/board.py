@@ -66,7 +66,7 @@ def board(elem_id: str) -> Any:
     import gradio as gr
 
     script = SCRIPT.read_text(encoding="utf-8")
-    return gr.HTML("", js_on_load=script, apply_default_css=False, elem_id=elem_id)
+    return gr.HTML("", js_on_load=script, apply_default_css=False, padding=False, elem_id=elem_id)
 
 
 def card_of(look: Look, catalog: Catalog, picture: Path, *, garment: Path | None, before: Path | None) -> Card:
@@ -136,6 +136,7 @@ def _card(at: int, card: Card) -> str:
         f'<div class="small">{small}</div><ul>{reasons}</ul><div class="acts">'
         f'<button type="button" data-act="wear" data-at="{at}">Try this on me</button>'
         f'<button type="button" data-act="paint" data-at="{at}">Paint me in it</button>'
+        f'<button type="button" data-act="turn" data-at="{at}">Turn it (3D)</button>'
         f'<a class="offer" href="{address(card.picture)}" download="{words(card.picture.name)}">Save</a>'
         f"</div></div></article>"
     )

@@ -18,6 +18,7 @@ from personagen.styling.studio import Studio
 from personagen.vocabulary import counted
 from recsys.errors import SEEDS, ConfigError, check_range
 
+from . import examples
 from .line import PICTURE
 from .live import Pace, Steps, live, preview
 from .settings import Kept, digest, same
@@ -32,7 +33,7 @@ from .shared import (
     offer,
     pack,
     side_by_side,
-    status,
+    state_line,
     stop_button,
     wire,
 )
@@ -40,6 +41,8 @@ from .uploads import take_loras
 from .visits import Visit
 
 ROWS, MOST, SMALLEST, LARGEST = 8, 8, 64, 1024
+LONGEST = 600
+"""Letters of a prompt."""
 PREVIEWS = 4
 """Previews of each picture."""
 SAMPLERS = [("the model's own", ""), *((name, name) for name in get_args(Sampler))]
@@ -71,10 +74,11 @@ def _controls(gr: Any) -> dict[str, Any]:
     widgets: dict[str, Any] = {}
     gr.Markdown(HINT)
     widgets["prompt"] = gr.Textbox(
-        label="Prompt", lines=3, max_length=600, elem_id="generate-prompt",
+        label="Prompt", lines=3, max_length=LONGEST, elem_id="generate-prompt",
         placeholder="a person wearing a red striped t-shirt and blue trousers on a beach",
     )  # fmt: skip
-    widgets["negative_prompt"] = gr.Textbox(label="Not in it", max_length=600, elem_id="generate-negative")
+    widgets["examples"] = examples.words("Examples to click", examples.PROMPTS, "generate-examples")
+    widgets["negative_prompt"] = gr.Textbox(label="Not in it", max_length=LONGEST, elem_id="generate-negative")
     for at in range(ROWS):
         widgets[f"row-{at}"] = gr.Slider(
             0, 2, value=1, step=0.05, label=f"Row {at + 1}", visible=False, elem_id=f"generate-row-{at}"
@@ -108,7 +112,7 @@ def _controls(gr: Any) -> dict[str, Any]:
 def _board(gr: Any) -> dict[str, Any]:
     still = {"format": "png", "type": "filepath", "interactive": False}
     return {
-        "state": gr.HTML(status("Write a prompt, then press Paint.", 0.0), elem_id="generate-state"),
+        "state": state_line("Write a prompt, then press Paint.", "generate-state"),
         "preview": gr.Image(**still, label="Coming", visible=False, height=220, buttons=[], elem_id="generate-preview"),
         "gallery": gr.Gallery(
             label="Painted in this visit, latest first", format="png", columns=3, height="auto", object_fit="contain",
@@ -123,14 +127,23 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     bar = Bar(widgets["state"], widgets["go"], widgets["stop"], "generate")
     widgets["dice"].click(lambda: secrets.randbelow(SEEDS[1] + 1), None, widgets["seed"], **QUICK)
     widgets["again"].click(_last_seed(gr, bench), None, widgets["seed"], **QUICK)
+    widgets["examples"].click(_example(gr), None, widgets["prompt"], **QUICK)
     take_loras(bench, widgets["loras"], bar.state, rows(widgets), rows_of)
     shown = [widgets[name] for name in ("preview", "gallery", "download", "command")]
     wire(
         bench, bar, button=widgets["go"], rank=PICTURE, work=_generate(gr, bench.studio, kept),
         inputs=[*kept.fields.values(), *rows(widgets)], outputs=shown, first="Beginning …",
         clear=[gr.update(value=None, visible=False), *[gr.skip()] * 3],
+        left=lambda visit, job: [gr.update(value=None, visible=False), gr.skip(), all_of(visit), gr.skip()],
     )  # fmt: skip
     stop_button(bench, bar)
+
+
+def _example(gr: Any) -> Callable[..., str]:
+    def fill(event: gr.EventData) -> str:
+        return examples.asked(event, examples.PROMPTS)
+
+    return fill
 
 
 def rows_of(visit: Visit | None) -> list[Any]:
@@ -163,6 +176,13 @@ def gallery_of(visit: Visit) -> list[tuple[str, str]]:
     return [(str(path), caption) for path, caption in reversed(visit.painted)]
 
 
+def all_of(visit: Visit) -> str:
+    """Write the link with which all pictures of a visit are saved; nothing where there are none."""
+    pictures = [path for path, _ in visit.painted]
+    archive = pack(pictures, visit.place("pictures", ".zip")) if pictures else None
+    return offer(archive, f"Download all {len(pictures)} (.zip)", name="pictures.zip") if archive else ""
+
+
 def _last_seed(gr: Any, bench: Bench) -> Callable[..., Any]:
     def last(request: gr.Request) -> Any:
         visit = bench.visits.get(str(request.session_hash))
@@ -176,6 +196,8 @@ def _generate(gr: Any, studio: Studio, kept: Kept) -> Callable[..., Iterator[Sho
         start, count_of = time.monotonic(), len(FIELDS)
         asked = checked(kept, values[:count_of])
         chosen = weighted(task.visit, values[count_of:])
+        weights = {name: {"weight": weight} for name, weight in chosen.items()}
+        task.visit.remember(kept.record(asked, subjects=weights))
         before = len(task.visit.painted)
         named = [f"{name}.safetensors" for name in chosen]
         files = ["--subjects", json.dumps(named), "--weights", json.dumps(list(chosen.values()))] if chosen else []
@@ -186,11 +208,8 @@ def _generate(gr: Any, studio: Studio, kept: Kept) -> Callable[..., Iterator[Sho
                 task.visit.painted.append(done)
             shown = gr.update(value=coming, visible=True) if coming else gr.skip()
             yield text, part, [shown, gallery_of(task.visit) if done else gr.skip(), *[gr.skip()] * 2]
-        pictures = [path for path, _ in task.visit.painted]
-        archive = pack(pictures, task.visit.place("pictures", ".zip"))
-        link = offer(archive, f"Download all {len(pictures)} (.zip)", name="pictures.zip")
         text = f"{counted(len(task.visit.painted) - before, 'picture')} in {time.monotonic() - start:.0f} s."
-        yield text, 1.0, [gr.update(value=None, visible=False), gallery_of(task.visit), link, gr.skip()]
+        yield text, 1.0, [gr.update(value=None, visible=False), gallery_of(task.visit), all_of(task.visit), gr.skip()]
 
     return generate
 
@@ -203,6 +222,9 @@ def checked(kept: Kept, values: Sequence[Any]) -> dict[str, Any]:
     """
     asked = kept.settings(values)
     asked["seed"] = number(asked.get("seed"), "the seed")
+    for name in ("prompt", "negative_prompt"):
+        if len(str(asked.get(name, ""))) > LONGEST:
+            raise ConfigError(f"{name} has more than {LONGEST} letters; say it shorter")
     if not str(asked.get("prompt", "")).strip():
         raise ConfigError("the prompt is empty; say what to paint, such as a person wearing a red dress on a beach")
     sizes = {name: int(asked.pop(name, 0) or 0) for name in ("width", "height")}

@@ -141,18 +141,41 @@
     setTimeout(() => sessionStorage.removeItem(KEPT), 5000); // the library may reload once more
     say(text, text === BACK, true);
   }
+  // A page that is reloaded says which one it was, so that it has its photos and settings again; a link brings settings.
+  const SESSION = "personagen-session";
+  window.personagenCame = () => {
+    const reloaded = performance.getEntriesByType("navigation")[0]?.type === "reload";
+    const link = new URLSearchParams(location.search).get("go") || "";
+    return [JSON.stringify([(reloaded && sessionStorage.getItem(SESSION)) || "", link])];
+  };
+  window.personagenKeep = (session) => {
+    sessionStorage.setItem(SESSION, session);
+    return [];
+  };
   window.personagenLeave = async () => {
+    sessionStorage.removeItem(SESSION);
     const said = document.querySelector("#deleted textarea, #deleted input");
     for (let trial = 0; trial < 20 && !said?.value; trial += 1) await new Promise((done) => setTimeout(done, 100));
     sessionStorage.setItem(KEPT, said?.value || "Deleted: all that was yours.");
+    history.replaceState(null, "", location.pathname);
     location.reload();
     return [];
   };
 
-  // Names that the library gives and that screen readers stumble over: a label that hides the words inside, and one on
-  // what has no role.
+  // Names that the library gives and that screen readers stumble over: a label that hides the words inside, one on what
+  // has no role, and a button inside another.
   function name() {
-    for (const one of page().querySelectorAll(".upload-container[aria-label]")) one.removeAttribute("aria-label");
+    for (const one of page().querySelectorAll(".upload-container[aria-label]:not(.icon-mode)")) {
+      one.removeAttribute("aria-label");
+    }
+    for (const one of page().querySelectorAll("button:not([role]) > * .upload-container.icon-mode, " +
+      "button:not([role]) > .upload-container.icon-mode")) { // a button in a button: the inner one is pressed
+      const outer = one.parentElement.closest("button");
+      outer.setAttribute("role", "group");
+      outer.setAttribute("aria-label", "More files");
+      outer.tabIndex = -1;
+      one.setAttribute("aria-label", "Give more files");
+    }
     for (const one of page().querySelectorAll('div[aria-label="Empty value"]:not([role])')) one.setAttribute("role", "img");
   }
   new MutationObserver(name).observe(document.documentElement, { childList: true, subtree: true });

@@ -9,6 +9,7 @@ from personagen.vocabulary import counted
 from recsys.errors import DataError, shown
 from recsys.text import read_cells
 
+from . import examples
 from .shared import FAILED, QUICK, Bench, excuse, status
 
 MAX_PEOPLE, MOST_SHOWN, MOST_PICKED = 500, 48, 100
@@ -44,6 +45,7 @@ def people(gr: Any, studio: Studio, folder: Path, first: str) -> dict[str, Any]:
             widgets["scene"] = gr.Dropdown(
                 ["any", *words["scene"]], value="any", label="Place", visible=bool(words["scene"])
             )
+            widgets["tastes"] = examples.words("Examples to click", list(tastes(studio)), "looks-examples")
         with gr.Tab("Your own", id="own") as widgets["own"]:
             gr.Markdown(CSV_HINT)
             widgets["shelf"] = gr.Gallery(
@@ -54,9 +56,21 @@ def people(gr: Any, studio: Studio, folder: Path, first: str) -> dict[str, Any]:
                 widgets["other"] = gr.Button("Show others", size="sm", elem_id="shelf-other")
                 widgets["empty"] = gr.Button("Begin anew", size="sm", elem_id="shelf-empty")
             widgets["csv"] = gr.File(
-                label="Or your history as CSV", file_types=[".csv"], height=90, elem_id="history-file"
+                label="Or your history as CSV", file_types=[".csv"], height=140, elem_id="history-file"
             )
     return widgets
+
+
+def tastes(studio: Studio) -> dict[str, tuple[list[str], list[str], str, str]]:
+    """Return the example descriptions that the shop's words can say."""
+    said = studio.words()
+
+    def known(taste: tuple[list[str], list[str], str, str]) -> bool:
+        kinds, colours, pattern, scene = taste
+        wanted = {"kind": kinds, "colour": colours, "pattern": [pattern], "scene": [scene]}
+        return all(set(words) - {"any"} <= set(said[slot]) for slot, words in wanted.items())
+
+    return {name: taste for name, taste in examples.TASTES.items() if known(taste)}
 
 
 def chosen_by(
@@ -79,26 +93,38 @@ def chosen_by(
     return studio.history(user)
 
 
-def connect(bench: Bench, widgets: dict[str, Any], state: Any) -> None:
-    """Let the three ways show their history, and a visitor choose."""
+def connect(bench: Bench, widgets: dict[str, Any], state: Any, page: Any) -> None:
+    """Let the three ways show their history, and a visitor choose; page: the gradio Blocks around it."""
+    import gradio as gr
+
     studio, folder, mode = bench.studio, bench.folder, widgets["mode"]
     described = [widgets[name] for name in WORDS]
     person = [mode, widgets["user"], *described, widgets["picked"]]
     changing = (widgets["user"], *described, mode, widgets["picked"])
     for event in changing:
         event.change(_shower(studio, folder), person, widgets["history"], **QUICK)
+    page.load(_shower(studio, folder), person, widgets["history"], **QUICK)  # drawn when somebody looks, not before
     for name in ("choose", "describe", "own"):
         widgets[name].select(lambda name=name: name, None, mode, **QUICK)
-    page = _pages(studio, folder)
+    widgets["tastes"].click(_taste(gr, studio), None, described, **QUICK)
+    shelf = _pages(studio, folder)
     offset = widgets["offset"]
-    widgets["own"].select(lambda at: page(at)[0], offset, widgets["shelf"], **QUICK)
-    widgets["other"].click(lambda at: page(at + MOST_SHOWN), offset, [widgets["shelf"], offset], **QUICK)
+    widgets["own"].select(lambda at: shelf(at)[0], offset, widgets["shelf"], **QUICK)
+    widgets["other"].click(lambda at: shelf(at + MOST_SHOWN), offset, [widgets["shelf"], offset], **QUICK)
     widgets["empty"].click(list, None, widgets["picked"], **QUICK)
     widgets["shelf"].select(_picker(studio), [offset, widgets["picked"]], widgets["picked"], **QUICK)
     taken = widgets["csv"].upload(
         _reader(bench), widgets["csv"], [widgets["csv"], widgets["picked"], state], queue=False, **QUICK
     )
     taken.failure(None, None, state, js=f"async () => (await ({FAILED})())[0]", **QUICK)
+
+
+def _taste(gr: Any, studio: Studio) -> Callable[..., list[Any]]:
+    def fill(event: gr.EventData) -> list[Any]:
+        known = tastes(studio)
+        return list(known[examples.asked(event, known)])
+
+    return fill
 
 
 def _shower(studio: Studio, folder: Path) -> Callable[..., Any]:

@@ -15,13 +15,28 @@ from personagen.vocabulary import counted
 from recsys.errors import SEEDS, DataError
 
 from ..commands.shop import subjects_module, with_subject
-from . import history
+from . import examples, history
 from .board import Card, board, card_of, cards
 from .line import PICTURE
 from .settings import Kept, digest, same
-from .shared import FORMATS, QUICK, Bar, Bench, Shown, Task, command_box, number, offer, pack, status, stop_button, wire
+from .shared import (
+    FORMATS,
+    QUICK,
+    Bar,
+    Bench,
+    Gone,
+    Shown,
+    Task,
+    command_box,
+    number,
+    offer,
+    pack,
+    status,
+    stop_button,
+    wire,
+)
 from .uploads import photo, take_photo
-from .visits import Visit, Visits
+from .visits import Job, Visit, Visits
 
 if TYPE_CHECKING:
     from personagen.styling.subjects import Mapped
@@ -87,12 +102,12 @@ class Asked:
 
 
 def build_tab(
-    bench: Bench, *, mapping: "Mapping[str, Mapped]", flags: Sequence[str], tab: Any
+    bench: Bench, *, mapping: "Mapping[str, Mapped]", flags: Sequence[str], tab: Any, page: Any
 ) -> tuple[Kept, dict[str, Any]]:
     """Draw the tab's components into the open gradio context, connect them, return what travels and the components.
 
-    mapping: subjects and photos of users; flags: those with which `personagen style` opens the same shop; tab: the
-    gradio Tab that this one is.
+    mapping: subjects and photos of users; flags: those with which `personagen style` opens the same shop; tab, page:
+    the gradio Tab that this one is, and the Blocks around all.
     """
     import gradio as gr
 
@@ -100,7 +115,9 @@ def build_tab(
         with gr.Column(scale=2, min_width=320, elem_id="side"):
             widgets = _controls(gr, bench.studio, bench.folder)
         with gr.Column(scale=5, min_width=320):
-            widgets["state"] = gr.HTML(status("Choose someone, then press Make looks.", 0.0), elem_id="state")
+            widgets["state"] = gr.HTML(
+                status("Choose someone, then press Make looks.", 0.0), padding=False, elem_id="state"
+            )
             widgets["download"] = gr.HTML(elem_id="download")
             widgets["board"] = board("board")
             widgets["command"] = command_box("command")
@@ -108,7 +125,7 @@ def build_tab(
         "looks", "style", {name: widgets[name] for name in FIELDS}, {"photo": widgets["photo"]}, tuple(flags),
         {name: widgets[name] for name in OWN},
     )  # fmt: skip
-    _wire(Shop(bench, mapping, tuple(flags)), widgets, kept)
+    _wire(Shop(bench, mapping, tuple(flags)), widgets, kept, page)
     tab.select(_subject_handler(bench.visits), None, widgets["subject"], **QUICK)
     return kept, widgets
 
@@ -118,7 +135,6 @@ def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
     widgets = history.people(gr, studio, folder, first)
     widgets["offset"] = gr.State(0)
     widgets["history"] = gr.Gallery(
-        studio.history_pictures(studio.history(first), folder),
         label="Chosen before, latest last",
         columns=4,
         object_fit="contain",
@@ -137,6 +153,7 @@ def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
     with gr.Accordion("Wear them yourself", open=False, elem_id="own-photo"):
         gr.Markdown(PHOTO)
         widgets["photo"] = photo("A person, standing, whole", "looks-photo", height=220)
+        widgets["people"] = examples.shelf("Examples to click", examples.PEOPLE, folder, "looks-people")
     with gr.Accordion("Settings", open=False):
         with gr.Row():
             widgets["seed"] = gr.Number(0, label="Seed", precision=0, elem_id="seed")
@@ -175,19 +192,30 @@ def _subject_handler(visits: Visits) -> Callable[..., Any]:
     return choices
 
 
-def _wire(shop: Shop, widgets: dict[str, Any], kept: Kept) -> None:
+def _wire(shop: Shop, widgets: dict[str, Any], kept: Kept, page: Any) -> None:
     bench = shop.bench
-    history.connect(bench, widgets, widgets["state"])
+    history.connect(bench, widgets, widgets["state"], page)
     widgets["dice"].click(lambda: secrets.randbelow(SEEDS[1] + 1), None, widgets["seed"], **QUICK)
     take_photo(bench, widgets["photo"], widgets["state"], given="The photo is there; press Make looks.")
+    widgets["people"].click(_example(bench), None, [widgets["photo"], widgets["state"]], **QUICK)
     bar = Bar(widgets["state"], widgets["go"], widgets["stop"], "looks")
     wire(
         bench, bar, button=widgets["go"], rank=PICTURE, work=_make(shop, kept),
         inputs=[*kept.fields.values(), *kept.own.values(), widgets["photo"]],
         outputs=[widgets["download"], widgets["command"], widgets["board"]], first="Reading the history …",
-        clear=["", "", ""],
+        clear=["", "", ""], left=_finished,
     )  # fmt: skip
     stop_button(bench, bar)
+
+
+def _example(bench: Bench) -> Callable[..., list[Any]]:
+    import gradio as gr
+
+    def give(event: gr.EventData, request: gr.Request) -> list[Any]:
+        given = examples.given(bench.visits[str(request.session_hash)], examples.asked(event, examples.PEOPLE))
+        return [given, status("The photo is there; press Make looks.", 0.0)]
+
+    return give
 
 
 def _make(shop: Shop, kept: Kept) -> Callable[..., Iterator[Shown]]:
@@ -197,22 +225,31 @@ def _make(shop: Shop, kept: Kept) -> Callable[..., Iterator[Shown]]:
         start = time.monotonic()
         asked, settings, own = read_asked(kept, values)
         order, line = shop.order(asked, task.visit)
-        record = kept.record(settings, own=own, photos={"photo": digest(asked.photo)})
+        record = task.visit.remember(kept.record(settings, own=own, photos={"photo": digest(asked.photo)}))
         order = replace(order, extra=record)
         yield "Choosing the garments …", 0.0, [gr.skip(), _command(kept, settings, asked), ""]
         shown: list[Card] = []
         for text, part, card in _pictures(shop.studio, order, task):
             shown.append(card)
+            task.visit.shown = [(card.look.item, card.look.prompt) for card in shown]
+            task.visit.board = cards(shown)
             yield text, part, [gr.skip(), gr.skip(), cards(shown)]
-        task.visit.shown = [(card.look.item, card.look.prompt) for card in shown]
         notes = [*(shop.studio.source.notes(asked.user) if asked.mode == "choose" else []), line]
         text = f"{counted(len(shown), 'picture')} in {time.monotonic() - start:.0f} s."
         text = " · ".join([text, *(one for one in notes if one)])
-        text = "Stopped; what was finished stays." if task.job.stop.is_set() else text
         archive = pack(sorted((task.job.folder / "looks").iterdir()), task.job.folder / "looks.zip")
         yield text, 1.0, [offer(archive, "Download all (.zip)"), gr.skip(), gr.skip()]
 
     return make
+
+
+def _finished(visit: Visit, job: Job) -> list[Any]:
+    """Offer the pictures that were finished before a cancel; the board shows them."""
+    import gradio as gr
+
+    pictures = sorted(path for path in job.folder.glob("*-item*.png"))
+    link = offer(pack(pictures, job.folder / "finished.zip"), "Download what is finished (.zip)") if pictures else ""
+    return [link, gr.skip(), gr.skip()]
 
 
 def read_asked(kept: Kept, values: Sequence[Any]) -> tuple[Asked, dict[str, Any], dict[str, Any]]:
@@ -234,7 +271,13 @@ def _pictures(studio: Studio, order: Order, task: Task) -> Iterator[tuple[str, f
     folder, catalog = task.job.folder, studio.source.catalog
     total, start = order.looks + order.scenes, time.monotonic()
     before = write_png(studio.sitter(order).image, folder / "person.png") if order.dresses else None
-    for done, written in enumerate(studio.make(order, folder / "looks", stop=task.turn.stopped), start=1):
+
+    def stopped() -> bool:
+        if task.turn.stopped():
+            raise Gone
+        return False
+
+    for done, written in enumerate(studio.make(order, folder / "looks", stop=stopped), start=1):
         kept, look = Path(shutil.copy(written.path, folder)), written.look  # the first place is moved at the end
         garment = studio.history_pictures([look.item], task.visit.folder)
         card = card_of(

@@ -11,6 +11,9 @@ from .shared import QUICK, Bench, excuse, status
 from .tryon_tab import find_after
 from .visits import Visit
 
+PRESS = {"wear": "Try on", "turn": "Turn (3D)"}
+"""What a card's button asks for, and the button of the tab Try on that does it."""
+
 
 def connect(bench: Bench, tabs: Any, looks: Mapping[str, Any], tryon: Mapping[str, Any], words: Mapping[str, Any],
             teach: Mapping[str, Any]) -> None:  # fmt: skip
@@ -27,8 +30,8 @@ def connect(bench: Bench, tabs: Any, looks: Mapping[str, Any], tryon: Mapping[st
         visit, keep = bench.visits[str(request.session_hash)], [gr.skip()] * len(outputs)
         try:
             item, prompt = visit.shown[int(event.at)]
-            if event.act == "wear":
-                return [*_to_tryon(gr, bench, visit, item, photo), *keep[6:]]
+            if event.act in PRESS:
+                return [*_to_tryon(gr, bench, visit, item, photo, PRESS[event.act]), *keep[6:]]
             return [gr.Tabs(selected="generate"), *keep[1:6], *_to_words(visit, prompt)]
         except (IndexError, AttributeError, TypeError, ValueError) as error:
             return [gr.skip(), status(excuse(error), 0.0, bad=True), *keep[2:]]
@@ -44,14 +47,14 @@ def connect(bench: Bench, tabs: Any, looks: Mapping[str, Any], tryon: Mapping[st
     teach["use"].click(use, None, [tabs, words["prompt"], words["state"], *sliders], **QUICK)
 
 
-def _to_tryon(gr: Any, bench: Bench, visit: Visit, item: int, photo: str | None) -> list[Any]:
+def _to_tryon(gr: Any, bench: Bench, visit: Visit, item: int, photo: str | None, press: str) -> list[Any]:
     """Fill the Try on tab with an item of the catalogue, and the photo that was given to the looks, if any."""
     catalog = bench.studio.source.catalog
     garment = visit.know(write_png(catalog[item].image, visit.place("garment", ".png")))
     person = gr.skip() if photo is None else str(visit.own(photo))
     what = garment_phrase(catalog.words(item))
     kind = catalog.words(item)["kind"]
-    asks = "" if photo is not None else " Give a photo of yourself, then press Try on."
+    asks = f" Press {press}." if photo is not None else f" Give a photo of yourself, then press {press}."
     text = f"{what[0].upper()}{what[1:]} is in its place.{asks}"
     return [gr.Tabs(selected="tryon"), gr.skip(), person, str(garment), kind, status(text, 0.0)]
 

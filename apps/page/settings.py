@@ -4,6 +4,7 @@ A tab's settings are those of the command that does the same, under its names. A
 under `page`; a picture or a YAML file that is dropped on the page brings them back.
 """
 
+import base64
 import hashlib
 import html
 import json
@@ -26,6 +27,8 @@ PAGE = "page"
 LARGEST = 12_000_000
 """Bytes of what is dropped."""
 PRESET = 100_000
+LINK, MOST_LINK = "go", 8000
+"""Name of the settings in a link, and the letters they may take."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,16 @@ class Kept:
 def same(kept: Kept, settings: Mapping[str, Any], *files: str) -> str:
     """Write the command as HTML, and a link that saves the settings as its YAML."""
     text = preset(kept, settings)
-    return (f'<pre class="command">{html.escape(kept.line(settings, *files))}</pre>'
+    return (f'<pre class="command">{html.escape(kept.line(settings, *files))}</pre><div class="examples">'
+            f'<a class="offer" href="{html.escape(link(kept, settings))}">Link to these settings</a>'
             f'<a class="offer" href="data:text/yaml;charset=utf-8,{quote(text)}" '
-            f'download="personagen-{kept.tab}.yaml">Save the settings (.yaml)</a>')  # fmt: skip
+            f'download="personagen-{kept.tab}.yaml">Save the settings (.yaml)</a></div>')  # fmt: skip
+
+
+def link(kept: Kept, settings: Mapping[str, Any]) -> str:
+    """Write the end of an address that opens the page with these settings; it holds no photo, and no name of one."""
+    data = json.dumps({"tab": kept.tab, "settings": dict(settings)}, separators=(",", ":"), ensure_ascii=False)
+    return f"?{LINK}={base64.urlsafe_b64encode(data.encode()).decode().rstrip('=')}"
 
 
 def preset(kept: Kept, settings: Mapping[str, Any]) -> str:
@@ -120,14 +130,38 @@ def read_dropped(path: Path, tabs: Mapping[str, Kept]) -> Found:
 
 
 def _from_page(page: dict[str, Any], tabs: Mapping[str, Kept], path: Path) -> Found:
-    tab, strokes = page.get("tab"), page.get("strokes")
+    tab = page.get("tab")
     if not isinstance(tab, str) or tab not in tabs or not isinstance(page.get("settings"), dict):
         raise DataError(f"{shown(path.name)} is of another version of this page; set its fields by hand")
+    return found_of(page)
+
+
+def found_of(page: dict[str, Any]) -> Found:
+    """Read what a picture carries, or what a tab was asked for, without what is of another kind than it should be."""
+    strokes = page.get("strokes")
     parts = {name: part if isinstance(part := page.get(name), dict) else {} for name in ("photos", "own", "subjects")}
     photos = {str(name): str(value) for name, value in parts["photos"].items() if value}
     subjects = {str(name): one for name, one in parts["subjects"].items() if isinstance(one, dict)}
     strokes = strokes if isinstance(strokes, str) else None
-    return Found(tab, page["settings"], photos, strokes, parts["own"], subjects)
+    return Found(page["tab"], page["settings"], photos, strokes, parts["own"], subjects)
+
+
+def read_link(text: str, tabs: Mapping[str, Kept]) -> Found:
+    """Read what `link` wrote.
+
+    Raises:
+        DataError: it says nothing that the page knows.
+    """
+    try:
+        if len(text) > MOST_LINK:
+            raise ValueError(len(text))
+        said = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        tab, settings = said["tab"], said["settings"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError("the link's settings did not arrive whole; copy the link again") from error
+    if not isinstance(tab, str) or tab not in tabs or not isinstance(settings, dict):
+        raise DataError("the link is of another version of this page; set the fields by hand")
+    return Found(tab, {str(name): value for name, value in settings.items()})
 
 
 def _from_yaml(path: Path, tabs: Mapping[str, Kept]) -> Found:

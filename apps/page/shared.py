@@ -5,9 +5,11 @@ import re
 import sys
 import traceback
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
@@ -22,10 +24,21 @@ QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """Settings of every event."""
 FAILED = "() => window.personagenFailed()"
 """What the browser does when a request failed before our own code saw it: see guard.js."""
+PLACE = re.compile(r"(?<![\w.:/])/(?:[^\s'\"/:;]+/)+")
+"""The folders of a path of this machine; what remains is the file's name."""
 KINDS = [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif"]
 FORMATS = "JPEG, PNG, WebP, AVIF or HEIC, up to 10 MB"
+LISTENS = 0.05
+"""Seconds after which it is asked whether work that tells nothing was cancelled."""
 Shown = tuple[str, float, list[Any]]
-"""A line, the part of the work that is done (0..1), and updates of what is shown below it."""
+"""A line, the part of the work that is done (0..1), and updates of what is shown below it (none: it stays)."""
+
+Left = Callable[[Visit, Job], list[Any]]
+"""What is shown of a job that was cancelled."""
+
+
+class Gone(Exception):
+    """Raised where looks ask whether they are to stop, so that no sheet is drawn of those that are finished."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +86,11 @@ class Bar:
 
 def wire(
     bench: Bench, bar: Bar, *, button: Any, rank: int, work: Callable[..., Iterator[Shown]], inputs: Sequence[Any],
-    outputs: Sequence[Any], first: str, clear: Sequence[Any] = (),
+    outputs: Sequence[Any], first: str, clear: Sequence[Any] = (), left: Left | None = None,
 ) -> None:  # fmt: skip
     """Let a button begin `work(task, *inputs)`, whose updates go to `outputs`; whatever fails, the tab comes back.
 
-    first: what is said at once; clear: updates of `outputs` then.
+    first: what is said at once; clear: updates of `outputs` then; left: those after a cancel, for what was finished.
     """
     import gradio as gr
 
@@ -86,7 +99,8 @@ def wire(
         return [*bar.updates(status(first, 0.0), busy=True), *(clear or [gr.skip()] * len(outputs))]
 
     def run(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
-        yield from steps(bench, bar, str(request.session_hash), rank, lambda task: work(task, *values), len(outputs))
+        session, begun = str(request.session_hash), lambda task: work(task, *values)
+        yield from steps(bench, bar, session, rank, begun, len(outputs), left)
 
     begun = button.click(begin, None, [*bar.parts, *outputs], queue=False, **QUICK)
     done = begun.success(run, list(inputs), [*bar.parts, *outputs], concurrency_limit=None, **QUICK)
@@ -97,28 +111,75 @@ def wire(
 
 
 def steps(
-    bench: Bench, bar: Bar, session: str, rank: int, work: Callable[[Task], Iterator[Shown]], count: int
-) -> Iterator[list[Any]]:
-    """Wait in the line, work, and yield the updates of the bar and of `count` outputs; the last one frees the tab."""
+    bench: Bench, bar: Bar, session: str, rank: int, work: Callable[[Task], Iterator[Shown]], count: int,
+    left: Left | None = None,
+) -> Generator[list[Any], None, None]:  # fmt: skip
+    """Wait in the line, work, and yield the updates of the bar and of `count` outputs; the last one frees the tab.
+
+    The work is done in a thread, so that a cancel frees the tab at once, whatever is being computed. The machine stays
+    taken until the work has come to where it asks whether it is to stop.
+    """
     import gradio as gr
 
-    keep, job = [gr.skip()] * count, None
-    end = status("Nothing was made; press again.", 0.0)
+    visit = bench.visits[session]
+    job = visit.jobs.get(bar.tab) or visit.begin(bar.tab)
+    keep = [gr.skip()] * count
+    last = status("Nothing was made; press again.", 0.0)
     try:
-        with bench.visits.working(session) as visit:
-            job = visit.jobs.get(bar.tab) or visit.begin(bar.tab)
-            with bench.line.join(rank, job.stop) as turn:
-                for text in turn.wait():
-                    yield [*bar.updates(status(text, 0.0), busy=True), *keep]
-                for text, part, update in work(Task(job, visit, turn)):
-                    end = status(text, part)
-                    yield [*bar.updates(end, busy=True), *update]
+        for text, part, update in _heard(job, lambda tell: _labour(bench, session, job, rank, work, tell)):
+            last = status(text, part)
+            yield [*bar.updates(last, busy=True), *(update or keep)]
     except Halted:
-        end = status("Stopped; what was finished stays.", 0.0)
+        last, keep = status("Stopped; what was finished stays.", 0.0), left(visit, job) if left else keep
     except Exception as error:  # whatever it is, the tab comes back
-        stopped = job is not None and job.stop.is_set()
-        end = status("Stopped before the first picture.", 0.0) if stopped else status(excuse(error), 0.0, bad=True)
-    yield [*bar.updates(end, busy=False), *keep]
+        last = status(excuse(error), 0.0, bad=True)
+    yield [*bar.updates(last, busy=False), *keep]
+
+
+def _labour(
+    bench: Bench, session: str, job: Job, rank: int, work: Callable[[Task], Iterator[Shown]],
+    tell: Callable[[Shown], None],
+) -> None:  # fmt: skip
+    """Wait for the machine, work, and give it back; the visitor's folder stays as long."""
+    with bench.visits.working(session) as visit, bench.line.join(rank, job.stop) as turn:
+        for text in turn.wait():
+            tell((text, 0.0, []))
+        for shown in work(Task(job, visit, turn)):
+            tell(shown)
+
+
+def _heard(job: Job, labour: Callable[[Callable[[Shown], None]], None]) -> Iterator[Shown]:
+    """Let work be done in a thread and yield what it tells, until it ends.
+
+    Raises:
+        Halted: it is to stop, which it will do by itself, soon.
+    """
+    told: Queue[Shown | Exception | None] = Queue()
+
+    def run() -> None:
+        try:
+            labour(told.put)
+            told.put(None)
+        except Exception as error:
+            told.put(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        while True:
+            try:
+                said = told.get(timeout=LISTENS)
+            except Empty:
+                if job.stop.is_set():
+                    raise Halted from None
+                continue
+            if said is None:
+                return
+            if isinstance(said, Exception):
+                raise Halted if job.stop.is_set() else said
+            yield said
+    finally:
+        if not job.stop.is_set() and sys.exc_info()[0] is GeneratorExit:  # nobody listens any more
+            job.stop.set()
 
 
 def stop_button(bench: Bench, bar: Bar) -> None:
@@ -153,6 +214,13 @@ def command_box(elem_id: str) -> Any:
         return gr.HTML('<p class="quiet">Press the button above; the command stands here then.</p>', elem_id=elem_id)
 
 
+def state_line(text: str, elem_id: str) -> Any:
+    """Draw the line above the results, in which it first says `text`."""
+    import gradio as gr
+
+    return gr.HTML(status(text, 0.0), padding=False, elem_id=elem_id)
+
+
 def status(text: str, part: float, *, bad: bool = False) -> str:
     """Write the line above the results as HTML, over a bar of which `part` (0..1) is filled."""
     mark = "⚠ " if bad else ""
@@ -165,7 +233,7 @@ def excuse(error: Exception) -> str:
     if is_out_of_memory(error):
         error = out_of_memory(error)
     if hasattr(error, "exit_code"):
-        return re.sub(r"[^\s'\"]*/visit-[^/\s]+/(?:[^/\s'\"]+/)*", "", str(error))
+        return PLACE.sub("", str(error))
     traceback.print_exception(error, file=sys.stderr)
     return "This did not work, and the server's log says why; try other pictures or settings, or reload the page"
 

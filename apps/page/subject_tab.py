@@ -21,6 +21,7 @@ from personagen.subject.config import beyond_the_base
 from personagen.subject.record import phrase
 from recsys.errors import ConfigError
 
+from . import examples
 from .line import TRAINING
 from .pictures import captions_of, gather, looked_at, shows_people, thumbnails
 from .settings import Kept, same
@@ -46,6 +47,7 @@ from .visits import Visit
 
 MAX_SUBJECTS = 8
 PRESETS = [("a thing", "object"), ("a person", "person"), ("a style", "style"), ("a garment", "garment")]
+DRAWN = "A drawn person in six outfits"
 PAUSE = 1.0  # seconds between two updates of the page
 RESULTS = ("pytorch_lora_weights.safetensors", "README.md", "run.json")
 HINT = (
@@ -63,17 +65,20 @@ def build_tab(bench: Bench) -> tuple[Kept, dict[str, Any]]:
     """Draw the tab's components into the open gradio context, connect them, return what travels and the components."""
     import gradio as gr
 
-    widgets = side_by_side(gr, _controls, _board)
+    widgets = side_by_side(gr, lambda gr: _controls(gr, bench.folder), _board)
     kept = Kept("subject", "subject train", {name: widgets[name] for name in FIELDS})
     _wire(gr, bench, widgets, kept)
     return kept, widgets
 
 
-def _controls(gr: Any) -> dict[str, Any]:
+def _controls(gr: Any, folder: Path) -> dict[str, Any]:
     widgets: dict[str, Any] = {}
     gr.Markdown(HINT)
     widgets["files"] = gr.File(
         label="Pictures", file_count="multiple", file_types=KINDS, height=140, elem_id="subject-files"
+    )
+    widgets["examples"] = examples.together(
+        "Or an example to click", DRAWN, examples.TAUGHT, folder, "subject-examples"
     )
     widgets["verdict"] = gr.HTML("", elem_id="subject-verdict")
     widgets["thumbs"] = thumbnails("subject-thumbs")
@@ -106,7 +111,9 @@ def _controls(gr: Any) -> dict[str, Any]:
 def _board(gr: Any) -> dict[str, Any]:
     still = {"format": "png", "type": "filepath", "interactive": False, "buttons": ["fullscreen"]}
     widgets: dict[str, Any] = {
-        "state": gr.HTML(status("Give pictures, say what they show, then press Learn.", 0.0), elem_id="subject-state")
+        "state": gr.HTML(
+            status("Give pictures, say what they show, then press Learn.", 0.0), padding=False, elem_id="subject-state"
+        )
     }
     with gr.Row():
         widgets["loss"] = gr.Image(**still, label="Loss", visible=False, elem_id="subject-loss")
@@ -123,6 +130,8 @@ def _board(gr: Any) -> dict[str, Any]:
 def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     bar = Bar(widgets["state"], widgets["train"], widgets["stop"], "subject")
     taken = take_files(bench, widgets["files"], [widgets["verdict"], widgets["thumbs"]], _look(bench.folder))
+    filled = [widgets[name] for name in ("files", "verdict", "thumbs", "name", "preset", "consent", "state")]
+    widgets["examples"].click(_example(gr, bench), None, filled, **QUICK)
     asked = [widgets["files"], widgets["preset"], widgets["name"]]
     for event in taken:
         event.then(_see(gr, bench), widgets["files"], widgets["consent"], **QUICK)
@@ -145,6 +154,20 @@ def _look(folder: Path) -> Callable[[Sequence[str]], list[Any]]:
         return [f"<p>{line}</p>", {"items": items}]
 
     return look
+
+
+def _example(gr: Any, bench: Bench) -> Callable[..., list[Any]]:
+    """Give the drawn person, who agrees to everything."""
+
+    def give(request: gr.Request) -> list[Any]:
+        visit = bench.visits[str(request.session_hash)]
+        files = [examples.given(visit, name) for name in examples.TAUGHT]
+        visit.people.update(dict.fromkeys(files, True))
+        said, thumbs = _look(bench.folder)(files)
+        line = status(f"{DRAWN}; nobody real is seen. Press Learn.", 0.0)
+        return [files, said, thumbs, "person", "person", gr.update(value=True, visible=True), line]
+
+    return give
 
 
 def _see(gr: Any, bench: Bench) -> Callable[..., Any]:
@@ -183,6 +206,7 @@ def _learn(studio: Studio, kept: Kept) -> Callable[..., Iterator[Shown]]:
         visit, keep = task.visit, [gr.skip()] * 6
         files, thumbs, consent = values[len(FIELDS) :]
         given = asked(kept, values[: len(FIELDS)])
+        visit.remember(kept.record(given))
         own = [str(visit.own(file)) for file in files or []]
         seen = shows_people(visit, own, studio.parser) if own else False
         if seen and not consent:

@@ -29,6 +29,7 @@ from personagen.tryon.trust import Trust, lowest
 from personagen.vocabulary import KINDS as VOCABULARY
 from recsys.errors import SEEDS, DataError, check_range
 
+from . import examples
 from .editor import mask_editor, painted, shown
 from .line import MASK, PICTURE
 from .live import Pace, Steps, live, passed_on
@@ -46,6 +47,7 @@ from .shared import (
     number,
     offer,
     side_by_side,
+    state_line,
     status,
     stop_button,
     wire,
@@ -80,7 +82,7 @@ def build_tab(bench: Bench) -> tuple[Kept, dict[str, Any]]:
     """Draw the tab's components into the open gradio context, connect them, return what travels and the components."""
     import gradio as gr
 
-    widgets = side_by_side(gr, _controls, _board)
+    widgets = side_by_side(gr, lambda gr: _controls(gr, bench.folder), _board)
     kept = Kept(
         "tryon", "tryon wear", {name: widgets[name] for name in FIELDS},
         {name: widgets[name] for name in ("person", *GARMENTS)}, (),
@@ -90,12 +92,14 @@ def build_tab(bench: Bench) -> tuple[Kept, dict[str, Any]]:
     return kept, widgets
 
 
-def _controls(gr: Any) -> dict[str, Any]:
+def _controls(gr: Any, folder: Path) -> dict[str, Any]:
     widgets: dict[str, Any] = {}
     gr.Markdown(HINT, elem_id="wear-hint")
     with gr.Row():
         widgets["person"] = photo("A person, standing, whole", "wear-person")
         widgets["garment"] = photo("A garment, on a plain background", "wear-garment")
+    widgets["people"] = examples.shelf("Examples to click: people", examples.PEOPLE, folder, "wear-people")
+    widgets["clothes"] = examples.shelf("and garments", examples.GARMENTS, folder, "wear-garments")
     widgets["kind"] = gr.Dropdown(KINDS, value="upper", label="What the garment is", elem_id="wear-kind")
     with gr.Accordion("More garments of the outfit", open=False):
         for at in range(MORE):
@@ -118,7 +122,7 @@ def _controls(gr: Any) -> dict[str, Any]:
 
 def _board(gr: Any) -> dict[str, Any]:
     return {
-        "state": gr.HTML(status(ASK, 0.0), elem_id="wear-state"),
+        "state": state_line(ASK, "wear-state"),
         "slider": gr.ImageSlider(
             label="Before and after", format="png", type="filepath", interactive=False, visible=False,
             buttons=["download", "fullscreen"], elem_id="wear-result",
@@ -134,7 +138,15 @@ def _board(gr: Any) -> dict[str, Any]:
 def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     bar = Bar(widgets["state"], widgets["go"], widgets["stop"], "wear", also=(widgets["turn"],))
     taken = take_photo(bench, widgets["person"], bar.state, given="Looking for what may be repainted …")
-    for event in (taken.success, widgets["person"].clear, widgets["kind"].change, widgets["mask_expand"].release):
+    sat = widgets["people"].click(_example(bench), None, [widgets["person"], bar.state], **QUICK)
+    widgets["clothes"].click(_example(bench), None, [widgets["garment"], bar.state, widgets["kind"]], **QUICK)
+    for event in (
+        taken.success,
+        sat.success,
+        widgets["person"].clear,
+        widgets["kind"].change,
+        widgets["mask_expand"].release,
+    ):
         find_after(gr, bench, widgets, event)
     for name in GARMENTS:
         take_photo(bench, widgets[name], bar.state, given="The garment is there; press Try on.")
@@ -146,6 +158,21 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     garments = [widgets[name.replace("garment", part)] for name in GARMENTS for part in ("garment", "kind")]
     connect_turn(bench, widgets, garments)
     stop_button(bench, bar)
+
+
+def _example(bench: Bench) -> Callable[..., list[Any]]:
+    """Put an example into its place: a person, or a garment with its kind."""
+    import gradio as gr
+
+    def give(event: gr.EventData, request: gr.Request) -> list[Any]:
+        visit = bench.visits[str(request.session_hash)]
+        name = examples.asked(event, [*examples.PEOPLE, *examples.GARMENTS])
+        given = examples.given(visit, name)
+        if name in examples.PEOPLE:
+            return [given, status("Looking for what may be repainted …", 0.0)]
+        return [given, status("The garment is there; press Try on.", 0.0), examples.KINDS[name]]
+
+    return give
 
 
 def find_after(gr: Any, bench: Bench, widgets: dict[str, Any], event: Callable[..., Any]) -> None:
@@ -207,6 +234,7 @@ def _wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
     def wear(task: Task, *values: Any) -> Iterator[Shown]:
         start, own = time.monotonic(), task.visit.own
         settings, photos, record = read_asked(kept, values)
+        task.visit.remember(record)
         person = photos.pop("person")
         if person is None:
             raise DataError("there is no photo of a person; give one")

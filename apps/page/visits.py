@@ -19,6 +19,8 @@ from recsys.errors import DataError, shown
 
 OURS = ("visit-", "item-")
 """How names begin of what the page itself writes; all else in its folder are uploads that nobody has read yet."""
+RELOADS = 10.0
+"""Seconds that a page has to come back, reloaded, before its visitor is taken to have left."""
 STALE, TIDY = 3600.0, 10.0
 """Seconds after which an upload that nobody read is removed, and after which the page is tidied when somebody left.
 
@@ -57,8 +59,18 @@ class Visit:
     """Item and prompt of each look on the board."""
     seeds: dict[str, int] = field(default_factory=dict)
     """The last seed of each tab."""
+    asked: dict[str, dict] = field(default_factory=dict)
+    """What each tab was last asked for, as its pictures carry it; the latest tab last."""
+    board: str = ""
+    """The cards of the last looks."""
     at_work: int = 0
     gone: bool = False
+
+    def remember(self, record: dict) -> dict:
+        """Keep what a tab is asked for, so that it is there after a reload; return it."""
+        self.asked.pop(record["page"]["tab"], None)
+        self.asked[record["page"]["tab"]] = record["page"]
+        return record
 
     def place(self, kind: str, ending: str = "") -> Path:
         """Return a path in the visitor's folder that nobody can guess."""
@@ -175,6 +187,22 @@ class Visits(dict[str, Visit]):
                 if visit.gone and not visit.at_work:
                     shutil.rmtree(visit.folder, ignore_errors=True)
 
+    def leave_soon(self, session: str) -> None:
+        """Stop a visitor's work, and let all that is theirs go unless their page comes back."""
+        with self._lock:
+            visit = self.get(session)
+            for job in visit.jobs.values() if visit else ():
+                job.stop.set()
+        _later(RELOADS, lambda: self.leave(session))
+
+    def back(self, before: str, session: str) -> Visit | None:
+        """Give what was left by a page to the same page, reloaded; None where nothing of it is there any more."""
+        with self._lock:
+            visit = self.pop(before, None) if before != session else self.get(session)
+            if visit is not None:
+                self[session] = visit
+            return visit
+
     def leave(self, session: str) -> str:
         """Stop a visitor's work and remove all that is theirs; return a sentence that says what it was."""
         with self._lock:
@@ -214,7 +242,7 @@ class Visits(dict[str, Visit]):
             _later(LINGERS, lambda: _remove(raw))
 
 
-def _later(seconds: float, act: Callable[[], None]) -> None:
+def _later(seconds: float, act: Callable[[], object]) -> None:
     timer = Timer(seconds, act)
     timer.daemon = True
     timer.start()

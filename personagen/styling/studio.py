@@ -82,7 +82,10 @@ class Halted(Exception):
 
 
 class Watched:
-    """A pipeline that asks `stop()` after every denoising step, and raises Halted where it says yes."""
+    """A pipeline that asks `stop()` whenever it is looked at and after every step, and raises Halted where it says yes.
+
+    So whoever prepares what it is to paint, garment by garment, is stopped as well.
+    """
 
     def __init__(self, pipeline: Any, stop: Callable[[], bool]) -> None:
         self.pipeline, self.stop = pipeline, stop
@@ -91,6 +94,8 @@ class Watched:
         return self.pipeline(*inputs, callback_on_step_end=self._look_up, **settings)
 
     def __getattr__(self, name: str) -> Any:
+        if self.stop():
+            raise Halted
         return getattr(self.pipeline, name)
 
     def _look_up(self, pipeline: Any, step: int, timestep: int, tensors: dict) -> dict:

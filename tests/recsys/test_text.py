@@ -67,3 +67,10 @@ def test_json_that_is_too_deep_is_a_value_error():
     with pytest.raises(ValueError, match="too deeply"):
         from_json("[" * 100_000)
     assert shown("a\x1b[2J\nb" + "c" * 100, most=7) == "a\\x1b[2J b" + "…"
+
+
+def test_a_header_of_ten_thousands_of_columns_is_refused_at_once(tmp_path):
+    wide = tmp_path / "wide.csv"
+    wide.write_text("item," * 50_000 + "\n" + "x\n" * 1000, encoding="utf-8")
+    with pytest.raises(DataError, match="50,001 columns"):
+        read_cells(wide)

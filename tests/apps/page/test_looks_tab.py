@@ -18,7 +18,7 @@ from personagen.styling.stylist import Look, Reason
 from recsys.errors import ConfigError
 from tests.place import ROOT
 
-PATIENCE = 90_000  # milliseconds; the machine may be busy
+PATIENCE = 240_000  # milliseconds; the machine may be busy
 
 
 @pytest.mark.slow

@@ -156,3 +156,11 @@ def test_a_shopper_of_the_file_gets_looks_of_the_catalogue(browser, opened, sett
     finally:
         context.close()
         built.close(verbose=False)
+
+
+def test_the_page_is_built_without_drawing_a_garment(studio, tmp_path, monkeypatch):
+    """Start-up takes seconds enough: pictures are drawn when somebody looks."""
+    drawn: list[object] = []
+    monkeypatch.setattr(type(studio), "history_pictures", lambda *given: drawn.append(given) or [])
+    app.build(studio, tmp_path).close(verbose=False)
+    assert drawn == []

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from apps import cli
-from apps.page.settings import PAGE, Kept, fitted, preset, read_dropped, updates
+from apps.page.settings import PAGE, Kept, fitted, link, preset, read_dropped, read_link, updates
 from apps.page.visits import Visit
 from personagen.provenance import Parameters, write_png
 from recsys.errors import DataError
@@ -83,6 +83,15 @@ def test_yaml_is_the_commands_own(kept, tmp_path):
     assert read_dropped(file, kept).settings == {"prompt": "a dog: ünd\n- so", "steps": 8}
     _, settings = cli.parse(["subject", "generate", "--config", str(file)])
     assert settings.prompt == "a dog: ünd\n- so" and settings.steps == 8
+
+
+def test_a_link_says_the_settings_and_a_wrong_one_is_told(kept):
+    text = link(kept["generate"], {"prompt": "a dog: ünd <b>", "steps": 8})
+    found = read_link(text.partition("=")[2], kept)
+    assert found.tab == "generate" and found.settings == {"prompt": "a dog: ünd <b>", "steps": 8}
+    for wrong in ("", "x", "e30", "WzFd", text[4:-3], "A" * 9000, "eyJ0YWIiOiAiYWRtaW4iLCAic2V0dGluZ3MiOiB7fX0"):
+        with pytest.raises(DataError, match="link"):
+            read_link(wrong, kept)
 
 
 HOSTILE: dict[str, tuple[bytes, str]] = {
@@ -233,6 +242,38 @@ def test_a_try_on_with_strokes_is_made_again(page, someone, tmp_path):
     page.click("#wear-go")
     says(page, "Done in", "#wear-state")
     assert saved(page, "#wear-download a") == first
+
+
+@pytest.mark.browser
+def test_settings_photos_and_pictures_are_there_after_a_reload_and_a_link_brings_settings(page, someone):
+    page.get_by_role("tab", name="Try on").click()
+    page.locator("#wear-people button").first.click()
+    says(page, "may be repainted", "#wear-state")
+    page.locator("#wear-garments button").nth(5).click()
+    page.wait_for_selector("#wear-garment img")
+    page.click("#wear-go")
+    says(page, "Done in", "#wear-state")
+    page.get_by_role("tab", name="Generate").click()
+    page.fill("#generate-prompt textarea", "a red dress")
+    for name, value in (("steps", 3), ("count", 1)):
+        page.fill(f"#generate-{name} input[type=number]", str(value))
+        page.press(f"#generate-{name} input[type=number]", "Tab")
+    page.click("#generate-go")
+    says(page, "1 picture in", "#generate-state")
+    link = page.locator("#generate-command a").first.get_attribute("href")
+    page.reload()
+    says(page, "taken over", "#generate-state")
+    assert page.input_value("#generate-prompt textarea") == "a red dress"
+    page.wait_for_selector("#generate-gallery img")
+    page.get_by_role("tab", name="Try on").click()
+    page.wait_for_selector("#wear-person img")
+    page.wait_for_selector("#wear-mask canvas")
+    shot(page, "reloaded")
+    page.goto(page.url.split("?")[0] + str(link))
+    says(page, "taken over", "#generate-state")
+    assert page.input_value("#generate-prompt textarea") == "a red dress"
+    assert page.input_value("#generate-steps input[type=number]") == "3"
+    assert not page.locator("#generate-gallery img").count()  # a link brings no pictures
 
 
 @pytest.mark.browser

@@ -113,6 +113,8 @@ def test_errors_are_told_without_places_of_the_machine(tmp_path, capsys):
     visit = Visits(tmp_path)["anna"]
     said = shared.excuse(DataError(f"{visit.folder}/subject-x/pictures/00.png is damaged; save it again"))
     assert said == "00.png is damaged; save it again"
+    upload = DataError(f"cannot read {tmp_path}/0a1b2c/mine.png as a PNG: 'https://a.b/c' is no /etc/passwd")
+    assert shared.excuse(upload) == "cannot read mine.png as a PNG: 'https://a.b/c' is no passwd"
     assert "server's log" in shared.excuse(KeyError(str(tmp_path))) and "KeyError" in capsys.readouterr().err
     assert shared.excuse(ConfigError("seed = -5; allowed are 0 to 4")) == "seed = -5; allowed are 0 to 4"
 
@@ -128,3 +130,18 @@ def test_what_the_editor_sent_goes_with_the_last_visitor(tmp_path, monkeypatch):
     assert sent.exists()
     kept.leave("bert")
     assert gone(sent)
+
+
+def test_a_page_that_comes_back_has_what_it_had_and_nobody_elses(tmp_path, monkeypatch):
+    monkeypatch.setattr(visits, "RELOADS", 0.3)
+    kept = Visits(tmp_path)
+    mine, job = kept["before"], kept["before"].begin("looks")
+    kept.leave_soon("before")
+    assert job.stop.is_set()
+    assert kept.back("before", "after") is mine and kept["after"] is mine and "before" not in kept
+    assert kept.back("nobody", "other") is None and "other" not in kept
+    time.sleep(0.6)
+    assert mine.folder.exists()
+    kept.leave_soon("after")
+    time.sleep(0.6)
+    assert not mine.folder.exists() and kept.back("after", "later") is None
