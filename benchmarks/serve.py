@@ -42,9 +42,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="countdiff", choices=("popularity", "markov", "sasrec", "countdiff"))
     parser.add_argument("--requests", type=int, default=2000, help="of each number of clients")
+    parser.add_argument("--replicas", type=int, default=0, help="of Ray Serve; 0: rank in the server's own process")
     parser.add_argument("--restart", type=int, default=10_000, help="requests around a restart; 0: none")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    Served.more = ["--engine", "ray", "--replicas", str(args.replicas)] if args.replicas else []
+    name = f"{args.model}, {args.replicas} replicas" if args.replicas else args.model
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         sequences = fitted_on()
@@ -52,13 +55,14 @@ def main() -> int:
         histories = [sequence.tolist() for sequence in sequences[:2000]]
         row: dict[str, Any] = {"single_ms": single(place / "model", sequences[:200]), "load": os.getloadavg()[0]}
         row["clients"] = asyncio.run(loads(place, histories, args.requests))
-        row["abuse"] = asyncio.run(abuse(place, histories))
+        if not args.replicas:
+            row["abuse"] = asyncio.run(abuse(place, histories))
         if args.restart:
             row["restart"] = asyncio.run(restart(place, histories, args.restart))
         row["commit"] = git("rev-parse", "--short", "HEAD")
         path = RESULTS / "serve.json"
         rows = json.loads(path.read_text())["models"] if path.exists() else {}
-        print(write_report(path, {"items": 20_000, "k": K, "hardware": cpu(), "models": rows | {args.model: row}}))
+        print(write_report(path, {"items": 20_000, "k": K, "hardware": cpu(), "models": rows | {name: row}}))
     return 0
 
 
@@ -76,7 +80,9 @@ def single(folder: Path, sequences: Sequence[np.ndarray]) -> dict[str, float]:
 
 
 class Served:
-    """A server in a process of its own, on one thread."""
+    """A server in a process of its own, on one thread; CPU-seconds are its own, not those of replicas."""
+
+    more: list[str] = []
 
     def __init__(self, place: Path, port: int = 0, key: str = "") -> None:
         self.place, self.port, self.key = place, port, key
@@ -85,11 +91,12 @@ class Served:
     def open(self) -> subprocess.Popen:
         """Start it, and wait until it takes requests."""
         words = [sys.executable, "-m", "personagen", "serve", "--recommender", str(self.place / "model"), "--port",
-                 str(self.port), "--out", str(self.place / "serve")]  # fmt: skip
-        given = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent), "PERSONAGEN_KEY": self.key}
+                 str(self.port), "--out", str(self.place / "serve"), *self.more]  # fmt: skip
+        paths = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+        given = {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "PERSONAGEN_KEY": self.key}
         process = subprocess.Popen(words, cwd=HERE.parent, env=os.environ | given, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        line = process.stdout.readline()
+        line = next(line for line in process.stdout if "serving at" in line)
         self.port = int(line.split("  ")[0].rpartition(":")[2])
         return process
 

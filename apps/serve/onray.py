@@ -17,6 +17,7 @@ from ..batch.onray import cause_of, cluster
 from ..commands.config import ServeConfig
 from .batcher import MOST, WAITING, Answer, Asked, rank_together
 
+QUIET = {"enable_access_log": False, "log_level": "ERROR"}
 TRIES, PAUSE = 20, 0.25
 """How often a question is asked whose replica died, and seconds between: a new one has read its model by then."""
 
@@ -31,7 +32,7 @@ def replicas(settings: ServeConfig) -> Iterator[Any]:
     with cluster(settings.ray_address, cpus=settings.replicas, gpus=0):
         from ray import serve
 
-        serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False, "log_level": "ERROR"})
+        serve.start(proxy_location="Disabled", logging_config=QUIET)
         try:
             yield serve.run(_deployment(settings), name="personagen", route_prefix=None)
         except (RuntimeError, TimeoutError) as error:
@@ -121,6 +122,6 @@ def _deployment(settings: ServeConfig) -> Any:
 
     made = serve.deployment(
         num_replicas=settings.replicas, max_ongoing_requests=2 * MOST, ray_actor_options={"num_cpus": 1},
-        graceful_shutdown_timeout_s=5,
+        graceful_shutdown_timeout_s=5, logging_config=QUIET,
     )  # fmt: skip
     return made(Ranker).bind()
