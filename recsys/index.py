@@ -65,7 +65,7 @@ class Index:
 
     @classmethod
     def build(cls, vectors: Tensor) -> "Index":
-        """Index vectors (n+1, D); row 0 is left out. Takes some three CPU-minutes for a million.
+        """Index vectors (n+1, D); row 0 is left out. Takes some eight CPU-minutes for a million.
 
         Raises:
             ConfigError: usearch is not installed.
