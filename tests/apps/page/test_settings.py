@@ -260,6 +260,7 @@ def test_settings_photos_and_pictures_are_there_after_a_reload_and_a_link_brings
         page.press(f"#generate-{name} input[type=number]", "Tab")
     page.click("#generate-go")
     says(page, "1 picture in", "#generate-state")
+    page.locator("button.label-wrap:visible", has_text="The same on the command line").click()
     link = page.locator("#generate-command a").first.get_attribute("href")
     page.reload()
     says(page, "taken over", "#generate-state")
