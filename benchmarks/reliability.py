@@ -5,8 +5,8 @@
 kill: SIGKILL at twenty random places of each command, half of them at a write, and what is being written stays
 half-written then. disk: each kind of write finds no space once, and the command runs on small file systems (tmpfs,
 where this machine lets us mount one). two: the same command twice at once. readonly: a user who may not write. sigterm:
-SIGTERM and SIGINT in each half. resume: trainings are stopped after random steps. hostile: the files of tests/corpus,
-given to every command that reads such files.
+SIGTERM at each kind of write, it and SIGINT in each quarter of the time. resume: trainings are stopped after random
+steps. hostile: the files of tests/corpus, given to every command that reads such files.
 
 Whatever was disturbed is run again, and what it leaves is compared with what an undisturbed run leaves: pixels,
 tensors, tables, and which files there are. Commands are forked from one process, so that nothing is imported twice;

@@ -34,7 +34,7 @@ HEAVY = (
     "pyarrow.parquet",
 )
 MODULES = ("recommend", "update", "rank", "style", "tryon", "pretrain", "subject", "search", "wear", "mask")
-STAGES = ("vae", "text", "text2image", "tryon", "parser", "joints", "tryon_pairs", "render")
+STAGES = ("vae", "text", "text2image", "decoder", "tryon", "parser", "joints", "tryon_pairs", "render")
 NOBODY = 65534
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 SLOW = 1_800.0

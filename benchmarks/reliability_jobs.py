@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from personagen.person.joints import Joint
+from personagen.person.network import ParserSizes, PersonParser
+from personagen.person.parser import save_parser
 from tests.apps.shop import write_shop
 from tests.apps.tiny import pipelines
 from tests.personagen.pretrain.tools import SIZE, make_corpus
@@ -17,6 +20,8 @@ from tests.personagen.subject.parts import write_pictures
 COUNTED = ("popularity", "markov", "ease")
 TRAINED = ("sasrec", "gru4rec", "dreamrec", "countdiff", "preferdiff", "diffurec", "diqdiff", "diffrec", "ldiffrec",
            "ddsr", "maskedids")  # fmt: skip
+LARGER = (64, 48)
+"""Pictures (H, W) whose features can be compared."""
 EVERY = 3
 """Steps between two checkpoints."""
 LOOP = {"batch_size": 2, "device": "cpu", "steps": 10, "warmup_steps": 1, "evaluate_every": 5, "preview_every": 5,
@@ -77,7 +82,7 @@ def _ranking(data: Path, out: Path) -> list[Job]:
 
 def _pretraining(data: Path, out: Path) -> list[Job]:
     """The stages of pretraining, and training try-on on pairs."""
-    stages = ("corpus", "vae", "text", "text2image", "tryon", "parser")
+    stages = ("corpus", "vae", "text", "text2image", "decoder", "tryon", "parser", "joints")
     found = [
         Job(
             f"pretrain {stage}", ("pretrain", str(_stage(data, out, stage))), every=None if stage == "corpus" else EVERY
@@ -102,11 +107,15 @@ def _stage(data: Path, out: Path, stage: str) -> Path:
         "tryon": {"preview_rows": 1, "preview_steps": 2, "vae_dir": f"{data}/painter/vae",
                   "unet_dir": f"{data}/painter/unet"},
         "parser": {"images_root": f"{data}/photos", "garments": 0, "blocks": 5, "widths": [8, 16, 24], "groups": 4},
+        "joints": {"images_root": f"{data}/photos", "joints": 8, "joints_file": f"{data}/joints.json", "groups": 4,
+                   "parser_dir": f"{data}/parser"},
+        "decoder": {"painter_dir": f"{data}/painter", "steps": 2, "adversarial_after": 4},
         "corpus": {"rows": 2, "heldout_rows": 2},
     }  # fmt: skip
-    size = (48, 32) if stage == "parser" else SIZE
-    settings = {"stage": stage, "output_dir": str(out), "corpora": {f"{data}/corpus": 1.0}, "height": size[0],
-                "width": size[1], "loop": LOOP, stage: sizes[stage]}  # fmt: skip
+    size = {"parser": (48, 32), "joints": (48, 32), "decoder": LARGER}.get(stage, SIZE)
+    corpus, section = "larger" if size == LARGER else "corpus", "parser" if stage == "joints" else stage
+    settings = {"stage": stage, "output_dir": str(out), "corpora": {f"{data}/{corpus}": 1.0}, "height": size[0],
+                "width": size[1], "loop": LOOP, section: sizes[stage]}  # fmt: skip
     file = data / f"{stage}.yaml"
     file.write_text(json.dumps(settings))
     return file
@@ -123,7 +132,12 @@ def _pictures(data: Path, out: Path) -> list[Job]:
              "--recommender", f"{data}/markov", "--tryon", f"{data}/worn", "--text2image", f"{data}/painter",
              "--person", f"{data}/me.jpg", "--mask", f"{data}/top.png", "--looks", "1", "--scenes", "2", "--steps", "2",
              "--stylist.tryon_steps", "2", "--out", str(out))  # fmt: skip
-    return [Job("subject train", subject, every=EVERY), Job("style", style)]
+    quick = [f"--subject.{word[2:]}" if word.startswith("--") else word for word in subject[2:]]
+    for word in ("instance_data_dir", "name", "output_dir", "resume_from_checkpoint"):
+        at = quick.index(f"--subject.{word}")
+        del quick[at : at + 2]
+    many = ("subject", "train-many", "--mapping", f"{data}/subjects.csv", "--out", str(out), *quick)
+    return [Job("subject train", subject, every=EVERY), Job("subject train-many", many), Job("style", style)]
 
 
 def prepare(data: Path) -> None:
@@ -134,7 +148,12 @@ def prepare(data: Path) -> None:
     write_clicks(data / "many.csv", rows, "m")
     write_clicks(data / "more.csv", rows[:40], "n")
     make_corpus(data / "corpus", rows=8)
+    make_corpus(data / "larger", rows=8, size=LARGER)
     _write_photos(data / "photos" / "people")
+    save_parser(PersonParser(ParserSizes(5, (8, 16, 24), 4, 48, 32)), data / "parser")
+    marks = [[0.5, 0.5, 0.9]] * len(Joint)
+    (data / "subjects.csv").write_text("user,pictures,name\nu1,me,dog\nu2,me,cat\n")
+    (data / "joints.json").write_text(json.dumps({f"{number:04d}": marks for number in range(10)}))
     write_pictures(data / "me", count=2, size=(64, 48))
     tryon, painter = pipelines()
     tryon.save_pretrained(data / "worn")

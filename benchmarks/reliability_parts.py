@@ -5,7 +5,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,9 +18,10 @@ from reliability_jobs import Job
 
 CHAIN = 20
 """Kills in a row before a run is left to come to its end."""
-KINDS = 4
-"""Kinds of writes of a command that find no space, at most."""
-DISKS = 1
+DISKS = 2
+"""Small file systems that a command is run on."""
+MOMENTS = 4
+"""Parts of a command's time in each of which it is stopped by each signal."""
 PROMISE = re.compile(r"the checkpoint of (step-\d+) is in (.+?);")
 
 
@@ -153,12 +154,10 @@ def kill(bench: Bench, job: Job, *, kills: int = 20) -> dict[str, Any]:
     return count.figures(at_writes=at_writes, steps_lost=count.steps_lost, interval=job.every)
 
 
-def disk(bench: Bench, job: Job, *, kinds: int = KINDS, disks: int = DISKS) -> dict[str, Any]:
+def disk(bench: Bench, job: Job, *, disks: int = DISKS) -> dict[str, Any]:
     """Let each kind of write find no space once, then run on small file systems; with room, it must go on."""
     count, whole = Count(), bench.whole(job)
-    last = {_kind(line): number for number, line in enumerate(whole.writes) if not line.startswith("r")}
-    last |= {_kind(line): n for n, line in enumerate(whole.writes) if line.startswith("rename")}
-    chosen = bench.random.permutation(sorted(last.values()))[:kinds].tolist()
+    chosen = last_of_each(whole.writes)
     for write in chosen:
         bench.fresh()
         ended = bench.run(job, Trouble("full", write=write))
@@ -171,7 +170,13 @@ def disk(bench: Bench, job: Job, *, kinds: int = KINDS, disks: int = DISKS) -> d
             if done:
                 ended = bench.run(job)
                 _told(count, bench, job, ended, f"a disk of {share:.2f} of what is needed", enlarge)
-    return count.figures(kinds=len(last), tried=len(chosen), disks=mounted)
+    return count.figures(kinds=len(chosen), disks=mounted)
+
+
+def last_of_each(writes: Sequence[str]) -> list[int]:
+    """Number the last write of each kind that needs space: by what is done, and the name without its numbers."""
+    last = {_kind(line): number for number, line in enumerate(writes) if not line.startswith("r")}
+    return sorted((last | {_kind(line): n for n, line in enumerate(writes) if line.startswith("rename")}).values())
 
 
 def _kind(line: str) -> str:
@@ -220,9 +225,16 @@ def readonly(bench: Bench, job: Job) -> dict[str, Any]:
     return count.figures(steps=ended.steps, share_of_cpu=round(ended.cpu / bench.whole(job).cpu, 2))
 
 
-def sigterm(bench: Bench, job: Job, *, moments: int = 2) -> dict[str, Any]:
-    """Send SIGTERM and SIGINT in each half of a command's time: exit code, true words, and it goes on."""
+def sigterm(bench: Bench, job: Job, *, moments: int = MOMENTS) -> dict[str, Any]:
+    """Send SIGTERM and SIGINT in each quarter of a command's time, and SIGTERM at each kind of write: exit code, true
+    words, and it goes on."""
     count, whole = Count(), bench.whole(job)
+    for write in last_of_each(whole.writes):
+        bench.fresh()
+        ended = bench.run(job, Trouble("SIGTERM", write=write))
+        count.see(bench, job, ended)
+        _stopped(count, bench, ended, 143, f"SIGTERM at {whole.writes[write]}")
+        count.finish(bench, job, bench.run(job) if ended.code else ended)
     for name, code in (("SIGTERM", 143), ("SIGINT", 130)):
         for part in range(moments):
             bench.fresh()
@@ -231,7 +243,7 @@ def sigterm(bench: Bench, job: Job, *, moments: int = 2) -> dict[str, Any]:
             count.see(bench, job, ended)
             _stopped(count, bench, ended, code, f"{name} after {moment / whole.cpu:.2f} of the time")
             count.finish(bench, job, bench.run(job) if ended.code else ended)
-    return count.figures(steps_lost=count.steps_lost)
+    return count.figures(steps_lost=count.steps_lost, kinds=len(last_of_each(whole.writes)), moments=2 * moments)
 
 
 def _stopped(count: Count, bench: Bench, ended: Ended, code: int, what: str) -> None:

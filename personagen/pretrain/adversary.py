@@ -30,7 +30,9 @@ def feature_distance(network: PersonParser, x: Tensor, y: Tensor) -> Tensor:
     """
     height, width = (side // 32 * 32 for side in x.shape[2:])
     if not height or not width:
-        raise ConfigError(f"a distance of features needs 32 pixels a side, not {tuple(x.shape[2:])}; raise vae.crop")
+        raise ConfigError(
+            f"a distance of features needs 32 pixels a side, not {tuple(x.shape[2:])}; raise vae.crop, or the size"
+        )
     known, seen = (network.backbone(one[:, :, :height, :width]) for one in (x, y))
     parts = [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean() for a, b in zip(known, seen)]
     return torch.stack(parts).mean()
