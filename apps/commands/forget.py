@@ -62,8 +62,15 @@ def _looks(settings: ForgetConfig, user: str) -> list[Trace]:
         for folder in (Path(place), Path(place) / folder_name(user)):
             if (folder / MANIFEST).is_file() and _whose(folder / MANIFEST) == user:
                 files = sum(path.is_file() for path in folder.rglob("*"))
-                found.append(Trace(str(folder), f"looks, {counted(files, 'file')}", True))
+                found.append(_folder(folder, f"looks, {counted(files, 'file')}"))
     return found
+
+
+def _folder(place: Path, what: str) -> Trace:
+    """Name a folder to remove; one that a link leads to may be somebody else's, and is left."""
+    if not place.is_symlink():
+        return Trace(str(place), what, True)
+    return Trace(str(place), f"{what}: a link to {place.resolve()}, remove both by hand", False)
 
 
 def _whose(manifest: Path) -> str:
@@ -90,7 +97,7 @@ def _subject(settings: ForgetConfig, user: str) -> list[Trace]:
             raise DataError(
                 f"{mapped.subject} is no result of subject training (no {RUN}); correct {settings.subjects}"
             )
-        found.append(Trace(str(mapped.subject), "a subject that was taught, with its checkpoints", True))
+        found.append(_folder(mapped.subject, "a subject that was taught, with its checkpoints"))
         run = read_run(mapped.subject)
         if run is not None:
             found.append(
@@ -119,7 +126,7 @@ def _rows(settings: ForgetConfig, user: str) -> list[Trace]:
 def _remove(trace: Trace, settings: ForgetConfig, user: str) -> None:
     """Remove a folder, or the user's line of the mapping."""
     place = Path(trace.place)
-    if place.is_dir() and not place.is_symlink():
+    if place.is_dir():
         shutil.rmtree(place)
     elif trace.place == settings.subjects:
         columns, rows = read_cells(place)

@@ -48,3 +48,12 @@ def test_nobody_and_nothing(place, capsys):
     assert "user is empty" in capsys.readouterr().err
     assert cli.main(["forget", "nobody"]) == 0
     assert "there is nothing of user 'nobody'" in capsys.readouterr().out
+
+
+def test_what_a_link_leads_to_is_left_and_never_called_removed(place, capsys):
+    (place / "looks" / "anna").rename(place / "elsewhere")
+    (place / "looks" / "anna").symlink_to(place / "elsewhere")
+    assert cli.main(["forget", "anna", "--looks", '["looks"]', "--confirm", "true"]) == 0
+    said = capsys.readouterr().out
+    assert "left  looks/anna  (looks, 2 files: a link to" in said and "removed" not in said.replace("remove both", "")
+    assert (place / "elsewhere" / "sheet.png").exists()
