@@ -1,6 +1,7 @@
 """The shared words: every kind, colour, pattern and scene that a picture can show and a caption can say."""
 
 from collections.abc import Mapping
+from enum import IntEnum
 from types import MappingProxyType
 
 KINDS: tuple[str, ...] = ("t-shirt", "shirt", "sweater", "jacket", "dress", "skirt", "trousers", "shorts")
@@ -75,6 +76,14 @@ LABELS: tuple[str, ...] = (
     "outer",
 )
 """Names of the values in a label map, in order; ``outer`` is a jacket."""
+
+GarmentPart = IntEnum(
+    "GarmentPart",
+    "BACKGROUND TRUNK LEFT_SLEEVE RIGHT_SLEEVE COLLAR HOOD WAISTBAND LEFT_LEG RIGHT_LEG LINING",
+    start=0,
+)
+"""What a pixel of a garment's photo shows. Left and right are the picture's, where the garment lies with its front up;
+a sleeve that is laid across stays what it is. LINING is the inside of the back, seen through the neckline."""
 
 
 def noun_phrase(kind: str, colour: str, pattern: str = "plain") -> str:

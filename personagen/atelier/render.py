@@ -44,7 +44,7 @@ def encode(linear_rgb: np.ndarray) -> np.ndarray:
     return (np.clip(linear_rgb, 0.0, 1.0) ** np.float32(1 / 2.2) * 255.0 + 0.5).astype(np.uint8)
 
 
-def _shrink(x: np.ndarray, by: int) -> np.ndarray:
+def shrunk(x: np.ndarray, by: int) -> np.ndarray:
     """Mean (H, W, ...) of blocks of by x by."""
     total = sum(x[i::by, j::by] for i in range(by) for j in range(by))
     return np.asarray(total * np.float32(1.0 / by**2))
@@ -74,7 +74,7 @@ def soft_light(
     return mean[:, 1] * weight, mean[:, 2] * weight
 
 
-def _figure(
+def seen_figure(
     body: Body,
     outfit: tuple[GarmentSpec, ...],
     patches: list[Patch],
@@ -105,7 +105,7 @@ def _compose(patches: list[Patch], seen: Samples, radiance: Array, back: np.ndar
     labels[seen.index] = np.array([LABEL[s.name] for s in patches], np.uint8)[seen.which]
     depth[seen.index], normals[seen.index] = seen.depth, seen.normals
     return Render(
-        image=_shrink(big.reshape(*shape, 3), FINE),
+        image=shrunk(big.reshape(*shape, 3), FINE),
         labels=labels.reshape(shape)[pick].copy(),
         depth=depth.reshape(shape)[pick].copy(),
         normals=normals.reshape(*shape, 3)[pick].copy(),
@@ -169,7 +169,7 @@ def render_person(
     patches = surfaces(body, outfit)
     vertices = np.concatenate([s.points.reshape(-1, 3) for s in patches])
     back = _background(vertices, scene, camera, *size, seed)
-    seen, radiance = _figure(body, outfit, patches, scenes.LIGHTS[scene], camera, size)
+    seen, radiance = seen_figure(body, outfit, patches, scenes.LIGHTS[scene], camera, size)
     out = _compose(patches, seen, radiance, compress(back))
     picture = scenes.snowflakes(out.image, seed) if scene == "snow" else out.image
     return Render(encode(picture), out.labels, out.depth, out.normals)
@@ -192,11 +192,16 @@ FRAMES = {
 SOFTBOX = Light((-0.40, 0.62, 0.78), (0.80, 0.79, 0.77), (0.56, 0.56, 0.58), (0.38, 0.38, 0.38), (0.2, 0.2, 0.2))
 
 
-def render_garment(spec: GarmentSpec, *, size: tuple[int, int] = (256, 192)) -> np.ndarray:
-    """Render the garment alone on white, as on an invisible mannequin: (H, W, 3) uint8, framed alike for each kind."""
+def frame_of(spec: GarmentSpec) -> Camera:
+    """The camera that frames a garment as its kind is framed."""
     middle, extent = FRAMES["upper" if spec.region == "upper" else spec.kind]
     h = GHOST.height
-    camera = Camera(target=(0.0, middle * h, 0.0), extent=extent * h, elevation=4.0)
+    return Camera(target=(0.0, middle * h, 0.0), extent=extent * h, elevation=4.0)
+
+
+def render_garment(spec: GarmentSpec, *, size: tuple[int, int] = (256, 192)) -> np.ndarray:
+    """Render the garment alone on white, as on an invisible mannequin: (H, W, 3) uint8, framed alike for each kind."""
+    camera = frame_of(spec)
     patches = surfaces(GHOST, (spec,), ghost=True)
-    seen, radiance = _figure(GHOST, (spec,), patches, SOFTBOX, camera, size)
+    seen, radiance = seen_figure(GHOST, (spec,), patches, SOFTBOX, camera, size)
     return encode(_compose(patches, seen, radiance, np.ones((*size, 3), np.float32)).image)

@@ -33,8 +33,8 @@ EPS = 1e-3
 @dataclass(frozen=True)
 class ParserSizes:
     """Sizes of the network: blocks of the backbone, the pyramid's widths from half resolution down (one for each
-    resolution, `levels_of`), groups of its normalisation, the pictures it reads, and the width of the branch that finds
-    the joints, 0 for none."""
+    resolution, `levels_of`), groups of its normalisation, the pictures it reads, the width of the branch that finds
+    the joints, 0 for none, and how many parts it tells apart."""
 
     blocks: int = 15
     widths: tuple[int, ...] = (24, 32, 48, 80, 112)
@@ -42,6 +42,7 @@ class ParserSizes:
     height: int = 320
     width: int = 240
     joints: int = 0
+    classes: int = len(Part)
 
 
 def levels_of(blocks: int) -> list[int]:
@@ -79,7 +80,7 @@ class _Inverted(nn.Module):
 
 
 class PersonParser(nn.Module):
-    """Say for every pixel which body part it shows, and where the joints are."""
+    """Say for every pixel which part of a body, or of a garment, it shows, and where the joints are."""
 
     def __init__(self, sizes: ParserSizes) -> None:
         super().__init__()
@@ -95,11 +96,11 @@ class PersonParser(nn.Module):
         self.lateral = nn.ModuleList([nn.Conv2d(a, b, 1) for a, b in zip(found, widths, strict=True)])
         self.narrow = nn.ModuleList([nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:])])
         self.up = nn.ModuleList([Residual(width, groups=sizes.groups) for width in widths])
-        self.head = nn.Conv2d(widths[0], len(Part), 1)
+        self.head = nn.Conv2d(widths[0], sizes.classes, 1)
         self.joints = JointFinder(widths[1:4], sizes.joints, groups=sizes.groups) if sizes.joints else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (B, 10, H, W) for pictures x (B, 3, H, W) in [-1, 1]; any size divisible by 2^levels."""
+        """Return logits (B, classes, H, W) for pictures x (B, 3, H, W) in [-1, 1]; any size divisible by 2^levels."""
         return self._parts(self.pyramid(x), x)
 
     def pyramid(self, x: Tensor) -> list[Tensor]:

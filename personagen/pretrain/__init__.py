@@ -7,6 +7,7 @@ from ..corpora.leftout import Tell, silent
 from .config import (
     CorpusConfig,
     DecoderConfig,
+    GarmentConfig,
     ParserConfig,
     PretrainConfig,
     Text2ImageConfig,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CorpusConfig",
     "DecoderConfig",
+    "GarmentConfig",
     "ParserConfig",
     "PretrainConfig",
     "Text2ImageConfig",
@@ -37,8 +39,8 @@ def pretrain(config: PretrainConfig, *, tell: Tell = silent) -> "Iterator[Step]"
     there.
 
     Checkpoints are written to `output_dir/checkpoints`, at intervals and when the iterator is closed; the finished
-    model to `output_dir/vae`, `output_dir/text`, `output_dir/embedded` (a StableDiffusionPipeline), `output_dir/tryon`
-    or `output_dir/parser`; pictures to look at to `output_dir/previews`. A run that is stopped and called again with
+    model to `output_dir/vae`, `output_dir/text`, `output_dir/embedded` (a StableDiffusionPipeline), `output_dir/tryon`,
+    `output_dir/parser` or `output_dir/garment`; pictures to look at to `output_dir/previews`. A run that is stopped and called again with
     the same settings ends with the same weights, bit by bit. While latents or photos are cached, before the first step,
     a Step 0 with metrics {"cached": share} is yielded. tell: takes a line about photos that cannot be read.
 
@@ -56,11 +58,18 @@ def pretrain(config: PretrainConfig, *, tell: Tell = silent) -> "Iterator[Step]"
     from ..training.precision import with_precision
 
     config = with_precision(config)
-    if config.stage in ("parser", "joints"):
-        from .joints import train_joints
+    if config.stage == "parser":
         from .parser import train_parser
 
-        return (train_parser if config.stage == "parser" else train_joints)(config, tell=tell)
+        return train_parser(config, tell=tell)
+    if config.stage == "joints":
+        from .joints import train_joints
+
+        return train_joints(config, tell=tell)
+    if config.stage == "garment":
+        from .garment import train_garment
+
+        return train_garment(config, tell=tell)
     if config.stage == "vae":
         from .vae import train_vae as train
     elif config.stage == "text":

@@ -9,7 +9,7 @@ from recsys.errors import ConfigError
 
 from ..training.config import LoopConfig
 
-STAGES = ("corpus", "vae", "text", "text2image", "decoder", "tryon", "parser", "joints")
+STAGES = ("corpus", "vae", "text", "text2image", "decoder", "tryon", "parser", "joints", "garment")
 
 
 @dataclass(frozen=True)
@@ -186,10 +186,27 @@ class ParserConfig:
 
 
 @dataclass(frozen=True)
+class GarmentConfig:
+    """The parser of garments' photos; its photos are in the folder that the parser of people names."""
+
+    photos: int = 800
+    """Photos of garments that are taken apart, of the first so many in a shuffled order."""
+    scenes: int = 5
+    """Pictures that are put together for each of them: with its pieces, its floor or its cloth."""
+    heldout: int = 200
+    """Pictures of the atelier's garments that are measured on, on floors that are not trained on."""
+    backbone_dir: str | None = None
+    """The finished parser of people whose backbone is gone on with; null: the embedded one."""
+    blocks: int = 11
+    widths: tuple[int, ...] = (24, 32, 48, 80)
+    groups: int = 8
+
+
+@dataclass(frozen=True)
 class PretrainConfig:
     """One stage of pretraining: what to train, on what, for how long, and where to put it."""
 
-    stage: Literal["corpus", "vae", "text", "text2image", "decoder", "tryon", "parser", "joints"] = "vae"
+    stage: Literal["corpus", "vae", "text", "text2image", "decoder", "tryon", "parser", "joints", "garment"] = "vae"
     output_dir: str = "runs/pretrain/vae"
     start_from: str | None = None
     """Folder of a finished model (`vae`, `unet`) whose weights a new run starts with."""
@@ -212,6 +229,7 @@ class PretrainConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     tryon: TryOnConfig = field(default_factory=TryOnConfig)
     parser: ParserConfig = field(default_factory=ParserConfig)
+    garment: GarmentConfig = field(default_factory=GarmentConfig)
 
 
 def check_config(config: PretrainConfig) -> None:
@@ -224,7 +242,7 @@ def check_config(config: PretrainConfig) -> None:
         raise ConfigError(f"stage {config.stage!r} is unknown; use one of {STAGES}")
     if config.stage == "corpus":
         return
-    if config.stage not in ("parser", "joints"):
+    if config.stage not in ("parser", "joints", "garment"):
         _check_corpora(config)
     else:
         _check_parser(config.parser)

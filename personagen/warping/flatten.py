@@ -189,7 +189,7 @@ def _draw(
 ) -> None:
     """Draw what belongs to a line, owned (H, W) of a picture (3, H, W), over a layer (h, w, 4) of places x, y."""
     u, v = limb.target.coordinates(x, y)
-    sx, sy = _bent(limb.source, u, v)
+    sx, sy = limb.source.at(u, v)
     height, width = owned.shape
     grid = torch.from_numpy(np.stack([sx / width * 2 - 1, sy / height * 2 - 1], -1)).float()[None]
     source = torch.cat([picture, torch.from_numpy(owned)[None].float()])[None]
@@ -197,20 +197,3 @@ def _draw(
     alpha = found[..., 3:] * (np.abs(v) < REACH)[..., None]
     layer[..., :3] += alpha * (found[..., :3] - layer[..., :3])
     layer[..., 3:] += alpha * (1 - layer[..., 3:])
-
-
-def _bent(strip: Strip, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return columns and rows (h, w) of the places u, v (h, w) of a strip, bent or not."""
-    steps = np.diff(strip.points, axis=0)
-    lengths = np.maximum(np.hypot(*steps.T), 1e-6)
-    ends = np.concatenate([[0], np.cumsum(lengths)]) / lengths.sum()
-    x, y = np.zeros_like(u), np.zeros_like(u)
-    for i, (step, length) in enumerate(zip(steps, lengths, strict=True)):
-        first, last = i == 0, i == len(steps) - 1
-        inside = ((u >= ends[i]) | first) & ((u < ends[i + 1]) | last)
-        share = (u - ends[i]) / (ends[i + 1] - ends[i])
-        half = strip.half[i] + share.clip(0, 1) * (strip.half[i + 1] - strip.half[i])
-        dx, dy = step / length
-        x = np.where(inside, strip.points[i, 0] + share * step[0] + v * half * dy, x)
-        y = np.where(inside, strip.points[i, 1] + share * step[1] - v * half * dx, y)
-    return x, y

@@ -57,6 +57,22 @@ class Strip:
             before += length
         return u, v
 
+    def at(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return columns and rows (h, w) of the places u, v (h, w), the inverse of `coordinates`."""
+        steps = np.diff(self.points, axis=0)
+        lengths = np.maximum(np.hypot(*steps.T), 1e-6)
+        ends = np.concatenate([[0], np.cumsum(lengths)]) / lengths.sum()
+        x, y = np.zeros_like(u), np.zeros_like(u)
+        for i, (step, length) in enumerate(zip(steps, lengths, strict=True)):
+            first, last = i == 0, i == len(steps) - 1
+            inside = ((u >= ends[i]) | first) & ((u < ends[i + 1]) | last)
+            share = (u - ends[i]) / (ends[i + 1] - ends[i])
+            half = self.half[i] + share.clip(0, 1) * (self.half[i + 1] - self.half[i])
+            dx, dy = step / length
+            x = np.where(inside, self.points[i, 0] + share * step[0] + v * half * dy, x)
+            y = np.where(inside, self.points[i, 1] + share * step[1] - v * half * dx, y)
+        return x, y
+
     def off_middle(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return how far places (h, w) are from the line, as a share of half the width there: (h, w).
 
