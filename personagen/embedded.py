@@ -7,6 +7,7 @@ EMBEDDED: dict[str, Path] = {
     "text2image": _MODELS / "embedded",
     "tryon": _MODELS / "tryon",
     "parser": _MODELS / "parser",
+    "garment": _MODELS / "garment",
     "recommender": _MODELS / "recommender",
 }
 """Try-on shares the autoencoder of text2image."""
@@ -22,6 +23,7 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
     "tryon": ("model_index.json", f"unet/{WEIGHTS}", "scheduler/scheduler_config.json"),
     "parser": ("config.json", "model.safetensors"),
+    "garment": ("config.json", "model.safetensors"),
     "recommender": ("config.json", "items.json", "model.safetensors"),
 }
 """What a whole model of each kind holds."""

@@ -40,9 +40,10 @@ def pretrain(config: PretrainConfig, *, tell: Tell = silent) -> "Iterator[Step]"
 
     Checkpoints are written to `output_dir/checkpoints`, at intervals and when the iterator is closed; the finished
     model to `output_dir/vae`, `output_dir/text`, `output_dir/embedded` (a StableDiffusionPipeline), `output_dir/tryon`,
-    `output_dir/parser` or `output_dir/garment`; pictures to look at to `output_dir/previews`. A run that is stopped and called again with
-    the same settings ends with the same weights, bit by bit. While latents or photos are cached, before the first step,
-    a Step 0 with metrics {"cached": share} is yielded. tell: takes a line about photos that cannot be read.
+    `output_dir/parser` or `output_dir/garment`; pictures to look at to `output_dir/previews`. A run that is stopped and
+    called again with the same settings ends with the same weights, bit by bit. While latents or photos are cached,
+    before the first step, a Step 0 with metrics {"cached": share} is yielded. tell: takes a line about photos that
+    cannot be read.
 
     Raises:
         ConfigError: settings cannot work.

@@ -227,9 +227,7 @@ class GarmentStage:
         return with_card(save_parser(self.model, folder / "garment"), self.config.loop)
 
 
-def changed(
-    x: Tensor, target: Tensor, *, size: tuple[int, int], generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def changed(x: Tensor, target: Tensor, *, size: tuple[int, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Change pictures x (B, 3, H, W) and labels (B, H, W) as `parser_data.change` does, and make them of `size`.
 
     Left and right are exchanged where a picture is mirrored; what comes in from outside is not judged.

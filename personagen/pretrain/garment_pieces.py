@@ -118,12 +118,13 @@ def _pieces(pixels: np.ndarray, labels: np.ndarray, shown: np.ndarray, lines: _L
     found = []
     for own, (line, half) in zip([trunk, *(shown & limb for limb in limbs)], [(np.zeros((0, 2)), 0.0), *lines]):
         alpha = (own * 255).astype(np.uint8)[..., None]
-        found.append(FlatPiece(np.concatenate([pixels, alpha], -1), np.where(own, labels, 0).astype(np.uint8), line, half))
+        parts = np.where(own, labels, 0).astype(np.uint8)
+        found.append(FlatPiece(np.concatenate([pixels, alpha], -1), parts, line, half))
     return found
 
 
 def floor_of(found: PhotoPieces, rng: np.random.Generator) -> np.ndarray | None:
-    """What a garment lies on, (SIDE, SIDE, 3) uint8, mirrored over the whole picture; None where little of it is seen."""
+    """What a garment lies on, (SIDE, SIDE, 3) uint8, mirrored over the picture; None where little is seen."""
     clear = found.labels != GarmentPart.BACKGROUND
     bands = [(slice(0, int(np.flatnonzero(clear.any(1))[0])), slice(None)),
              (slice(int(np.flatnonzero(clear.any(1))[-1]) + 1, SIDE), slice(None)),
@@ -147,8 +148,8 @@ def dressed_in(piece: FlatPiece, found: PhotoPieces, rng: np.random.Generator) -
         return piece
     low, high = np.quantile(y, (0.25, 0.75)).astype(int), np.quantile(x, (0.25, 0.75)).astype(int)
     crop = found.picture[low[0] : low[1] + 8, high[0] : high[1] + 8]
-    tiled = np.pad(crop, [(0, max(0, SIDE - crop.shape[0])), (0, max(0, SIDE - crop.shape[1])), (0, 0)], mode="symmetric")
-    tiled = tiled[:SIDE, :SIDE].astype(np.float32)
+    pad = [(0, max(0, SIDE - side)) for side in crop.shape[:2]]
+    tiled = np.pad(crop, [*pad, (0, 0)], mode="symmetric")[:SIDE, :SIDE].astype(np.float32)
     shade = piece.picture[..., :3].astype(np.float32).mean(-1, keepdims=True) / 225
     coloured = (tiled * shade).clip(0, 255).astype(np.uint8)
     return FlatPiece(np.concatenate([coloured, piece.picture[..., 3:]], -1), piece.parts, piece.line, piece.half)

@@ -57,7 +57,7 @@ def _arrangement(limbs: list[FlatPiece], rng: np.random.Generator, *, lower: boo
         return []
     if lower:
         apart = rng.uniform(-0.06, 0.32, 2) if rng.random() < 0.85 else rng.uniform(-0.35, 0.1, 2)
-        folds = [rng.uniform(2.2, 3.0) * rng.choice((-1, 1)) if rng.random() < 0.12 else rng.normal(0, 0.1) for _ in "lr"]
+        folds = np.where(rng.random(2) < 0.12, rng.uniform(2.2, 3.0, 2) * rng.choice((-1, 1), 2), rng.normal(0, 0.1, 2))
         return [([float(a), float(a + bend)], rng.random() < 0.5) for a, bend in zip(apart, folds)]
     poses = []
     for _ in range(2):
@@ -157,8 +157,8 @@ def _hung(canvas: np.ndarray, labels: np.ndarray, rng: np.random.Generator, *, l
     centre = float(np.median(row)) if row.size else (left + right) / 2
     reach = (0.5 if lower else 0.28) * (right - left)
     bar = top + (-4 if lower else float(rng.uniform(4, 16)))
-    draw.line([(centre - reach, bar + (0 if lower else 12)), (centre, bar), (centre + reach, bar + (0 if lower else 12))],
-              fill=255, width=wide)  # fmt: skip
+    ends = bar + (0 if lower else 12)
+    draw.line([(centre - reach, ends), (centre, bar), (centre + reach, ends)], fill=255, width=wide)
     draw.line([(centre, bar), (centre, bar - 16)], fill=255, width=max(2, wide // 2))
     draw.arc([centre - 8, bar - 32, centre + 8, bar - 14], 150, 450, fill=255, width=max(2, wide // 2))
     on = np.asarray(image) > 0
@@ -191,7 +191,8 @@ def _placed(canvas: np.ndarray, labels: np.ndarray, rng: np.random.Generator) ->
     theta = torch.from_numpy(np.concatenate([matrix, (middle - matrix @ shift)[:, None]], 1)).float()[None]
     grid = F.affine_grid(theta, [1, 1, SIDE, SIDE], align_corners=False)
     random = torch.Generator().manual_seed(int(rng.integers(1 << 31)))
-    found = _sampled(canvas, labels, bend_grid(grid, strength=float(rng.uniform(0.0, 0.09)), generator=random)[0].numpy())
+    bent = bend_grid(grid, strength=float(rng.uniform(0.0, 0.09)), generator=random)
+    found = _sampled(canvas, labels, bent[0].numpy())
     alpha, shown = found.colours[..., 3], found.labels
     shown = np.where((alpha > 0.5) & (shown == 0), UNKNOWN, np.where(alpha > 0.5, shown, 0))
     return found.colours, shown.astype(np.uint8)

@@ -24,6 +24,8 @@ RIM = 0.008
 """Of the photo's height: how far an edge that is moved goes beyond the old one's."""
 FALLS = 0.02
 """How much less far the edge of a skirt is moved from one cross-section to the next, at most, as a share of it."""
+MEDIAN, SOFT = 2, 0.12
+"""Cross-sections beside one whose median it takes, and share of an edge over which what it goes out is averaged."""
 GAP = 0.006
 """Of the photo's height: how wide a gap between a new edge and old cloth is bridged."""
 WAISTS = (0.1, 0.75)
@@ -123,11 +125,12 @@ def _reach(start: np.ndarray, way: np.ndarray, cloth: np.ndarray, most: float) -
 
 
 def _calm(out: np.ndarray) -> np.ndarray:
-    """How far edges go out, (n,), without jumps: the largest nearby, then the mean."""
-    padded = np.pad(out, 1, mode="edge")
-    most = np.max([padded[:-2], padded[1:-1], padded[2:]], 0)
-    padded = np.pad(most, 2, mode="edge")
-    return np.convolve(padded, [0.1, 0.2, 0.4, 0.2, 0.1], mode="valid")
+    """How far edges go out, (n,), without jumps: the median nearby, then the mean over a tenth of the edge."""
+    near = np.lib.stride_tricks.sliding_window_view(np.pad(out, MEDIAN, mode="edge"), 2 * MEDIAN + 1)
+    wide = max(1, round(SOFT * len(out)))
+    weights = np.hanning(2 * wide + 3)[1:-1]
+    padded = np.pad(np.median(near, -1), wide, mode="edge")
+    return np.convolve(padded, weights / weights.sum(), mode="valid")
 
 
 def _lowered(ribbon: Ribbon, cloth: np.ndarray, down: np.ndarray, *, first: int) -> Ribbon:

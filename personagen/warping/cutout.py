@@ -5,6 +5,7 @@ A photo of somebody who wears it is another matter (`worn`).
 Two sets of colours, of the picture's border and of its middle, are fitted in turn with what is nearer to which (the
 iteration of GrabCut, Rother et al., SIGGRAPH 2004, without its graph cut; a blur of the evidence stands for it).
 Where that is not to be trusted a parser may know, since ours was shown such photos too. What lies on white is known.
+Before all of these the parser of garments is asked (`garment_parts`), which knows hangers and floors.
 """
 
 import numpy as np
@@ -14,12 +15,13 @@ from PIL import Image, ImageFilter
 from recsys.errors import DataError
 
 from ..colours import colour_gap, palette, to_lab
-from ..images import PALEST, WHITE, WHITE_FROM, blur, components, fit, no_paler_than
+from ..images import PALEST, WHITE, WHITE_FROM, blur, components, dilate, fit, no_paler_than
 from ..person.body import Body
 from ..person.parser import Parser
 from ..person.parts import CLOTHES, Part
 from ..person.people import find_people
 from ..person.reading import PeopleTouch, read_person
+from .garment_parts import cloth_mask, garment_shares
 from .garment_shape import cut_of
 from .worn import NoGarment, NotWorn, shows_person, worn_garment
 
@@ -49,6 +51,10 @@ WORN = (*CLOTHES, Part.LEGWEAR)
 """Parts that are clothes."""
 SHAPED = 0.78
 """Least overlap with the template of a garment of its kind, where one is known."""
+DOUBTED, MOST_DOUBT = (0.2, 0.8), 0.35
+"""Shares of background between which a pixel is doubted, and most doubted pixels, over the area of the garment."""
+EXTRA = 0.03
+"""Share of what lies on white that is beside the garment from which it is not taken as it is."""
 BORDER = 0.3
 """Largest share of the picture's border that a garment may touch."""
 
@@ -73,8 +79,8 @@ def garment_on_white(
     """Return the garment on white, fitted to `size` (H, W), and whether it was cut out; otherwise the photo, padded.
 
     parser: asked where colours and a white background do not tell the garment. kind: the garment's, or a region; of
-    what the three say, that is taken which has the shape of such a garment (`shaped_mask`). Where somebody wears it,
-    only the parts of its kind are taken (`worn_garment`).
+    what all say, that is taken which has the shape of such a garment (`shaped_mask`). Where somebody wears it, only the
+    parts of its kind are taken (`worn_garment`).
 
     Raises:
         NoGarment: the picture is of one colour, or next to nothing is told from a white background.
@@ -99,15 +105,35 @@ def garment_on_white(
 
 
 def shaped_mask(photo: Image.Image, body: Body, kind: str) -> np.ndarray | None:
-    """Find the garment by parser, colours or a white background, whichever is shaped most like one: bool (H, W).
+    """Find the garment by the parser of garments, or by that of people, colours or a white background: bool (H, W).
 
-    body: what a parser says of the photo. What lies on white is taken even where none is shaped like a garment of its
-    kind; other garments are not: None.
+    body: what a parser of people says of the photo. Where the parser of garments is not to be trusted, that is taken
+    which is shaped most like a garment of its kind; what lies on white is taken even where none is, others are not:
+    None.
     """
     white = on_white_mask(photo)  # with its shadow, where it has one
+    net = garment_parts_mask(photo)
+    if net is not None:
+        return net if white is None or _lies_on_more(white, net) else white
     found = [mask for mask in (parsed_mask(photo, body), garment_mask(photo), white) if mask is not None]
     best = max(((cut_of(mask, kind).overlap, -i) for i, mask in enumerate(found)), default=(0.0, 0))
     return found[-best[1]] if best[0] >= SHAPED else white
+
+
+def garment_parts_mask(photo: Image.Image) -> np.ndarray | None:
+    """Find the garment in a photo by the parser of garments, bool (H, W); None where that is not to be trusted."""
+    shares = garment_shares(photo)
+    mask = cloth_mask(photo, shares)
+    inner = _trusted_small(mask)
+    sure = shares[0, 0].numpy()
+    doubt = float(((sure > DOUBTED[0]) & (sure < DOUBTED[1])).mean() / max(float((sure < 0.5).mean()), 1e-3))
+    return None if inner is None or doubt > MOST_DOUBT else mask
+
+
+def _lies_on_more(white: np.ndarray, net: np.ndarray) -> bool:
+    """Tell whether what lies on white is more than the garment, such as a hanger or a shadow, by masks (H, W)."""
+    near = max(2, round(0.01 * len(white)))
+    return bool((white & ~dilate(net, up=near, down=near, side=near)).sum() > EXTRA * white.sum())
 
 
 def _one_wearer(photo: Image.Image, body: Body, parser: Parser) -> tuple[Image.Image, Body]:

@@ -9,23 +9,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ..images import blur, components, erode, to_tensor
 from ..person.joints import as_seen
-from ..person.parts import region_of
 from .cover import covering, old_of, waist_of
-from .drape import cloth_of
-from .garment_shape import cut_of
-from .neckline import inside_of
-from .outline import bottom_of, top_of
+from .flat_garment import garment_of
+from .outline import Bottom
 from .ribbon import LONGEST, Ribbon
 from .targets import WAIST, Moved, above, below, rise_of
 
-EDGE = 0.007
-"""Of the picture's height: how far inside its edge a garment's colours are no longer mixed with its background's."""
-HOLE = 0.02
-"""Largest share of the cloth of a hole that is cloth as well: a print, a label or a button that is white itself."""
-RAGGED = 5
-"""Pixels over which the edge of the cloth is smoothed, for cut-outs are ragged."""
 ROWS = 256
 """Rows of a photo, or of the finer one that is averaged to it, that are laid at a time."""
 FINEST = 8
@@ -40,33 +30,27 @@ def lay(
     *,
     parts: np.ndarray | None = None,
     old: np.ndarray | None = None,
+    shown: np.ndarray | None = None,
 ) -> Image.Image:
     """Lay a garment on white over a photo of `size` (H, W): RGBA of that size, transparent where it does not reach.
 
     kind: a kind of the vocabulary or a region. joints (13, 3): `Joint`s in pixels of the photo. parts (H, W): of the
     person, who may tell where the shoulders are. old (H, W): what the garment replaces, and where it is near covers.
+    shown (h, w): what each pixel of the garment's picture shows (`GarmentPart`); None: as the parser of garments says.
 
     Raises:
         DataError: the picture shows no cloth.
     """
-    picture = to_tensor(garment.convert("RGB"))[0]
-    cloth = _filled(cloth_of(picture * 2 - 1)[0].numpy())
-    picture = _bled(picture, cloth)
+    own = garment_of(garment, kind, shown=shown)
     seen = as_seen(joints)[:, :2].astype(float)
-    cut = cut_of(cloth, kind)
-    pieces: tuple[np.ndarray, ...]
-    if region_of(kind) == "lower":
+    if isinstance(own.outline, Bottom):
         waist = None if old is None or parts is None else waist_of(parts, seen)
-        moved = below(bottom_of(cloth, cut), seen, kind=kind, waist=WAIST if waist is None else waist)
-        pieces = (cloth,) * len(moved)
+        moved = below(own.outline, seen, kind=kind, waist=WAIST if waist is None else waist)
     else:
-        top = top_of(cloth, cut)
-        moved, pieces = above(top, seen, kind=kind, rise=rise_of(seen, parts)), top.pieces
-        open_neck = inside_of(picture.mean(0).numpy(), cloth, top.shoulders)
-        pieces = tuple(piece & ~open_neck for piece in pieces)
+        moved = above(own.outline, seen, kind=kind, rise=rise_of(seen, parts))
     if old is not None:
         moved = covering(moved, kind, seen, old_of(old, seen))
-    sources = [torch.cat([picture, _soft(piece)]) for piece in pieces]
+    sources = own.sources
     shrink = min(1.0, LONGEST / max(size))
     small = max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
     maps = [_map(one, small, (small[0] / size[0], small[1] / size[1])) for one in moved]
@@ -106,26 +90,6 @@ def _box(there: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
         found.append((max(0, int(low * grown)), min(side, int(high * grown) + 1)))
     (left, right), (top, bottom) = found
     return left, top, right, bottom
-
-
-def _filled(cloth: np.ndarray) -> np.ndarray:
-    """Cloth (H, W) with its small holes, where it is white itself, filled."""
-    holes = [hole for hole in components(~cloth) if hole.sum() < HOLE * cloth.sum()]
-    return np.logical_or.reduce([cloth, *holes])
-
-
-def _soft(cloth: np.ndarray) -> torch.Tensor:
-    """How much of each place is cloth (1, H, W), without rags."""
-    return blur(torch.from_numpy(cloth)[None, None].float(), kernel=RAGGED)[0]
-
-
-def _bled(picture: torch.Tensor, cloth: np.ndarray) -> torch.Tensor:
-    """Let the colours (3, H, W) of the cloth run over its edge, so that the white around it does not show."""
-    edge = max(2, round(EDGE * cloth.shape[0]))
-    inside = erode(cloth, up=edge, down=edge, side=edge)
-    known = torch.from_numpy(inside if inside.any() else cloth)[None].float()
-    both = blur(torch.cat([picture * known, known])[None], kernel=4 * edge + 1)[0]
-    return torch.where(known > 0, picture, torch.where(both[3:] > 1e-3, both[:3] / both[3:].clamp(min=1e-3), picture))
 
 
 def _map(moved: Moved, small: tuple[int, int], shrink: tuple[float, float]) -> tuple[np.ndarray, ...]:

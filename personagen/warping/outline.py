@@ -36,6 +36,8 @@ ROWS, FAN, ALONG = 28, 8, 14
 """Cross-sections of a trunk, of the round of a shoulder, and along a sleeve."""
 FILLED = 0.6
 """Share of half a trunk's width in which it has no gaps: an open coat is bridged there."""
+RAGS = 24
+"""Part of an edge's length over which it is smoothed, to either side."""
 JUMP = 0.14
 """How far the edge of a trunk steps out where a sleeve begins, as a share of half the trunk's width."""
 DEEP = (0.45, 1.3)
@@ -73,9 +75,9 @@ def top_of(cloth: np.ndarray, cut: Cut) -> Top:
     """Find the points and edges of a top in its silhouette, bool (H, W), of which `cut` is the rough shape."""
     assert cut.trunk is not None
     half, middle = float(cut.trunk.half.mean()), float(cut.trunk.points[:, 0].mean())
-    edges, first, last = _edges(cloth, middle, half)
+    edges, first, last = edges_of(cloth, middle, half)
     armpits = np.stack([_armpit(edges, cut, side, first) for side in (0, 1)])
-    shoulders = np.stack([_shoulder(cloth, armpits[side], (1, -1)[side] * 0.04 * half) for side in (0, 1)])
+    shoulders = np.stack([shoulder_of(cloth, armpits[side], (1, -1)[side] * 0.04 * half) for side in (0, 1)])
     found: list[np.ndarray] = []
     seen = edges
     long = [sleeve for sleeve in cut.sleeves if sleeve.length > LONG * half]
@@ -92,14 +94,14 @@ def top_of(cloth: np.ndarray, cut: Cut) -> Top:
         armpits = np.stack([_bust(edges, side, first, half) for side in (0, 1)])
         shoulders = np.stack([armpits[:, 0], np.full(2, float(first + _topmost(edges, half)))], 1)
     last = max(last, int(armpits[:, 1].max()) + 4)
-    trunk = Ribbon(*(_side(edges[side], armpits[side], last, first) for side in (0, 1)))
+    trunk = Ribbon(*(side_of(edges[side], armpits[side], last, first) for side in (0, 1)))
     share = np.linspace(0, 1, ROWS // 2)[:, None]
     lines = [shoulders[side] + share * (armpits[side] - shoulders[side]) for side in (0, 1)]
-    neck = _neck(cloth, shoulders)
+    neck = neck_of(cloth, shoulders)
     sleeves = tuple(
         _sleeve(cloth, own, shoulders[side], armpits[side], (-1, 1)[side]) for side, own in enumerate(found)
     )
-    pieces = _pieces(cloth, found, armpits, round(LAP * half))
+    pieces = pieces_of(cloth, found, armpits, round(LAP * half))
     return Top(shoulders, armpits, neck, Ribbon(*lines), trunk, sleeves, pieces, _square(edges, half))
 
 
@@ -109,22 +111,24 @@ def bottom_of(cloth: np.ndarray, cut: Cut) -> Bottom:
     middle = float(np.mean([strip.points[0, 0] for strip in strips]))
     rows = np.flatnonzero(cloth.any(1))
     first, last = int(rows[0]), int(rows[-1])
-    outer = np.stack([_outermost(cloth[row]) for row in range(first, last + 1)], 1)
-    outer = np.stack([_smooth(_whole_edge(edge)) for edge in outer])
+    outer = np.stack([outermost(cloth[row]) for row in range(first, last + 1)], 1)
+    outer = np.stack([smoothed(bridged(edge)) for edge in outer])
     if not cut.legs:
         at = np.linspace(first, last, ROWS)
-        return Bottom(Ribbon(*(_on(edge, at, first) for edge in outer)), ())
+        return Bottom(Ribbon(*(edge_at(edge, at, first) for edge in outer)), ())
     upper = (outer[1] - outer[0])[: int(0.35 * (last - first)) + 1]
     half = float(upper.max()) / 2
     crotch, gaps = _gap(cloth, middle, half, outer, first, last)
     above = np.linspace(first, crotch, ROWS)
-    seat = Ribbon(*(_on(edge, above, first) for edge in outer))
+    seat = Ribbon(*(edge_at(edge, above, first) for edge in outer))
     below = np.linspace(crotch, last, ROWS)
     inner = [np.stack([np.interp(below, np.arange(crotch, last + 1), edge), below], 1) for edge in gaps]
-    return Bottom(seat, (Ribbon(_on(outer[0], below, first), inner[0]), Ribbon(_on(outer[1], below, first), inner[1])))
+    return Bottom(
+        seat, (Ribbon(edge_at(outer[0], below, first), inner[0]), Ribbon(edge_at(outer[1], below, first), inner[1]))
+    )
 
 
-def _edges(cloth: np.ndarray, middle: float, half: float) -> tuple[np.ndarray, int, int]:
+def edges_of(cloth: np.ndarray, middle: float, half: float) -> tuple[np.ndarray, int, int]:
     """Edges (2, n) of the trunk's run of cloth in each row, with what hangs on it; its first and last row."""
     reach = slice(max(0, int(middle - half)), int(middle + half) + 1)
     rows = np.flatnonzero(cloth[:, reach].any(1))
@@ -202,7 +206,7 @@ def _square(edges: np.ndarray, half: float) -> float:
     return float(wide[: int(TOP * half) + 1].max() / wide[: int(1.3 * half) + 2].max())
 
 
-def _shoulder(cloth: np.ndarray, armpit: np.ndarray, inwards: float) -> np.ndarray:
+def shoulder_of(cloth: np.ndarray, armpit: np.ndarray, inwards: float) -> np.ndarray:
     """The shoulder (2,): the upper edge of the cloth above an armpit."""
     column = int(np.clip(armpit[0] + inwards, 0, cloth.shape[1] - 1))
     return np.array([armpit[0], float(cloth[: int(armpit[1]), column].argmax())])
@@ -231,7 +235,7 @@ def _beside(cloth: np.ndarray, shoulder: np.ndarray, armpit: np.ndarray, sign: i
     return best if touching(best) > 0.3 * (rows.stop - rows.start) else np.zeros_like(cloth)
 
 
-def _pieces(cloth: np.ndarray, found: list[np.ndarray], armpits: np.ndarray, lap: int) -> tuple[np.ndarray, ...]:
+def pieces_of(cloth: np.ndarray, found: list[np.ndarray], armpits: np.ndarray, lap: int) -> tuple[np.ndarray, ...]:
     """The cloth (H, W) of the trunk and that of each sleeve (`found`), which lap over at the armholes."""
     trunk, sleeves = cloth & ~np.logical_or.reduce([np.zeros_like(cloth), *found]), []
     front = trunk.copy()
@@ -244,38 +248,38 @@ def _pieces(cloth: np.ndarray, found: list[np.ndarray], armpits: np.ndarray, lap
     return front, *sleeves
 
 
-def _side(edge: np.ndarray, armpit: np.ndarray, last: int, first: int) -> np.ndarray:
+def side_of(edge: np.ndarray, armpit: np.ndarray, last: int, first: int) -> np.ndarray:
     """The edge (ROWS, 2) of a trunk from an armpit to the last row."""
-    smooth = _smooth(edge[int(armpit[1]) - first :])
+    smooth = smoothed(edge[int(armpit[1]) - first :])
     smooth = smooth + (armpit[0] - smooth[0]) * np.maximum(0, 1 - np.arange(len(smooth)) / 6)
     rows = np.linspace(armpit[1], last, ROWS)
     return np.stack([np.interp(rows, int(armpit[1]) + np.arange(len(smooth)), smooth), rows], 1)
 
 
-def _on(edge: np.ndarray, rows: np.ndarray, first: int) -> np.ndarray:
+def edge_at(edge: np.ndarray, rows: np.ndarray, first: int) -> np.ndarray:
     """Points (k, 2) of an edge (n,), which begins at row `first`, at some rows (k,)."""
     return np.stack([np.interp(rows, first + np.arange(len(edge)), edge), rows], 1)
 
 
-def _smooth(edge: np.ndarray) -> np.ndarray:
+def smoothed(edge: np.ndarray) -> np.ndarray:
     """An edge (n,) without its rags."""
-    wide = max(1, len(edge) // 60)
+    wide = max(1, len(edge) // RAGS)
     padded = np.pad(edge, wide, mode="edge")
     return np.convolve(padded, np.full(2 * wide + 1, 1 / (2 * wide + 1)), mode="valid")
 
 
-def _whole_edge(edge: np.ndarray) -> np.ndarray:
+def bridged(edge: np.ndarray) -> np.ndarray:
     """An edge (n,) in which rows without cloth (nan), as between the pieces of a garment, are bridged."""
     known = np.flatnonzero(np.isfinite(edge))
     return np.interp(np.arange(len(edge)), known, edge[known])
 
 
-def _outermost(row: np.ndarray) -> tuple[float, float]:
+def outermost(row: np.ndarray) -> tuple[float, float]:
     found = np.flatnonzero(row)
     return (float(found[0]), float(found[-1] + 1)) if found.size else (np.nan, np.nan)
 
 
-def _neck(cloth: np.ndarray, shoulders: np.ndarray) -> Ribbon:
+def neck_of(cloth: np.ndarray, shoulders: np.ndarray) -> Ribbon:
     """What lies above the line between the shoulders (2, 2), down to it."""
     rows = np.flatnonzero(cloth[:, max(int(shoulders[0, 0]), 0) : int(shoulders[1, 0])].any(1))
     first = min(float(rows[0]), float(shoulders[:, 1].min()) - 1) - 1
@@ -298,11 +302,7 @@ def _sleeve(cloth: np.ndarray, own: np.ndarray, shoulder: np.ndarray, armpit: np
     across = np.array([-axis[1], axis[0]]) * -sign  # outwards and up
     reach = 2.0 * deep
     opposite = armpit + across * max(_length(cloth, armpit + across, across, reach), 0.3 * deep)
-    turn = _turn(shoulder - armpit, opposite - armpit)
-    rays = [_rotated(shoulder - armpit, turn * share) for share in np.linspace(0, 1, FAN)]
-    rays = [ray / max(float(np.hypot(*ray)), 1e-6) for ray in rays]
-    outer = [armpit + ray * _length(cloth, armpit + ray, ray, reach) for ray in rays]
-    outer[0], outer[-1] = shoulder, opposite
+    outer = round_of(cloth, shoulder, armpit, opposite)
     along = (places - armpit) @ axis
     long = max(float(np.quantile(along, 0.998)), 0.1 * deep)
     left, right, high, low = [], [], (opposite - armpit) @ across, 0.0
@@ -314,10 +314,21 @@ def _sleeve(cloth: np.ndarray, own: np.ndarray, shoulder: np.ndarray, armpit: np
             high, low = float(aside[near].max()), float(aside[near].min())
         left.append(armpit + at * axis + high * across)
         right.append(armpit + at * axis + low * across)
-    return Ribbon(np.array([*outer, *_calm(left)]), np.array([armpit] * FAN + _calm(right)))
+    return Ribbon(np.array([*outer, *calm(left)]), np.array([armpit] * FAN + calm(right)))
 
 
-def _calm(points: list[np.ndarray]) -> list[np.ndarray]:
+def round_of(cloth: np.ndarray, shoulder: np.ndarray, armpit: np.ndarray, opposite: np.ndarray) -> list[np.ndarray]:
+    """The outer edge of cloth (H, W) around a shoulder, `FAN` points (2,) as an armpit sees it."""
+    turn = _turn(shoulder - armpit, opposite - armpit)
+    rays = [_rotated(shoulder - armpit, turn * share) for share in np.linspace(0, 1, FAN)]
+    rays = [ray / max(float(np.hypot(*ray)), 1e-6) for ray in rays]
+    reach = 2.0 * float(np.hypot(*(armpit - shoulder)))
+    outer = [armpit + ray * _length(cloth, armpit + ray, ray, reach) for ray in rays]
+    outer[0], outer[-1] = shoulder, opposite
+    return outer
+
+
+def calm(points: list[np.ndarray]) -> list[np.ndarray]:
     """Points with less of the rags between them; the last ones stay."""
     line = np.array([points[0], *points, points[-1]])
     return list((line[:-2] + 2 * line[1:-1] + line[2:]) / 4)
@@ -359,6 +370,6 @@ def _gap(
     for row in range(crotch, last + 1):
         empty = np.flatnonzero(~cloth[row, low:high]) + low
         edges.append((float(empty[0]), float(empty[-1] + 1)) if empty.size else (middle, middle))
-    found = np.stack([_smooth(edge) for edge in np.array(edges).T])
+    found = np.stack([smoothed(edge) for edge in np.array(edges).T])
     return crotch, np.stack([np.maximum(found[0], outer[0][crotch - first :] + 2),
                              np.minimum(found[1], outer[1][crotch - first :] - 2)])  # fmt: skip

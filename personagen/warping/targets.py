@@ -210,8 +210,7 @@ def _limb(
     arm, body = _arm_of(joints, side), trunk_of(joints)
     middle = (own.left[FAN:] + own.right[FAN:]) / 2
     root = (own.left[FAN - 1] + own.right[FAN - 1]) / 2
-    axis = _unit(middle[-1] - root)
-    along = (middle - root) @ axis * long
+    along = np.cumsum(np.hypot(*np.diff(np.vstack([root, middle]), axis=0).T)) * long
     steps = np.hypot(*np.diff(arm, axis=0).T)
     first = float((armpit - arm[0]) @ _unit(arm[1] - arm[0]))
     begin = float(np.clip(first, 0.02 * steps.sum(), 0.35 * steps.sum()))
@@ -308,14 +307,15 @@ def _leg(own: Ribbon, joints: np.ndarray, side: int, seat: Ribbon, *, scale: flo
     line = np.stack([hip, knee, ankle])
     begin = float(np.clip((crotch - hip) @ _unit(knee - hip), 0, 0.5 * np.hypot(*(knee - hip))))
     total = float(np.hypot(*np.diff(line, axis=0).T).sum()) - begin
-    rows = own.left[:, 1] - own.left[0, 1]
+    middle = (own.left + own.right) / 2
+    rows = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(middle, axis=0).T))])
     share = min(rows[-1] * long / total, SHORTS if kind == "shorts" else np.inf)
     whole = share > (SHORT_TROUSERS if kind == "trousers" else LONG)
     down = rows / max(rows[-1], 1) * (ANKLE if whole else share) * total
     centre, across = _bent(line, begin + down, (-1, 1)[side])
     level = (-1, 1)[side] * _unit(seat.right[-1] - seat.left[-1])
     across = (across + level) / np.maximum(np.hypot(*(across + level).T), 1e-6)[:, None]
-    half = np.abs(own.right[:, 0] - own.left[:, 0]) / 2 * scale
+    half = np.hypot(*(own.right - own.left).T) / 2 * scale
     out, inner = centre + half[:, None] * across, centre - half[:, None] * across
     fade = np.maximum(0, 1 - np.linspace(0, 1, len(rows)) / BLEND)[:, None] ** 2
     return Ribbon(out + fade * (outer - out[0]), inner + fade * (crotch - inner[0]))

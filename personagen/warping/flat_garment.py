@@ -1,0 +1,106 @@
+"""Read a garment's picture for laying it on: its outline, and the cloth of each of its pieces.
+
+Parts come from the parser of garments (`garment_parts`); where it does not find both limbs, from the silhouette alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..images import blur, components, dilate, erode, to_pil, to_tensor
+from ..person.parts import region_of
+from ..vocabulary import GarmentPart
+from .drape import cloth_of
+from .garment_parts import parts_of
+from .garment_shape import cut_of
+from .inpaint import complete
+from .neckline import inside_of
+from .outline import Bottom, Top, bottom_of, top_of
+from .parted import LEGS, bottom_of_parts, tidy, top_of_parts
+
+EDGE = 0.007
+"""Of the picture's height: how far inside its edge a garment's colours are no longer mixed with its background's."""
+HOLE = 0.02
+"""Largest share of the cloth of a hole that is cloth as well: a print, a label or a button that is white itself."""
+RAGGED = 5
+"""Pixels over which the edge of the cloth is smoothed, for cut-outs are ragged."""
+LINING = 0.12
+"""Largest share of the cloth of the inside of a back."""
+
+
+@dataclass(frozen=True)
+class FlatGarment:
+    """What a garment's picture shows: its outline, and colours and cloth (4, H, W) of trunk and sleeves, or of legs and
+    seat."""
+
+    outline: Top | Bottom
+    sources: list[torch.Tensor]
+
+
+def garment_of(garment: Image.Image, kind: str, *, shown: np.ndarray | None = None) -> FlatGarment:
+    """Read a garment on white of a kind of the vocabulary or a region; shown (H, W): its parts, where they are known.
+
+    Raises:
+        DataError: the picture shows no cloth.
+        ModelError: the parser of garments is missing or damaged.
+    """
+    picture = to_tensor(garment.convert("RGB"))[0]
+    cloth = _filled(cloth_of(picture * 2 - 1)[0].numpy())
+    picture = _bled(picture, cloth)
+    parts = tidy(parts_of(garment, cloth) if shown is None else shown, cloth)
+    if region_of(kind) == "lower":
+        return _lower(picture, cloth, parts, kind)
+    return _upper(picture, cloth, parts, kind)
+
+
+def _lower(picture: torch.Tensor, cloth: np.ndarray, parts: np.ndarray, kind: str) -> FlatGarment:
+    found = None if kind == "skirt" else bottom_of_parts(cloth, parts)
+    if found is None:
+        bottom = bottom_of(cloth, cut_of(cloth, kind))
+        return FlatGarment(bottom, [_source(picture, cloth)] * (len(bottom.legs) + 1))
+    others = [parts == leg for leg in reversed(LEGS)]
+    return FlatGarment(found, [*(_source(picture, cloth & ~other) for other in others), _source(picture, cloth)])
+
+
+def _upper(picture: torch.Tensor, cloth: np.ndarray, parts: np.ndarray, kind: str) -> FlatGarment:
+    found = top_of_parts(cloth, parts)
+    top = top_of(cloth, cut_of(cloth, kind)) if found is None else found.top
+    front = picture if found is None else _shown_behind(picture, parts, found.behind)
+    lining = parts == GarmentPart.LINING
+    if not 0 < lining.sum() < LINING * cloth.sum():
+        lining = inside_of(picture.mean(0).numpy(), cloth, top.shoulders)
+    pieces = [piece & ~lining for piece in top.pieces]
+    return FlatGarment(top, [_source(front, pieces[0]), *(_source(picture, piece) for piece in pieces[1:])])
+
+
+def _source(picture: torch.Tensor, cloth: np.ndarray) -> torch.Tensor:
+    """Colours (3, H, W) with how much of each place is cloth, without rags: (4, H, W)."""
+    soft = blur(torch.from_numpy(cloth)[None, None].float(), kernel=RAGGED)[0]
+    return torch.cat([picture, soft])
+
+
+def _shown_behind(picture: torch.Tensor, parts: np.ndarray, behind: np.ndarray) -> torch.Tensor:
+    """A picture (3, H, W) in which a trunk goes on behind what lies over it, bool (H, W)."""
+    if not behind.any():
+        return picture
+    known = erode(parts == GarmentPart.TRUNK, up=4, down=4, side=4)
+    hole = dilate(behind, up=6, down=6, side=6)
+    filled = complete(to_pil(picture[None])[0], known & ~hole, hole)
+    return picture if filled is None else to_tensor(filled)[0]
+
+
+def _filled(cloth: np.ndarray) -> np.ndarray:
+    """Cloth (H, W) with its small holes, where it is white itself, filled."""
+    holes = [hole for hole in components(~cloth) if hole.sum() < HOLE * cloth.sum()]
+    return np.logical_or.reduce([cloth, *holes])
+
+
+def _bled(picture: torch.Tensor, cloth: np.ndarray) -> torch.Tensor:
+    """Let the colours (3, H, W) of the cloth run over its edge, so that the white around it does not show."""
+    edge = max(2, round(EDGE * cloth.shape[0]))
+    inside = erode(cloth, up=edge, down=edge, side=edge)
+    known = torch.from_numpy(inside if inside.any() else cloth)[None].float()
+    both = blur(torch.cat([picture * known, known])[None], kernel=4 * edge + 1)[0]
+    return torch.where(known > 0, picture, torch.where(both[3:] > 1e-3, both[:3] / both[3:].clamp(min=1e-3), picture))
