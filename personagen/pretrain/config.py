@@ -197,6 +197,8 @@ class GarmentConfig:
     """Pictures of the atelier's garments that are measured on, on floors that are not trained on."""
     backbone_dir: str | None = None
     """The finished parser of people whose backbone is gone on with; null: the embedded one."""
+    frozen: int = 5
+    """Its first blocks that stay as they are: edges and textures are the same on garments, and most of the time."""
     blocks: int = 11
     widths: tuple[int, ...] = (24, 32, 48, 80)
     groups: int = 8

@@ -174,6 +174,8 @@ class GarmentStage:
         self.model.stem.load_state_dict(finished.stem.state_dict())
         for own, other in zip(self.model.blocks, finished.blocks):
             own.load_state_dict(other.state_dict())
+        for own in (self.model.stem, *self.model.blocks[: size.frozen]) if size.frozen else ():
+            own.requires_grad_(False)
         self.modules: dict[str, nn.Module] = {"garment": self.model.to(self.device)}
         self.train = np.flatnonzero(~scenes.held)
         self.validation = np.flatnonzero(scenes.held)[: config.garment.heldout]

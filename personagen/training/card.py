@@ -32,6 +32,7 @@ KINDS = {
     "embedded": Kind("Text to image", "diffusers", "text-to-image", 'load_text2image("FOLDER")'),
     "tryon": Kind("Virtual try-on", "diffusers", "image-to-image", CUSTOM, WORN),
     "parser": Kind("Parser of body parts", "personagen", "image-segmentation", 'load_parser("FOLDER")'),
+    "garment": Kind("Parser of garments", "personagen", "image-segmentation", 'load_model("FOLDER")'),
     "lora": Kind("LoRA of a try-on model", "diffusers", "image-to-image", "--base.lora FOLDER", (*WORN, "lora")),
     "attention": Kind("Self-attention for try-on", "personagen", "image-to-image", "--base.attention FOLDER", WORN),
 }

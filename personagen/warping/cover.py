@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..person.joints import Joint, trunk_of
+from ..person.joints import Joint, Trunk, trunk_of
 from ..person.parts import Part, region_of
 from .outline import FAN, ROWS
 from .ribbon import Ribbon
@@ -30,6 +30,8 @@ GAP = 0.006
 """Of the photo's height: how wide a gap between a new edge and old cloth is bridged."""
 WAISTS = (0.1, 0.75)
 """Least and most height of a waist over the hips, as a share of that from hips to shoulders."""
+HEM = 0.42
+"""Beside the middle of the hips: columns in which a top's hem is looked for, as a share of the shoulders' distance."""
 TRUNK, LEG = 0.52, (0.3, 0.22, 0.16)
 """Half the width of a trunk, and of a leg at hip, knee and ankle, as shares of the distance between the shoulders: old
 cloth belongs to the nearest limb by them."""
@@ -156,7 +158,8 @@ def _lowered(ribbon: Ribbon, cloth: np.ndarray, down: np.ndarray, *, first: int)
 def waist_of(parts: np.ndarray, joints: np.ndarray) -> float | None:
     """How far above the hips the waist of a new garment shall lie, in heights from hips to shoulders; None: as usual.
 
-    parts (H, W). Where the old one begins below skin it begins there, too; where a top hangs over it, there or higher.
+    parts (H, W). Where the old one begins below skin it begins there, too; where a top hangs over it, there or higher,
+    and always under the hem of that top: no background is to show between them.
     """
     body = trunk_of(joints)
     reach = 0.25 * body.across
@@ -164,10 +167,29 @@ def waist_of(parts: np.ndarray, joints: np.ndarray) -> float | None:
     band = parts[:, columns]
     rows = np.flatnonzero((band == Part.LOWER).mean(1) >= 0.5)
     rim = max(2, round(2 * RIM * parts.shape[0]))
-    if not rows.size or rows[0] < rim:
+    hem = _hem_over(parts, body)
+    least = None if hem is None else float((body.hips[1] - hem) / body.tall + RIM)
+    waist = None
+    if rows.size and rows[0] >= rim:
+        above = band[rows[0] - rim : rows[0]]
+        found = float((body.hips[1] - rows[0] + RIM * parts.shape[0]) / body.tall)
+        if WAISTS[0] <= found <= WAISTS[1]:
+            waist = found if (above == Part.SKIN).mean() > 0.5 else max(found, WAIST)
+    if least is not None and WAISTS[0] <= least <= WAISTS[1] and least > (WAIST if waist is None else waist):
+        return least
+    return waist
+
+
+def _hem_over(parts: np.ndarray, body: Trunk) -> float | None:
+    """The row at which the tops in parts (H, W) end over a trunk, where they end highest; None where none is worn."""
+    reach = HEM * body.across
+    columns = slice(max(0, int(body.hips[0] - reach)), max(1, int(body.hips[0] + reach) + 1))
+    top = np.isin(parts[:, columns], (Part.UPPER, Part.OUTER))
+    low, high = int(body.shoulders[1] + 0.3 * body.tall), int(body.hips[1] + 0.4 * body.tall)
+    top[:low] = False
+    top[max(high, 0) :] = False
+    worn = top.any(0)
+    if worn.mean() < 0.6:
         return None
-    above = band[rows[0] - rim : rows[0]]
-    waist = float((body.hips[1] - rows[0] + RIM * parts.shape[0]) / body.tall)
-    if not WAISTS[0] <= waist <= WAISTS[1]:
-        return None
-    return waist if (above == Part.SKIN).mean() > 0.5 else max(waist, WAIST)
+    last = len(top) - np.flip(top, 0).argmax(0)[worn]
+    return float(np.quantile(last, 0.1))

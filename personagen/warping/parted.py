@@ -17,17 +17,17 @@ from .outline import (
     ROWS,
     Bottom,
     Top,
+    bridged,
     calm,
+    edge_at,
     edges_of,
     neck_of,
-    edge_at,
     outermost,
     pieces_of,
     round_of,
     shoulder_of,
     side_of,
     smoothed,
-    bridged,
 )
 from .ribbon import Ribbon
 
@@ -97,14 +97,14 @@ def top_of_parts(cloth: np.ndarray, parts: np.ndarray) -> Hidden | None:
     inwards = (0.04 * half, -0.04 * half)
     shoulders = np.stack([shoulder_of(front | found[side], armpits[side], inwards[side]) for side in (0, 1)])
     edges, first, last = edges_of(body, middle, half)
-    edges, covered = _uncovered(edges, found, armpits, first, wide)
+    edges = _uncovered(edges, found, armpits, first, wide)
     last = max(last, int(armpits[:, 1].max()) + 4)
     trunk = Ribbon(*(side_of(edges[side], armpits[side], last, first) for side in (0, 1)))
     share = np.linspace(0, 1, ROWS // 2)[:, None]
     yoke = Ribbon(*(shoulders[side] + share * (armpits[side] - shoulders[side]) for side in (0, 1)))
     sleeves = tuple(_limb(found[side], shoulders[side], armpits[side], (-1, 1)[side]) for side in (0, 1))
     pieces = pieces_of(cloth, found, list(armpits), round(LAP * half))
-    inside = _between(edges, first, cloth.shape) & covered | _above(shoulders, armpits, cloth.shape)
+    inside = _between(edges, first, cloth.shape) | _above(shoulders, armpits, cloth.shape)
     trunk_cloth, behind = pieces[0].copy(), np.zeros_like(cloth)
     for own in found:
         trunk_cloth |= own & inside
@@ -195,10 +195,10 @@ def _armpit(own: np.ndarray, body: np.ndarray, top: np.ndarray, wide: float, sig
 
 def _uncovered(
     edges: np.ndarray, sleeves: list[np.ndarray], armpits: np.ndarray, first: int, wide: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Edges (2, n) of a trunk as they go on below sleeves that lie over it, and where that is, bool (H, W)."""
+) -> np.ndarray:
+    """Edges (2, n) of a trunk as they go on below sleeves that lie over it."""
     rows = np.arange(edges.shape[1]) + first
-    found, covered = edges.copy(), np.zeros(sleeves[0].shape, bool)
+    found = edges.copy()
     any_sleeve = sleeves[0] | sleeves[1]
     hidden = np.zeros(edges.shape, bool)
     for side, sign in ((0, -1), (1, 1)):
@@ -214,13 +214,11 @@ def _uncovered(
         known[after & ~hidden[1 - side]] = (2 * middle - edges[1 - side])[after & ~hidden[1 - side]]
         place = np.flatnonzero(np.isfinite(known))
         found[side] = np.where(hidden[side], np.interp(np.arange(len(rows)), place, known[place]), edges[side])
-    over = hidden.any(0) & (rows > armpits[:, 1].min())
-    covered[rows[over].clip(0, len(covered) - 1)] = True
-    return found, covered
+    return found
 
 
 def _between(edges: np.ndarray, first: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Mark what lies between edges (2, n) from row `first` on, bool (H, W)."""
+    """Mark what lies between edges (2, n) that begin at row `first`, bool (H, W)."""
     x = np.arange(shape[1]) + 0.5
     found = np.zeros(shape, bool)
     rows = slice(first, min(first + edges.shape[1], shape[0]))
