@@ -11,6 +11,7 @@ Before all of these the parser of garments is asked (`garment_parts`), which kno
 import numpy as np
 import torch
 from PIL import Image, ImageFilter
+from torch import Tensor
 
 from recsys.errors import DataError
 
@@ -51,8 +52,12 @@ WORN = (*CLOTHES, Part.LEGWEAR)
 """Parts that are clothes."""
 SHAPED = 0.78
 """Least overlap with the template of a garment of its kind, where one is known."""
+BELIEF, SOFT = 19.0, 4.0
+"""Weight in Lab units of what the parser of garments is sure of, and what colours must differ by to be sure."""
 DOUBTED, MOST_DOUBT = (0.2, 0.8), 0.35
 """Shares of background between which a pixel is doubted, and most doubted pixels, over the area of the garment."""
+KNOWING = 0.06
+"""How much less like its kind, in overlap, what the parser of garments finds may be shaped than what others find."""
 EXTRA = 0.03
 """Share of what lies on white that is beside the garment from which it is not taken as it is."""
 BORDER = 0.3
@@ -105,29 +110,43 @@ def garment_on_white(
 
 
 def shaped_mask(photo: Image.Image, body: Body, kind: str) -> np.ndarray | None:
-    """Find the garment by the parser of garments, or by that of people, colours or a white background: bool (H, W).
+    """Find the garment by the parser of garments, that of people, colours or a white background: bool (H, W).
 
-    body: what a parser of people says of the photo. Where the parser of garments is not to be trusted, that is taken
-    which is shaped most like a garment of its kind; what lies on white is taken even where none is, others are not:
-    None.
+    body: what a parser of people says of the photo. That is taken which is shaped most like a garment of its kind,
+    where they are alike that of the parser of garments. This one, and what lies on white, are taken even where none is
+    shaped like a garment; others are not: None.
     """
     white = on_white_mask(photo)  # with its shadow, where it has one
     net = garment_parts_mask(photo)
-    if net is not None:
-        return net if white is None or _lies_on_more(white, net) else white
-    found = [mask for mask in (parsed_mask(photo, body), garment_mask(photo), white) if mask is not None]
-    best = max(((cut_of(mask, kind).overlap, -i) for i, mask in enumerate(found)), default=(0.0, 0))
-    return found[-best[1]] if best[0] >= SHAPED else white
+    if white is not None and net is not None and not _lies_on_more(white, net):
+        return white
+    found = [(net, KNOWING), (parsed_mask(photo, body), 0.0), (garment_mask(photo), 0.0), (white, 0.0)]
+    best, score = white, SHAPED
+    for mask, more in found:
+        shaped = 0.0 if mask is None else cut_of(mask, kind).overlap + more
+        if shaped >= score + (0.0 if best is white else 1e-9):
+            best, score = mask, shaped
+    return net if best is None else best
 
 
 def garment_parts_mask(photo: Image.Image) -> np.ndarray | None:
     """Find the garment in a photo by the parser of garments, bool (H, W); None where that is not to be trusted."""
     shares = garment_shares(photo)
-    mask = cloth_mask(photo, shares)
+    mask = cloth_mask(photo, coloured(photo, 1 - shares[:, :1]))
     inner = _trusted_small(mask)
     sure = shares[0, 0].numpy()
     doubt = float(((sure > DOUBTED[0]) & (sure < DOUBTED[1])).mean() / max(float((sure < 0.5).mean()), 1e-3))
     return None if inner is None or doubt > MOST_DOUBT else mask
+
+
+def coloured(photo: Image.Image, share: Tensor) -> Tensor:
+    """Correct the share of cloth (1, 1, h, w) that a parser found in a photo by the photo's own colours."""
+    height, width = share.shape[2:]
+    lab = to_lab(np.asarray(photo.convert("RGB").resize((width, height), Image.Resampling.BOX)))
+    known = share[0, 0].numpy()
+    prior = BELIEF * (2 * known - 1)
+    found = by_colours(lab * np.array([LIGHTNESS, 1.0, 1.0]), prior, known > 0.5, known < 0.05)
+    return share if found is None else torch.from_numpy(found)[None, None].float().div(SOFT).sigmoid()
 
 
 def _lies_on_more(white: np.ndarray, net: np.ndarray) -> bool:
@@ -219,16 +238,26 @@ def _separate(lab: np.ndarray) -> np.ndarray | None:
     y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
     prior = PRIOR * (CENTRED - np.maximum(np.abs(y), np.abs(x)))  # the middle is garment, the border background
     edge = np.maximum(np.abs(y), np.abs(x)) > EDGE
-    inside = ~edge
+    found = by_colours(lab, prior, ~edge, edge)
+    return None if found is None else found > 0
+
+
+def by_colours(lab: np.ndarray, prior: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray | None:
+    """Say how much more Lab colours (h, w, 3) are a garment's than its background's, with a prior, (h, w) each.
+
+    inside (h, w): what is garment at first; outside (h, w): what is background for sure. None where one vanishes.
+    """
+    found = None
     for _ in range(ROUNDS):
-        far = colour_gap(lab, palette(lab[~inside | edge]))
+        far = colour_gap(lab, palette(lab[~inside | outside]))
         own = inside & (far > UNLIKE)
         if own.mean() < 0.01:
             return None
         near = colour_gap(lab, palette(lab[own]))
         evidence = torch.from_numpy((far - near + prior).clip(-25, 25))[None, None].float()
-        inside = (blur(evidence, kernel=7)[0, 0] > 0).numpy()
-    return inside
+        found = blur(evidence, kernel=7)[0, 0].numpy()
+        inside = found > 0
+    return found
 
 
 def _trusted(inside: np.ndarray) -> bool:

@@ -1,6 +1,7 @@
 """Read a garment's picture for laying it on: its outline, and the cloth of each of its pieces.
 
-Parts come from the parser of garments (`garment_parts`); where it does not find both limbs, from the silhouette alone.
+The silhouette tells it best where limbs stand out from the trunk; where they do not, parts do, which come from the
+parser of garments (`garment_parts`).
 """
 
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from .drape import cloth_of
 from .garment_parts import parts_of
 from .garment_shape import cut_of
 from .inpaint import complete
-from .neckline import inside_of
+from .neckline import DEEP, WIDE, inside_of
 from .outline import Bottom, Top, bottom_of, top_of
 from .parted import LEGS, bottom_of_parts, tidy, top_of_parts
+from .targets import SLEEVED
 
 EDGE = 0.007
 """Of the picture's height: how far inside its edge a garment's colours are no longer mixed with its background's."""
@@ -26,6 +28,9 @@ HOLE = 0.02
 """Largest share of the cloth of a hole that is cloth as well: a print, a label or a button that is white itself."""
 RAGGED = 5
 """Pixels over which the edge of the cloth is smoothed, for cut-outs are ragged."""
+STRAIGHT, SPREAD = 0.8, 0.86
+"""Least overlap of trousers with straight legs, and of a top with sleeves that are spread, at which their outline alone
+is asked."""
 LINING = 0.12
 """Largest share of the cloth of the inside of a back."""
 
@@ -56,23 +61,37 @@ def garment_of(garment: Image.Image, kind: str, *, shown: np.ndarray | None = No
 
 
 def _lower(picture: torch.Tensor, cloth: np.ndarray, parts: np.ndarray, kind: str) -> FlatGarment:
-    found = None if kind == "skirt" else bottom_of_parts(cloth, parts)
+    cut = cut_of(cloth, kind)
+    askew = cut.overlap < STRAIGHT and kind != "skirt"
+    found = bottom_of_parts(cloth, parts) if askew else None
     if found is None:
-        bottom = bottom_of(cloth, cut_of(cloth, kind))
+        bottom = bottom_of(cloth, cut)
         return FlatGarment(bottom, [_source(picture, cloth)] * (len(bottom.legs) + 1))
     others = [parts == leg for leg in reversed(LEGS)]
     return FlatGarment(found, [*(_source(picture, cloth & ~other) for other in others), _source(picture, cloth)])
 
 
 def _upper(picture: torch.Tensor, cloth: np.ndarray, parts: np.ndarray, kind: str) -> FlatGarment:
-    found = top_of_parts(cloth, parts)
-    top = top_of(cloth, cut_of(cloth, kind)) if found is None else found.top
-    front = picture if found is None else _shown_behind(picture, parts, found.behind)
-    lining = parts == GarmentPart.LINING
+    cut = cut_of(cloth, kind)
+    top, found = top_of(cloth, cut), top_of_parts(cloth, parts)
+    hidden = not top.sleeves or (found is not None and found.across and cut.overlap < SPREAD)
+    if found is not None and kind in SLEEVED and hidden:
+        top = found.top
+        front = _shown_behind(picture, parts, found.behind)
+    else:
+        front = picture
+    lining = (parts == GarmentPart.LINING) & _near_neck(top, cloth.shape)
     if not 0 < lining.sum() < LINING * cloth.sum():
         lining = inside_of(picture.mean(0).numpy(), cloth, top.shoulders)
     pieces = [piece & ~lining for piece in top.pieces]
     return FlatGarment(top, [_source(front, pieces[0]), *(_source(picture, piece) for piece in pieces[1:])])
+
+
+def _near_neck(top: Top, shape: tuple[int, ...]) -> np.ndarray:
+    """Mark where the inside of a back may be seen through a neckline, bool (H, W)."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    wide, (middle, high) = float(np.ptp(top.shoulders[:, 0])), top.shoulders.mean(0)
+    return (np.abs(x - middle) < WIDE * wide) & (y < high + DEEP * wide)
 
 
 def _source(picture: torch.Tensor, cloth: np.ndarray) -> torch.Tensor:

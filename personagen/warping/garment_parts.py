@@ -25,7 +25,7 @@ MIRRORED = [0, GarmentPart.TRUNK, GarmentPart.RIGHT_SLEEVE, GarmentPart.LEFT_SLE
             GarmentPart.HOOD, GarmentPart.WAISTBAND, GarmentPart.RIGHT_LEG, GarmentPart.LEFT_LEG,
             GarmentPart.LINING]  # fmt: skip
 """The part that each one is in a mirrored picture."""
-SIDE = 256
+SIDE = 192
 """Pixels a side of the square at which photos are read."""
 FINEST = 480
 """Longest side in pixels at which the edge of the cloth is drawn, beyond it it is enlarged."""
@@ -64,12 +64,12 @@ def garment_shares(photo: Image.Image, *, model: PersonParser | None = None) -> 
     return logits.softmax(1)[:, :, where.top : where.top + where.height, where.left : where.left + where.width]
 
 
-def cloth_mask(photo: Image.Image, shares: Tensor) -> np.ndarray:
-    """Mark the cloth in a photo of a garment, bool (H, W), along the photo's own edges; shares as `garment_shares`."""
+def cloth_mask(photo: Image.Image, share: Tensor) -> np.ndarray:
+    """Mark the cloth in a photo of a garment, bool (H, W), along the photo's own edges, by its share (1, 1, h, w)."""
     shrink = min(1.0, FINEST / max(photo.size))
     size = max(1, round(photo.height * shrink)), max(1, round(photo.width * shrink))
     guide = to_tensor(photo.convert("RGB").resize((size[1], size[0]), Image.Resampling.BOX))
-    cloth = guided_upsample(1 - shares[:, :1], guide)
+    cloth = guided_upsample(share, guide)
     inside = tidied((cloth[0, 0] > 0.5).numpy())
     soft = torch.from_numpy(inside)[None, None].float()
     large = F.interpolate(soft, size=(photo.height, photo.width), mode="bilinear", align_corners=False)

@@ -37,7 +37,7 @@ ROWS, FAN, ALONG = 28, 8, 14
 FILLED = 0.6
 """Share of half a trunk's width in which it has no gaps: an open coat is bridged there."""
 RAGS = 24
-"""Part of an edge's length over which it is smoothed, to either side."""
+"""Part of the length of a trunk's side over which it is smoothed, to either side."""
 JUMP = 0.14
 """How far the edge of a trunk steps out where a sleeve begins, as a share of half the trunk's width."""
 DEEP = (0.45, 1.3)
@@ -250,7 +250,7 @@ def pieces_of(cloth: np.ndarray, found: list[np.ndarray], armpits: np.ndarray, l
 
 def side_of(edge: np.ndarray, armpit: np.ndarray, last: int, first: int) -> np.ndarray:
     """The edge (ROWS, 2) of a trunk from an armpit to the last row."""
-    smooth = smoothed(edge[int(armpit[1]) - first :])
+    smooth = smoothed(edge[int(armpit[1]) - first :], rags=RAGS)
     smooth = smooth + (armpit[0] - smooth[0]) * np.maximum(0, 1 - np.arange(len(smooth)) / 6)
     rows = np.linspace(armpit[1], last, ROWS)
     return np.stack([np.interp(rows, int(armpit[1]) + np.arange(len(smooth)), smooth), rows], 1)
@@ -261,9 +261,9 @@ def edge_at(edge: np.ndarray, rows: np.ndarray, first: int) -> np.ndarray:
     return np.stack([np.interp(rows, first + np.arange(len(edge)), edge), rows], 1)
 
 
-def smoothed(edge: np.ndarray) -> np.ndarray:
-    """An edge (n,) without its rags."""
-    wide = max(1, len(edge) // RAGS)
+def smoothed(edge: np.ndarray, *, rags: int = 60) -> np.ndarray:
+    """An edge (n,) without its rags; rags: part of its length over which it is smoothed, to either side."""
+    wide = max(1, len(edge) // rags)
     padded = np.pad(edge, wide, mode="edge")
     return np.convolve(padded, np.full(2 * wide + 1, 1 / (2 * wide + 1)), mode="valid")
 

@@ -11,7 +11,6 @@ from ..images import components, dilate
 from ..vocabulary import GarmentPart
 from .outline import (
     ALONG,
-    BARE,
     FAN,
     LAP,
     ROWS,
@@ -43,8 +42,11 @@ DEEP = (0.2, 0.52)
 """Least and most depth of an armhole, as the same share."""
 ACROSS = 0.1
 """How far inside its side a trunk must seem to end for a sleeve to be taken to lie over it, as the same share."""
-OVER = 0.2
-"""Least share of a sleeve inside the trunk's outline for it to lie over the trunk."""
+SLEEVE, PAIR = 0.15, 0.35
+"""Least area of a sleeve, in squares of half the trunk's width, and least share of the larger limb that the smaller one
+of a pair is: what is smaller is not found for sure."""
+OVER, LIES = 0.2, 0.45
+"""Least share of a sleeve inside the trunk's outline for it to lie over the trunk, and for it to lie across it."""
 ROUND = 0.25
 """Least distance of a sleeve's outer edge from the armpit, outwards, for it to hang free, as a share of the armhole."""
 LEG, ASKEW = 0.08, 0.5
@@ -55,10 +57,11 @@ COARSE = 110
 
 @dataclass(frozen=True)
 class Hidden:
-    """A top, and where its trunk is hidden by a sleeve that lies on it, bool (H, W)."""
+    """A top, where its trunk is hidden by a sleeve that lies on it, bool (H, W), and whether one lies across it."""
 
     top: Top
     behind: np.ndarray
+    across: bool
 
 
 def tidy(parts: np.ndarray, cloth: np.ndarray) -> np.ndarray:
@@ -84,7 +87,8 @@ def top_of_parts(cloth: np.ndarray, parts: np.ndarray) -> Hidden | None:
     if not rows.size or not all(one.any() for one in found):
         return None
     half, middle = float(np.ptp(np.quantile(columns, (0.04, 0.96)))) / 2, float(np.median(columns))
-    if min(one.sum() for one in found) < BARE * half * half:
+    small, large = sorted(float(one.sum()) for one in found)
+    if small < SLEEVE * half * half or small < PAIR * large:
         return None
     front = body & np.isin(parts, BODY)
     tops = [_root(own, front, half) for own in found]
@@ -105,13 +109,14 @@ def top_of_parts(cloth: np.ndarray, parts: np.ndarray) -> Hidden | None:
     sleeves = tuple(_limb(found[side], shoulders[side], armpits[side], (-1, 1)[side]) for side in (0, 1))
     pieces = pieces_of(cloth, found, list(armpits), round(LAP * half))
     inside = _between(edges, first, cloth.shape) | _above(shoulders, armpits, cloth.shape)
-    trunk_cloth, behind = pieces[0].copy(), np.zeros_like(cloth)
-    for own in found:
-        trunk_cloth |= own & inside
-        if (own & inside).sum() > OVER * own.sum():
-            behind |= own & inside
+    trunk_cloth, behind = pieces[0] | ((found[0] | found[1]) & inside), np.zeros_like(cloth)
+    over = [float((own & inside).sum() / own.sum()) for own in found]
+    for own, share in zip(found, over):
+        behind |= own & inside & (share > OVER)
     neck = neck_of(cloth, shoulders)
-    return Hidden(Top(shoulders, armpits, neck, yoke, trunk, sleeves, (trunk_cloth, *pieces[1:]), 1.0), behind)
+    return Hidden(
+        Top(shoulders, armpits, neck, yoke, trunk, sleeves, (trunk_cloth, *pieces[1:]), 1.0), behind, max(over) > LIES
+    )
 
 
 def bottom_of_parts(cloth: np.ndarray, parts: np.ndarray) -> Bottom | None:
@@ -120,7 +125,8 @@ def bottom_of_parts(cloth: np.ndarray, parts: np.ndarray) -> Bottom | None:
     cloth: bool (H, W); parts (H, W): `GarmentPart`, tidy.
     """
     legs = [parts == part for part in LEGS]
-    if min(leg.sum() for leg in legs) < LEG * cloth.sum():
+    small, large = sorted(float(leg.sum()) for leg in legs)
+    if small < LEG * cloth.sum() or small < PAIR * large:
         return None
     seat = cloth & ~legs[0] & ~legs[1]
     rows = np.flatnonzero(seat.any(1))
