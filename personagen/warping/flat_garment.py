@@ -17,7 +17,7 @@ from .drape import cloth_of
 from .garment_parts import parts_of
 from .garment_shape import cut_of
 from .inpaint import complete
-from .neckline import DEEP, WIDE, inside_of
+from .neckline import AREA, ASKEW, DEEP, WIDE, inside_of
 from .outline import Bottom, Top, bottom_of, top_of
 from .parted import LEGS, bottom_of_parts, tidy, top_of_parts
 from .targets import SLEEVED
@@ -28,11 +28,8 @@ HOLE = 0.02
 """Largest share of the cloth of a hole that is cloth as well: a print, a label or a button that is white itself."""
 RAGGED = 5
 """Pixels over which the edge of the cloth is smoothed, for cut-outs are ragged."""
-STRAIGHT, SPREAD = 0.8, 0.86
-"""Least overlap of trousers with straight legs, and of a top with sleeves that are spread, at which their outline alone
-is asked."""
-LINING = 0.12
-"""Largest share of the cloth of the inside of a back."""
+STRAIGHT = 0.8
+"""Least overlap of trousers with straight legs at which their outline alone is asked."""
 
 
 @dataclass(frozen=True)
@@ -72,26 +69,28 @@ def _lower(picture: torch.Tensor, cloth: np.ndarray, parts: np.ndarray, kind: st
 
 
 def _upper(picture: torch.Tensor, cloth: np.ndarray, parts: np.ndarray, kind: str) -> FlatGarment:
-    cut = cut_of(cloth, kind)
-    top, found = top_of(cloth, cut), top_of_parts(cloth, parts)
-    hidden = not top.sleeves or (found is not None and found.across and cut.overlap < SPREAD)
-    if found is not None and kind in SLEEVED and hidden:
+    top, found = top_of(cloth, cut_of(cloth, kind)), top_of_parts(cloth, parts)
+    if found is not None and kind in SLEEVED and (found.across or not top.sleeves):
         top = found.top
         front = _shown_behind(picture, parts, found.behind)
     else:
         front = picture
-    lining = (parts == GarmentPart.LINING) & _near_neck(top, cloth.shape)
-    if not 0 < lining.sum() < LINING * cloth.sum():
+    lining = _lining(parts, top)
+    if lining is None:
         lining = inside_of(picture.mean(0).numpy(), cloth, top.shoulders)
     pieces = [piece & ~lining for piece in top.pieces]
     return FlatGarment(top, [_source(front, pieces[0]), *(_source(picture, piece) for piece in pieces[1:])])
 
 
-def _near_neck(top: Top, shape: tuple[int, ...]) -> np.ndarray:
-    """Mark where the inside of a back may be seen through a neckline, bool (H, W)."""
-    y, x = np.mgrid[: shape[0], : shape[1]]
+def _lining(parts: np.ndarray, top: Top) -> np.ndarray | None:
+    """Mark the inside of a back that is seen through a neckline, by parts (H, W): bool (H, W); None where none is."""
+    y, x = np.mgrid[: parts.shape[0], : parts.shape[1]]
     wide, (middle, high) = float(np.ptp(top.shoulders[:, 0])), top.shoulders.mean(0)
-    return (np.abs(x - middle) < WIDE * wide) & (y < high + DEEP * wide)
+    near = (np.abs(x - middle) < WIDE * wide) & (y < high + DEEP * wide)
+    pieces = components((parts == GarmentPart.LINING) & near)
+    if not pieces or not AREA[0] * wide**2 < pieces[0].sum() < AREA[1] * wide**2:
+        return None
+    return pieces[0] if abs(np.nonzero(pieces[0])[1].mean() - middle) < ASKEW * wide else None
 
 
 def _source(picture: torch.Tensor, cloth: np.ndarray) -> torch.Tensor:
