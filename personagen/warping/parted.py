@@ -91,8 +91,8 @@ def top_of_parts(cloth: np.ndarray, parts: np.ndarray) -> Hidden | None:
     if small < SLEEVE * half * half or small < PAIR * large:
         return None
     front = body & np.isin(parts, BODY)
-    tops = [_root(own, front, half) for own in found]
-    if tops[0] is None or tops[1] is None:
+    tops = [top for own in found if (top := _root(own, front, half)) is not None]
+    if len(tops) < len(found):
         return None
     wide = tops[1][0] - tops[0][0]
     if wide < 0.8 * half:
@@ -107,7 +107,7 @@ def top_of_parts(cloth: np.ndarray, parts: np.ndarray) -> Hidden | None:
     share = np.linspace(0, 1, ROWS // 2)[:, None]
     yoke = Ribbon(*(shoulders[side] + share * (armpits[side] - shoulders[side]) for side in (0, 1)))
     sleeves = tuple(_limb(found[side], shoulders[side], armpits[side], (-1, 1)[side]) for side in (0, 1))
-    pieces = pieces_of(cloth, found, list(armpits), round(LAP * half))
+    pieces = pieces_of(cloth, found, armpits, round(LAP * half))
     inside = _between(edges, first, cloth.shape) | _above(shoulders, armpits, cloth.shape)
     trunk_cloth, behind = pieces[0] | ((found[0] | found[1]) & inside), np.zeros_like(cloth)
     over = [float((own & inside).sum() / own.sum()) for own in found]

@@ -53,7 +53,7 @@ def images(tmp_path_factory):
 def settings(images, out, **changes) -> PretrainConfig:
     config = PretrainConfig(
         stage="garment", output_dir=str(out), height=64, width=64,
-        loop=LoopConfig(**{**LOOP, "steps": 3}),
+        loop=dataclasses.replace(LoopConfig(), **LOOP, steps=3),
         garment=GarmentConfig(photos=10, scenes=2, heldout=2),
     )  # fmt: skip
     return dataclasses.replace(config, parser=dataclasses.replace(config.parser, images_root=str(images)), **changes)
@@ -64,7 +64,7 @@ def test_the_stage_runs_goes_on_exactly_and_what_it_saves_loads(images, tmp_path
     steps = list(pretrain(settings(images, tmp_path / "whole")))
     trained = [step for step in steps if step.losses]
     assert [step.step for step in trained] == [1, 2, 3]
-    assert 0 <= trained[-1].metrics["iou"] <= 1
+    assert trained[-1].metrics is not None and 0 <= trained[-1].metrics["iou"] <= 1
     model = load_model(tmp_path / "whole" / "garment")
     assert model.sizes.classes == len(GarmentPart)
     with torch.no_grad():
@@ -75,7 +75,7 @@ def test_the_stage_runs_goes_on_exactly_and_what_it_saves_loads(images, tmp_path
     for step in run:
         if step.losses:
             break
-    run.close()
+    run.close()  # type: ignore[attr-defined]
     list(pretrain(settings(images, tmp_path / "parted")))
     a, b = (load_file(tmp_path / name / "garment" / "model.safetensors") for name in ("whole", "parted"))
     assert all(torch.equal(a[name], b[name]) for name in a)
