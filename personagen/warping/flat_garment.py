@@ -59,7 +59,7 @@ def garment_of(garment: Image.Image, kind: str, *, shown: np.ndarray | None = No
 
 def _lower(picture: torch.Tensor, cloth: np.ndarray, parts: np.ndarray, kind: str) -> FlatGarment:
     cut = cut_of(cloth, kind)
-    askew = cut.overlap < STRAIGHT and kind != "skirt"
+    askew = cut.overlap < STRAIGHT and kind == "trousers"
     found = bottom_of_parts(cloth, parts) if askew else None
     if found is None:
         bottom = bottom_of(cloth, cut)

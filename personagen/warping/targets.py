@@ -308,7 +308,9 @@ def _leg(own: Ribbon, joints: np.ndarray, side: int, seat: Ribbon, *, scale: flo
     begin = float(np.clip((crotch - hip) @ _unit(knee - hip), 0, 0.5 * np.hypot(*(knee - hip))))
     total = float(np.hypot(*np.diff(line, axis=0).T).sum()) - begin
     middle = (own.left + own.right) / 2
-    rows = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(middle, axis=0).T))])
+    straight = np.allclose(own.left[:, 1], own.right[:, 1])  # its cross-sections are rows
+    steps = np.abs(np.diff(middle[:, 1])) if straight else np.hypot(*np.diff(middle, axis=0).T)
+    rows = np.concatenate([[0.0], np.cumsum(steps)])
     share = min(rows[-1] * long / total, SHORTS if kind == "shorts" else np.inf)
     whole = share > (SHORT_TROUSERS if kind == "trousers" else LONG)
     down = rows / max(rows[-1], 1) * (ANKLE if whole else share) * total
