@@ -28,7 +28,7 @@ HOLE = 0.02
 """Largest share of the cloth of a hole that is cloth as well: a print, a label or a button that is white itself."""
 RAGGED = 5
 """Pixels over which the edge of the cloth is smoothed, for cut-outs are ragged."""
-STRAIGHT = 0.8
+STRAIGHT = 0.65
 """Least overlap of trousers with straight legs at which their outline alone is asked."""
 
 
