@@ -1,7 +1,9 @@
 """Pictures that visitors give: read at once, written anew without tags into their own folder, the upload removed."""
 
 import html
+from abc import ABCMeta
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,24 @@ def photo(placeholder: str, elem_id: str | None = None, *, height: int = 240) ->
     """Draw a place for a photo, which hands an upload on unread, so that what is wrong with it is said by us."""
     import gradio as gr
 
-    place = gr.Image(
+    return _unread(gr.Image)(
         type="filepath", image_mode=None, sources=["upload", "clipboard"], buttons=[], show_label=False, min_width=140,
         height=height, placeholder=placeholder, elem_id=elem_id, interactive=True,
     )  # fmt: skip
-    place.preprocess = lambda payload: payload.path if payload and payload.path else None  # a subclass writes files
-    return place
+
+
+@cache
+def _unread(component: Any) -> Any:
+    """Return the class of a component of pictures that hands on the path of an upload.
+
+    A class, as the library makes a visitor's component anew after updates; made without its metaclass, which would
+    write a file beside this one.
+    """
+    own = {
+        "preprocess": lambda _, payload: payload.path if payload and payload.path else None,
+        "__module__": component.__module__,
+    }
+    return ABCMeta.__new__(type(component), component.__name__, (component,), own)
 
 
 def take_photo(bench: Bench, picture: Any, state: Any, *, given: str) -> Any:

@@ -55,6 +55,8 @@ def test_a_card_leads_into_the_other_tabs_with_everything_filled_in(anna, someon
     happen(anna, "looks-people", "click", {"what": "person-1"})
     happen(anna, "board", "click", {"act": "wear", "at": 0})
     assert "person-1" in anna.read("wear-person")["path"] and "may be repainted" in anna.read("wear-state")
+    anna.press("wear-person", "upload", wear_person=anna.upload("text.png", b"these are words"))
+    assert "text.png is not a JPEG" in anna.read("wear-state")  # said by us, not by the library, after updates as well
     answer = happen(anna, "board", "click", {"act": "paint", "at": 0})
     assert answer[0]["selected"] == "generate" and "wearing" in anna.read("generate-prompt")
     assert "under Teach you can teach yourself" in anna.read("generate-state")

@@ -205,7 +205,7 @@ def test_a_picture_from_words_is_made_again(page):
         assert json.loads(image.info["personagen"])["page"]["settings"]["scheduler"] == "euler_a"
     page.get_by_text("The same on the command line").nth(1).click()
     assert "personagen subject generate --prompt 'a red dress'" in page.inner_text("#generate-command")
-    href = page.locator("#generate-command a").get_attribute("href")
+    href = page.locator("#generate-command a[download]").get_attribute("href")
     assert "scheduler" in href
     page.fill("#generate-prompt textarea", "something else")
     page.get_by_role("tab", name="Looks").click()
