@@ -49,7 +49,7 @@ RANKS = {
 TRAIN = {("pretrain",), ("recommend", "train"), ("recommend", "update"), ("subject", "train"), ("tryon", "train"),
          ("subject", "train-many")}  # fmt: skip
 """They have a device and a precision of their own."""
-NEITHER = {("doctor",), ("forget",), ("subject", "doctor"), ("subject", "export")}
+NEITHER = {("recommend", "index"), ("doctor",), ("forget",), ("subject", "doctor"), ("subject", "export")}
 """They compute no model; `export` reads weights and writes them."""
 LOADERS = ("load_tryon", "load_tryon_base", "load_text2image", "load_subjects", "load_parser")
 NOBODY = Compute("nobody asked")
