@@ -183,18 +183,17 @@ def _heard(job: Job, labour: Callable[[Callable[[Shown], None]], None]) -> Itera
 
 
 def stop_button(bench: Bench, bar: Bar) -> None:
-    """Let Cancel stop the last job of the tab: at once where it waits, within a step where it works."""
+    """Let Cancel stop the last job of the tab; what is said of it comes from `steps`, in whose order it stays."""
     import gradio as gr
 
-    def stop(request: gr.Request) -> list[Any]:
+    def stop(request: gr.Request) -> None:
         visit = bench.visits.get(str(request.session_hash))
         job = visit.jobs.get(bar.tab) if visit else None
         if job:
             job.stop.set()
             bench.line.wake()
-        return [status("Stopping …", 0.0), gr.update(interactive=False)]
 
-    bar.stop.click(stop, None, [bar.state, bar.stop], queue=False, **QUICK)
+    bar.stop.click(stop, None, None, queue=False, **QUICK)
 
 
 def side_by_side(gr: Any, left: Callable[[Any], dict[str, Any]], right: Callable[[Any], dict[str, Any]]) -> Any:
