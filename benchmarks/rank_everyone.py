@@ -35,6 +35,7 @@ from recsys.models import MODELS
 from recsys.models.countdiff import START, CountDiff
 from recsys.rank_all import parts, users_in
 from recsys.types import Fittable
+from tests.peak import peak_kib
 
 ITEMS = 20_000
 FITTED = 100_000
@@ -153,21 +154,12 @@ def start(words: list[str]) -> subprocess.Popen:
     return subprocess.Popen(words, cwd=HERE.parent, env=environment)
 
 
-def peak(process: subprocess.Popen) -> int:
-    """The most memory that a process has held, in kB; 0 when it is gone. (rusage counts its parent's in.)"""
-    try:
-        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
-
-
 def spent(process: subprocess.Popen, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
     """Wait for a process, or kill it when `stop` says so; give its code, its peak of memory and its CPU-seconds."""
     most = 0
     ended: tuple[int, int, Any] = (0, 0, None)
     while not ended[0]:
-        most = max(most, peak(process))
+        most = max(most, peak_kib(process.pid))
         if stop():
             process.kill()
         time.sleep(0.1)

@@ -29,7 +29,7 @@ from ..person.parts import Part
 from ..training.card import with_card
 from .config import PretrainConfig
 from .parser_data import IGNORED, Photos, change, gather, hide, read, recolour
-from .parser_sources import gather_renders, gather_unlabelled, paste, shares_of
+from .parser_sources import gather_renders, gather_unlabelled, paste, source_shares
 from .start import run_stage
 
 COLOURS = np.array(
@@ -75,7 +75,7 @@ class ParserStage:
         self.config, self.people, self.more = config, people, more or {}
         given = config.parser
         wanted = {"garments": given.garments, "unlabelled": given.unlabelled, "renders": given.renders}
-        self.shares = shares_of({name: share for name, share in wanted.items() if name in self.more})
+        self.shares = source_shares({name: share for name, share in wanted.items() if name in self.more})
         self.device = choose_device(config.loop.device)
         torch.manual_seed(config.loop.seed)
         self.model = PersonParser(parser_sizes(config))

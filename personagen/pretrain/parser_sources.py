@@ -1,7 +1,7 @@
 """More to learn from for the parser: street photos without labels, renders, and garments pasted over people.
 
 A photo without labels gets those that a finished parser gives it, where that is sure of them in the mean over mirror
-images and two scales (self-training; Lee, 2013; Xie et al., CVPR 2020, arXiv 1911.04252); the other pixels count for
+images and scales (self-training; Lee, 2013; Xie et al., CVPR 2020, arXiv 1911.04252); the other pixels count for
 nothing. A render's labels are exact. A garment pasted over what is worn has an exact outline, and may hang anywhere
 (cut-paste; Dwibedi et al., ICCV 2017, arXiv 1708.01642).
 """
@@ -16,22 +16,21 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.types import Step
 
 from ..atelier.corpus import random_sitting
 from ..atelier.render import render_person
 from ..corpora.leftout import LeftOut, Tell
 from ..corpora.renders import parts_of_render
-from ..images import fit, load_image, to_tensor
+from ..images import fit, load_image
 from ..person.network import PersonParser
+from ..person.parser import shares_of
 from ..person.parts import CLOTHES, Part
 from .parser_data import IGNORED, Readers, write_photos
 
 FIRST = 50_000
 """Seed of the first render."""
-SCALES = (1.0, 1.25)
-"""At which a photo without labels is read."""
 WORN_AS = {part: CLOTHES if part == Part.DRESS else (part, Part.DRESS) if part != Part.OUTER else (part, Part.UPPER)
            for part in CLOTHES}  # fmt: skip
 """What a garment that is pasted lies over, by its own part."""
@@ -66,25 +65,15 @@ def gather_renders(folder: Path, *, size: tuple[int, int], rows: int, tell: Tell
     yield from write_photos(folder, "renders", readers, size, LeftOut("renders", "the atelier"), tell)
 
 
+@torch.no_grad()
 def _taught(
     file: Path, teacher: PersonParser, size: tuple[int, int], sure: float
 ) -> tuple[Image.Image, np.ndarray, bool]:
     """A photo, brought to the size that the network reads, and the parts that a teacher is sure of."""
     photo = fit(load_image(file), size=size, fill="edge")[0]
-    share = torch.stack([_shares(teacher, photo, scale) for scale in SCALES]).mean(0)
-    most, part = share.max(0)
+    shares = F.interpolate(shares_of(teacher, photo)[0], size=size, mode="bilinear", align_corners=False)
+    most, part = shares[0].max(0)
     return photo, torch.where(most >= sure, part, IGNORED).numpy().astype(np.uint8), False
-
-
-@torch.no_grad()
-def _shares(teacher: PersonParser, photo: Image.Image, scale: float) -> Tensor:
-    """Probabilities of parts (C, H, W) of a photo that is read `scale` times as large."""
-    x = to_tensor(photo) * 2 - 1
-    height, width = x.shape[2:]
-    step = 2 ** len(teacher.levels)
-    larger = [round(side * scale / step) * step for side in (height, width)]
-    logits = teacher.both_ways(F.interpolate(x, size=larger, mode="bilinear", align_corners=False))[0]
-    return F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False).softmax(1)[0]
 
 
 def _render(seed: int, size: tuple[int, int]) -> tuple[Image.Image, np.ndarray, bool]:
@@ -140,13 +129,13 @@ def _box(mask: Tensor) -> tuple[int, int, int, int]:
     return top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
 
 
-def shares_of(shares: Mapping[str, float]) -> dict[str, float]:
+def source_shares(shares: Mapping[str, float]) -> dict[str, float]:
     """Return the shares of the sources of a batch that are drawn, with what is left for `people`.
 
     Raises:
-        DataError: they are more than 1.
+        ConfigError: they are more than 1.
     """
     rest = 1.0 - sum(shares.values())
     if rest < 0:
-        raise DataError(f"the shares {dict(shares)} of parser are {1 - rest:.2f} in all; nothing is left for people")
+        raise ConfigError(f"the shares {dict(shares)} of parser are {1 - rest:.2f} in all; nothing is left for people")
     return {"people": rest, **{name: share for name, share in shares.items() if share > 0}}

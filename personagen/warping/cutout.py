@@ -120,13 +120,12 @@ def shaped_mask(photo: Image.Image, body: Body, kind: str) -> np.ndarray | None:
     net = garment_parts_mask(photo)
     if white is not None and net is not None and not _lies_on_more(white, net):
         return white
-    found = [(net, KNOWING), (parsed_mask(photo, body), 0.0), (garment_mask(photo), 0.0), (white, 0.0)]
-    best, score = white, SHAPED
-    for mask, more in found:
-        shaped = 0.0 if mask is None else cut_of(mask, kind).overlap + more
-        if shaped >= score + (0.0 if best is white else 1e-9):
-            best, score = mask, shaped
-    return net if best is None else best
+    asked = [(net, KNOWING), (parsed_mask(photo, body), 0.0), (garment_mask(photo), 0.0), (white, 0.0)]
+    found = [(cut_of(mask, kind).overlap + more, mask) for mask, more in asked if mask is not None]
+    shaped, best = max(found, key=lambda one: one[0], default=(0.0, None))
+    if shaped >= SHAPED:
+        return best
+    return net if white is None else white
 
 
 def garment_parts_mask(photo: Image.Image) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from ..person.parts import region_of
 from ..vocabulary import GarmentPart
 from .drape import cloth_of
 from .garment_parts import parts_of
-from .garment_shape import cut_of
+from .garment_shape import Cut, cut_of
 from .inpaint import complete
 from .neckline import AREA, ASKEW, DEEP, WIDE, inside_of
 from .outline import Bottom, Top, bottom_of, top_of
@@ -51,25 +51,31 @@ def garment_of(garment: Image.Image, kind: str, *, shown: np.ndarray | None = No
     picture = to_tensor(garment.convert("RGB"))[0]
     cloth = _filled(cloth_of(picture * 2 - 1)[0].numpy())
     picture = _bled(picture, cloth)
+    cut, lower = cut_of(cloth, kind), region_of(kind) == "lower"
+    if lower and (kind != "trousers" or cut.overlap >= STRAIGHT):
+        return _straight(picture, cloth, cut)
     parts = tidy(parts_of(garment, cloth) if shown is None else shown, cloth)
-    if region_of(kind) == "lower":
-        return _lower(picture, cloth, parts, kind)
-    return _upper(picture, cloth, parts, kind)
+    if lower:
+        return _askew(picture, cloth, parts) or _straight(picture, cloth, cut)
+    return _upper(picture, cloth, parts, cut, kind)
 
 
-def _lower(picture: torch.Tensor, cloth: np.ndarray, parts: np.ndarray, kind: str) -> FlatGarment:
-    cut = cut_of(cloth, kind)
-    askew = cut.overlap < STRAIGHT and kind == "trousers"
-    found = bottom_of_parts(cloth, parts) if askew else None
+def _straight(picture: torch.Tensor, cloth: np.ndarray, cut: Cut) -> FlatGarment:
+    bottom = bottom_of(cloth, cut)
+    return FlatGarment(bottom, [_source(picture, cloth)] * (len(bottom.legs) + 1))
+
+
+def _askew(picture: torch.Tensor, cloth: np.ndarray, parts: np.ndarray) -> FlatGarment | None:
+    """Trousers whose legs cross or are bent; None where their parts are not told."""
+    found = bottom_of_parts(cloth, parts)
     if found is None:
-        bottom = bottom_of(cloth, cut)
-        return FlatGarment(bottom, [_source(picture, cloth)] * (len(bottom.legs) + 1))
+        return None
     others = [parts == leg for leg in reversed(LEGS)]
     return FlatGarment(found, [*(_source(picture, cloth & ~other) for other in others), _source(picture, cloth)])
 
 
-def _upper(picture: torch.Tensor, cloth: np.ndarray, parts: np.ndarray, kind: str) -> FlatGarment:
-    top, found = top_of(cloth, cut_of(cloth, kind)), top_of_parts(cloth, parts)
+def _upper(picture: torch.Tensor, cloth: np.ndarray, parts: np.ndarray, cut: Cut, kind: str) -> FlatGarment:
+    top, found = top_of(cloth, cut), top_of_parts(cloth, parts)
     if found is not None and kind in SLEEVED and (found.across or not top.sleeves):
         top = found.top
         front = _shown_behind(picture, parts, found.behind)

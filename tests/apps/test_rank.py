@@ -285,9 +285,9 @@ def test_memory_does_not_grow_with_the_users(trained, tmp_path):
     for users in (5_000, 50_000):
         data = write(tmp_path / f"{users}.csv", clicks(users, length=4))
         code = (
-            "import resource, sys; from apps import cli; from recsys.data import histories as h\n"
+            "import sys; from apps import cli; from recsys.data import histories as h\n"
             "h.ROWS = 1 << 13; h.group.__kwdefaults__['rows'] = 1 << 13; assert cli.main(sys.argv[1:]) == 0\n"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            "from tests.peak import peak_kib; print(peak_kib())"
         )
         words = ["recommend", "rank", "--recommender", trained, "--data", data, "--k", "2",
                  "--out", str(tmp_path / f"{users}.parquet")]  # fmt: skip

@@ -237,10 +237,7 @@ def test_a_phone_photo_comes_back_upright_at_its_size_within_two_gib(tmp_path):
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "phone.jpg", exif=exif, quality=90)
     Image.fromarray(mask).convert("L").resize((3024, 4032), Image.Resampling.NEAREST).save(tmp_path / "mask.png")
     Image.fromarray(render_garment(sitting.outfit[0], size=(256, 192))).save(tmp_path / "garment.png")
-    code = (
-        "import resource, sys; from apps import cli; code = cli.main(sys.argv[1:]);"
-        "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
+    code = "import sys; from apps import cli; from tests.peak import peak_kib;print(cli.main(sys.argv[1:]), peak_kib())"
     flags = [
         "--person",
         "phone.jpg",

@@ -13,8 +13,8 @@ from personagen.person.parts import Part
 from personagen.pretrain import ParserConfig, pretrain
 from personagen.pretrain.parser import dice_loss
 from personagen.pretrain.parser_data import IGNORED, recolour
-from personagen.pretrain.parser_sources import paste, shares_of
-from recsys.errors import DataError
+from personagen.pretrain.parser_sources import paste, source_shares
+from recsys.errors import ConfigError, DataError
 from tests.personagen.person.test_parser import photos, settings  # noqa: F401
 
 
@@ -57,9 +57,9 @@ def test_pixels_that_are_ignored_count_for_nothing():
 
 
 def test_shares_leave_the_rest_to_labelled_photos():
-    assert shares_of({"garments": 0.2, "renders": 0.0}) == {"people": 0.8, "garments": 0.2}
-    with pytest.raises(DataError, match=r"1\.20 in all"):
-        shares_of({"garments": 0.7, "unlabelled": 0.5})
+    assert source_shares({"garments": 0.2, "renders": 0.0}) == {"people": 0.8, "garments": 0.2}
+    with pytest.raises(ConfigError, match=r"1\.20 in all"):
+        source_shares({"garments": 0.7, "unlabelled": 0.5})
 
 
 def test_the_stage_learns_from_every_source(photos, tmp_path):  # noqa: F811
