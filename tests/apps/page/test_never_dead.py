@@ -57,9 +57,9 @@ def test_seeds_of_other_tools_are_taken_and_others_refused_with_the_range(opened
     _order(page, looks=1, scenes=0)
     page.get_by_text("Settings", exact=True).click()
     for seed, words in ((-5, "-5; allowed are 0 to 4294967295"),
-                        (9223372036854775807, "9223372036854776000; allowed are 0 to 4294967295"),  # as a browser rounds it
+                        (9223372036854775807, "9223372036854776000; allowed are 0 to 4294967295"),
                         (2147483648, "1 picture in")):  # fmt: skip
-        fill(page, "#seed", seed)
+        fill(page, "#seed", seed)  # a browser rounds it
         page.click("#go")
         says(page, words)  # the seed is in it: a refusal is too quick for the button to be seen taken
         free(page)
