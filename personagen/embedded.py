@@ -23,7 +23,7 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
     "tryon": ("model_index.json", f"unet/{WEIGHTS}", "scheduler/scheduler_config.json"),
     "parser": ("config.json", "model.safetensors"),
-    "garment": ("config.json", "model.safetensors"),
+    "garment": ("config.json", "model.safetensors", "kinds.safetensors"),
     "recommender": ("config.json", "items.json", "model.safetensors"),
 }
 """What a whole model of each kind holds."""

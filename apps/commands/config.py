@@ -255,7 +255,8 @@ class WearConfig(ComputeSettings):
     box: str | list[int] | None = None
     """Whom to dress where the photo shows several: left,top,right,bottom in pixels; none: the largest person."""
     kind: str = "upper"
-    """What the garment is: upper, lower, dress, outer, or t-shirt, shirt, sweater, jacket, skirt, trousers, shorts."""
+    """What the garment is: upper, lower, dress, outer, or t-shirt, shirt, sweater, jacket, skirt, trousers, shorts;
+    auto: found in its photo, and said."""
     parser: str = "embedded"
     """Parser of body parts: `embedded`, a folder of the parser stage, or of a SegFormer for clothes."""
     mask_expand: float = 1.0
@@ -299,6 +300,12 @@ class DemoConfig(ShopSettings):
     """NAME:PASSWORD that visitors must give."""
     open: bool = False
     """Open the page in the default browser."""
+    api: bool = False
+    """Let programs ask for looks, pictures, try-ons and subjects, with a key; without it nothing but the page is
+    there."""
+    api_key: str | None = None
+    """The key that they send as `Authorization: Bearer KEY`; none: that of the variable PERSONAGEN_KEY, which other
+    users of this machine cannot read."""
 
 
 @dataclass(frozen=True)

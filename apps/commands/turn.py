@@ -18,7 +18,6 @@ from personagen.files import check_place
 from personagen.images import PALEST, load_image
 from personagen.models import open_tryon
 from personagen.person.parser import load_parser
-from personagen.person.parts import region_of
 from personagen.person.reading import box_of
 from personagen.provenance import versions
 from personagen.tryon.dress import Piece, in_order
@@ -26,6 +25,7 @@ from personagen.warping.cutout import check_shows_something
 from recsys.errors import SEEDS, ConfigError, check_range
 
 from .turn_config import TurnConfig
+from .wear import check_kinds, named_pieces
 from .weights import note_sampler
 
 
@@ -52,10 +52,12 @@ def run(settings: TurnConfig) -> int:
     pieces = in_order(pieces) if pieces else []
     for piece in pieces:
         check_shows_something(piece.image)
+    parser = load_parser(settings.parser, compute=compute)
+    pieces, files = named_pieces(pieces, files, parser)
     started = time.process_time()
     pipeline = Figure3DPipeline(
         open_tryon(settings.model, base=settings.base, scheduler=settings.scheduler, compute=compute),
-        load_parser(settings.parser, compute=compute),
+        parser,
     )
     made = pipeline(
         person, pieces, back=back, box=box_of(settings.box), fine=settings.fine,
@@ -92,8 +94,7 @@ def _garments(settings: TurnConfig) -> dict[str, str]:
     if settings.garment is not None and settings.outfit:
         raise ConfigError("give --garment, or --outfit for several, not both")
     files = dict(settings.outfit) if settings.garment is None else {settings.kind: settings.garment}
-    for kind in files:
-        region_of(kind)
+    check_kinds(settings.kind if settings.garment else None, settings.outfit)
     return files
 
 

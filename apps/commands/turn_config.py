@@ -19,7 +19,8 @@ class TurnConfig(ComputeSettings):
     outfit: dict[str, str] = field(default_factory=dict)
     """Several garments instead, kind to photo, as in --outfit '{"upper": "top.jpg", "lower": "skirt.jpg"}'."""
     kind: str = "upper"
-    """What the garment is: upper, lower, dress, outer, or t-shirt, shirt, sweater, jacket, skirt, trousers, shorts."""
+    """What the garment is: upper, lower, dress, outer, or t-shirt, shirt, sweater, jacket, skirt, trousers, shorts;
+    auto: found in its photo, and said."""
     prompt: str = ""
     """Pose, place, view and light in words, as in "walking in the park"; what is not understood is said."""
     out: str = "figure.glb"

@@ -10,15 +10,16 @@ from personagen.images import PALEST, load_image
 from personagen.models import open_tryon
 from personagen.person.masks import mask_from_file
 from personagen.person.own_mask import doubt_about
-from personagen.person.parser import load_parser
+from personagen.person.parser import Parser, load_parser
 from personagen.person.parts import region_of
 from personagen.person.reading import box_of, read_person
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
 from personagen.schedulers import sampler_of
-from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
+from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order, with_kinds
 from personagen.tryon.fast import FastMode
 from personagen.tryon.trust import Judge, Trust
 from personagen.warping.cutout import check_shows_something
+from personagen.warping.garment_kind import AUTO
 from recsys.errors import SEEDS, ConfigError, DataError, check_range
 
 from .config import WearConfig
@@ -48,6 +49,7 @@ def run(settings: WearConfig) -> int:
         check_shows_something(piece.image)
     drawn = None if settings.mask is None else mask_from_file(settings.mask, size=(person.height, person.width))
     parser = load_parser(settings.parser, compute=compute)
+    pieces, files = named_pieces(pieces, files, parser)
     reading = read_person(person, parser, box=box_of(settings.box), masked=drawn is not None, name=settings.person)
     body = reading.body
     if reading.note:
@@ -84,6 +86,21 @@ def run(settings: WearConfig) -> int:
     return 0
 
 
+def named_pieces(pieces: list[Piece], files: dict[str, str], parser: Parser) -> tuple[list[Piece], dict[str, str]]:
+    """Find the kind of one garment where it is `auto`, and say it; return the piece, and its file by its kind.
+
+    Raises:
+        DataError: somebody is seen in the photo who wears nothing that can be put on others.
+    """
+    if AUTO not in files:
+        return pieces, files
+    named, found = with_kinds(pieces, parser=parser)
+    for one in found:
+        if one:
+            print(f"note: {files[AUTO]}: {one.said()}; --kind says otherwise", file=sys.stderr)
+    return named, {named[0].kind: files[AUTO]}
+
+
 def _judge(settings: WearConfig, files: dict[str, str]) -> Judge:
     """Refuse a result that is not to be trusted before it is painted, or say so where it is forced."""
 
@@ -116,9 +133,22 @@ def _garments(settings: WearConfig) -> dict[str, str]:
     if settings.outfit and settings.mask and len(settings.outfit) > 1:
         raise ConfigError("mask belongs to one garment; leave it out for an outfit")
     files = settings.outfit or {settings.kind: str(settings.garment)}
-    for kind in files:
-        region_of(kind)
+    check_kinds(settings.kind if settings.garment else None, settings.outfit)
     return files
+
+
+def check_kinds(kind: str | None, outfit: dict[str, str]) -> None:
+    """Refuse kinds that there are not, and `auto` in an outfit, whose garments are told apart by their kinds.
+
+    Raises:
+        ConfigError: what the message names.
+    """
+    for name in outfit:
+        if name == AUTO:
+            raise ConfigError("auto is for one garment, as --garment FILE --kind auto; name the kinds of an outfit")
+        region_of(name)
+    if kind is not None and kind != AUTO:
+        region_of(kind)
 
 
 def _write(settings: WearConfig, image: Image.Image, out: Path, garments: list[str], *, sampler: str) -> None:

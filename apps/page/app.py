@@ -21,10 +21,12 @@ from recsys.errors import ConfigError, ResourceError, check_range
 from ..commands.config import DemoConfig
 from ..commands.weights import note_sampler
 from ..progress import note
+from .keys import KEY, SHORTEST, key_from
 
 if TYPE_CHECKING:
     from personagen.styling.subjects import Mapped
 
+    from .api import Door
     from .shared import Bench
 
 GUARD = Path(__file__).with_name("guard.js")
@@ -81,6 +83,7 @@ def run(settings: DemoConfig) -> int:
     """
     auth, compute = check_exposure(settings.host, settings.auth), settings.compute()
     check_port(settings.host, settings.port)
+    key = api_key(settings)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     if not settings.allow_download:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -88,12 +91,13 @@ def run(settings: DemoConfig) -> int:
     studio, mapping = prepare(settings, compute)
     flags = shop_flags(settings) if settings.auth is None else []  # paths of this machine are not for everybody
     note("building the page")
+    door = open_door(key)
     gc.disable()  # of what is made here nothing goes: looking for it costs a second
     with tempfile.TemporaryDirectory(prefix="personagen-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        page = build(studio, Path(folder), mapping=mapping, flags=flags)
+        page = build(studio, Path(folder), mapping=mapping, flags=flags, door=door)
         try:
-            _, url, _ = page.launch(**launch_settings(folder), server_name=settings.host, auth=auth,
+            _, url, _ = page.launch(**launch_settings(folder, door), server_name=settings.host, auth=auth,
                                     server_port=settings.port or None, inbrowser=settings.open)  # fmt: skip
         except OSError as error:
             raise ResourceError(f"port {settings.port} is not free ({error}); choose another, or --port 0") from error
@@ -175,6 +179,31 @@ def is_local(host: str) -> bool:
         return False
 
 
+def api_key(settings: DemoConfig) -> str | None:
+    """Return the key of the interface for programs; None where it is not asked for.
+
+    Raises:
+        ConfigError: it lacks a key, or there is a key for nothing.
+    """
+    if not settings.api:
+        if settings.api_key is not None:
+            raise ConfigError("--api_key is the key of --api, which is off; add --api true, or leave the key out")
+        return None
+    key = key_from(settings.api_key)
+    if key is None:
+        raise ConfigError(f"--api needs a key; give --api_key KEY of {SHORTEST} characters or more, or set {KEY}")
+    return key
+
+
+def open_door(key: str | None) -> "Door | None":
+    """Return what programs come in by; None where they do not."""
+    if key is None:
+        return None
+    from .api import Door
+
+    return Door(key)
+
+
 def check_port(host: str, port: int) -> None:
     """Refuse a port that is none or is taken, before models are read.
 
@@ -192,12 +221,14 @@ def check_port(host: str, port: int) -> None:
         raise ResourceError(f"port {port} of {host} cannot be used ({reason}); choose another, or --port 0") from error
 
 
-def launch_settings(folder: str) -> dict[str, Any]:
-    """Return the hardened settings of `launch()`: no sharing, no public interface, no file of the working directory."""
+def launch_settings(folder: str, door: "Door | None" = None) -> dict[str, Any]:
+    """Return the hardened settings of `launch()`: no sharing, no file of the working directory, and no interface for
+    programs but that behind `door`."""
 
     from fastapi.middleware import Middleware
 
     from . import board, editor, examples, pictures
+    from .api import Guarded
     from .headers import Headers
 
     working = os.getcwd()
@@ -207,7 +238,7 @@ def launch_settings(folder: str) -> dict[str, Any]:
         "run_history": False, "mcp_server": False, "strict_cors": True, "ssr_mode": False, "enable_monitoring": False,
         "footer_links": [], "quiet": True, "prevent_thread_lock": True,
         "css": CSS + board.CSS + editor.CSS + examples.CSS + pictures.CSS, "theme": theme(), "max_threads": THREADS,
-        "app_kwargs": {"middleware": [Middleware(Headers)]},
+        "app_kwargs": {"middleware": [Middleware(Headers), Middleware(Guarded, door=door)]},
         "head": f"<script>{GUARD.read_text(encoding='utf-8')}</script>",
     }  # fmt: skip
 
@@ -257,11 +288,13 @@ def _let_go(bench: "Bench", page: Any, forget: Any) -> None:
 
 
 def build(
-    studio: Studio, folder: Path, *, mapping: "Mapping[str, Mapped] | None" = None, flags: Sequence[str] = ()
-) -> Any:
+    studio: Studio, folder: Path, *, mapping: "Mapping[str, Mapped] | None" = None, flags: Sequence[str] = (),
+    door: "Door | None" = None,
+) -> Any:  # fmt: skip
     """Build the page over `studio`; pictures are written below `folder`. Returns a gradio Blocks, not yet launched.
 
-    mapping: subjects and photos of users; flags: with which `personagen style` opens the same users and models.
+    mapping: subjects and photos of users; flags: with which `personagen style` opens the same users and models; door:
+    what programs come in by, where they may.
     """
     import gradio as gr
 
@@ -271,13 +304,14 @@ def build(
     from .visits import Visits
 
     bench = Bench(studio, folder, Visits(folder), Line())
+    shop = looks_tab.Shop(bench, mapping or {}, tuple(flags))
     with gr.Blocks(title="Personagen", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         with gr.Row(elem_id="head"):
             gr.Markdown("# Personagen\nFrom what a person chose to pictures made for that person.")
             forget = gr.Button("Delete my data", size="sm", scale=0, min_width=130, elem_id="forget")
         with gr.Tabs(elem_id="jobs") as tabs:
             with gr.Tab("Looks", id="looks") as looks:
-                first = looks_tab.build_tab(bench, mapping=mapping or {}, flags=flags, tab=looks, page=page)
+                first = looks_tab.build_tab(shop, tab=looks, page=page)
             with gr.Tab("Generate", id="generate") as generate:
                 second = generate_tab.build_tab(bench, generate)
             with gr.Tab("Try on", id="tryon"):
@@ -297,5 +331,9 @@ def build(
         tryon_tab.find_after(gr, bench, widgets["tryon"], restored.success)
         moves.connect(bench, tabs, *(widgets[name] for name in ("looks", "tryon", "generate", "subject")))
         _let_go(bench, page, forget)
+        if door is not None:
+            from . import api
+
+            api.connect(bench, door, shop, kept)
     page.queue(max_size=REQUESTS, default_concurrency_limit=4, api_open=False)
     return page

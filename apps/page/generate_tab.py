@@ -20,7 +20,7 @@ from recsys.errors import SEEDS, ConfigError, check_range
 
 from . import examples
 from .line import PICTURE
-from .live import Pace, Steps, live, preview
+from .live import Pace, Steps, coming_of, live
 from .settings import Kept, digest, same
 from .shared import (
     QUICK,
@@ -43,8 +43,6 @@ from .visits import Visit
 ROWS, MOST, SMALLEST, LARGEST = 8, 8, 64, 1024
 LONGEST = 600
 """Letters of a prompt."""
-PREVIEWS = 4
-"""Previews of each picture."""
 SAMPLERS = [("the model's own", ""), *((name, name) for name in get_args(Sampler))]
 HINT = (
     "Say what to paint. Subjects that you taught in this visit, and LoRA files (.safetensors) that you give, lie on "
@@ -131,7 +129,7 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     take_loras(bench, widgets["loras"], bar.state, rows(widgets), rows_of)
     shown = [widgets[name] for name in ("preview", "gallery", "download", "command")]
     wire(
-        bench, bar, button=widgets["go"], rank=PICTURE, work=_generate(gr, bench.studio, kept),
+        bench, bar, button=widgets["go"], rank=PICTURE, work=generate(gr, bench.studio, kept),
         inputs=[*kept.fields.values(), *rows(widgets)], outputs=shown, first="Beginning …",
         clear=[gr.update(value=None, visible=False), *[gr.skip()] * 3],
         left=lambda visit, job: [gr.update(value=None, visible=False), gr.skip(), all_of(visit), gr.skip()],
@@ -191,8 +189,10 @@ def _last_seed(gr: Any, bench: Bench) -> Callable[..., Any]:
     return last
 
 
-def _generate(gr: Any, studio: Studio, kept: Kept) -> Callable[..., Iterator[Shown]]:
-    def generate(task: Task, *values: Any) -> Iterator[Shown]:
+def generate(gr: Any, studio: Studio, kept: Kept) -> Callable[..., Iterator[Shown]]:
+    """Return what *Paint* does."""
+
+    def work(task: Task, *values: Any) -> Iterator[Shown]:
         start, count_of = time.monotonic(), len(FIELDS)
         asked = checked(kept, values[:count_of])
         chosen = weighted(task.visit, values[count_of:])
@@ -206,12 +206,12 @@ def _generate(gr: Any, studio: Studio, kept: Kept) -> Callable[..., Iterator[Sho
             coming, done = update
             if done is not None:
                 task.visit.painted.append(done)
-            shown = gr.update(value=coming, visible=True) if coming else gr.skip()
+            shown = gr.update(value=str(coming), visible=True) if coming else gr.skip()
             yield text, part, [shown, gallery_of(task.visit) if done else gr.skip(), *[gr.skip()] * 2]
         text = f"{counted(len(task.visit.painted) - before, 'picture')} in {time.monotonic() - start:.0f} s."
         yield text, 1.0, [gr.update(value=None, visible=False), gallery_of(task.visit), all_of(task.visit), gr.skip()]
 
-    return generate
+    return work
 
 
 def checked(kept: Kept, values: Sequence[Any]) -> dict[str, Any]:
@@ -296,9 +296,7 @@ def _one(
     steps, folder = int(asked["steps"]), task.job.folder
 
     def seen(pipeline: Any, step: int, latents: Any) -> None:
-        part, coming = pace.step(), None
-        if step % max(2, steps // PREVIEWS) == 0 and step < steps and (image := preview(pipeline, latents)):
-            coming = str(write_png(image, folder / f"coming-{at}-{step}.png"))
+        part, coming = pace.step(), coming_of(pipeline, latents, step, steps, folder)
         tell((f"Picture {at + 1} of {asked['count']}: step {step} of {steps}{pace.left()}", part, (coming, None)))
 
     image = Steps(pipe, task.turn.stopped, seen)(

@@ -1,8 +1,10 @@
 """What is told while pipelines work: each denoising step, the time left, and a small picture of what is coming."""
 
+import secrets
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from pathlib import Path
 from queue import Queue
 from threading import Event, Thread
 from typing import Any, TypeVar
@@ -10,11 +12,14 @@ from typing import Any, TypeVar
 import torch
 from PIL import Image
 
+from personagen.provenance import write_png
 from personagen.styling.studio import Watched
 
 from .shared import Shown
 
 T = TypeVar("T")
+PREVIEWS = 4
+"""Previews of each picture, at most one every second step."""
 
 
 class Steps(Watched):
@@ -60,14 +65,19 @@ def live(work: Callable[[Callable[[Any], None]], T], stop: Event) -> Generator[A
         thread.join()
 
 
-def passed_on(working: Generator[tuple[str, float], None, T], rest: list[Any]) -> Generator[Shown, None, T]:
-    """Pass on lines and parts that are told, with `rest` for the other outputs; return the result of the work."""
+def passed_on(
+    working: Generator[Any, None, T], rest: list[Any], coming: Callable[[Path], list[Any]] | None = None
+) -> Generator[Shown, None, T]:
+    """Pass on lines and parts that are told, with `rest` for the other outputs; return the result of the work.
+
+    coming: what to show of a third thing that is told, the file of a picture that is on its way.
+    """
     while True:
         try:
-            text, part = next(working)
+            text, part, *more = next(working)
         except StopIteration as end:
             return end.value
-        yield text, part, rest
+        yield text, part, coming(more[0]) if coming and more and more[0] else rest
 
 
 class Pace:
@@ -87,6 +97,14 @@ class Pace:
             return ""
         each = (time.monotonic() - self.begun) / self.done
         return f" · about {max(1, round(each * (self.total - self.done)))} s left"
+
+
+def coming_of(pipeline: Any, latents: Any, step: int, steps: int, folder: Path) -> Path | None:
+    """Write what is coming after some steps into a folder; None where it is not yet time, or cannot be decoded."""
+    if step >= steps or step % max(2, steps // PREVIEWS):
+        return None
+    image = preview(pipeline, latents)
+    return None if image is None else write_png(image, folder / f"coming-{secrets.token_hex(4)}.png")
 
 
 @torch.no_grad()

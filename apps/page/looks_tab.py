@@ -53,7 +53,8 @@ TITLES = {"describe": "A described person", "own": "Your own choices"}
 
 @dataclass(frozen=True)
 class Shop:
-    """What the tab works with: see `build_tab`."""
+    """What the tab works with; mapping: subjects and photos of users; flags: those with which `personagen style` opens
+    the same shop."""
 
     bench: Bench
     mapping: "Mapping[str, Mapped]"
@@ -101,16 +102,14 @@ class Asked:
     picked: tuple[int, ...] = ()
 
 
-def build_tab(
-    bench: Bench, *, mapping: "Mapping[str, Mapped]", flags: Sequence[str], tab: Any, page: Any
-) -> tuple[Kept, dict[str, Any]]:
+def build_tab(shop: Shop, *, tab: Any, page: Any) -> tuple[Kept, dict[str, Any]]:
     """Draw the tab's components into the open gradio context, connect them, return what travels and the components.
 
-    mapping: subjects and photos of users; flags: those with which `personagen style` opens the same shop; tab, page:
-    the gradio Tab that this one is, and the Blocks around all.
+    tab, page: the gradio Tab that this one is, and the Blocks around all.
     """
     import gradio as gr
 
+    bench = shop.bench
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320, elem_id="side"):
             widgets = _controls(gr, bench.studio, bench.folder)
@@ -122,10 +121,10 @@ def build_tab(
             widgets["board"] = board("board")
             widgets["command"] = command_box("command")
     kept = Kept(
-        "looks", "style", {name: widgets[name] for name in FIELDS}, {"photo": widgets["photo"]}, tuple(flags),
+        "looks", "style", {name: widgets[name] for name in FIELDS}, {"photo": widgets["photo"]}, shop.flags,
         {name: widgets[name] for name in OWN},
     )  # fmt: skip
-    _wire(Shop(bench, mapping, tuple(flags)), widgets, kept, page)
+    _wire(shop, widgets, kept, page)
     tab.select(_subject_handler(bench.visits), None, widgets["subject"], **QUICK)
     return kept, widgets
 
@@ -200,7 +199,7 @@ def _wire(shop: Shop, widgets: dict[str, Any], kept: Kept, page: Any) -> None:
     widgets["people"].click(_example(bench), None, [widgets["photo"], widgets["state"]], **QUICK)
     bar = Bar(widgets["state"], widgets["go"], widgets["stop"], "looks")
     wire(
-        bench, bar, button=widgets["go"], rank=PICTURE, work=_make(shop, kept),
+        bench, bar, button=widgets["go"], rank=PICTURE, work=make(shop, kept),
         inputs=[*kept.fields.values(), *kept.own.values(), widgets["photo"]],
         outputs=[widgets["download"], widgets["command"], widgets["board"]], first="Reading the history …",
         clear=["", "", ""], left=_finished,
@@ -218,10 +217,11 @@ def _example(bench: Bench) -> Callable[..., list[Any]]:
     return give
 
 
-def _make(shop: Shop, kept: Kept) -> Callable[..., Iterator[Shown]]:
+def make(shop: Shop, kept: Kept) -> Callable[..., Iterator[Shown]]:
+    """Return what *Make looks* does."""
     import gradio as gr
 
-    def make(task: Task, *values: Any) -> Iterator[Shown]:
+    def work(task: Task, *values: Any) -> Iterator[Shown]:
         start = time.monotonic()
         asked, settings, own = read_asked(kept, values)
         order, line = shop.order(asked, task.visit)
@@ -240,7 +240,7 @@ def _make(shop: Shop, kept: Kept) -> Callable[..., Iterator[Shown]]:
         archive = pack(sorted((task.job.folder / "looks").iterdir()), task.job.folder / "looks.zip")
         yield text, 1.0, [offer(archive, "Download all (.zip)"), gr.skip(), gr.skip()]
 
-    return make
+    return work
 
 
 def _finished(visit: Visit, job: Job) -> list[Any]:

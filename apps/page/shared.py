@@ -126,7 +126,7 @@ def steps(
     keep = [gr.skip()] * count
     last = status("Nothing was made; press again.", 0.0)
     try:
-        for text, part, update in _heard(job, lambda tell: _labour(bench, session, job, rank, work, tell)):
+        for text, part, update in heard(job, lambda tell: labour(bench, session, job, rank, work, tell)):
             last = status(text, part)
             yield [*bar.updates(last, busy=True), *(update or keep)]
     except Halted:
@@ -136,7 +136,7 @@ def steps(
     yield [*bar.updates(last, busy=False), *keep]
 
 
-def _labour(
+def labour(
     bench: Bench, session: str, job: Job, rank: int, work: Callable[[Task], Iterator[Shown]],
     tell: Callable[[Shown], None],
 ) -> None:  # fmt: skip
@@ -148,7 +148,7 @@ def _labour(
             tell(shown)
 
 
-def _heard(job: Job, labour: Callable[[Callable[[Shown], None]], None]) -> Iterator[Shown]:
+def heard(job: Job, labour: Callable[[Callable[[Shown], None]], None]) -> Iterator[Shown]:
     """Let work be done in a thread and yield what it tells, until it ends.
 
     Raises:

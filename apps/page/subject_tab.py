@@ -138,7 +138,7 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     for change in (widgets["preset"].change, widgets["name"].blur):
         change(_ask(gr, bench), asked, [widgets["consent"], widgets["limit"]], **QUICK)
     wire(
-        bench, bar, button=widgets["train"], rank=TRAINING, work=_learn(bench.studio, kept),
+        bench, bar, button=widgets["train"], rank=TRAINING, work=learn(bench.studio, kept),
         inputs=[*kept.fields.values(), widgets["files"], widgets["thumbs"], widgets["consent"]],
         outputs=[widgets[name] for name in ("loss", "preview", "use", "download", "command", "consent")],
         first="Beginning …",
@@ -199,10 +199,11 @@ def _plainly(limit: str) -> str:
     return limit.partition(". ")[0] + ". Clothes and people are learnt with their own choice above"
 
 
-def _learn(studio: Studio, kept: Kept) -> Callable[..., Iterator[Shown]]:
+def learn(studio: Studio, kept: Kept) -> Callable[..., Iterator[Shown]]:
+    """Return what *Learn* does."""
     import gradio as gr
 
-    def learn(task: Task, *values: Any) -> Iterator[Shown]:
+    def work(task: Task, *values: Any) -> Iterator[Shown]:
         visit, keep = task.visit, [gr.skip()] * 6
         files, thumbs, consent = values[len(FIELDS) :]
         given = asked(kept, values[: len(FIELDS)])
@@ -227,7 +228,7 @@ def _learn(studio: Studio, kept: Kept) -> Callable[..., Iterator[Shown]]:
         link = offer(archive, "Download the subject (.zip)", name=f"{label}.zip")
         yield f"Learnt. Say: {config.instance_prompt}", 1.0, [*keep[:2], gr.update(visible=True), link, *keep[4:]]
 
-    return learn
+    return work
 
 
 def asked(kept: Kept, values: Sequence[Any]) -> dict[str, Any]:
@@ -309,6 +310,13 @@ def keep_subject(visit: Visit, config: SubjectConfig) -> str:
     visit.subjects[label] = Path(config.output_dir)
     visit.phrases[label] = phrase(config.output_dir)
     return label
+
+
+def taken_home(task: Task) -> list[Path]:
+    """List the files of what was learnt last."""
+    folder = next(reversed(task.visit.subjects.values()), None)
+    known = (*RESULTS, *(() if folder is None else (path.name for path in folder.glob("*.safetensors"))))
+    return [] if folder is None else [folder / name for name in sorted(set(known)) if (folder / name).is_file()]
 
 
 def result_files(config: SubjectConfig) -> list[Path]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from personagen.images import PALEST, load_image
+from personagen.images import load_image
 from personagen.person.body import Body
 from personagen.person.masks import check_mask
 from personagen.person.parser import Parser
@@ -24,15 +24,16 @@ from personagen.person.reading import read_person
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
 from personagen.schedulers import sampler_of
 from personagen.styling.studio import Studio
-from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order
+from personagen.tryon.dress import Piece, cut_from_photos, dress
 from personagen.tryon.trust import Trust, lowest
-from personagen.vocabulary import KINDS as VOCABULARY
+from personagen.warping.garment_kind import AUTO
 from recsys.errors import SEEDS, DataError, check_range
 
 from . import examples
 from .editor import mask_editor, painted, shown
+from .kinds import UNTIL, found_kind, kinds_list, read_pieces, told
 from .line import MASK, PICTURE
-from .live import Pace, Steps, live, passed_on
+from .live import Pace, Steps, coming_of, live, passed_on
 from .settings import PAGE, Kept, digest, same
 from .shared import (
     FAILED,
@@ -56,14 +57,6 @@ from .turn import connect_turn, turn_widgets
 from .uploads import photo, take_photo
 from .visits import Visit
 
-REGIONS_SHOWN = [
-    ("a top", "upper"),
-    ("trousers or a skirt", "lower"),
-    ("a dress", "dress"),
-    ("a coat, open or long", "outer"),
-]
-KINDS = [*REGIONS_SHOWN, *((f"more exactly: {kind}", kind) for kind in VOCABULARY if kind != "dress")]
-"""Kinds as the command's --kind takes them."""
 MORE = 2
 """Further garments of an outfit."""
 HINT = (
@@ -100,12 +93,12 @@ def _controls(gr: Any, folder: Path) -> dict[str, Any]:
         widgets["garment"] = photo("A garment, on a plain background", "wear-garment")
     widgets["people"] = examples.shelf("Examples to click: people", examples.PEOPLE, folder, "wear-people")
     widgets["clothes"] = examples.shelf("and garments", examples.GARMENTS, folder, "wear-garments")
-    widgets["kind"] = gr.Dropdown(KINDS, value="upper", label="What the garment is", elem_id="wear-kind")
+    widgets["kind"] = kinds_list(gr, "What the garment is", "wear-kind")
     with gr.Accordion("More garments of the outfit", open=False):
         for at in range(MORE):
             with gr.Row():
                 widgets[f"garment-{at}"] = photo(f"Garment {at + 2}", f"wear-garment-{at + 2}")
-                widgets[f"kind-{at}"] = gr.Dropdown(KINDS, value=KINDS[1 - at][1], label="What it is", min_width=140)
+                widgets[f"kind-{at}"] = kinds_list(gr, "What it is", f"wear-kind-{at + 2}", min_width=140)
     with gr.Accordion("Settings", open=False):
         widgets["steps"] = gr.Slider(1, 50, value=8, step=1, label="Steps", elem_id="wear-steps")
         widgets["guidance"] = gr.Slider(1, 5, value=1.5, step=0.1, label="Guidance")
@@ -123,6 +116,10 @@ def _controls(gr: Any, folder: Path) -> dict[str, Any]:
 def _board(gr: Any) -> dict[str, Any]:
     return {
         "state": state_line(ASK, "wear-state"),
+        "preview": gr.Image(
+            label="Coming", format="png", type="filepath", interactive=False, visible=False, height=300, buttons=[],
+            elem_id="wear-preview",
+        ),
         "slider": gr.ImageSlider(
             label="Before and after", format="png", type="filepath", interactive=False, visible=False,
             buttons=["download", "fullscreen"], elem_id="wear-result",
@@ -149,11 +146,15 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     ):
         find_after(gr, bench, widgets, event)
     for name in GARMENTS:
-        take_photo(bench, widgets[name], bar.state, given="The garment is there; press Try on.")
+        given = take_photo(bench, widgets[name], bar.state, given="The garment is there; press Try on.")
+        if name == "garment":
+            find_after(gr, bench, widgets, given.success, auto=True)
+    hidden = gr.update(value=None, visible=False)
     wire(
-        bench, bar, button=widgets["go"], rank=PICTURE, work=_wear(bench, kept),
+        bench, bar, button=widgets["go"], rank=PICTURE, work=wear(bench, kept),
         inputs=[*kept.fields.values(), *kept.own.values(), *kept.photos.values(), widgets["editor"]],
-        outputs=[widgets["slider"], widgets["download"], widgets["command"]], first="Dressing …",
+        outputs=[widgets[name] for name in ("preview", "slider", "download", "command")], first="Dressing …",
+        clear=[hidden, *[gr.skip()] * 3], left=lambda visit, job: [hidden, *[gr.skip()] * 3],
     )  # fmt: skip
     garments = [widgets[name.replace("garment", part)] for name in GARMENTS for part in ("garment", "kind")]
     connect_turn(bench, widgets, garments)
@@ -175,43 +176,81 @@ def _example(bench: Bench) -> Callable[..., list[Any]]:
     return give
 
 
-def find_after(gr: Any, bench: Bench, widgets: dict[str, Any], event: Callable[..., Any]) -> None:
-    """Let the mask be found after an event; strokes that a dropped picture brought are laid on it."""
-    asked = [widgets[name] for name in ("person", "kind", "mask_expand", "strokes")]
-    shown = [widgets[name] for name in ("state", "editor", "strokes")]
-    found = event(_find_handler(gr, bench), asked, shown, concurrency_limit=None, **QUICK)
+def find_after(
+    gr: Any, bench: Bench, widgets: dict[str, Any], event: Callable[..., Any], *, auto: bool = False
+) -> None:
+    """Let kind and mask be found after an event; strokes that a dropped picture brought are laid on it.
+
+    auto: only where the kind is to be found.
+    """
+    asked = [widgets[name] for name in ("person", "garment", "kind", "mask_expand", "strokes")]
+    shown = [widgets[name] for name in ("state", "editor", "strokes", "kind")]
+    found = event(_find_handler(gr, bench, auto=auto), asked, shown, concurrency_limit=None, **QUICK)
     found.failure(None, None, widgets["state"], js=f"async () => (await ({FAILED})())[0]", **QUICK)
 
 
-def _find_handler(gr: Any, bench: Bench) -> Callable[..., Iterator[list[Any]]]:
-    """Show the photo with the mask that was found, ready to be painted on."""
+def _find_handler(gr: Any, bench: Bench, *, auto: bool) -> Callable[..., Iterator[list[Any]]]:
+    """Show the photo with the mask that was found, ready to be painted on, and what the garment was taken for."""
 
     def find(
-        person: str | None, kind: str, expand: float, strokes: str | None, request: gr.Request
+        session: str, person: str | None, garment: str | None, kind: str, expand: float, strokes: str | None
     ) -> Iterator[list[Any]]:
-        if person is None:
-            yield [gr.skip(), None, None]
+        info = ""
+        if kind != AUTO and auto:
+            yield [gr.skip()] * 4
             return
-        session, image, given = str(request.session_hash), None, Path(person)
-        try:
-            with bench.visits.working(session) as visit, bench.line.join(MASK, Event()) as turn:
-                for text in turn.wait():
-                    yield [status(text, 0.0), gr.skip(), gr.skip()]
-                given = visit.own(person)
-                image = load_image(given)
-                reading = read_person(image, bench.studio.parser)
-                mask = reading.body.mask(kind, expand=float(expand))
-                text = f"{mask.mean():.0%} of the photo may be repainted; paint or erase where the mask is wrong."
-                text += f" Note: {_without_flag(reading.note)}." if reading.note else ""
-                yield [status(text, 0.0), shown(given, _kept(visit, mask), strokes), None]
-        except Exception as error:
-            blank = None
-            if image is not None and hasattr(error, "exit_code"):
-                nothing = np.zeros((image.height, image.width), bool)
-                blank = shown(given, _kept(bench.visits[session], nothing), strokes)
-            yield [status(excuse(error), 0.0, bad=True), blank, None]
+        with bench.visits.working(session) as visit, bench.line.join(MASK, Event()) as turn:
+            for text in turn.wait():
+                yield [status(text, 0.0), *[gr.skip()] * 3]
+            if kind == AUTO:
+                kind, info = _named(bench, visit, garment)
+            if person is None:
+                yield [gr.skip(), None, None, gr.update(info=info)]
+                return
+            line, editor = _masked(bench, visit, person, kind, float(expand), strokes)
+            yield [line, editor, None, gr.update(info=info)]
 
-    return find
+    def safe(
+        person: str | None, garment: str | None, kind: str, expand: float, strokes: str | None, request: gr.Request
+    ) -> Iterator[list[Any]]:
+        try:
+            yield from find(str(request.session_hash), person, garment, kind, expand, strokes)
+        except Exception as error:  # too many wait
+            yield [status(excuse(error), 0.0, bad=True), *[gr.skip()] * 3]
+
+    return safe
+
+
+def _named(bench: Bench, visit: Visit, garment: str | None) -> tuple[str, str]:
+    """Find the kind of a garment; return it, and what to say of it below the list."""
+    if garment is None:
+        return UNTIL, ""
+    try:
+        found = found_kind(visit, garment, bench.studio.parser)
+        return found.kind, told(found)
+    except Exception as error:
+        return UNTIL, excuse(error)
+
+
+def _masked(
+    bench: Bench, visit: Visit, person: str, kind: str, expand: float, strokes: str | None
+) -> tuple[str, Any]:  # fmt: skip
+    """Find the mask in a photo; return the line about it, and the editor's value."""
+    image, given = None, Path(person)
+    try:
+        given = visit.own(person)
+        image = load_image(given)
+        reading = read_person(image, bench.studio.parser)
+        mask = reading.body.mask(kind, expand=expand)
+        text = f"{mask.mean():.0%} of the photo may be repainted; paint or erase where the mask is wrong."
+        text += f" Note: {_without_flag(reading.note)}." if reading.note else ""
+        return status(text, 0.0), shown(given, _kept(visit, mask), strokes)
+    except Exception as error:
+        blank = None
+        if image is not None and hasattr(error, "exit_code"):
+            nothing = np.zeros((image.height, image.width), bool)
+            blank = shown(given, _kept(visit, nothing), strokes)
+        return status(excuse(error), 0.0, bad=True), blank
 
 
 def _kept(visit: Visit, mask: np.ndarray) -> Path:
@@ -226,12 +265,13 @@ def _without_flag(note: str) -> str:
     return note.replace("--box left,top,right,bottom chooses another", "cut the photo to choose another")
 
 
-def _wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
+def wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
+    """Return what *Try on* does."""
     import gradio as gr
 
     studio = bench.studio
 
-    def wear(task: Task, *values: Any) -> Iterator[Shown]:
+    def work(task: Task, *values: Any) -> Iterator[Shown]:
         start, own = time.monotonic(), task.visit.own
         settings, photos, record = read_asked(kept, values)
         task.visit.remember(record)
@@ -240,24 +280,24 @@ def _wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
             raise DataError("there is no photo of a person; give one")
         kinds = [settings["kind"], *values[len(FIELDS) : len(FIELDS) + MORE]]
         given = [None if path is None else own(path) for path in photos.values()]
-        pieces = read_pieces([one for pair in zip(given, kinds, strict=True) for one in pair])
+        asked = [one for pair in zip(given, kinds, strict=True) for one in pair]
+        pieces, found = read_pieces(asked, studio.parser)
         command = same(kept, *_words(settings, pieces, record))
-        yield "Reading the photo …", 0.0, [gr.update(visible=False), "", command]
+        yield "Reading the photo …", 0.0, [gr.skip(), gr.update(visible=False), "", command]
         image = load_image(own(person))
         body = _painted_or_found(studio.parser, values[-1], image, pieces[0].kind, float(settings["mask_expand"]))
         dressing = live(lambda tell: _dress(studio, image, pieces, body, task, (settings, record, tell)), task.job.stop)
-        *pair, whole, trust = yield from passed_on(dressing, [gr.skip()] * 3)
+        coming = lambda file: [gr.update(value=str(file), visible=True), *[gr.skip()] * 3]
+        *pair, whole, trust = yield from passed_on(dressing, [gr.skip()] * 4, coming)
         text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
+        text += f" The garment is {'; the next is '.join(found)}." if found else ""
         text += f" {trust}" if trust else ""
         if whole:
             text += f" The {' and the '.join(whole)} cannot be told from the background: a plainer photo is better."
-        yield (
-            text,
-            1.0,
-            [gr.update(value=tuple(pair), visible=True), offer(Path(pair[1]), "Save the picture"), gr.skip()],
-        )
+        result = [gr.update(value=tuple(pair), visible=True), offer(Path(pair[1]), "Save the picture"), gr.skip()]
+        yield text, 1.0, [gr.update(value=None, visible=False), *result]
 
-    return wear
+    return work
 
 
 def read_asked(kept: Kept, values: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str | None], dict[str, Any]]:
@@ -322,7 +362,8 @@ def _dress(
     def seen(pipeline: Any, step: int, latents: Any) -> None:
         part = pace.step()
         which = f"garment {min(len(pieces), 1 + (pace.done - 1) // steps)} of {len(pieces)}, " if pieces[1:] else ""
-        tell((f"Painting: {which}step {step} of {steps}{pace.left()}", 0.1 + 0.9 * part))
+        coming = coming_of(pipeline, latents, step, steps, task.job.folder)
+        tell((f"Painting: {which}step {step} of {steps}{pace.left()}", 0.1 + 0.9 * part, coming))
 
     tell(("Loading the model …", 0.0))
     pipeline = Steps(studio.tryon, task.turn.stopped, seen)
@@ -341,18 +382,3 @@ def _dress(
     after = write_png(image, task.job.folder / "worn.png", record=said,
                       parameters=Parameters("a person wearing a garment", settings=sampled))  # fmt: skip
     return str(before), str(after), whole, lowest(trusts)
-
-
-def read_pieces(garments: Sequence[Any]) -> list[Piece]:
-    """Read (path, kind, path, kind, …), the first one given; later places may be empty (None).
-
-    Raises:
-        DataError: the first is missing or a picture cannot be read.
-        ConfigError: an outfit that cannot be worn.
-    """
-    if garments[0] is None:
-        raise DataError("there is no photo of a garment; give one")
-    pairs = zip(garments[::2], garments[1::2], strict=True)
-    pieces = [Piece(load_image(path, palest=PALEST), kind) for path, kind in pairs if path is not None]
-    in_order(pieces)
-    return pieces

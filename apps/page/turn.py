@@ -13,12 +13,14 @@ import torch
 from personagen.figure.pipeline import Figure3DOutput, Figure3DPipeline
 from personagen.figure.words import Staging, read_prompt
 from personagen.figure.writing import Asked, write_figure
-from personagen.images import PALEST, load_image
+from personagen.images import load_image
+from personagen.person.parser import Parser
 from personagen.provenance import versions
 from personagen.styling.studio import Halted, Watched
 from personagen.tryon.dress import Piece, in_order
 from recsys.errors import SEEDS, DataError, check_range
 
+from .kinds import worn_pieces
 from .line import PICTURE
 from .live import live, passed_on
 from .shared import Bar, Bench, Shown, Task, number, offer, wire
@@ -78,7 +80,7 @@ def _turn(bench: Bench) -> Callable[..., Iterator[Shown]]:
             raise DataError("there is no photo of a person; give one")
         check_range(steps=(int(steps), 1, 1000), guidance=(float(guidance), 1, 30))
         check_range(seed=(number(seed, "the seed"), *SEEDS))
-        staging, pieces = read_prompt(words or ""), _pieces(task, garments)
+        staging, (pieces, found) = read_prompt(words or ""), _pieces(task, garments, bench.studio.parser)
         pipeline = Figure3DPipeline(Watched(bench.studio.tryon, task.turn.stopped), bench.studio.parser)
 
         def work(tell: Callable[[Any], None]) -> list[Path]:
@@ -96,7 +98,7 @@ def _turn(bench: Bench) -> Callable[..., Iterator[Shown]]:
             tell(("Writing the files …", 0.9))
             return _write(task, made, staging, [piece.kind for piece in pieces], words, number(seed, "the seed"))
 
-        notes: list[str] = []
+        notes = [f"the garment is {one}" for one in found]
         files = yield from passed_on(live(work, task.job.stop), [gr.skip()] * 2)
         text = " · ".join([f"A figure in {time.monotonic() - start:.0f} s", *notes, *filter(None, [staging.note])])
         links = " ".join(offer(file, f"Save {file.name}") for file in files)
@@ -105,11 +107,11 @@ def _turn(bench: Bench) -> Callable[..., Iterator[Shown]]:
     return turn
 
 
-def _pieces(task: Task, garments: Sequence[Any]) -> list[Piece]:
-    """Read the garments that are given: none leaves the person as they are."""
-    pairs = zip(garments[::2], garments[1::2], strict=True)
-    pieces = [Piece(load_image(task.visit.own(path), palest=PALEST), kind) for path, kind in pairs if path is not None]
-    return in_order(pieces) if pieces else []
+def _pieces(task: Task, garments: Sequence[Any], parser: Parser) -> tuple[list[Piece], list[str]]:
+    """Read the garments that are given, and say what was found of them: none leaves the person as they are."""
+    own = [str(task.visit.own(one)) if one and at % 2 == 0 else one for at, one in enumerate(garments)]
+    pieces, found = worn_pieces([one or None for one in own], parser)
+    return (in_order(pieces) if pieces else []), found
 
 
 def _write(

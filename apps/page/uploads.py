@@ -99,7 +99,7 @@ def take_loras(bench: Bench, files: Any, state: Any, rows: Sequence[Any], rows_o
         session, lines, added = str(request.session_hash), [], 0
         for upload in uploads or []:
             try:
-                _add_lora(bench, session, upload)
+                add_lora(bench, session, upload)
                 added += 1
             except Exception as error:
                 lines.append(excuse(error))
@@ -110,7 +110,12 @@ def take_loras(bench: Bench, files: Any, state: Any, rows: Sequence[Any], rows_o
     taken.failure(None, None, state, js=f"async () => (await ({FAILED})())[0]", **QUICK)
 
 
-def _add_lora(bench: Bench, session: str, upload: str) -> None:
+def add_lora(bench: Bench, session: str, upload: str) -> None:
+    """Put a LoRA file that was uploaded on a visitor's list, if it fits the model.
+
+    Raises:
+        DataError, ModelError: what is wrong with it.
+    """
     from personagen.adapters.read import read_adapter
     from personagen.models.config import refuse_pickle
 

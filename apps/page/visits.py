@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock, RLock, Timer
+from typing import Any
 
 from PIL import Image
 
@@ -51,6 +52,8 @@ class Visit:
     jobs: dict[str, Job] = field(default_factory=dict)
     photos: dict[str, Path] = field(default_factory=dict)
     """Photos by the sha256 of their bytes, as pictures' records name them."""
+    kinds: dict[str, Any] = field(default_factory=dict)
+    """What garments' photos were taken for, by the photo's name."""
     people: dict[str, bool] = field(default_factory=dict)
     """Whether somebody is seen in a picture."""
     painted: list[tuple[Path, str]] = field(default_factory=list)
@@ -193,7 +196,7 @@ class Visits(dict[str, Visit]):
             visit = self.get(session)
             for job in visit.jobs.values() if visit else ():
                 job.stop.set()
-        _later(RELOADS, lambda: self.leave(session))
+        later(RELOADS, lambda: self.leave(session))
 
     def back(self, before: str, session: str) -> Visit | None:
         """Give what was left by a page to the same page, reloaded; None where nothing of it is there any more."""
@@ -207,7 +210,7 @@ class Visits(dict[str, Visit]):
         """Stop a visitor's work and remove all that is theirs; return a sentence that says what it was."""
         with self._lock:
             visit = self.pop(session, None)
-            _later(TIDY, self._tidy)
+            later(TIDY, self._tidy)
             if visit is None:
                 return "Nothing of yours was kept."
             visit.gone = True
@@ -239,10 +242,11 @@ class Visits(dict[str, Visit]):
     def _remove_soon(self, raw: Path) -> None:
         """Remove an upload and its folder, once the browser has got the answer that it asked for before."""
         if raw.resolve().is_relative_to(self.folder.resolve()) and not _is_ours(raw, self.folder):
-            _later(LINGERS, lambda: _remove(raw))
+            later(LINGERS, lambda: _remove(raw))
 
 
-def _later(seconds: float, act: Callable[[], object]) -> None:
+def later(seconds: float, act: Callable[[], object]) -> None:
+    """Do something after some seconds, if the page is still there."""
     timer = Timer(seconds, act)
     timer.daemon = True
     timer.start()

@@ -4,8 +4,6 @@ Plain ASGI. A body is read whole, within its limits, before anything is done wit
 """
 
 import asyncio
-import hashlib
-import hmac
 import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -13,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..page.keys import Lock
 from .meters import Meters
 
 Message = MutableMapping[str, Any]
@@ -47,7 +46,7 @@ class Gate:
 
     def __init__(self, app: Any, *, key: str | None, meters: Meters, limits: Limits = Limits()) -> None:
         self.app, self.meters, self.limits = app, meters, limits
-        self._key = None if key is None else hashlib.sha256(key.encode()).digest()
+        self._lock = None if key is None else Lock(key)
         self.draining, self.open = False, 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -85,12 +84,12 @@ class Gate:
         if scope["path"] == FREE:
             return
         host = headers.get("host", "")
-        if self._key is None and _name_of(host) not in LOCAL:  # a name that was made to point here
+        if self._lock is None and _name_of(host) not in LOCAL:  # a name that was made to point here
             raise Refused(403, "this server answers to localhost alone; give it a key to be asked by another name")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
             raise Refused(403, "pages of other sites may not ask this server")
-        if self._key is not None and not self._knows(headers):
+        if self._lock is not None and not self._knows(headers):
             raise Refused(401, "the key is missing or wrong; send it as Authorization: Bearer KEY",
                           **{"www-authenticate": "Bearer"})  # fmt: skip
         if self.draining and scope["method"] not in READING:
@@ -99,8 +98,7 @@ class Gate:
             raise Refused(503, "too many requests at a time; ask again in a moment", **{"retry-after": "1"})
 
     def _knows(self, headers: dict[str, str]) -> bool:
-        given = headers.get("authorization", "").removeprefix("Bearer ").strip()
-        return hmac.compare_digest(hashlib.sha256(given.encode("latin-1")).digest(), self._key or b"")
+        return self._lock is not None and self._lock.opens(headers.get("authorization", ""))
 
     async def _body(self, scope: Message, headers: dict[str, str], receive: Receive) -> bytes:
         """Read the body within its limits of size and time."""

@@ -17,13 +17,13 @@ from recsys.text import read_text
 from ..commands.config import ServeConfig
 from ..commands.weights import note_sampler
 from ..page.app import check_port, is_local
+from ..page.keys import key_from
 from ..progress import note
 from .app import Server
 from .gate import Limits
 from .onray import replicas
 from .shop import open_shop
 
-KEY, SHORTEST = "PERSONAGEN_KEY", 16
 NICE = 10
 """By how much jobs let rankings go first."""
 
@@ -82,12 +82,7 @@ def key_of(settings: ServeConfig) -> str | None:
         ConfigError: it is short.
         DataError: there is no such file.
     """
-    key = read_text(Path(settings.key_file)).strip() if settings.key_file else os.environ.get(KEY, "").strip()
-    if not key and not settings.key_file:
-        return None
-    if len(key) < SHORTEST or not key.isascii() or not key.isprintable():
-        raise ConfigError(f"the key has {len(key)} characters; give {SHORTEST} printable ASCII characters or more")
-    return key
+    return key_from(read_text(Path(settings.key_file)) if settings.key_file else None)
 
 
 def _warm(server: Server) -> None:

@@ -22,6 +22,7 @@ from ..person.parts import Part, region_of
 from ..person.people import remembering
 from ..warping.cutout import garment_on_white
 from ..warping.first_guess import Guess, first_guess
+from ..warping.garment_kind import AUTO, FoundKind, kind_of
 from .fast import FastMode
 from .trust import Judge, Trust, facts_of, trust_of
 
@@ -33,14 +34,20 @@ FINE = 1024
 
 @dataclass(frozen=True)
 class Piece:
-    """A garment's picture and its kind: a kind of the vocabulary or a region."""
+    """A garment's picture and its kind: a kind of the vocabulary or a region; `auto` until `with_kinds` finds it."""
 
     image: Image.Image
     kind: str
 
 
 def in_order(outfit: Sequence[Piece]) -> list[Piece]:
-    """Sort an outfit as it is put on. ConfigError on none, two of one region, or a dress with a top or bottom."""
+    """Sort an outfit as it is put on; one piece alone may still be `auto`.
+
+    Raises:
+        ConfigError: none, two of one region, or a dress with a top or bottom.
+    """
+    if len(outfit) == 1 and outfit[0].kind == AUTO:
+        return list(outfit)
     regions = [region_of(piece.kind) for piece in outfit]
     both = "dress" in regions and {"upper", "lower"} & set(regions)
     if not outfit or len(set(regions)) < len(regions) or both:
@@ -49,6 +56,16 @@ def in_order(outfit: Sequence[Piece]) -> list[Piece]:
             "bottom with a dress"
         )
     return sorted(outfit, key=lambda piece: ORDER.index(region_of(piece.kind)))
+
+
+def with_kinds(outfit: Sequence[Piece], *, parser: Parser | None = None) -> tuple[list[Piece], list[FoundKind | None]]:
+    """Find the kinds of pieces that are `auto` in their pictures; return the pieces, and what was found of each.
+
+    Raises:
+        NotWorn: somebody is seen in a picture who wears nothing that can be put on others.
+    """
+    found = [kind_of(piece.image, parser=parser) if piece.kind == AUTO else None for piece in outfit]
+    return [Piece(piece.image, one.kind) if one else piece for piece, one in zip(outfit, found, strict=True)], found
 
 
 def cut_from_photos(

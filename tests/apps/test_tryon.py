@@ -17,6 +17,7 @@ from transformers import ViTConfig, ViTModel
 from apps import cli
 from personagen.atelier.agnostic import agnostic_mask
 from personagen.atelier.corpus import HELDOUT_SEED, random_sitting
+from personagen.atelier.garment import random_garment
 from personagen.atelier.render import render_garment, render_person
 from personagen.person.network import ParserSizes, PersonParser
 from personagen.person.parser import save_parser
@@ -91,6 +92,17 @@ def test_a_garment_that_cannot_be_cut_out_is_named(models, shop, tmp_path, capsy
     assert wear(models, shop, "--garment", shop["top"], "--mask", shop["mask"], "--cut_out", "true", "--parser",
                 models["parser"]) == 0  # fmt: skip
     assert f"note: {shop['top']} cannot be told from its background" in capsys.readouterr().err
+
+
+def test_the_kind_of_a_garment_is_found_and_said(models, shop, tmp_path, capsys):
+    dress = render_garment(random_garment(np.random.default_rng(9_000_001), "dress"), size=(160, 120))
+    Image.fromarray(dress).save(shop["top"])
+    flags = ["--garment", shop["top"], "--kind", "auto", "--mask", shop["mask"], "--parser", models["parser"]]
+    assert wear(models, shop, *flags) == 0 and (tmp_path / "worn.png").is_file()
+    assert f"note: {shop['top']}: taken for a dress" in capsys.readouterr().err
+    outfit = json.dumps({"auto": shop["top"], "lower": shop["skirt"]})
+    assert wear(models, shop, "--outfit", outfit, "--parser", models["parser"]) == 2
+    assert "name the kinds of an outfit" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("fact", "file"), [("hidden", "me"), ("unlike", "top"), ("uncut", "top")])

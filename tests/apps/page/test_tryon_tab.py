@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.page import editor, tryon_tab
+from apps.page import editor, kinds, tryon_tab
+from personagen.atelier.garment import random_garment
+from personagen.atelier.render import render_garment
 from personagen.person.body import Body
 from recsys.errors import ConfigError, DataError
 from tests.cases import cases
@@ -60,14 +62,14 @@ def test_a_mask_that_nobody_painted_on_is_taken_as_it_was_found():
 
 def test_garments_are_read_and_what_cannot_be_worn_is_refused(tmp_path):
     top, skirt = picture(tmp_path / "a.png", (8, 9)), picture(tmp_path / "b.png", (7, 9))
-    pieces = tryon_tab.read_pieces([top, "upper", skirt, "lower", None, "upper"])
-    assert [(piece.kind, piece.image.size) for piece in pieces] == [("upper", (8, 9)), ("lower", (7, 9))]
+    pieces, found = kinds.read_pieces([top, "upper", skirt, "lower", None, "auto"])
+    assert not found and [(piece.kind, piece.image.size) for piece in pieces] == [("upper", (8, 9)), ("lower", (7, 9))]
     with pytest.raises(DataError, match="garment"):
-        tryon_tab.read_pieces([None, "upper", skirt, "lower"])
+        kinds.read_pieces([None, "upper", skirt, "lower"])
     with pytest.raises(ConfigError, match="outfit"):
-        tryon_tab.read_pieces([top, "upper", skirt, "dress"])
+        kinds.read_pieces([top, "upper", skirt, "dress"])
     with pytest.raises(DataError, match="scale it down"):
-        tryon_tab.read_pieces([picture(tmp_path / "huge.png", (8000, 7000)), "upper"])
+        kinds.read_pieces([picture(tmp_path / "huge.png", (8000, 7000)), "upper"])
 
 
 @pytest.fixture
@@ -174,6 +176,45 @@ def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, studi
     changed[28:62, 18:42] = changed[2:32, 18:32] = False  # the seam of painting and scaling aside, nothing else
     assert not changed.any()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.browser
+def test_the_kind_of_a_garment_is_found_said_and_can_be_changed(tab, tmp_path, someone, studio):
+    page = tab()
+    dress = render_garment(random_garment(np.random.default_rng(9_000_001), "dress"), size=(256, 192))
+    Image.fromarray(dress).save(tmp_path / "dress.png")
+    assert page.locator("#wear-kind input").input_value() == "find it in the photo"
+    page.set_input_files("#wear-garment input[type=file]", str(tmp_path / "dress.png"))
+    page.wait_for_function("document.querySelector('#wear-kind').innerText.includes('Taken for a dress')")
+    page.set_input_files("#wear-person input[type=file]", picture(tmp_path / "me.png", (60, 90), "gray"))
+    _says(page, "may be repainted")
+    page.click("#wear-go")
+    _says(page, "taken for a dress")
+    data = page.request.get(page.locator("#wear-result img").nth(1).get_attribute("src")).body()
+    record = json.loads(Image.open(io.BytesIO(data)).info["personagen"])
+    assert record["outfit"] == ["dress"] and record["page"]["settings"]["kind"] == "auto"
+    page.locator("#wear-kind input").click()
+    page.get_by_role("option", name="a top", exact=True).click()
+    page.wait_for_function("!document.querySelector('#wear-kind').innerText.includes('Taken for')")
+
+
+@pytest.mark.browser
+def test_what_is_coming_is_shown_while_it_is_painted(tab, tmp_path, someone):
+    page = tab()
+    page.set_input_files("#wear-person input[type=file]", picture(tmp_path / "me.png", (60, 90), "gray"))
+    _says(page, "may be repainted")
+    page.locator("#wear-garments button").first.click()
+    page.wait_for_selector("#wear-garment img")
+    page.evaluate("""() => { window.seen = new Set(); new MutationObserver(() => {
+        const image = document.querySelector('#wear-preview img'); if (image) window.seen.add(image.src);
+    }).observe(document.body, {childList: true, subtree: true, attributes: true}); }""")
+    page.locator("button.label-wrap:visible", has_text="Settings").click()
+    page.fill("#wear-steps input[type=number]", "30")
+    page.press("#wear-steps input[type=number]", "Tab")
+    page.click("#wear-go")
+    _says(page, "Done in")
+    assert page.evaluate("window.seen.size") >= 2
+    assert not page.locator("#wear-preview img").is_visible()
 
 
 @pytest.mark.browser

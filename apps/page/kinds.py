@@ -1,0 +1,70 @@
+"""What a garment is, on the page: chosen from a list, or found in its photo."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from personagen.images import PALEST, load_image
+from personagen.person.parser import Parser
+from personagen.tryon.dress import Piece, in_order, with_kinds
+from personagen.vocabulary import KINDS as VOCABULARY
+from personagen.warping.garment_kind import AUTO, FoundKind, kind_of
+from recsys.errors import DataError
+
+from .visits import Visit
+
+REGIONS = [
+    ("a top", "upper"),
+    ("trousers or a skirt", "lower"),
+    ("a dress", "dress"),
+    ("a coat, open or long", "outer"),
+]
+FIND = ("find it in the photo", AUTO)
+KINDS = [FIND, *REGIONS, *((f"more exactly: {kind}", kind) for kind in VOCABULARY if kind != "dress")]
+"""Kinds as the command's --kind takes them."""
+UNTIL = "upper"
+"""What is repainted as long as there is no garment whose kind could be found."""
+
+
+def kinds_list(gr: Any, label: str, elem_id: str, *, value: str = AUTO, min_width: int = 160) -> Any:
+    """Draw the list of kinds."""
+    return gr.Dropdown(KINDS, value=value, label=label, elem_id=elem_id, min_width=min_width)
+
+
+def found_kind(visit: Visit, garment: str, parser: Parser) -> FoundKind:
+    """Find the kind of a garment that a visitor gave, once.
+
+    Raises:
+        DataError: the picture is not theirs, or shows nothing that could be put on.
+    """
+    photo = visit.own(garment)
+    if photo.name not in visit.kinds:
+        visit.kinds[photo.name] = kind_of(load_image(photo, palest=PALEST), parser=parser)
+    return visit.kinds[photo.name]
+
+
+def told(found: FoundKind) -> str:
+    """Say below the list of kinds what was found, and what to do where it is wrong."""
+    text = found.said()
+    return f"{text[0].upper()}{text[1:]}. Choose another kind if it is something else."
+
+
+def read_pieces(garments: Sequence[Any], parser: Parser | None = None) -> tuple[list[Piece], list[str]]:
+    """Read (path, kind, path, kind, …); later places may be empty (None). Returns the outfit, and what was found.
+
+    Raises:
+        DataError: the first is missing, or a picture cannot be read.
+        ConfigError: an outfit that cannot be worn.
+    """
+    if garments[0] is None:
+        raise DataError("there is no photo of a garment; give one")
+    return worn_pieces(garments, parser)
+
+
+def worn_pieces(garments: Sequence[Any], parser: Parser | None = None) -> tuple[list[Piece], list[str]]:
+    """Read garments as `read_pieces` does; none at all are an empty outfit."""
+    pairs = zip(garments[::2], garments[1::2], strict=True)
+    pieces = [Piece(load_image(path, palest=PALEST), kind) for path, kind in pairs if path is not None]
+    pieces, found = with_kinds(pieces, parser=parser)
+    if pieces:
+        in_order(pieces)
+    return pieces, [one.said() for one in found if one]
