@@ -82,8 +82,8 @@ def run(settings: DemoConfig) -> int:
         ResourceError: the port is taken, or the device is not there.
     """
     auth, compute = check_exposure(settings.host, settings.auth), settings.compute()
-    check_port(settings.host, settings.port)
     key = api_key(settings)
+    check_port(settings.host, settings.port)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     if not settings.allow_download:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")

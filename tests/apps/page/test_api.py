@@ -92,6 +92,7 @@ def test_pictures_are_painted_as_the_page_paints_them(client):
     assert [open(one, "rb").read() for one in files] == [open(one, "rb").read() for one in again]
 
 
+@pytest.mark.slow
 def test_looks_of_a_user_and_of_a_history(client, studio):
     files, line = client.predict(user="3", looks=1, scenes=0, steps=2, api_name="/looks")
     assert "1 picture" in line and {"looks.json", "sheet.png"} < {os.path.basename(one) for one in files}
