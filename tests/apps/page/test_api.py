@@ -12,9 +12,9 @@ from PIL import Image
 
 from apps import cli
 from apps.page import api, app, keys
-from personagen.person.body import Body
 from personagen.provenance import read_png
 from recsys.errors import ConfigError, DataError, ResourceError
+from tests.place import ROOT
 
 gradio_client = pytest.importorskip("gradio_client")
 KEY = "a key of the tests"
@@ -104,13 +104,7 @@ def test_looks_of_a_user_and_of_a_history(client, studio):
         client.predict(user="3", history=["nothing"], looks=1, api_name="/looks")
 
 
-def test_a_garment_is_tried_on_and_its_kind_is_found(client, studio, monkeypatch, tmp_path):
-    def parser(photo):
-        mask = np.zeros((photo.height, photo.width), bool)
-        mask[photo.height // 3 : 2 * photo.height // 3, photo.width // 3 : 2 * photo.width // 3] = True
-        return Body(mask.astype(np.uint8), known=lambda kind: mask)
-
-    monkeypatch.setitem(vars(studio), "parser", parser)
+def test_a_garment_is_tried_on_and_its_kind_is_found(client, studio, someone, tmp_path):
     Image.new("RGB", (60, 90), "gray").save(tmp_path / "me.png")
     studio.source.catalog[5].image.save(tmp_path / "top.png")
     given = {name: gradio_client.handle_file(str(tmp_path / f"{file}.png"))
@@ -119,6 +113,16 @@ def test_a_garment_is_tried_on_and_its_kind_is_found(client, studio, monkeypatch
     assert "Done in" in line and "taken for" in line and os.path.basename(files[0]) == "worn.png"
     with Image.open(files[0]) as worn:
         assert worn.size == (60, 90)
+
+
+def test_the_program_of_the_guide_runs(opened, studio, someone, tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "page.md").read_text(encoding="utf-8").split("```py\n")[1].split("```")[0]
+    Image.new("RGB", (60, 90), "gray").save(tmp_path / "me.jpg")
+    studio.source.catalog[5].image.save(tmp_path / "tee.jpg")
+    monkeypatch.chdir(tmp_path)
+    found: dict = {}
+    exec(text.replace("http://127.0.0.1:7860", opened.url).replace("Bearer KEY", f"Bearer {KEY}"), found)
+    assert len(found["files"]) == 2 and "2 pictures" in found["line"]
 
 
 @pytest.mark.slow
