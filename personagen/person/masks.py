@@ -14,13 +14,17 @@ from torch import Tensor
 
 from recsys.errors import ConfigError, DataError
 
-from ..images import dilate, erode, load_gray, load_image, mask_plane
+from ..images import dilate, erode, load_gray, load_image, mask_plane, pieces
 from .parts import Part, Skin, region_of, split_skin
 
 SEAM, FEET = 0.005, 0.045
 """Of a person's height: what is left around an uncertain head, hand or shoe, and what the feet take at the bottom."""
 OPEN = (0.4, 0.2)
 """Share of a coat's rows in which a top is seen between its sides, and of its area, from which it is open."""
+NEAR_HAND = (0.03, 0.08)
+"""Of a person's height: how far from a hand skin is spared, on arms that were found and elsewhere."""
+RIM = 0.012
+"""Of a person's height: how far beside garments and limbs that were found the mask may grow over what is doubtful."""
 LEVELS, SPREAD = 3, 10
 """Grey levels that a mask may have, and how far around each its pixels may be."""
 MANY = 0.35
@@ -160,12 +164,28 @@ def guarded(
         return dilate(mask, up=reach, down=reach, side=reach)
 
     head, bare, shoes = might
-    faces = grow(face, 0.03) & bare
-    spared = grow(head | faces | shoes | (grow(hands, 0.08) & bare), SEAM)
-    spared |= grow(faint, SEAM) & ~(layers.garment | layers.limbs)
+    head, shoes = _touching(head, parts == Part.HEAD), _touching(shoes, parts == Part.SHOES)
+    hand = (grow(hands, NEAR_HAND[0]) | (grow(hands, NEAR_HAND[1]) & ~layers.limbs)) & bare
+    found = head | (grow(face, 0.03) & bare) | shoes | hand
+    spared = found | (grow(found, SEAM) & ~layers.garment)
+    spared |= grow(faint, SEAM) & ~grow(layers.garment | layers.limbs, RIM)
     if rows[-1] < parts.shape[0] - 1 - 0.01 * rows.size:
-        spared[rows[-1] + 1 - round(FEET * rows.size) :] = True
+        feet = slice(rows[-1] + 1 - round(FEET * rows.size), None)
+        spared[feet] |= ~layers.garment[feet] | ~(parts == Part.SHOES).any()
     return replace(layers, identity=layers.identity | spared)
+
+
+def _touching(possible: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Keep the pieces of what is possible, bool (H, W), that hang together with what was found, bool (H, W).
+
+    Prints on a garment may be hair or shoes as well; they lie apart from these. All is kept where nothing was found.
+    """
+    if not found.any() or not possible.any():
+        return possible
+    kept = np.zeros_like(possible)
+    for rows, columns in pieces(possible):
+        kept[rows, columns] = found[rows, columns].any()
+    return kept
 
 
 def _below(top: np.ndarray) -> np.ndarray:

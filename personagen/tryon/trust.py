@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..images import components, to_tensor
+from ..images import blur, components, to_tensor
 from ..person.body import Body
 from ..person.joints import Joint, trunk_of
 from ..person.parts import CLOTHES, Part, region_of
@@ -27,14 +27,20 @@ NEAR = 0.012
 """Of the person's height: least height of a strip of background between two garments."""
 SEEN = 0.2
 """Share of a garment that is to be seen under what is worn over it."""
+RAGS = 0.035
+"""Of a picture's height: what is finer than this of an outline is a rag."""
+LEGS = 0.004
+"""Share of a person's height, squared, from which enough of the legs is seen to tell what colour they have."""
 MOST = 1.5
 """Most that a fact counts."""
 Facts = dict[str, float]
 """What was measured, each 0 where nothing is wrong."""
 BIAS = 2.6
-WEIGHTS = {"unsure": 4.08, "crossed": 0.69, "turned": 2.56, "unlike": 4.12, "doubt": 1.45, "cut_off": 3.1,
-           "holes": 33.15, "strip": 1.26, "bare": 0.83, "limbs": 0.59, "changed": 2.46, "hidden": 12.0,
-           "uncut": 8.0}  # fmt: skip
+WEIGHTS = {
+    "unsure": 4.08, "crossed": 0.69, "turned": 2.56, "unlike": 4.12, "ragged": 0.5, "doubt": 1.45, "cut_off": 3.1,
+    "holes": 33.15, "strip": 1.26, "bare": 0.83, "limbs": 0.59, "naked": 0.5, "fused": 0.5, "changed": 2.46,
+    "hidden": 12.0, "uncut": 8.0,
+}  # fmt: skip
 """What each fact takes from the logit. The last two were not fitted but set: a garment that is hidden or not cut out
 is never let through."""
 USUAL = {"unsure": 0.29, "crossed": 0.07, "turned": 0.02, "unlike": 0.1, "doubt": 0.06, "cut_off": 0.09, "bare": 0.2,
@@ -49,6 +55,8 @@ REMEDIES = {
     "cut_off": (PERSON, "the new garment does not fit over the old one; wear something close-fitting"),
     "bare": (PERSON, BARE),
     "limbs": (PERSON, BARE),
+    "naked": (PERSON, "bare legs would have to be invented; show them, or wear trousers or stockings instead"),
+    "fused": (PERSON, "the legs cannot be told apart; stand with the feet apart, in trousers, not in a skirt"),
     "holes": (PERSON, "something is before the body; let arms and bags hang beside it"),
     "hidden": (PERSON, "a coat or long top hides where the garment would be; take it off"),
     "crossed": (PERSON, "arms are before the body; let them hang beside it"),
@@ -56,6 +64,7 @@ REMEDIES = {
     "strip": (PERSON, "there is a gap between top and bottom; wear a top that reaches to the waist"),
     "unlike": (GARMENT, "its outline is not that of its kind; lay it flat, whole, with sleeves or legs spread, and say "
                         "what it is (--kind)"),
+    "ragged": (GARMENT, "its outline is ragged; lay it on one plain colour that is unlike its own"),
     "uncut": (GARMENT, "it cannot be told from its background; lay it on one plain colour, best white"),
 }  # fmt: skip
 """By fact: which photo is the trouble, and what would help."""
@@ -146,9 +155,13 @@ def _of_person(body: Body, kind: str) -> Facts:
 
 
 def _of_garment(garment: Image.Image, kind: str) -> Facts:
-    """How far a garment is from having the outline of its kind."""
-    cloth = cloth_of(to_tensor(garment.convert("RGB"))[0] * 2 - 1)[0].numpy()
-    return {"unlike": float(1 - cut_of(cloth, kind).overlap)}
+    """How far a garment is from having the outline of its kind, and from a smooth one."""
+    cloth = cloth_of(to_tensor(garment.convert("RGB"))[0] * 2 - 1)
+    step = max(1, round(max(cloth.shape) / SMALL))
+    small = cloth[:, ::step, ::step]
+    even = blur(small[None].float(), kernel=round(RAGS * small.shape[1]) // 2 * 2 + 1)[0] > 0.5
+    ragged = float((small ^ even).sum() / small.sum().clamp(min=1))
+    return {"unlike": float(1 - cut_of(cloth[0].numpy(), kind).overlap), "ragged": ragged}
 
 
 def _of_guess(body: Body, kind: str, guess: Guess) -> Facts:
@@ -165,6 +178,9 @@ def _of_guess(body: Body, kind: str, guess: Guess) -> Facts:
     near = max(1, round(NEAR * tall))
     doubtful = old & small(body.faint) if body.faint is not None else np.zeros_like(old)
     others = np.isin(parts, CLOTHES) & ~old & ~over & ~shown
+    limbs = float((old & mask & ~laid & ~bare).sum() / max(1, shown.sum()))
+    seen = (small(body.skin[2]) | (parts == Part.LEGWEAR)).sum() > LEGS * tall**2
+    assert body.joints is not None
     return {
         "doubt": float(doubtful.sum() / max(1, old.sum())),
         "cut_off": float((laid & ~mask & ~before & ~over).sum() / area),
@@ -172,7 +188,9 @@ def _of_guess(body: Body, kind: str, guess: Guess) -> Facts:
         "holes": _holes(shown, before | arms),
         "hidden": float(np.clip(SEEN - (shown.sum() / area), 0, 1)) if over.any() else 0.0,
         "strip": strip_of(shown, others, bare & ~shown, near),
-        "limbs": float((old & mask & ~laid & ~bare).sum() / max(1, shown.sum())),
+        "limbs": limbs,
+        "naked": 0.0 if seen or region_of(kind) in ("upper", "outer") else limbs,
+        "fused": fused(shown, body.joints[:, :2] / step) if kind == "trousers" else 0.0,
         "changed": float(10 * (mask & (laid | old)).sum() / parts.shape[0] ** 2),
     }
 
@@ -187,6 +205,20 @@ def _holes(shown: np.ndarray, before: np.ndarray) -> float:
     holes = [one for one in components(open_) if not (one[0].any() or one[-1].any() or one[:, 0].any()
                                                       or one[:, -1].any())]  # fmt: skip
     return float(sum(one.sum() for one in holes) / max(1, inside.sum()))
+
+
+def fused(laid: np.ndarray, joints: np.ndarray) -> float:
+    """Share of the rows from knees to ankles in which trousers, bool (h, w), show no gap between two legs; joints
+    (13, 2)."""
+    legs = [joints[[Joint[f"{side}_{name}"] for name in ("KNEE", "ANKLE")]] for side in ("LEFT", "RIGHT")]
+    first, last = (int(np.mean([leg[at, 1] for leg in legs])) for at in (0, 1))
+    closed = rows = 0
+    for row in range(max(first, 0), min(last, len(laid))):
+        ends = sorted(float(np.interp(row, leg[:, 1], leg[:, 0])) for leg in legs)
+        between = laid[row, max(0, int(ends[0])) : int(ends[1]) + 1]
+        if laid[row].any() and between.size:
+            rows, closed = rows + 1, closed + bool(between.all())
+    return closed / max(1, rows)
 
 
 def strip_of(garment: np.ndarray, others: np.ndarray, bare: np.ndarray, near: int) -> float:

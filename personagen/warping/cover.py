@@ -16,7 +16,7 @@ from .ribbon import Ribbon
 from .strips import Strip
 from .targets import ARM, WAIST, Moved
 
-MOST = {"trunk": 0.28, "sleeve": 0.55, "leg": 0.4, "skirt": 0.5}
+MOST = {"trunk": 0.12, "sleeve": 0.2, "leg": 0.15, "skirt": 0.2}
 """How far an edge may go out, as a share of the width of the trunk, sleeve, leg or skirt there."""
 LOWER = 0.16
 """How far a hem may go down, as a share of the garment's length from armpit or waist."""
@@ -35,6 +35,10 @@ HEM = 0.42
 TRUNK, LEG = 0.52, (0.3, 0.22, 0.16)
 """Half the width of a trunk, and of a leg at hip, knee and ankle, as shares of the distance between the shoulders: old
 cloth belongs to the nearest limb by them."""
+
+
+BESIDE = 1.2
+"""Half widths of a trunk from its middle beyond which old cloth above the hips is a sleeve that hangs beside it."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,10 @@ def old_of(old: np.ndarray, joints: np.ndarray) -> Old:
     away = lambda strip: np.abs(strip.coordinates(x, y)[1])
     far = np.stack([away(trunk), *map(away, arms)])
     nearest, leg = far.argmin(0), np.stack([away(one) for one in legs]).argmin(0)
+    below = (x - body.hips[0]) * body.down[0] + (y - body.hips[1]) * body.down[1] > 0
+    on_trunk = (nearest == 0) & (below | (far[0] < BESIDE))
     large = lambda plane: np.repeat(np.repeat(plane, step, 0), step, 1)[: old.shape[0], : old.shape[1]] & old
-    return Old(old, large(nearest == 0), (large(nearest == 1), large(nearest == 2)), (large(leg == 0), large(leg == 1)))
+    return Old(old, large(on_trunk), (large(nearest == 1), large(nearest == 2)), (large(leg == 0), large(leg == 1)))
 
 
 def covering(moved: Sequence[Moved], kind: str, joints: np.ndarray, old: Old) -> list[Moved]:
@@ -72,7 +78,9 @@ def covering(moved: Sequence[Moved], kind: str, joints: np.ndarray, old: Old) ->
         seat = _lowered(moved[0][1], old.whole, down, first=0)
         return [(moved[0][0], _widened(seat, old.whole, first=0, most=MOST["skirt"], falls=True))]
     if region_of(kind) == "lower":
-        legs = [(own, _widened(to, cloth, first=0, most=MOST["leg"])) for (own, to), cloth in zip(moved, old.legs)]
+        long = [(own, to if kind == "shorts" else _lowered(to, cloth, down, first=0)) for (own, to), cloth
+                in zip(moved, old.legs)]  # fmt: skip
+        legs = [(own, _widened(to, cloth, first=0, most=MOST["leg"])) for (own, to), cloth in zip(long, old.legs)]
         source, seat = moved[-1]
         seat = _widened(seat, old.whole, first=0, most=MOST["trunk"])
         return [*[(own, _hung(to, seat, side)) for side, (own, to) in enumerate(legs)], (source, seat)]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..images import blur, components, dilate, erode, to_pil, to_tensor
+from ..images import blur, components, dilate, erode, pieces, to_pil, to_tensor
 from ..person.parts import region_of
 from ..vocabulary import GarmentPart
 from .drape import cloth_of
@@ -26,6 +26,8 @@ EDGE = 0.007
 """Of the picture's height: how far inside its edge a garment's colours are no longer mixed with its background's."""
 HOLE = 0.02
 """Largest share of the cloth of a hole that is cloth as well: a print, a label or a button that is white itself."""
+INSIDE = 0.8
+"""Share of half the width of a trunk or leg within which a hole in it is cloth."""
 RAGGED = 5
 """Pixels over which the edge of the cloth is smoothed, for cut-outs are ragged."""
 STRAIGHT = 0.65
@@ -49,9 +51,10 @@ def garment_of(garment: Image.Image, kind: str, *, shown: np.ndarray | None = No
         ModelError: the parser of garments is missing or damaged.
     """
     picture = to_tensor(garment.convert("RGB"))[0]
-    cloth = _filled(cloth_of(picture * 2 - 1)[0].numpy())
-    picture = _bled(picture, cloth)
+    cloth = cloth_of(picture * 2 - 1)[0].numpy()
     cut, lower = cut_of(cloth, kind), region_of(kind) == "lower"
+    cloth = _filled(cloth, cut)
+    picture = _bled(picture, cloth)
     if lower and (kind != "trousers" or cut.overlap >= STRAIGHT):
         return _straight(picture, cloth, cut)
     parts = tidy(parts_of(garment, cloth) if shown is None else shown, cloth)
@@ -115,10 +118,18 @@ def _shown_behind(picture: torch.Tensor, parts: np.ndarray, behind: np.ndarray) 
     return picture if filled is None else to_tensor(filled)[0]
 
 
-def _filled(cloth: np.ndarray) -> np.ndarray:
-    """Cloth (H, W) with its small holes, where it is white itself, filled."""
-    holes = [hole for hole in components(~cloth) if hole.sum() < HOLE * cloth.sum()]
-    return np.logical_or.reduce([cloth, *holes])
+def _filled(cloth: np.ndarray, cut: Cut) -> np.ndarray:
+    """Cloth (H, W) with its small holes, where it is white itself, filled: those inside its trunk or legs.
+
+    Between a sleeve and the trunk, or between legs, the background shows.
+    """
+    strips = [strip for strip in (cut.trunk, *cut.legs) if strip is not None]
+    found = cloth.copy()
+    for rows, columns in pieces(~cloth):
+        if rows.size < HOLE * cloth.sum():
+            far = np.min([strip.off_middle(columns + 0.5, rows + 0.5) for strip in strips], 0)
+            found[rows, columns] = np.median(far) < INSIDE
+    return found
 
 
 def _bled(picture: torch.Tensor, cloth: np.ndarray) -> torch.Tensor:

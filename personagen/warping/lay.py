@@ -12,12 +12,15 @@ from PIL import Image
 from ..person.joints import as_seen
 from .cover import covering, old_of, waist_of
 from .flat_garment import garment_of
-from .outline import Bottom
+from .outline import Bottom, Top
 from .ribbon import LONGEST, Ribbon
 from .targets import WAIST, Moved, above, below, rise_of
 
 ROWS = 256
 """Rows of a photo, or of the finer one that is averaged to it, that are laid at a time."""
+TRUNK, LIMB = 0.12, 0.3
+"""How much darker trunks and limbs are at their sides, which turn away: so two legs, or a sleeve before a trunk, are
+told apart."""
 FINEST = 8
 """Most places a side that the colour of a pixel is the mean of, where a garment is drawn smaller than its picture."""
 
@@ -57,15 +60,23 @@ def lay(
     left, top, right, bottom = _box(np.logical_or.reduce([there for *_, there in maps]), size)
     canvas = Image.new("RGBA", (size[1], size[0]))
     finer = max(_finer(ribbon, places, shrink) for (ribbon, _), places in zip(moved, maps, strict=True))
-    rows = max(1, ROWS // finer)
+    rows, shades = max(1, ROWS // finer), _shades(own.outline)
     for first in range(top, bottom, rows):
         layer = np.zeros((finer * min(rows, bottom - first), finer * (right - left), 4), np.float32)
-        for (ribbon, _), source, places in zip(moved, sources, maps, strict=True):
-            _draw(layer, ribbon, source, places, (finer * left, finer * first), (finer * size[0], finer * size[1]))
+        for (ribbon, _), source, places, dark in zip(moved, sources, maps, shades, strict=True):
+            corner, whole = (finer * left, finer * first), (finer * size[0], finer * size[1])
+            _draw(layer, ribbon, source, places, corner, whole, dark=dark)
         layer = layer.reshape(layer.shape[0] // finer, finer, -1, finer, 4).mean((1, 3))
         layer[..., :3] /= np.maximum(layer[..., 3:], 1e-3)
         canvas.paste(Image.fromarray((layer.clip(0, 1) * 255 + 0.5).astype(np.uint8), "RGBA"), (left, first))
     return canvas
+
+
+def _shades(outline: Top | Bottom) -> list[float]:
+    """How much darker each ribbon of a garment is at its sides."""
+    if isinstance(outline, Bottom):
+        return [*[LIMB for _ in outline.legs], TRUNK]
+    return [TRUNK, *[LIMB for _ in outline.sleeves]]
 
 
 def _finer(ribbon: Ribbon, places: tuple[np.ndarray, ...], shrink: float) -> int:
@@ -106,9 +117,11 @@ def _draw(
     places: tuple[np.ndarray, ...],
     corner: tuple[int, int],
     size: tuple[int, int],
+    *,
+    dark: float,
 ) -> None:
     """Draw a ribbon of a picture (4, h, w), the last of which is its cloth, over a part of a photo from its `corner`
-    (column, row) on."""
+    (column, row) on; dark: how much darker it is at its sides, where it turns away."""
     u, v, there = places
     rows, columns = layer.shape[:2]
     y = (np.arange(corner[1], corner[1] + rows) + 0.5) / size[0] * 2 - 1
@@ -121,6 +134,7 @@ def _draw(
     height, width = source.shape[1:]
     at = torch.from_numpy(np.stack([sx / width * 2 - 1, sy / height * 2 - 1], -1)).float()[None]
     cloth = F.grid_sample(source[None], at, align_corners=False)[0].movedim(0, -1).numpy()
+    cloth[..., :3] *= 1 - dark * np.abs(2 * found[1] / weight - 1).clip(0, 1)[..., None] ** 4
     alpha = ((cloth[..., 3:] - 0.5) / 0.4 + 0.25).clip(0, 1) * (found[2] > 0.5)[..., None]
     layer[..., :3] += alpha * (cloth[..., :3] - layer[..., :3])
     layer[..., 3:] += alpha * (1 - layer[..., 3:])

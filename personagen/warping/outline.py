@@ -32,6 +32,8 @@ LAP = 0.06
 """How far trunk and sleeves lap over at the armholes, as a share of half the trunk's width."""
 BARE = 0.06
 """Least area of a sleeve, in squares of half the trunk's width."""
+SLIM = 0.2
+"""Least width of a sleeve, on the whole, as a share of half the trunk's width."""
 ROWS, FAN, ALONG = 28, 8, 14
 """Cross-sections of a trunk, of the round of a shoulder, and along a sleeve."""
 FILLED = 0.6
@@ -88,7 +90,11 @@ def top_of(cloth: np.ndarray, cut: Cut) -> Top:
         if all(_whole(own, sleeve) for own, sleeve in zip(found, cut.sleeves, strict=True)):
             break
     least = BARE * half * half
-    if not found or min(one.sum() for one in found) < least:
+    if (
+        not found
+        or min(one.sum() for one in found) < least
+        or (not long and any(map(_slim, found, armpits, (half, half))))
+    ):
         found = []
         edges = _within(seen, cut.trunk, armpits, first, TOUCHING) if cut.sleeves else seen
         armpits = np.stack([_bust(edges, side, first, half) for side in (0, 1)])
@@ -184,6 +190,13 @@ def _within(edges: np.ndarray, trunk: Strip, armpits: np.ndarray, first: int, to
     found = np.stack([np.maximum(edges[0], np.minimum(middle - wide, armpits[0, 0])),
                       np.minimum(edges[1], np.maximum(middle + wide, armpits[1, 0]))])  # fmt: skip
     return found
+
+
+def _slim(own: np.ndarray, armpit: np.ndarray, half: float) -> bool:
+    """Tell whether the cloth of a sleeve, bool (H, W), is but a strip along the trunk."""
+    y, x = np.nonzero(own)
+    long = float(np.quantile(np.hypot(x - armpit[0], y - armpit[1]), 0.98))
+    return bool(own.sum() < SLIM * half * long)
 
 
 def _bust(edges: np.ndarray, side: int, first: int, half: float) -> np.ndarray:

@@ -53,6 +53,12 @@ STRETCH = 1.25
 """Most that a garment is lengthened for that: what lies flat is as wide as half its girth."""
 ARM = (0.17, 0.14, 0.10)
 """Least half the width of a sleeve at shoulder, elbow and wrist, as a share of the distance between the shoulders."""
+PUFF, TURNS = 1.06, (0.3, 2.7)
+"""How far the round of a shoulder goes beyond an ellipse through its ends, at most, and the angles between these, in
+radians, at which that is asked."""
+WIDE, WIDEST, WIDER = 1.12, 1.35, 0.2
+"""Width of a sleeve over the least one, of tops and of what is warm, beyond which, round an arm, only that share of
+what it is wider counts: what lies flat is as wide as half its girth."""
 WHOLE = 0.75
 """A sleeve that covers more than this share of the arm covers it all."""
 WARM = ("sweater", "jacket")
@@ -215,19 +221,29 @@ def _limb(
     first = float((armpit - arm[0]) @ _unit(arm[1] - arm[0]))
     begin = float(np.clip(first, 0.02 * steps.sum(), 0.35 * steps.sum()))
     reach = (begin + along[-1]) / steps.sum()
-    whole = reach > (LONG_SLEEVES if region_of(kind) == "outer" or kind in WARM else WHOLE)
+    warm = region_of(kind) == "outer" or kind in WARM
+    whole = reach > (LONG_SLEEVES if warm else WHOLE)
     along = along * ((CUFF if whole else min(reach, CUFF)) * steps.sum() - begin) / max(along[-1], 1e-6)
     places = np.concatenate([[begin], begin + along])
     line, across = _bent(arm, places, (-1, 1)[side])
     share = np.clip(places / steps.sum(), 0, 1)
     least = np.interp(share, [0, steps[0] / steps.sum(), 1], ARM) * body.across
     wide = np.hypot(*(own.left[FAN - 1 :] - own.right[FAN - 1 :]).T) / 2 * scale
-    wide = np.maximum(wide, least)[:, None]
+    wide = _worn(wide, least, most=WIDEST if warm else WIDE)[:, None]
     left, right = line + wide * across, line - wide * across
     fade = np.maximum(0, 1 - np.linspace(0, 1, len(left)) / BLEND)[:, None] ** 2
     right = right + fade * (armpit - right[0])
     outer = _round(own, shoulder, armpit, left[0])
     return Ribbon(np.concatenate([outer[:-1], left]), np.concatenate([np.repeat(armpit[None], FAN - 1, 0), right]))
+
+
+def _worn(flat: np.ndarray, least: np.ndarray, *, most: float) -> np.ndarray:
+    """How wide a sleeve is round an arm, half of it, that lies `flat` so wide, by the least it can be there, (n,) each.
+
+    most: how much wider it may be for nothing to be taken off.
+    """
+    usual = most * least
+    return np.maximum(least, np.where(flat > usual, usual + WIDER * (flat - usual), flat))
 
 
 def _bent(line: np.ndarray, at: np.ndarray, sign: int) -> tuple[np.ndarray, np.ndarray]:
@@ -254,7 +270,12 @@ def _round(own: Ribbon, shoulder: np.ndarray, armpit: np.ndarray, opposite: np.n
     grown = (1 - share) * np.hypot(*a) / max(size[0], 1e-6) + share * np.hypot(*b) / max(size[-1], 1e-6)
     grown = grown.clip(0.25 * grown[0], 4 * grown[0])
     angle = np.arctan2(a[1], a[0]) + share * turn
-    return armpit + (size * grown)[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    ways = np.stack([np.cos(angle), np.sin(angle)], 1)
+    far = size * grown
+    if TURNS[0] < abs(turn) < TURNS[1]:  # no farther than an ellipse through both ends: a shoulder does not puff
+        both = np.linalg.solve(np.stack([a, b], 1), ways.T)
+        far[1:-1] = np.minimum(far, PUFF / np.hypot(*both))[1:-1]
+    return armpit + far[:, None] * ways
 
 
 def below(bottom: Bottom, joints: np.ndarray, *, kind: str, waist: float = WAIST) -> list[Moved]:

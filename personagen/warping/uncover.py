@@ -17,7 +17,7 @@ from ..person.parts import Part
 from .inpaint import complete, smooth
 from .strips import Strip
 
-LONGEST = 480
+LONGEST = 720
 """Longest side in pixels at which limbs are drawn."""
 ARM = (0.14, 0.12, 0.085)
 """Half the width of an arm at shoulder, elbow and wrist, as shares of the distance between the shoulder joints."""
@@ -29,8 +29,11 @@ CHIN = 0.42
 """How far the chin is from the nose, as a share of the way from there to the middle of the shoulders."""
 TRUNK = (0.5, 0.48)
 """Half the width of the trunk at shoulders and hips, as the same shares."""
-LEG = (0.24, 0.16, 0.11)
-"""Half the width of a leg at hip, knee and ankle, as the same shares."""
+LEG = ((0.0, 0.25), (0.5, 0.215), (0.85, 0.165), (1.0, 0.155), (1.3, 0.165), (1.65, 0.125), (2.0, 0.09), (2.2, 0.09))
+"""Places on a leg, from the hip (0) to the knee (1), the ankle (2) and beyond it, and half its width there, as the same
+shares."""
+LEAN, STOUT = 0.75, 1.1
+"""Least and most that legs are slimmer or stouter than usual, where some of them is seen."""
 NEAR = 0.006
 """Of the photo's height: how near to a part's border colours are not trusted, thrice of it for the background."""
 FRINGE = 0.012
@@ -78,7 +81,7 @@ def uncover(
     def seen(area: np.ndarray, *, far: int = 1) -> np.ndarray:
         return erode(area & ~garment, up=far * near, down=far * near, side=far * near)
 
-    arms, chest, clad = _limbs(body.joints, parts, photo.size, region=region, hidden=hidden)
+    arms, chest, clad = _limbs(body, photo.size, region=region, hidden=hidden)
     skin = smooth(photo, _light(photo, seen(parts == Part.SKIN)))
     own = erode((body.skin[0] | body.skin[1]) & ~garment, up=near // 2, down=near // 2, side=near // 2)
     of_arms = smooth(photo, own) if own.sum() > FEW * near * near else skin
@@ -126,20 +129,21 @@ class _Limbs:
 
 
 def _limbs(
-    joints: np.ndarray, parts: np.ndarray, size: tuple[int, int], *, region: str, hidden: np.ndarray
+    photographed: Body, size: tuple[int, int], *, region: str, hidden: np.ndarray
 ) -> tuple[_Limbs, _Limbs, _Limbs]:
     """What is bare below a garment of a region, and what is clad or may be: on a photo of `size` (width, height).
 
     Arms and chest are bare, legs, and below a top the belly, are clad; but a limb along which nearly all is hidden,
-    bool (H, W), is in a sleeve or leg, and nothing of it shows beside. joints: (13, 3).
+    bool (H, W), is in a sleeve or leg, and nothing of it shows beside. Legs are no wider than what the person wore.
     """
-    shrink = min(1.0, LONGEST / max(size))
+    assert photographed.joints is not None
+    parts, shrink = photographed.parts, min(1.0, LONGEST / max(size))
     y, x = np.mgrid[: max(1, round(size[1] * shrink)), : max(1, round(size[0] * shrink))] + 0.5
-    joints = joints[:, :2] * shrink
+    joints = photographed.joints[:, :2] * shrink
     body = trunk_of(joints)
     limb = lambda side, *names: np.stack([joints[Joint[f"{side}_{name}"]] for name in names])
     arms = [Strip(limb(side, "SHOULDER", "ELBOW", "WRIST"), np.array(ARM) * body.across) for side in ("LEFT", "RIGHT")]
-    legs = [Strip(limb(side, "HIP", "KNEE", "ANKLE"), np.array(LEG) * body.across) for side in ("LEFT", "RIGHT")]
+    legs = _legs(photographed, joints, body.across, (x, y))
     trunk = Strip(np.stack([body.shoulders, body.hips]), np.array(TRUNK) * body.across)
     u, v = trunk.coordinates(x, y)
     chest = (np.abs(v) <= CHEST) & (u > 0) & (u <= WAIST) & (region != "lower")
@@ -156,11 +160,30 @@ def _limbs(
         shown = [strip for strip in strips if strips is neck or not _wrapped(strip, hidden, shrink)]
         edge = np.min([np.full(x.shape, np.inf), *(strip.off_middle(x, y) for strip in shown)], 0)
         shade = 1 - SHADE * np.where(edge <= 1, edge, 0) ** 3
-        alpha = blur(torch.from_numpy((edge <= 1) | more)[None, None].float(), kernel=5)[0, 0].numpy()
+        there = (edge <= 1) if strips is not legs else (edge <= 1) & _small(parts != Part.BACKGROUND, x.shape)
+        alpha = blur(torch.from_numpy(there | more)[None, None].float(), kernel=5)[0, 0].numpy()
         planes = [Image.fromarray((plane * 255 + 0.5).astype(np.uint8)) for plane in (alpha, shade)]
         large = [plane.resize(size, Image.Resampling.BICUBIC) for plane in planes]
         found.append(_Limbs(large[0], large[1].convert("RGB")))
     return found[0], found[1], found[2]
+
+
+def _legs(body: Body, joints: np.ndarray, across: float, places: tuple[np.ndarray, np.ndarray]) -> list[Strip]:
+    """Both legs along joints (13, 2), as stout as what is seen of them at places x, y (h, w); across: distance between
+    the shoulders."""
+    at, half = np.array(LEG).T
+    found = []
+    for side in ("LEFT", "RIGHT"):
+        line = np.stack([joints[Joint[f"{side}_{name}"]] for name in ("HIP", "KNEE", "ANKLE")])
+        line = np.vstack([line, 2 * line[2] - line[1]])
+        points = np.stack([np.interp(at, np.arange(4), line[:, axis]) for axis in (0, 1)], 1)
+        found.append(Strip(points, half * across))
+    seen = _small(body.skin[2] | (body.parts == Part.LEGWEAR), places[0].shape)
+    if seen.sum() < 0.02 * across**2:
+        return found
+    away = [np.abs(leg.coordinates(places[0][seen], places[1][seen])[1]) for leg in found]
+    stout = float(np.clip(2 * np.median(np.minimum(*away)), LEAN, STOUT))
+    return [Strip(leg.points, leg.half * stout) for leg in found]
 
 
 def _light(photo: Image.Image, skin: np.ndarray) -> np.ndarray:

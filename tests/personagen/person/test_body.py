@@ -51,9 +51,11 @@ def test_an_empty_known_mask_says_that_a_kind_cannot_be_worn():
 
 def test_what_is_in_doubt_is_spared():
     doubt = np.zeros((3, *PARTS.shape), bool)
-    doubt[0, 30:36, 40:56] = True  # may be hair, before the chest
+    doubt[0, 10:36, 40:56] = True  # may be hair, from the head down to the chest
     plain, careful = Body(PARTS), Body(PARTS, might=doubt, faint=np.zeros(PARTS.shape, bool))
     assert plain.mask("upper")[30:36, 40:56].all() and not careful.mask("upper")[30:36, 40:56].any()
+    doubt[0, :30] = False  # a print, apart from the head
+    assert Body(PARTS, might=doubt, faint=np.zeros(PARTS.shape, bool)).mask("upper")[30:36, 40:56].all()
 
 
 def test_a_dress_replaces_a_skirt_and_leaves_long_trousers_below_it():

@@ -189,19 +189,43 @@ def test_the_lowest_rows_of_someone_who_stands_free_are_feet():
     assert spared(tall(bottom=237)).any() and not spared(tall(bottom=238)).any()  # within a hundredth of the height
 
 
-def test_doubt_is_spared_with_a_seam_of_half_a_hundredth_of_the_height():
+def test_doubt_is_spared_with_a_seam_of_half_a_hundredth_beside_what_was_found():
+    """No collar stays round a new neckline: what the parser takes for the garment is taken off up to the skin."""
     parts, might = tall(bottom=240), np.zeros((3, 240, 120), bool)
-    might[0, 100, 60] = might[2, 150, 60] = True  # hair or a shoe, they say, in the middle of the coat
+    might[0, 60:101, 60] = might[2, 150, 60] = True  # hair from the head down the coat; a shoe in the middle of it
     might[1, 120, 60] = True  # skin far from face and hands does not count
     where = spared(parts, might=might)
-    assert where.sum() == 2 * 9 and where[99:102, 59:62].all() and where[149:152, 59:62].all()
+    assert where[70:101, 60].all() and where[150, 60] and where.sum() == 31 + 1
     bare = np.zeros((3, 240, 120), bool)
     bare[1, 30:120, 60] = True
-    parts[60:70, 50:70] = Part.SKIN  # a neck: skin counts three hundredths below it, and the seam
-    assert np.flatnonzero(spared(parts, might=bare)[:, 60]).max() == 69 + 6 + 1
+    parts[60:70, 50:70] = Part.SKIN  # a neck: skin counts three hundredths below it
+    assert np.flatnonzero(spared(parts, might=bare)[:, 60]).max() == 69 + 6
     faint = np.zeros((240, 120), bool)
-    faint[100, 60], faint[100, 20] = True, True
+    faint[100, 60], faint[100, 20], faint[100, 39] = True, True, True  # on the coat, far from it, and beside it
     assert np.argwhere(spared(parts, faint=faint)).tolist() == [[y, x] for y in (99, 100, 101) for x in (19, 20, 21)]
+
+
+def test_what_may_be_hair_or_a_shoe_counts_where_it_hangs_together_with_some():
+    parts, might = tall(), np.zeros((3, 240, 120), bool)
+    parts[205:220, 50:70] = Part.SHOES
+    might[0, 100:104, 50:54] = might[2, 100:104, 60:64] = True  # prints
+    assert not spared(parts, might=might)[90:120].any()
+    might[0, 30:104, 50:54] = True
+    assert spared(parts, might=might)[60:104, 50:54].all()
+
+
+def test_a_new_sleeve_may_go_down_a_bare_arm_to_near_the_hand():
+    parts = figure(sleeves=40)
+    might = np.stack([np.zeros((H, W), bool), parts == Part.SKIN, np.zeros((H, W), bool)])
+    arms, hands, *_ = split_skin(parts)
+    layers = guarded(layers_from_parts(parts, kind="upper"), parts, might, np.zeros((H, W), bool))
+    assert layers.identity[hands].all() and not layers.identity[arms][: int(0.5 * arms.sum())].any()
+
+
+def test_a_hem_beside_shoes_is_no_foot():
+    parts = tall()
+    parts[205:220, 70:80] = Part.SHOES
+    assert not spared(parts)[212:218, 42:66].any() and spared(parts)[212:218, :38].all()
 
 
 @pytest.mark.parametrize("shift", [-22, 15])

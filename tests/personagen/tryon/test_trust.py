@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
-from personagen.tryon.trust import REMEDIES, THRESHOLD, WEIGHTS, lowest, strip_of, trust_of
+from personagen.person.joints import as_seen
+from personagen.tryon.trust import REMEDIES, THRESHOLD, WEIGHTS, _of_garment, fused, lowest, strip_of, trust_of
+
+from ..figures import joints_of_standing
 
 
 def test_facts_only_ever_lower_the_score():
@@ -37,3 +41,23 @@ def test_a_strip_of_background_between_two_garments_is_counted():
     assert strip_of(top, trousers, np.zeros_like(bare), 1) == 0.0  # skin, or a belt
     trousers[30:33, 10:20] = True
     assert strip_of(top, trousers, bare, 1) == 0.5
+
+
+def test_trousers_without_a_gap_between_the_legs_are_told():
+    joints = as_seen(joints_of_standing())[:, :2]
+    apart, skirt = (np.zeros((128, 96), bool) for _ in range(2))
+    apart[60:116, 38:46] = apart[60:116, 50:58] = True
+    skirt[60:116, 38:58] = True
+    half = apart | (skirt & (np.arange(128)[:, None] < 101))
+    assert fused(apart, joints) == 0.0 and fused(skirt, joints) == 1.0 and 0.4 < fused(half, joints) < 0.6
+    assert fused(np.zeros((128, 96), bool), joints) == 0.0
+
+
+def test_a_ragged_outline_is_told():
+    smooth = Image.new("RGB", (768, 1024), "white")
+    ImageDraw.Draw(smooth).rectangle([150, 200, 600, 800], fill="navy")
+    ragged = smooth.copy()
+    for row in range(200, 800, 30):
+        ImageDraw.Draw(ragged).rectangle([600, row, 640, row + 12], fill="navy")
+    a, b = (_of_garment(one, "t-shirt")["ragged"] for one in (smooth, ragged))
+    assert a < 0.003 < 0.01 < b

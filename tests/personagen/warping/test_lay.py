@@ -14,8 +14,10 @@ from personagen.images import components
 from personagen.person.body import Body
 from personagen.person.joints import MIRRORED, Joint
 from personagen.person.parts import Part
+from personagen.warping.flat_garment import garment_of
 from personagen.warping.inpaint import spread
 from personagen.warping.lay import lay
+from personagen.warping.outline import Top
 from personagen.warping.uncover import uncover
 from recsys.errors import DataError
 
@@ -204,3 +206,66 @@ def test_a_skirt_in_two_pieces_is_laid():
     draw.rectangle((50, 96, 150, 220), fill="navy")
     layer = lay(picture, "skirt", joints_of_standing(), SIZE)
     assert alpha_of(layer)[68:80, 46:50].all()
+
+
+def test_a_wide_sleeve_lies_close_to_the_arm_and_its_shoulder_does_not_puff():
+    """What lies flat is as wide as half its girth."""
+    picture = garment(sleeve=60)
+    for side in (-1, 1):
+        out = [(230 + side * x, y) for x, y in ((50, 40), (50, 150), (70, 170), (130, 80))]
+        ImageDraw.Draw(picture).polygon(out, fill=(20, 180, 20))
+    joints = joints_of_standing() * [4, 4, 1]
+    wide, across = alpha_of(lay(picture, "t-shirt", joints, (512, 384))) > 127, 4 * 18
+    for row in range(4 * 20, 4 * 34):
+        columns = np.flatnonzero(wide[row])
+        if columns.size:
+            assert 4 * 48 - columns[0] < 0.92 * across and columns[-1] - 4 * 48 < 0.92 * across
+
+
+@pytest.mark.parametrize("out, sleeves", [(86, 0), (100, 2)])
+def test_a_strip_along_the_trunk_is_no_sleeve(out, sleeves):
+    """It would be drawn along the whole arm."""
+    picture = Image.new("RGB", (460, 300), "white")
+    edge = [(60, 36), (out, 60), (out - 3, 90), (72, 110), (74, 260)]
+    both = [(230 - x, y) for x, y in reversed(edge)] + [(230 + x, y) for x, y in edge]
+    ImageDraw.Draw(picture).polygon(both, fill=(220, 20, 20))
+    top = garment_of(picture, "t-shirt", shown=np.zeros((300, 460), np.uint8)).outline
+    assert isinstance(top, Top) and len(top.sleeves) == sleeves
+
+
+@pytest.mark.parametrize("x, inside", [(230, True), (184, False)])
+def test_a_hole_is_cloth_in_the_middle_of_a_trunk_alone(x, inside):
+    picture = garment(sleeve=95)
+    ImageDraw.Draw(picture).ellipse([x - 3, 112, x + 3, 132], fill="white")
+    found = garment_of(picture, "sweater", shown=np.zeros((300, 460), np.uint8)).sources[0][3]
+    assert bool(found[122, x] > 0.9) == inside
+
+
+def test_legs_that_come_to_light_are_no_wider_than_what_was_worn_and_reach_the_shoes():
+    parts, joints = np.zeros((512, 384), np.uint8), joints_of_standing() * [4, 4, 1]
+    parts[: standing().shape[0] * 4] = np.kron(standing(), np.ones((4, 4), np.uint8))
+    parts[4 * 14 : 4 * 20, 4 * 44 : 4 * 52] = Part.SKIN
+    legs = np.zeros(parts.shape, bool)
+    for x in (43, 53):
+        legs[4 * 60 : 4 * 121, 4 * x - 6 : 4 * x + 6] = True
+    parts[legs] = Part.LOWER
+    parts[4 * 121 :, 4 * 40 : 4 * 56] = Part.SHOES
+    photo = Image.fromarray(PAINT[parts])
+    found = np.asarray(uncover(photo, Body(parts, joints), parts == Part.LOWER, region="lower")[0]).astype(int)
+    skin = np.abs(found - PAINT[Part.SKIN]).sum(-1) < 150
+    assert skin[4 * 80 : 4 * 120, 4 * 43].all()
+    assert not skin[4 * 66 : 4 * 110, 4 * 43 + 12 : 4 * 53 - 12].any()
+
+
+def test_two_legs_that_touch_are_told_apart():
+    picture = Image.new("RGB", (300, 400), "white")
+    for side in (-1, 1):
+        out = [(150 + side * x, y) for x, y in ((0, 40), (50, 40), (62, 370), (8, 370), (0, 150))]
+        ImageDraw.Draw(picture).polygon(out, fill=(120, 120, 120))
+    joints = joints_of_standing() * [4, 4, 1]
+    joints[[Joint.LEFT_KNEE, Joint.LEFT_ANKLE], 0] = 4 * 48 + 7
+    joints[[Joint.RIGHT_KNEE, Joint.RIGHT_ANKLE], 0] = 4 * 48 - 7
+    layer = np.asarray(lay(picture, "trousers", joints, (512, 384))).astype(int)
+    row = layer[4 * 88]
+    laid = np.flatnonzero(row[:, 3] > 200)
+    assert (np.diff(laid) == 1).all() and row[4 * 48 - 12 : 4 * 48 + 13, 0].min() < 0.85 * row[laid, 0].max()
