@@ -22,7 +22,7 @@ SEAM, FEET = 0.005, 0.045
 OPEN = (0.4, 0.2)
 """Share of a coat's rows in which a top is seen between its sides, and of its area, from which it is open."""
 NEAR_HAND = (0.03, 0.08)
-"""Of a person's height: how far from a hand skin is spared, on arms that were found and elsewhere."""
+"""Of a person's height: how far from a hand skin is spared, on limbs and garments that were found and elsewhere."""
 RIM = 0.012
 """Of a person's height: how far beside garments and limbs that were found the mask may grow over what is doubtful."""
 LEVELS, SPREAD = 3, 10
@@ -165,10 +165,11 @@ def guarded(
 
     head, bare, shoes = might
     head, shoes = _touching(head, parts == Part.HEAD), _touching(shoes, parts == Part.SHOES)
-    hand = (grow(hands, NEAR_HAND[0]) | (grow(hands, NEAR_HAND[1]) & ~layers.limbs)) & bare
+    read = layers.limbs | layers.garment
+    hand = (grow(hands, NEAR_HAND[0]) | (grow(hands, NEAR_HAND[1]) & ~read)) & bare
     found = head | (grow(face, 0.03) & bare) | shoes | hand
     spared = found | (grow(found, SEAM) & ~layers.garment)
-    spared |= grow(faint, SEAM) & ~grow(layers.garment | layers.limbs, RIM)
+    spared |= grow(faint, SEAM) & ~grow(read, RIM)
     if rows[-1] < parts.shape[0] - 1 - 0.01 * rows.size:
         feet = slice(rows[-1] + 1 - round(FEET * rows.size), None)
         spared[feet] |= ~layers.garment[feet] | ~(parts == Part.SHOES).any()

@@ -51,10 +51,20 @@ def garment_of(garment: Image.Image, kind: str, *, shown: np.ndarray | None = No
         ModelError: the parser of garments is missing or damaged.
     """
     picture = to_tensor(garment.convert("RGB"))[0]
-    cloth = cloth_of(picture * 2 - 1)[0].numpy()
-    cut, lower = cut_of(cloth, kind), region_of(kind) == "lower"
-    cloth = _filled(cloth, cut)
-    picture = _bled(picture, cloth)
+    seen = cloth_of(picture * 2 - 1)[0].numpy()
+    cloth = _filled(seen)
+    cut = cut_of(cloth, kind)
+    gaps = cloth & ~seen & ~_inside(cut, cloth & ~seen)
+    found = _read(_bled(picture, cloth & ~gaps), garment, cloth, cut, kind, shown=shown)
+    open_ = 1 - _soft(gaps)
+    return FlatGarment(found.outline, [torch.cat([one[:3], one[3:] * open_]) for one in found.sources])
+
+
+def _read(
+    picture: torch.Tensor, garment: Image.Image, cloth: np.ndarray, cut: Cut, kind: str, *, shown: np.ndarray | None
+) -> FlatGarment:
+    """Read a garment's picture (3, h, w), its colours run over its edge, by its cloth (h, w) and its rough shape."""
+    lower = region_of(kind) == "lower"
     if lower and (kind != "trousers" or cut.overlap >= STRAIGHT):
         return _straight(picture, cloth, cut)
     parts = tidy(parts_of(garment, cloth) if shown is None else shown, cloth)
@@ -104,8 +114,12 @@ def _lining(parts: np.ndarray, top: Top) -> np.ndarray | None:
 
 def _source(picture: torch.Tensor, cloth: np.ndarray) -> torch.Tensor:
     """Colours (3, H, W) with how much of each place is cloth, without rags: (4, H, W)."""
-    soft = blur(torch.from_numpy(cloth)[None, None].float(), kernel=RAGGED)[0]
-    return torch.cat([picture, soft])
+    return torch.cat([picture, _soft(cloth)])
+
+
+def _soft(cloth: np.ndarray) -> torch.Tensor:
+    """A mask (H, W) with soft edges, (1, H, W)."""
+    return blur(torch.from_numpy(cloth)[None, None].float(), kernel=RAGGED)[0]
 
 
 def _shown_behind(picture: torch.Tensor, parts: np.ndarray, behind: np.ndarray) -> torch.Tensor:
@@ -118,17 +132,22 @@ def _shown_behind(picture: torch.Tensor, parts: np.ndarray, behind: np.ndarray) 
     return picture if filled is None else to_tensor(filled)[0]
 
 
-def _filled(cloth: np.ndarray, cut: Cut) -> np.ndarray:
-    """Cloth (H, W) with its small holes, where it is white itself, filled: those inside its trunk or legs.
+def _filled(cloth: np.ndarray) -> np.ndarray:
+    """Cloth (H, W) with its small holes filled."""
+    holes = [hole for hole in components(~cloth) if hole.sum() < HOLE * cloth.sum()]
+    return np.logical_or.reduce([cloth, *holes])
+
+
+def _inside(cut: Cut, holes: np.ndarray) -> np.ndarray:
+    """Mark those of a garment's small holes, bool (H, W), that are cloth which is white itself: inside trunk or legs.
 
     Between a sleeve and the trunk, or between legs, the background shows.
     """
     strips = [strip for strip in (cut.trunk, *cut.legs) if strip is not None]
-    found = cloth.copy()
-    for rows, columns in pieces(~cloth):
-        if rows.size < HOLE * cloth.sum():
-            far = np.min([strip.off_middle(columns + 0.5, rows + 0.5) for strip in strips], 0)
-            found[rows, columns] = np.median(far) < INSIDE
+    found = np.zeros_like(holes)
+    for rows, columns in pieces(holes):
+        far = np.min([strip.off_middle(columns + 0.5, rows + 0.5) for strip in strips], 0)
+        found[rows, columns] = np.median(far) < INSIDE
     return found
 
 

@@ -50,8 +50,8 @@ FEW = 6
 """Least skin of arms and hands, in squares of NEAR, that bare arms take their colours from."""
 WRAPPED = 0.75
 """Share of a limb's line from which a sleeve or leg holds it all."""
-SHADE = 0.3
-"""How much darker skin is at the edge of a limb."""
+SHADE, ROUND = (0.3, 3.0), (0.42, 2.2)
+"""How much darker skin is at the edge of an arm and of a leg, and the power with which it becomes so."""
 
 
 def uncover(
@@ -87,7 +87,10 @@ def uncover(
     of_arms = smooth(photo, own) if own.sum() > FEW * near * near else skin
     worn_below = (Part.LEGWEAR, Part.LOWER, Part.DRESS) if region in ("upper", "outer") else (Part.LEGWEAR,)
     known = seen(np.isin(parts, worn_below) | body.skin[2])
-    below = _below(photo, known & ~over, open_to_view & clad.mask, bare=_are_bare(parts, worn_below)) or of_arms
+    below = _below(photo, known & ~over, open_to_view & clad.mask, bare=_are_bare(parts, worn_below))
+    if below is None:
+        ankles = erode(_ankles(body) & ~garment, up=near // 2, down=near // 2, side=near // 2)
+        below = smooth(photo, ankles) if ankles.sum() > FEW * near * near else of_arms
     found = ((clad, below), (chest, skin), (arms, of_arms))
     drawn = [(limb, colours) for limb, colours in found if colours is not None]
     empty = open_to_view.copy()
@@ -98,6 +101,13 @@ def uncover(
     for limb, colours in drawn:
         filled.paste(ImageChops.multiply(colours, limb.shade), (0, 0), limb.alpha)
     return Image.composite(filled, photo, soft), empty & garment
+
+
+def _ankles(body: Body) -> np.ndarray:
+    """Mark skin below the knees, bool (H, W)."""
+    assert body.joints is not None
+    knees = body.joints[[Joint.LEFT_KNEE, Joint.RIGHT_KNEE], 1].mean()
+    return (body.parts == Part.SKIN) & (np.arange(len(body.parts))[:, None] > knees)
 
 
 def _are_bare(parts: np.ndarray, worn: tuple[Part, ...]) -> bool:
@@ -159,7 +169,8 @@ def _limbs(
     for strips, more in ((arms, np.zeros_like(chest)), (neck, chest), (legs, belly)):
         shown = [strip for strip in strips if strips is neck or not _wrapped(strip, hidden, shrink)]
         edge = np.min([np.full(x.shape, np.inf), *(strip.off_middle(x, y) for strip in shown)], 0)
-        shade = 1 - SHADE * np.where(edge <= 1, edge, 0) ** 3
+        dark, power = ROUND if strips is legs else SHADE
+        shade = 1 - dark * np.where(edge <= 1, edge, 0) ** power
         there = (edge <= 1) if strips is not legs else (edge <= 1) & _small(parts != Part.BACKGROUND, x.shape)
         alpha = blur(torch.from_numpy(there | more)[None, None].float(), kernel=5)[0, 0].numpy()
         planes = [Image.fromarray((plane * 255 + 0.5).astype(np.uint8)) for plane in (alpha, shade)]
