@@ -1,6 +1,7 @@
 """Measure figures by the truth: every view of the same person in the same garments is known in the atelier.
 
     python benchmarks/figure.py --n 60                    # held-out sittings, parts and joints found by the parser
+    python benchmarks/figure.py --n 10 --refine 0.45 --out benchmarks/results/figure-refined.json
 
 The picture is the true render of the person in the garment, so that the figures are those of this room alone, not of
 try-on. Views at 0, 45, 90, 135 and 180 degrees are compared with the true renders: IoU of the silhouette (as tall in
@@ -8,34 +9,42 @@ front, on the same ground, moved sideways until the middles agree), difference o
 without the light, and whether the garment is the one of 20 whose colours in front are nearest to those behind, without
 the light that is carried there. With --alike, a system of that name takes its depth from the atelier's own mean body
 instead of the template. Beside it: the photo on a flat card, and the whole outline inflated without parts, layers and
-body. Each sitting is written down when it is done, into --work, and a run that was cut off goes on there. Writes
+body. With --refine, `refined` is ours with unseen sides painted by the embedded model at that strength, `distilled`
+that after 100 steps of score distillation. PSNR is of the pixels that both the view and the truth call person. Each
+sitting is written down when it is done, into --work, and a run that was cut off goes on there. Writes
 ``benchmarks/results/figure.json``.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from figure_family import atelier_body
 from PIL import Image
 from report import RESULTS, mean_of, write_json, write_report
 
+from personagen.atelier.captions import person_caption
 from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.atelier.garment import GarmentSpec, random_garment
 from personagen.atelier.render import LABEL, Render, render_person
 from personagen.atelier.trace import Camera
 from personagen.colours import to_lab
 from personagen.figure.build import Dressed, Shape, build_figure
+from personagen.figure.distil import Distilling, distil
 from personagen.figure.maps import CELL, Maps, read_maps
 from personagen.figure.mesh import Figure, Layer, unlit
 from personagen.figure.nets import Box, Surface, meshed
 from personagen.figure.raster import View, render
+from personagen.figure.refine import Refining, refine
 from personagen.figure.refuse import check_photo
 from personagen.figure.relief import beyond, half_widths, inflate
 from personagen.figure.volume import relief_field
+from personagen.models import load_text2image
 from personagen.person.parser import load_parser
 from personagen.vocabulary import REGION
 from recsys.errors import DataError
@@ -52,6 +61,7 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, help="folder for pictures of every view beside the truth")
     parser.add_argument("--out", type=Path, default=RESULTS / "figure.json")
     parser.add_argument("--alike", action="store_true", help="also with the depth of the atelier's own body")
+    parser.add_argument("--refine", type=float, default=0.0, help="strength at which unseen sides are painted")
     parser.add_argument("--work", type=Path, default=Path("runs/figure"), help="folder of the sittings that are done")
     settings = parser.parse_args()
     rows, refused, read = [], [], load_parser()
@@ -103,12 +113,21 @@ def _case(sitting: Sitting, read, settings) -> dict[str, float]:
     }
     if settings.alike:
         systems["alike"] = build_figure(dressed, shape=Shape(height=height), body=atelier_body())
+    spent = {}
+    for name, made in _refined(figure, sitting, settings.refine) if settings.refine else ():
+        begun, systems[name] = time.process_time(), made()
+        spent[f"{name} seconds"] = time.process_time() - begun
     systems = {name: _as_tall(system, sitting.camera, front.labels > 0) for name, system in systems.items()}
-    row = {"seconds": seconds, "open edges": figure.report["open edges"], "front psnr": figure.report["inner psnr"]}
+    row = {
+        "seconds": seconds,
+        "open edges": figure.report["open edges"],
+        "front psnr": figure.report["inner psnr"],
+    } | spent
     sheet = [[truth[view].image for view in VIEWS]]
     for name, system in systems.items():
         views = {view: _look(system, sitting.camera, view) for view in VIEWS}
         row |= {f"{name} iou {view}": _iou(views[view].mask, truth[view].labels > 0) for view in VIEWS}
+        row |= {f"{name} psnr {view}": _psnr(views[view], truth[view]) for view in VIEWS}
         sheet.append([np.asarray(views[view].picture) for view in VIEWS])
         worn = [at for at, layer in enumerate(system.layers) if layer.kind in (garment.kind, "all")]
         for view in VIEWS:
@@ -123,6 +142,24 @@ def _case(sitting: Sitting, read, settings) -> dict[str, float]:
         picture = np.concatenate([np.concatenate(line, 1) for line in sheet])
         Image.fromarray(picture).save(settings.sheets / f"{sitting.seed}.png")
     return row
+
+
+def _refined(figure: Figure, sitting: Sitting, strength: float) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Ways of painting unseen sides with the embedded model, by the caption that is true."""
+    words, generator = person_caption(sitting.outfit, sitting.scene), torch.Generator().manual_seed(sitting.seed)
+    painter = load_text2image()
+    asked = Refining(words, strength=strength, steps=20, guidance=2.0)
+    yield "refined", lambda: refine(figure, painter, asked, generator=generator)[0]
+    distilling = Distilling(words, steps=100, guidance=7.5)
+    yield "distilled", lambda: distil(figure, painter, distilling, generator=generator)
+
+
+def _psnr(view: View, truth: Render) -> float:
+    """How a view agrees with the truth in dB, where both show the person."""
+    mine, true = view.mask, truth.labels > 0
+    both = _moved(mine, mine, true) & true
+    error = _moved(view.image, mine, true)[both] - truth.image[both] / 255
+    return float(-10 * np.log10(max(1e-9, (error**2).mean()))) if both.any() else 0.0
 
 
 def _label(garment: GarmentSpec) -> int:

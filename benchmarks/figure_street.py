@@ -3,9 +3,10 @@
     python benchmarks/figure_street.py --images DATA/images --n 40 --work FOLDER
 
 The front is compared with the dressed picture that it was made of (IoU, PSNR in dB, and that within the outline), the
-garment's mean Lab colour behind with that in front, both without the light that is carried round. Each case is written
-down when it is done, with its sheet of eight views, into --work, which pictures of people do not leave; a run that was
-cut off goes on there. Writes ``benchmarks/results/figure-street.json``.
+garment's mean Lab colour behind with that in front, both without the light that is carried round. `garment hidden` is
+the share of what garments cover in front before which the figure shows something else, as where the body comes through.
+Each case is written down when it is done, with its sheet of eight views, into --work, which pictures of people do not
+leave; a run that was cut off goes on there. Writes ``benchmarks/results/figure-street.json``.
 """
 
 import argparse
@@ -61,9 +62,9 @@ def _case(case: Case, pipe: Figure3DPipeline, folder: Path) -> dict:
     figure, seconds = made.figure, time.process_time() - started
     contact_sheet(Turntable(figure)).save(folder / f"{case.key}.png")
     made.worn.save(folder / f"{case.key}-worn.png")
-    kept = ("front iou", "front psnr", "inner psnr", "open edges", "turned", "litres")
+    kept = ("front iou", "front psnr", "inner psnr", "open edges", "turned", "litres", "garment hidden")
     return {name: figure.report[name] for name in kept} | {
-        "seconds": seconds, "back lab": _back(figure)
+        "seconds": seconds, "back lab": _back(figure), "faces": float(sum(len(layer.faces) for layer in figure.layers)),
     }  # fmt: skip
 
 

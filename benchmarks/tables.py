@@ -17,6 +17,7 @@ from pathlib import Path
 
 from grid import DASH, RESULTS, bounded, grid
 from tables_faults import hostile, people, reliability
+from tables_figure import figures, painted_sides, street_figures
 from tables_page import page
 from tables_scale import batch, catalogue, indexes, large, restarts, sampled, serve
 
@@ -322,6 +323,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "own-weights": own_weights, "people": people, "reading": reading,
     "everyone": everyone, "reliability": reliability, "hostile": hostile,
     "serve": serve, "restarts": restarts, "batch": batch, "catalogue": catalogue, "page": page,
+    "figures": figures, "painted-sides": painted_sides, "street-figures": street_figures,
     "large": large, "indexes": indexes, "sampled": sampled,
 }  # fmt: skip
 

@@ -2,11 +2,14 @@
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from personagen.devices import Compute
 from personagen.figure.build import Shape
 from personagen.figure.mesh import Figure
 from personagen.figure.pipeline import Figure3DOutput, Figure3DPipeline
@@ -16,17 +19,19 @@ from personagen.figure.words import Staging, read_prompt, scene_named
 from personagen.figure.writing import Asked, write_figure
 from personagen.files import check_place
 from personagen.images import PALEST, load_image
-from personagen.models import open_tryon
+from personagen.models import load_controlnet, open_tryon
 from personagen.person.parser import load_parser
 from personagen.person.reading import box_of
 from personagen.provenance import versions
+from personagen.subject.loaded import load_subjects
 from personagen.tryon.dress import Piece, in_order
 from personagen.warping.cutout import check_shows_something
 from recsys.errors import SEEDS, ConfigError, check_range
 
-from .turn_config import TurnConfig
+from .judging import judge_of
+from .turn_config import RefineConfig, TurnConfig
 from .wear import check_kinds, named_pieces
-from .weights import note_sampler
+from .weights import note_sampler, own_weights
 
 
 def run(settings: TurnConfig) -> int:
@@ -41,6 +46,7 @@ def run(settings: TurnConfig) -> int:
         height=(settings.height, 1.0, 2.3), build=(settings.build, 0, 1), weight=(settings.weight, -1, 1),
     )  # fmt: skip
     note_sampler(settings.scheduler, settings.steps)
+    finish = None if settings.refine is None else _finish(settings.refine, settings.compute(), settings.seed)
     out, staging, files, compute = _glb_path(settings.out), _staging(settings), _garments(settings), settings.compute()
     if settings.turntable is not None:
         check_place(check_move(Path(settings.turntable)))
@@ -62,14 +68,49 @@ def run(settings: TurnConfig) -> int:
     made = pipeline(
         person, pieces, back=back, box=box_of(settings.box), fine=settings.fine,
         shape=Shape(settings.height, settings.build, settings.weight), num_inference_steps=settings.steps,
-        guidance_scale=settings.guidance, generator=torch.Generator().manual_seed(settings.seed),
-        callback=lambda stage: print(f"{stage} ...", file=sys.stderr),
+        guidance_scale=settings.guidance, judge=judge_of(settings.person, files, force=settings.force),
+        generator=torch.Generator().manual_seed(settings.seed),
+        callback=_say,
     )  # fmt: skip
+    if finish is not None:
+        made = finish(made)
     for note in made.notes:
         print(f"note: {note}", file=sys.stderr)
     _write(settings, made, staging, out, [Path(file).name for file in files.values()])
     _tell(made.figure, out, time.process_time() - started)
     return 0
+
+
+def _say(stage: str) -> None:
+    print(f"{stage} ...", file=sys.stderr)
+
+
+def _finish(asked: RefineConfig, compute: Compute, seed: int) -> Callable[[Figure3DOutput], Figure3DOutput]:
+    """Check what is asked of a painter, load it, and return what paints a figure with it.
+
+    Raises:
+        ConfigError, ModelError: as `load_subjects` does; a setting is out of range.
+    """
+    from personagen.figure.distil import Distilling, distil
+    from personagen.figure.refine import Refining, refine
+
+    painting = Refining(
+        asked.prompt, asked.strength, asked.steps, asked.guidance, asked.negative_prompt, asked.control,
+        asked.control_scale,
+    )  # fmt: skip
+    distilling = Distilling(asked.prompt, steps=asked.distil or 1, guidance=asked.guidance)
+    own = own_weights(asked, asked.steps)
+    painter = load_subjects(asked.subjects, weights=asked.weights, base=asked.base, own=own, compute=compute)
+    shape = None if asked.controlnet is None else load_controlnet(asked.controlnet, compute=compute)
+
+    def paint(made: Figure3DOutput) -> Figure3DOutput:
+        generator = torch.Generator().manual_seed(seed)
+        if asked.distil:
+            return replace(made, figure=distil(made.figure, painter, distilling, generator=generator, tell=_say))
+        figure, note = refine(made.figure, painter, painting, controlnet=shape, generator=generator, tell=_say)
+        return replace(made, figure=figure, notes=(*made.notes, *([note] if note else [])))
+
+    return paint
 
 
 def _staging(settings: TurnConfig) -> Staging:
@@ -100,11 +141,19 @@ def _garments(settings: TurnConfig) -> dict[str, str]:
 
 def _write(settings: TurnConfig, made: Figure3DOutput, staging: Staging, out: Path, garments: list[str]) -> None:
     """Write every file that is asked for."""
-    record = {"kind": "figure", "garments": garments, "prompt": settings.prompt, "seed": settings.seed,
+    record: dict[str, Any] = {"kind": "figure", "garments": garments, "prompt": settings.prompt, "seed": settings.seed,
               "steps": settings.steps, "model": Path(settings.model).name, "versions": versions()}  # fmt: skip
+    if (asked := settings.refine) is not None:
+        named = {
+            "base": Path(asked.base or "").name,
+            "controlnet": Path(asked.controlnet or "").name,
+            "subjects": [Path(one).name for one in asked.subjects],
+        }
+        same = ("prompt", "weights", "negative_prompt", "strength", "steps", "guidance", "distil")
+        record["refine"] = named | {name: getattr(asked, name) for name in same}
     turntable = Path(settings.turntable) if settings.turntable else None
-    asked = Asked(True, turntable, settings.obj, settings.maps, settings.unlit, settings.seed)
-    write_figure(made.figure, out, staging, asked, record=record)
+    wanted = Asked(True, turntable, settings.obj, settings.maps, settings.unlit, settings.seed)
+    write_figure(made.figure, out, staging, wanted, record=record)
 
 
 def _tell(figure: Figure, out: Path, seconds: float) -> None:

@@ -1,9 +1,41 @@
 """The settings of `personagen tryon turn`. Nothing heavy is imported here."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from personagen.devices import ComputeSettings
+from personagen.models.config import OwnWeights
 from personagen.tryon.config import BaseConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineConfig(OwnWeights):
+    """What the photo does not show is painted anew by a text-to-image model."""
+
+    prompt: str
+    """What is painted, as in "photo of sks person in a red coat"; each view's side is said after it."""
+    base: str | None = None
+    """Text-to-image model: `embedded`, a folder, a .safetensors file or a hub id; none: that of the first subject."""
+    subjects: list[str] = field(default_factory=list)
+    """Result folders of `personagen subject train`, or LoRA files: the person, the garment, or both."""
+    weights: list[float] = field(default_factory=list)
+    """Strength of each subject, 1 where left out."""
+    negative_prompt: str = ""
+    """What shall not be painted."""
+    strength: float = 0.45
+    """How far back to noise, .05 to 1: low keeps what was guessed, high paints something else."""
+    steps: int = 25
+    """Denoising steps of a whole painting, of which strength takes its share."""
+    guidance: float = 7.5
+    """Strength of guidance, 1 and more."""
+    controlnet: str | None = None
+    """Folder of a ControlNet of the same family in diffusers' layout: it holds to the figure's shape."""
+    control: Literal["depth", "normal"] = "depth"
+    """What that ControlNet has learnt to be shown."""
+    control_scale: float = 1.0
+    """How strong it is."""
+    distil: int = 0
+    """Steps of score distillation instead of painting; 150 is usual. It changes colours coarsely, nothing finer."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +75,8 @@ class TurnConfig(ComputeSettings):
     """Shape of the body behind the picture, from 0, a woman's, to 1, a man's."""
     weight: float = 0.0
     """From -1, thin, to 1, heavy: how deep the body is that the picture shows flat."""
+    force: bool = False
+    """Make a figure of a try-on that is not to be trusted, too."""
     fine: bool = False
     """Voxels of 3.5 instead of 7 mm: finer, four times as large, slower."""
     unlit: bool = False
@@ -53,6 +87,9 @@ class TurnConfig(ComputeSettings):
     """Try-on model: `embedded`, or a folder in diffusers' layout."""
     base: BaseConfig | None = None
     """Instead of --model, an inpainting base and what lies over it, as in --base.base FOLDER --base.attention FILE."""
+    refine: RefineConfig | None = None
+    """Paint what the photo does not show anew, as in --refine.prompt "photo of sks person" --refine.subjects [runs/me];
+    of use with Stable Diffusion and a subject, the embedded model makes it worse."""
     steps: int = 8
     """Denoising steps of the try-on, 1 to 1000."""
     guidance: float = 1.5

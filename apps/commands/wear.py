@@ -17,12 +17,12 @@ from personagen.provenance import Parameters, sampling_settings, versions, write
 from personagen.schedulers import sampler_of
 from personagen.tryon.dress import Piece, cut_from_photos, dress, in_order, with_kinds
 from personagen.tryon.fast import FastMode
-from personagen.tryon.trust import Judge, Trust
 from personagen.warping.cutout import check_shows_something
 from personagen.warping.garment_kind import AUTO
 from recsys.errors import SEEDS, ConfigError, DataError, check_range
 
 from .config import WearConfig
+from .judging import judge_of
 from .mask import png_path
 from .weights import note_sampler
 
@@ -78,7 +78,7 @@ def run(settings: WearConfig) -> int:
         fast=FastMode() if settings.fast else None,
         zoom=settings.zoom,
         composed=settings.composed,
-        judge=_judge(settings, files),
+        judge=judge_of(settings.person, files, force=settings.force),
         generator=torch.Generator().manual_seed(settings.seed),
     )
     _write(settings, image, out, [Path(file).name for file in files.values()], sampler=sampler_of(pipeline))
@@ -99,22 +99,6 @@ def named_pieces(pieces: list[Piece], files: dict[str, str], parser: Parser) -> 
         if one:
             print(f"note: {files[AUTO]}: {one.said()}; --kind says otherwise", file=sys.stderr)
     return named, {named[0].kind: files[AUTO]}
-
-
-def _judge(settings: WearConfig, files: dict[str, str]) -> Judge:
-    """Refuse a result that is not to be trusted before it is painted, or say so where it is forced."""
-
-    def judge(trust: Trust) -> None:
-        if not trust.low:
-            return
-        file = settings.person if trust.of_person else files[trust.kind]
-        told = trust.because(file)
-        if not settings.force:
-            raise DataError(f"this try-on would not be believed, and nothing is written; {told}; --force true writes "
-                            "it all the same")  # fmt: skip
-        print(f"warning: {told}", file=sys.stderr)
-
-    return judge
 
 
 def left_whole(garment: str) -> str:

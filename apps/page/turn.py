@@ -18,6 +18,7 @@ from personagen.person.parser import Parser
 from personagen.provenance import versions
 from personagen.styling.studio import Halted, Watched
 from personagen.tryon.dress import Piece, in_order
+from personagen.tryon.trust import Trust, lowest
 from recsys.errors import SEEDS, DataError, check_range
 
 from .kinds import worn_pieces
@@ -91,16 +92,17 @@ def _turn(bench: Bench) -> Callable[..., Iterator[Shown]]:
 
             made = pipeline(
                 load_image(task.visit.own(person)), pieces, num_inference_steps=int(steps),
-                guidance_scale=float(guidance), generator=torch.Generator().manual_seed(number(seed, "the seed")),
-                callback=stage,
+                guidance_scale=float(guidance), judge=trusts.append, callback=stage,
+                generator=torch.Generator().manual_seed(number(seed, "the seed")),
             )  # fmt: skip
             notes.extend(made.notes)
             tell(("Writing the files …", 0.9))
             return _write(task, made, staging, [piece.kind for piece in pieces], words, number(seed, "the seed"))
 
-        notes = [f"the garment is {one}" for one in found]
+        notes, trusts = [f"the garment is {one}" for one in found], list[Trust]()
         files = yield from passed_on(live(work, task.job.stop), [gr.skip()] * 2)
-        text = " · ".join([f"A figure in {time.monotonic() - start:.0f} s", *notes, *filter(None, [staging.note])])
+        said = [f"A figure in {time.monotonic() - start:.0f} s", *notes, lowest(trusts), staging.note]
+        text = " · ".join(filter(None, said))
         links = " ".join(offer(file, f"Save {file.name}") for file in files)
         yield text, 1.0, [gr.update(value=str(files[0]), visible=True), links]
 

@@ -26,6 +26,12 @@ LOCAL = 0.6
 DEVIATES = 45.0
 """Difference from the middle colour of its row, of 255, of what is a print."""
 
+PLACKET, OFF, BENDS = 0.012, 0.07, 2
+"""Metres to each side that a zip or a row of buttons takes, how far it is from the middle of the trunk at most, and
+pixels by which it bends a row."""
+STANDS_OUT = 3.0
+"""How much more a closure differs from the cloth beside it than the cloth does in itself."""
+
 
 def back_sheet(canvas: Canvas, front: Sheet) -> Sheet:
     """Paint the back of head, trunk and legs from their front."""
@@ -50,7 +56,7 @@ def back_sheet(canvas: Canvas, front: Sheet) -> Sheet:
             found = np.where(fine[..., None], _softened(base, found, canvas.scale), found)
         picture = found
     for number in np.unique(classes[classes >= GARMENT]).tolist():
-        picture = _without_print(canvas, picture, classes, number)
+        picture = _without_print(canvas, _without_closure(canvas, picture, classes, number), classes, number)
     return Sheet(picture, classes)
 
 
@@ -145,6 +151,45 @@ def _without_print(canvas: Canvas, picture: np.ndarray, classes: np.ndarray, num
     reach = max(2, round(0.006 * canvas.scale))
     hole = dilate(erode(odd, up=1, down=1, side=1), up=reach, down=reach, side=reach) & trunk
     return completed(picture, picture, trunk & ~hole, hole)
+
+
+def _without_closure(canvas: Canvas, picture: np.ndarray, classes: np.ndarray, number: int) -> np.ndarray:
+    """Complete a zip or a row of buttons away: what runs down the middle of the trunk, unlike both sides."""
+    trunk = canvas.fine(canvas.maps.groups["trunk"] & (classes == number) & _sure(canvas))
+    rows = np.flatnonzero(trunk.sum(1) > 4 * PLACKET * canvas.scale)
+    if len(rows) < 0.15 * canvas.scale:
+        return picture
+    wide = 2 * round(PLACKET * canvas.scale) + 1
+    kernel = np.ones(wide) / wide
+    grey = picture.astype(float).mean(-1)
+    beside = np.stack([np.convolve(np.pad(row, wide // 2, mode="edge"), kernel, "valid") for row in grey[rows]])
+    odd = np.where(trunk[rows], np.abs(grey[rows] - beside), 0)
+    columns = np.arange(grey.shape[1])
+    middle = np.array([columns[row].mean() for row in trunk[rows]])
+    near = trunk[rows] & (np.abs(columns - np.median(middle)) < OFF * canvas.scale)
+    path = _path(np.where(near, odd, -1e3))
+    along = odd[np.arange(len(rows)), path]
+    if np.mean(along > STANDS_OUT * odd[trunk[rows]].mean()) < LOCAL:
+        return picture
+    hole = np.zeros_like(trunk)
+    hole[rows] = np.abs(columns - path[:, None]) <= wide // 2
+    hole = dilate(hole, up=2, down=2, side=0) & trunk
+    return completed(picture, picture, trunk & ~hole, hole)
+
+
+def _path(gain: np.ndarray) -> np.ndarray:
+    """The column (h,) of each row on the way down (h, w) that gains most and bends by `BENDS` pixels a row at most."""
+    total, steps = gain[:1].copy(), []
+    shifts = range(-BENDS, BENDS + 1)
+    for row in gain[1:]:
+        padded = np.pad(total[-1], BENDS, constant_values=-1e9)
+        options = np.stack([padded[BENDS + shift : BENDS + shift + len(row)] for shift in shifts])
+        steps.append(options.argmax(0) - BENDS)
+        total = np.concatenate([total, [options.max(0) + row]])
+    path = [int(total[-1].argmax())]
+    for step in reversed(steps):
+        path.append(int(path[-1] + step[path[-1]]))
+    return np.array(path[::-1])
 
 
 def _everywhere(odd: np.ndarray, cloth: np.ndarray) -> bool:

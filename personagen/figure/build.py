@@ -192,7 +192,8 @@ def _soled(points: np.ndarray, across: np.ndarray, foot: np.ndarray) -> np.ndarr
 
 
 def _front(cuts: list[tuple[Layer, np.ndarray]], atlas: Atlas, picture: Image.Image) -> dict[str, float]:
-    """How the front of layers, as the photo's camera sees them, agrees with the picture: IoU and PSNR in dB."""
+    """How the front of layers, as the photo's camera sees them, agrees with the picture: IoU, PSNR in dB, and which
+    share of what garments cover there something else hides."""
     maps = atlas.canvas.maps
     vertices = np.concatenate([layer.vertices for layer, _ in cuts])
     starts = np.cumsum([0, *(len(layer.vertices) for layer, _ in cuts)])
@@ -212,7 +213,15 @@ def _front(cuts: list[tuple[Layer, np.ndarray]], atlas: Atlas, picture: Image.Im
         -10 * np.log10(max(1e-9, ((found[where] - atlas.canvas.picture[where] / 255.0) ** 2).mean()))
     )
     inner = erode(both, up=rim, down=rim, side=rim)
-    return {"front iou": float(both.sum() / (mask | wanted).sum()), "front psnr": psnr(both), "inner psnr": psnr(inner)}
+    owner = np.repeat([atlas.canvas.kinds.index(layer.kind) + 1 if layer.garment else 0 for layer, _ in cuts],
+                      [len(layer.faces) for layer, _ in cuts])  # fmt: skip
+    shown = np.where(mask, owner[seen.face], -1)
+    covers = [
+        (number, atlas.canvas.fine(maps.label == number) & both) for number in range(1, len(atlas.canvas.kinds) + 1)
+    ]
+    hidden = sum(int((cover & (shown != number)).sum()) for number, cover in covers)
+    return {"front iou": float(both.sum() / (mask | wanted).sum()), "front psnr": psnr(both), "inner psnr": psnr(inner),
+            "garment hidden": hidden / max(1, sum(int(cover.sum()) for _, cover in covers))}  # fmt: skip
 
 
 def _soundness(cuts: list[tuple[Layer, np.ndarray]], surfaces: Mapping[str, Surface]) -> dict[str, float]:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from recsys.errors import DataError
+
 from ..images import dilate, erode, pieces
 from ..person.joints import Joint
 from ..person.parts import Part, region_of
 
-CELL = 0.0035
+CELL, GAP = 0.0035, 0.02
 """Metres a cell of the maps."""
 MARGIN = 0.06
 """Metres around the person."""
@@ -116,6 +118,7 @@ def read_maps(
     label = _labels(small["person"], small["parts"], covers)
     hanging, skirt = _hanging(small["person"], small["parts"], label, places, grid.y, tuple(kinds))
     groups = _groups(small["person"], small["parts"], places, grid, hanging)
+    _check_one_piece(groups)
     return Maps(
         person=small["person"],
         groups=groups,
@@ -131,6 +134,15 @@ def read_maps(
         bust=bust,
         skirt=skirt,
     )
+
+
+def _check_one_piece(groups: Mapping[str, np.ndarray]) -> None:
+    """Refuse a person between whose parts rows are empty. DataError."""
+    rows = np.flatnonzero(np.logical_or.reduce([*groups.values()]).any(1))
+    gap = float(np.diff(rows).max(initial=1) - 1) * CELL
+    if gap > GAP:
+        raise DataError(f"the person comes apart: {100 * gap:.0f} cm of them are not told from the background; give a "
+                        "photo in which clothes and background differ, or another garment")  # fmt: skip
 
 
 class _Grid:
@@ -157,7 +169,7 @@ class _Grid:
 
 def _without_bags(parts: np.ndarray, outline: np.ndarray | None) -> np.ndarray:
     """Where the person is, bool (H, W), without what is carried beside them."""
-    found = parts != Part.BACKGROUND if outline is None else outline & (parts != Part.BACKGROUND) | outline
+    found = parts != Part.BACKGROUND if outline is None else outline
     carried = parts == Part.CARRIED
     reach = max(2, round(0.012 * parts.shape[0]))
     rest = found & ~carried

@@ -16,6 +16,7 @@ from ..person.parts import CLOTHES, Part
 from ..person.people import Box, Parser, remembering
 from ..person.reading import read_person
 from ..tryon.dress import Piece, cut_from_photos, dress_outlined, in_order
+from ..tryon.trust import Judge
 from .build import Dressed, Shape, build_figure
 from .mesh import Figure
 from .refuse import check_back, check_photo
@@ -63,6 +64,7 @@ class Figure3DPipeline:
         fine: bool = False,
         num_inference_steps: int = 8,
         guidance_scale: float = 1.5,
+        judge: Judge | None = None,
         generator: torch.Generator | None = None,
         callback: Callable[[str], None] = lambda stage: None,
     ) -> Figure3DOutput:
@@ -70,7 +72,8 @@ class Figure3DPipeline:
 
         garment: a picture of one, of `kind`, or the pieces of an outfit; none: the person as they are. back: a photo of
         the person from behind, in the same clothes as the picture shows after dressing (without garments, as they are).
-        callback: hears of each stage before it begins; what it raises ends the work.
+        judge: is told how far the dressed picture can be trusted before it is painted, and may raise. callback: hears
+        of each stage before it begins; what it raises ends the work.
 
         Raises:
             ConfigError: the outfit cannot be worn, or a setting is out of range.
@@ -90,6 +93,7 @@ class Figure3DPipeline:
             parser,
             steps=num_inference_steps,
             guidance=guidance_scale,
+            judge=judge,
             generator=generator,
         )
         behind = None if back is None else self._behind(back, dressed, parser)
@@ -105,6 +109,7 @@ class Figure3DPipeline:
         *,
         steps: int,
         guidance: float,
+        judge: Judge | None,
         generator: torch.Generator | None,
     ) -> Dressed:
         """Put the garments on, and read the picture anew."""
@@ -113,8 +118,9 @@ class Figure3DPipeline:
             return Dressed(person, body.parts, body.joints, {})
         outfit, _ = cut_from_photos(in_order(pieces), self.tryon, parser=parser)
         worn = dress_outlined(
-            self.tryon, person, body, outfit, num_inference_steps=steps, guidance_scale=guidance, generator=generator
-        )
+            self.tryon, person, body, outfit, num_inference_steps=steps, guidance_scale=guidance, judge=judge,
+            generator=generator,
+        )  # fmt: skip
         parts = read_again(worn.image, body, parser)
         if (parts != Part.BACKGROUND).sum() < 0.3 * (body.parts != Part.BACKGROUND).sum():
             raise DataError("the person was not found again in the dressed picture; give another photo or garment")

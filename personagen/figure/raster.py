@@ -102,12 +102,14 @@ def look_up(texture: Tensor, places: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class View:
     """A picture of a figure: image (H, W, 3) in [0, 1] with its background, and, at twice the pixels a side, layer
-    (2H, 2W) int32, -1 where nothing is seen, nearness and normals (2H, 2W, 3) in the world."""
+    (2H, 2W) int32, -1 where nothing is seen, nearness, normals (2H, 2W, 3) in the world and places in the texture
+    (2H, 2W, 2)."""
 
     image: np.ndarray
     layer: np.ndarray
     near: np.ndarray
     normals: np.ndarray
+    uv: np.ndarray
 
     @property
     def picture(self) -> Image.Image:
@@ -150,7 +152,7 @@ def render(
     plate = np.asarray(behind.convert("RGB").resize(fine[::-1], Image.Resampling.BILINEAR), np.float32) / 255
     image = shrunk(np.where((layer >= 0)[..., None], colours, plate))
     across = np.concatenate([normals(one.vertices, one.faces) for one in figure.layers])
-    return View(image, layer, seen.near, seen.value(across, faces))
+    return View(image, layer, seen.near, seen.value(across, faces), uv)
 
 
 def towards(camera: Camera) -> np.ndarray:

@@ -16,7 +16,7 @@ from .hub import from_hub, is_hub_id
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+    from diffusers import ControlNetModel, StableDiffusionPipeline, StableDiffusionXLPipeline
 
     from ..tryon.pipeline import TryOnPipeline
 
@@ -84,6 +84,23 @@ def load_tryon(name_or_path: str | Path = "embedded", *, compute: Compute = CPU)
             components["vae"] = _read(AutoencoderKL, _shared_vae(source), dtype=compute.torch_dtype)
         pipe = _read(TryOnPipeline, source, dtype=compute.torch_dtype, **components)
     return compute.place(pipe)
+
+
+def load_controlnet(folder: str | Path, *, compute: Compute = CPU) -> "ControlNetModel":
+    """Load a ControlNet from a folder in diffusers' layout; compute: as for `load_text2image`, without offloading.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
+    with quiet():
+        from diffusers import ControlNetModel
+
+        source = Path(folder)
+        if not (source / "config.json").is_file():
+            raise ModelError(
+                f"there is no ControlNet in {source}; give a folder with config.json and .safetensors weights"
+            )
+        return _read(ControlNetModel, source, dtype=compute.torch_dtype).to(compute.device)
 
 
 def open_tryon(

@@ -148,6 +148,7 @@ def dress_outlined(
     *,
     num_inference_steps: int = 20,
     guidance_scale: float = 2.5,
+    judge: Judge | None = None,
     generator: torch.Generator | None = None,
 ) -> Dressed:
     """Return what `dress` does, and where person and garments then are.
@@ -158,7 +159,7 @@ def dress_outlined(
     paint = partial(
         pipeline, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, generator=generator
     )
-    return _dressed(paint, photo, body, outfit, mask_expand=1.0, lays=_lays(pipeline, None))
+    return _dressed(paint, photo, body, outfit, mask_expand=1.0, lays=_lays(pipeline, None), judge=judge)
 
 
 def _dressed(

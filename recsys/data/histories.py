@@ -205,7 +205,7 @@ def group(
     mapping = _Mapping(items)
     try:
         folder.mkdir(parents=True)
-        with _Files(folder, "", 0, users) as files:
+        with _Files(folder, ".", 0, users) as files:  # hidden: not whole before the plan is
             for table in _gathered(batches, rows):
                 files.add(mapping.mapped(table))
         shards = tuple(_packed(_split(files, rows), rows))

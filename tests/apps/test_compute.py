@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from apps import cli
-from apps.commands import doctor
+from apps.commands import doctor, turn
+from apps.commands.turn_config import RefineConfig
 from apps.page import app, generate_tab, shared
 from apps.page.visits import Visit
 from personagen.devices import Compute, ComputeSettings, DeviceSettings
@@ -271,3 +272,9 @@ def test_the_doctor_says_what_auto_takes(monkeypatch, capsys):
     report = doctor.examine()
     assert report["auto"] == {"device": "cuda:1", "dtype": "float16"}
     assert "--device cuda:1 --dtype float16" in doctor._as_text(report)
+
+
+def test_what_paints_a_figure_is_loaded_onto_the_device(loaded, place):
+    asked = RefineConfig(prompt="a coat", base=str(place / "text2image"))
+    turn._finish(asked, ComputeSettings(device="cpu", dtype="bfloat16").compute(), seed=0)
+    assert all_in_half(loaded) == {"load_subjects", "load_text2image"}

@@ -11,6 +11,9 @@ from apps import cli
 from personagen.atelier.corpus import random_sitting
 from personagen.atelier.garment import random_garment
 from personagen.atelier.render import render_garment, render_person
+from personagen.tryon import trust
+
+from .tiny import pipelines
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,8 @@ from personagen.atelier.render import render_garment, render_person
         ("--person a.png --pose sitting", 2, "cannot sit"),
         ("--person a.png --scene moon", 2, "moon"),
         ("--person a.png --turntable me.mp4", 2, ".webp or .gif"),
+        ("--person a.png --refine.prompt red --refine.strength 2", 2, "strength"),
+        ("--person a.png --refine.prompt red --refine.base nowhere", 4, "nowhere"),
         ("--person nowhere.png", 3, "nowhere.png"),
     ],
 )
@@ -43,13 +48,29 @@ def test_a_photo_and_a_garment_become_a_file_with_layers(tmp_path, capsys):
     Image.fromarray(shirt).save(tmp_path / "shirt.png")
     out = tmp_path / "me.glb"
     flags = f"--person {tmp_path}/me.png --garment {tmp_path}/shirt.png --kind t-shirt --obj true --out {out}"
-    flags += f" --turntable {tmp_path}/me.gif"
-    assert cli.main(["tryon", "turn", *flags.split(), "--prompt", "arms out at night"]) == 0
+    flags += f" --turntable {tmp_path}/me.gif --force true"  # a jacket hides the shirt
+    pipelines()[1].save_pretrained(tmp_path / "painter")
+    refine = ["--refine.prompt", "a red shirt", "--refine.base", f"{tmp_path}/painter", "--refine.steps", "3"]
+    assert cli.main(["tryon", "turn", *flags.split(), "--prompt", "arms out at night", *refine]) == 0
     said = capsys.readouterr()
     assert "t-shirt" in said.out and "understood: arms out" in said.err
     data = out.read_bytes()
     assert data[:4] == b"glTF" and len(data) < 8_000_000
     tree = json.loads(data[20 : 20 + struct.unpack("<I", data[12:16])[0]])
+    assert tree["asset"]["extras"]["refine"]["prompt"] == "a red shirt" and "view 180 ..." in said.err
     assert {"body", "t-shirt"} <= {node.get("name") for node in tree["nodes"]}
     assert getattr(Image.open(tmp_path / "me.gif"), "n_frames", 1) == 24
     assert Image.open(out.with_suffix(".png")).width > 1500 and out.with_suffix(".zip").is_file()
+
+
+@pytest.mark.slow
+def test_what_is_not_to_be_trusted_becomes_no_figure(tmp_path, capsys, monkeypatch):
+    sitting = random_sitting(110)
+    photo = render_person(sitting.body, sitting.outfit, "studio", size=(512, 384), camera=sitting.camera)
+    Image.fromarray(photo.image).save(tmp_path / "me.png")
+    Image.fromarray(render_garment(random_garment(np.random.default_rng(1), "t-shirt"))).save(tmp_path / "shirt.png")
+    monkeypatch.setattr(trust, "THRESHOLD", 1.1)
+    flags = f"--person {tmp_path}/me.png --garment {tmp_path}/shirt.png --kind t-shirt --out {tmp_path}/me.glb"
+    assert cli.main(["tryon", "turn", *flags.split()]) == 3
+    assert "would not be believed" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", "shirt.png"]

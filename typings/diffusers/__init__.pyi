@@ -1,6 +1,7 @@
 # What this project uses of diffusers, typed as it behaves: from_pretrained returns a model, not model | tuple | None.
 # Type checkers read this folder in place of the package; at run time it does not exist.
 from .models import AutoencoderKL as AutoencoderKL
+from .models import ControlNetModel as ControlNetModel
 from .models import UNet2DConditionModel as UNet2DConditionModel
 from .pipelines import AutoPipelineForText2Image as AutoPipelineForText2Image
 from .pipelines.pipeline_utils import DiffusionPipeline as DiffusionPipeline

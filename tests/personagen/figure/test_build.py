@@ -1,5 +1,7 @@
 """A figure of a person of the atelier: closed layers, the picture's front, a back that is one, and poses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +16,7 @@ from personagen.figure.mesh import Figure, unlit
 from personagen.figure.poses import POSES, take_pose
 from personagen.figure.raster import render
 from personagen.figure.rig import stretch
+from recsys.errors import DataError
 
 RED, BLUE = (200, 40, 40), (40, 60, 190)
 
@@ -55,6 +58,7 @@ def test_layers_are_named_closed_and_share_a_texture(figure):
 def test_the_front_is_the_picture(figure):
     assert figure.report["front iou"] > 0.95
     assert figure.report["inner psnr"] > 24
+    assert figure.report["garment hidden"] < 0.02
 
 
 def test_cloth_goes_round_and_the_back_has_no_face(figure):
@@ -121,3 +125,24 @@ def test_a_photo_from_behind_is_the_back(dressed):
     turned = build_figure(dressed, back=mirrored)
     front, back = (colour(unlit(turned), azimuth, "t-shirt") for azimuth in (0, 180))
     assert np.abs(255 - front - back).max() < 50
+
+
+def test_a_zip_stays_in_front(dressed):
+    picture, cloth = np.asarray(dressed.picture).copy(), dressed.covers["t-shirt"]
+    line = np.arange(cloth.shape[1]) == int(np.median(np.nonzero(cloth)[1]))
+    picture[cloth & line] = 10
+    zipped = build_figure(replace(dressed, picture=Image.fromarray(picture)))
+    worn = [layer.name for layer in zipped.layers].index("t-shirt")
+    dark = []
+    for azimuth in (0, 180):
+        view = render(unlit(zipped), Camera(azimuth=azimuth), size=(320, 240))
+        dark.append(float((view.image[view.layer[::2, ::2] == worn].max(-1) < 0.3).mean()))
+    assert dark[0] > 0.01 and dark[1] < 0.001, dark
+
+
+def test_a_person_who_comes_apart_is_refused(dressed):
+    hips = int(dressed.joints[7:9, 1].mean())
+    parts, outline = dressed.parts.copy(), dressed.outline.copy()
+    parts[hips : hips + 20], outline[hips : hips + 20] = 0, False
+    with pytest.raises(DataError, match="comes apart"):
+        build_figure(replace(dressed, parts=parts, outline=outline))

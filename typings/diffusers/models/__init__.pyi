@@ -51,6 +51,10 @@ class AutoencoderKL(_Model):
     def enable_slicing(self) -> None: ...
     def enable_tiling(self) -> None: ...
 
+class ControlNetModel(_Model):
+    @classmethod
+    def from_unet(cls, unet: UNet2DConditionModel, **settings: Any) -> Self: ...
+
 class UNet2DConditionModel(_Model):
     attn_processors: dict[str, Any]
     conv_in: nn.Conv2d
