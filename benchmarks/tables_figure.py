@@ -1,6 +1,7 @@
 """The tables of figures that can be turned: true views, painted sides, street photos."""
 
 import json
+import re
 from typing import Any
 
 from grid import DASH, RESULTS, grid
@@ -19,7 +20,7 @@ def _mean(found: dict[str, Any], name: str, digits: int, *, interval: bool = Fal
     one = found["figures"].get(name)
     if one is None:
         return DASH
-    short = lambda value: f"{value:.{digits}f}".removeprefix("0") if abs(value) < 1 else f"{value:.{digits}f}"
+    short = lambda value: re.sub(r"^(-?)0\.", r"\1.", f"{value:.{digits}f}")
     low, high = one["interval"]
     return short(one["mean"]) + (f" ({short(low)} – {short(high)})" if interval else "")
 
