@@ -64,6 +64,9 @@ a.offer:hover { background: var(--button-secondary-background-fill-hover); }
 .state .done { height: 100%; background: var(--color-accent); transition: width .4s; }
 .gradio-container button.lg, .gradio-container button.sm { min-height: 40px; }
 #generate-gallery .grid-container { padding-top: 1.9rem; }
+#generate-gallery .grid-wrap, #generate-gallery .gallery-container { min-height: 0 !important; }
+#generate-gallery, #generate-gallery .gallery-container { height: auto !important; }
+:is(#subject-loss, #subject-preview, #wear-preview, #generate-preview) .image-container { padding-top: 1.9rem; }
 .quiet { color: var(--personagen-quiet); }
 pre.command { white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; padding: .7rem; border-radius: 10px; }
 pre.command { background: var(--block-background-fill); border: 1px solid var(--border-color-primary); }
@@ -298,7 +301,7 @@ def build(
     """
     import gradio as gr
 
-    from . import generate_tab, looks_tab, moves, restore, subject_tab, tryon_tab  # these import torch
+    from . import generate_tab, looks_tab, moves, own, restore, subject_tab, tryon_tab  # these import torch
     from .line import Line
     from .shared import Bench
     from .visits import Visits
@@ -327,6 +330,7 @@ def build(
         )  # fmt: skip
         restored = restore.connect(bench, file, places)
         again = restore.connect_again(bench, page, places, widgets["looks"]["board"])
+        own.say_again(bench, widgets["looks"], again.success)
         tryon_tab.find_after(gr, bench, widgets["tryon"], again.success)
         tryon_tab.find_after(gr, bench, widgets["tryon"], restored.success)
         moves.connect(bench, tabs, *(widgets[name] for name in ("looks", "tryon", "generate", "subject")))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from personagen.styling.beside import Beside
 from personagen.styling.catalog import Catalog, FolderCatalog, garment_phrase
 from personagen.styling.prompts import Reason
 from personagen.styling.stylist import Look
@@ -71,7 +72,8 @@ def board(elem_id: str) -> Any:
 
 def card_of(look: Look, catalog: Catalog, picture: Path, *, garment: Path | None, before: Path | None) -> Card:
     """Say a look in a shopper's words."""
-    own = catalog.title(look.item) if isinstance(catalog, FolderCatalog) else ""
+    shelf, item = catalog.place(look.item) if isinstance(catalog, Beside) else (catalog, look.item)
+    own = shelf.title(item) if isinstance(shelf, FolderCatalog) else ""
     title = own or garment_phrase(catalog.words(look.item))
     named = next((name for name, said in SCENE_PHRASE.items() if said in look.prompt), "")
     scene = named if look.kind == "scene" else ""

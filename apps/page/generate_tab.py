@@ -91,16 +91,18 @@ def _controls(gr: Any) -> dict[str, Any]:
         widgets["guidance"] = gr.Slider(1, 20, value=5, step=0.5, label="Guidance", elem_id="generate-guidance")
     with gr.Row():
         widgets["count"] = gr.Slider(1, MOST, value=2, step=1, label="Pictures", elem_id="generate-count")
-        widgets["scheduler"] = gr.Dropdown(SAMPLERS, value="", label="Sampler", elem_id="generate-sampler")
+        widgets["scheduler"] = gr.Dropdown(
+            SAMPLERS, value="", label="Sampler", min_width=200, elem_id="generate-sampler"
+        )
     with gr.Row():
         for name in ("width", "height"):
             widgets[name] = gr.Slider(
                 0, LARGEST, value=0, step=8, label=f"{name.capitalize()} (0: the model's)", elem_id=f"generate-{name}"
             )
     with gr.Row(elem_classes="seeds"):
-        widgets["seed"] = gr.Number(0, label="Seed of the first", precision=0, min_width=120, elem_id="generate-seed")
-        widgets["dice"] = gr.Button("New seed", size="sm", min_width=90, elem_id="generate-dice")
-        widgets["again"] = gr.Button("The last one's", size="sm", min_width=90, elem_id="generate-again")
+        widgets["seed"] = gr.Number(0, label="Seed of the first", precision=0, min_width=110, elem_id="generate-seed")
+        widgets["dice"] = gr.Button("New seed", size="sm", min_width=60, elem_id="generate-dice")
+        widgets["again"] = gr.Button("The last one's", size="sm", min_width=60, elem_id="generate-again")
     with gr.Row():
         widgets["go"] = gr.Button("Paint", variant="primary", elem_id="generate-go")
         widgets["stop"] = gr.Button("Cancel", interactive=False, elem_id="generate-stop")

@@ -74,7 +74,9 @@
   // Files over the limit and of other kinds never leave the browser, and the library says nothing of them.
   const READ = /\.(jpe?g|jfif|png|webp|avif|hei[cf])$/i;
   const PLACES = [["#generate-loras", /\.safetensors$/i, 64_000_000, "a .safetensors file"],
-    ["#history-file", /\.csv$/i, 2_000_000, "a CSV"], ["#restore", /\.(png|ya?ml)$/i, 12_000_000, "a PNG or YAML"]];
+    ["#history-file", /\.csv$/i, 2_000_000, "a CSV"], ["#restore", /\.(png|ya?ml)$/i, 12_000_000, "a PNG or YAML"],
+    ["#catalogue-files", /\.(csv|parquet|zip|jpe?g|jfif|png|webp|avif|hei[cf])$/i, 64_000_000,
+      "a CSV or Parquet, pictures, or a zip of them"]];
   function weigh(event) {
     const input = event.target?.files ? event.target : null;
     const files = [...(input?.files ?? event.dataTransfer?.files ?? event.clipboardData?.files ?? [])];

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from personagen.styling.beside import Beside
 from personagen.styling.studio import Studio
 from personagen.vocabulary import counted
 from recsys.errors import DataError, shown
 from recsys.text import read_cells
 
-from . import examples
+from . import examples, own
 from .shared import FAILED, QUICK, Bench, excuse, status
 
 MAX_PEOPLE, MOST_SHOWN, MOST_PICKED = 500, 48, 100
@@ -58,6 +59,7 @@ def people(gr: Any, studio: Studio, folder: Path, first: str) -> dict[str, Any]:
             widgets["csv"] = gr.File(
                 label="Or your history as CSV", file_types=[".csv"], height=140, elem_id="history-file"
             )
+    widgets |= own.catalogue(gr)
     return widgets
 
 
@@ -97,22 +99,23 @@ def connect(bench: Bench, widgets: dict[str, Any], state: Any, page: Any) -> Non
     """Let the three ways show their history, and a visitor choose; page: the gradio Blocks around it."""
     import gradio as gr
 
-    studio, folder, mode = bench.studio, bench.folder, widgets["mode"]
+    studio, mode = bench.studio, widgets["mode"]
     described = [widgets[name] for name in WORDS]
     person = [mode, widgets["user"], *described, widgets["picked"]]
     changing = (widgets["user"], *described, mode, widgets["picked"])
     for event in changing:
-        event.change(_shower(studio, folder), person, widgets["history"], **QUICK)
-    page.load(_shower(studio, folder), person, widgets["history"], **QUICK)  # drawn when somebody looks, not before
+        event.change(_shower(bench), person, widgets["history"], **QUICK)
+    page.load(_shower(bench), person, widgets["history"], **QUICK)  # drawn when somebody looks, not before
     for name in ("choose", "describe", "own"):
         widgets[name].select(lambda name=name: name, None, mode, **QUICK)
     widgets["tastes"].click(_taste(gr, studio), None, described, **QUICK)
-    shelf = _pages(studio, folder)
-    offset = widgets["offset"]
-    widgets["own"].select(lambda at: shelf(at)[0], offset, widgets["shelf"], **QUICK)
-    widgets["other"].click(lambda at: shelf(at + MOST_SHOWN), offset, [widgets["shelf"], offset], **QUICK)
+    offset, shelf = widgets["offset"], [widgets["shelf"], widgets["offset"]]
+    widgets["own"].select(_pages(bench, 0), offset, shelf, **QUICK)
+    widgets["other"].click(_pages(bench, MOST_SHOWN), offset, shelf, **QUICK)
+    for event in own.connect(bench, widgets):
+        event(_pages(bench, None), offset, shelf, **QUICK)
     widgets["empty"].click(list, None, widgets["picked"], **QUICK)
-    widgets["shelf"].select(_picker(studio), [offset, widgets["picked"]], widgets["picked"], **QUICK)
+    widgets["shelf"].select(_picker(bench), [offset, widgets["picked"]], widgets["picked"], **QUICK)
     taken = widgets["csv"].upload(
         _reader(bench), widgets["csv"], [widgets["csv"], widgets["picked"], state], queue=False, **QUICK
     )
@@ -127,8 +130,13 @@ def _taste(gr: Any, studio: Studio) -> Callable[..., list[Any]]:
     return fill
 
 
-def _shower(studio: Studio, folder: Path) -> Callable[..., Any]:
-    def show(mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str, picked: list) -> list:
+def _shower(bench: Bench) -> Callable[..., Any]:
+    import gradio as gr
+
+    def show(
+        mode: str, user: str, kinds: list, colours: list, pattern: str, scene: str, picked: list, request: gr.Request
+    ) -> list:
+        studio, folder = bench.shop(str(request.session_hash))
         try:
             return studio.history_pictures(
                 chosen_by(studio, mode, user, (kinds, colours, pattern, scene), picked), folder
@@ -140,25 +148,31 @@ def _shower(studio: Studio, folder: Path) -> Callable[..., Any]:
 
 
 def shelf_items(studio: Studio, offset: int) -> list[int]:
-    """List the items of one page of the catalogue, kinds mixed; only those with a picture."""
+    """List the items of one page of the catalogue, kinds mixed; only those with a picture, and of two their own."""
     catalog = studio.source.catalog
-    items = [item for item in range(1, len(catalog) + 1) if catalog.words(item)]
+    numbers = catalog.numbers if isinstance(catalog, Beside) else range(1, len(catalog) + 1)
+    items = [item for item in numbers if catalog.words(item)]
     start = offset % max(1, len(items))
     return items[start : start + MOST_SHOWN]
 
 
-def _pages(studio: Studio, folder: Path) -> Callable[[int], tuple[list[tuple[str, str]], int]]:
-    def page(offset: int) -> tuple[list[tuple[str, str]], int]:
-        items = shelf_items(studio, int(offset))
-        return [one for item in items for one in studio.history_pictures([item], folder)], int(offset)
+def _pages(bench: Bench, more: int | None) -> Callable[..., tuple[list[tuple[str, str]], int]]:
+    """Show the page that is `more` items further; None: the first one."""
+    import gradio as gr
+
+    def page(offset: int, request: gr.Request) -> tuple[list[tuple[str, str]], int]:
+        studio, folder = bench.shop(str(request.session_hash))
+        offset = 0 if more is None else int(offset) + more
+        return [one for item in shelf_items(studio, offset) for one in studio.history_pictures([item], folder)], offset
 
     return page
 
 
-def _picker(studio: Studio) -> Callable[..., list[int]]:
+def _picker(bench: Bench) -> Callable[..., list[int]]:
     import gradio as gr
 
-    def pick(offset: int, picked: list[int], event: gr.SelectData) -> list[int]:
+    def pick(offset: int, picked: list[int], event: gr.SelectData, request: gr.Request) -> list[int]:
+        studio, _ = bench.shop(str(request.session_hash))
         items, at = shelf_items(studio, int(offset)), int(event.index)
         return [*picked, items[at]][-MOST_PICKED:] if 0 <= at < len(items) else picked
 
@@ -168,12 +182,13 @@ def _picker(studio: Studio) -> Callable[..., list[int]]:
 def _reader(bench: Bench) -> Callable[..., list[Any]]:
     import gradio as gr
 
-    def read(upload: str | None) -> list[Any]:
+    def read(upload: str | None, request: gr.Request) -> list[Any]:
         if not upload:
             return [None, gr.skip(), gr.skip()]
         raw = Path(upload)
         try:
-            items, text = read_history(bench.visits.opened(raw), bench.studio.source.catalog.names)
+            studio, _ = bench.shop(str(request.session_hash))
+            items, text = read_history(bench.visits.opened(raw), studio.source.catalog.names)
             return [None, items, status(text, 0.0)]
         except Exception as error:
             return [None, gr.skip(), status(excuse(error), 0.0, bad=True)]
@@ -202,7 +217,7 @@ def read_history(path: Path, names: Sequence[str]) -> tuple[list[int], str]:
     rows = [cells for _, cells in lines]
     if when is not None:
         rows = sorted(rows, key=lambda cells: _time(cells.get(when, "")))
-    place = {name: at for at, name in enumerate(names, start=1)}
+    place = {name: at for at, name in enumerate(names, start=1)}  # of one name the last: their own
     known = [place[cells[item]] for cells in rows if cells.get(item) in place]
     if not known:
         raise DataError(f"{shown(path.name)} names no item of this catalogue; its items look like {names[0]!r}")

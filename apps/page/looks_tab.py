@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personagen.provenance import write_png
+from personagen.styling.beside import with_models
 from personagen.styling.config import StyleConfig
 from personagen.styling.studio import Order, Studio
 from personagen.vocabulary import counted
@@ -48,6 +49,7 @@ PHOTO = (
 )
 FIELDS, OWN = ("user", "looks", "scenes", "seed", "steps"), ("mode", "picked", *history.WORDS, "subject")
 """Settings under the command's names, and those that only the page has."""
+OWN_COMMAND = "<p>The command takes a catalogue with --catalog, together with what its users chose.</p>"
 TITLES = {"describe": "A described person", "own": "Your own choices"}
 
 
@@ -65,14 +67,21 @@ class Shop:
         """Users, items and models."""
         return self.bench.studio
 
-    def order(self, asked: "Asked", visit: Visit) -> tuple[Order, str]:
+    def own(self, visit: Visit, asked: "Asked") -> Studio:
+        """Return the studio that a visitor's looks are made with: the shop's, or that of their own catalogue."""
+        if visit.shop is None:
+            return self.studio
+        models = [*(("tryon", "parser") if asked.looks else ()), *(("text2image", "tryon") if asked.scenes else ())]
+        return with_models(visit.shop, self.studio, *models)
+
+    def order(self, asked: "Asked", visit: Visit, studio: Studio | None = None) -> tuple[Order, str]:
         """Turn what a visitor asks for into an order, and a line about who is dressed.
 
         Raises:
             ConfigError, DataError, ModelError: what the message names.
         """
-        Mapped = subjects_module().Mapped
-        past = history.chosen_by(self.studio, asked.mode, asked.user, asked.words, asked.picked)
+        Mapped, studio = subjects_module().Mapped, studio or self.studio
+        past = history.chosen_by(studio, asked.mode, asked.user, asked.words, asked.picked)
         style = StyleConfig(scene_steps=int(asked.steps))
         seed, count = number(asked.seed, "the seed"), (int(asked.looks), int(asked.scenes))
         order = Order(tuple(past), asked.user, *count, seed, style, title=TITLES.get(asked.mode, ""))
@@ -83,7 +92,7 @@ class Shop:
             mapped = replace(mapped, subject=visit.subjects[asked.subject])
         if asked.photo:
             mapped = replace(mapped, person=visit.own(asked.photo))
-        return with_subject(order, self.studio, mapped)
+        return with_subject(order, studio, mapped)
 
 
 @dataclass(frozen=True)
@@ -224,18 +233,21 @@ def make(shop: Shop, kept: Kept) -> Callable[..., Iterator[Shown]]:
     def work(task: Task, *values: Any) -> Iterator[Shown]:
         start = time.monotonic()
         asked, settings, own = read_asked(kept, values)
-        order, line = shop.order(asked, task.visit)
+        studio = shop.own(task.visit, asked)
+        order, line = shop.order(asked, task.visit, studio)
         record = task.visit.remember(kept.record(settings, own=own, photos={"photo": digest(asked.photo)}))
         order = replace(order, extra=record)
-        yield "Choosing the garments …", 0.0, [gr.skip(), _command(kept, settings, asked), ""]
+        command = OWN_COMMAND if task.visit.shop else _command(kept, settings, asked)
+        yield "Choosing the garments …", 0.0, [gr.skip(), command, ""]
         shown: list[Card] = []
-        for text, part, card in _pictures(shop.studio, order, task):
+        for text, part, card in _pictures(studio, order, task):
             shown.append(card)
             task.visit.shown = [(card.look.item, card.look.prompt) for card in shown]
             task.visit.board = cards(shown)
             yield text, part, [gr.skip(), gr.skip(), cards(shown)]
         notes = [*(shop.studio.source.notes(asked.user) if asked.mode == "choose" else []), line]
         text = f"{counted(len(shown), 'picture')} in {time.monotonic() - start:.0f} s."
+        notes = [task.visit.shop_said, *notes]
         text = " · ".join([text, *(one for one in notes if one)])
         archive = pack(sorted((task.job.folder / "looks").iterdir()), task.job.folder / "looks.zip")
         yield text, 1.0, [offer(archive, "Download all (.zip)"), gr.skip(), gr.skip()]
@@ -279,7 +291,7 @@ def _pictures(studio: Studio, order: Order, task: Task) -> Iterator[tuple[str, f
 
     for done, written in enumerate(studio.make(order, folder / "looks", stop=stopped), start=1):
         kept, look = Path(shutil.copy(written.path, folder)), written.look  # the first place is moved at the end
-        garment = studio.history_pictures([look.item], task.visit.folder)
+        garment = studio.history_pictures([look.item], task.visit.shop_folder or task.visit.folder)
         card = card_of(
             look, catalog, kept, garment=Path(garment[0][0]) if garment else None,
             before=before if look.kind == "tryon" else None,

@@ -27,11 +27,12 @@ def connect(bench: Bench, tabs: Any, looks: Mapping[str, Any], tryon: Mapping[st
     ]  # fmt: skip
 
     def move(photo: str | None, event: gr.EventData, request: gr.Request) -> list[Any]:
-        visit, keep = bench.visits[str(request.session_hash)], [gr.skip()] * len(outputs)
+        session, keep = str(request.session_hash), [gr.skip()] * len(outputs)
+        visit = bench.visits[session]
         try:
             item, prompt = visit.shown[int(event.at)]
             if event.act in PRESS:
-                return [*_to_tryon(gr, bench, visit, item, photo, PRESS[event.act]), *keep[6:]]
+                return [*_to_tryon(gr, bench, session, item, photo, PRESS[event.act]), *keep[6:]]
             return [gr.Tabs(selected="generate"), *keep[1:6], *_to_words(visit, prompt)]
         except (IndexError, AttributeError, TypeError, ValueError) as error:
             return [gr.skip(), status(excuse(error), 0.0, bad=True), *keep[2:]]
@@ -47,9 +48,10 @@ def connect(bench: Bench, tabs: Any, looks: Mapping[str, Any], tryon: Mapping[st
     teach["use"].click(use, None, [tabs, words["prompt"], words["state"], *sliders], **QUICK)
 
 
-def _to_tryon(gr: Any, bench: Bench, visit: Visit, item: int, photo: str | None, press: str) -> list[Any]:
+def _to_tryon(gr: Any, bench: Bench, session: str, item: int, photo: str | None, press: str) -> list[Any]:
     """Fill the Try on tab with an item of the catalogue, and the photo that was given to the looks, if any."""
-    catalog = bench.studio.source.catalog
+    catalog = bench.shop(session)[0].source.catalog
+    visit = bench.visits[session]
     garment = visit.know(write_png(catalog[item].image, visit.place("garment", ".png")))
     person = gr.skip() if photo is None else str(visit.own(photo))
     what = garment_phrase(catalog.words(item))

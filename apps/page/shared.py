@@ -50,6 +50,13 @@ class Bench:
     visits: Visits
     line: Line
 
+    def shop(self, session: str) -> tuple[Studio, Path]:
+        """Return what a visitor chooses from, the shop's or their own catalogue, and where its pictures are written."""
+        visit = self.visits.get(session)
+        if visit is None or visit.shop is None or visit.shop_folder is None:
+            return self.studio, self.folder
+        return visit.shop, visit.shop_folder
+
 
 @dataclass(frozen=True)
 class Task:

@@ -44,7 +44,13 @@ def turn_widgets(gr: Any) -> dict[str, Any]:
     """Draw the button, its words and the place of the figure into the open context; return them by name."""
     with gr.Row(equal_height=True):
         words = gr.Textbox(
-            "", label="Pose and place, in words", placeholder=EXAMPLES, max_lines=1, scale=3, elem_id="turn-words"
+            "",
+            label="Pose and place, in words",
+            placeholder=EXAMPLES,
+            max_lines=1,
+            scale=3,
+            min_width=300,
+            elem_id="turn-words",
         )
         button = gr.Button("Turn (3D)", elem_id="turn-go", scale=1, min_width=140)
     figure = gr.Model3D(

@@ -66,6 +66,10 @@ class Visit:
     """What each tab was last asked for, as its pictures carry it; the latest tab last."""
     board: str = ""
     """The cards of the last looks."""
+    shop: Any = None
+    """A studio that recommends from the visitor's own catalogue, what is said of it, and the folder of its pictures."""
+    shop_said: str = ""
+    shop_folder: Path | None = None
     at_work: int = 0
     gone: bool = False
 
