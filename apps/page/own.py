@@ -59,10 +59,8 @@ def catalogue(gr: Any) -> dict[str, Any]:
             label="Table and pictures, or a zip", file_count="multiple", file_types=[*TABLES, ".zip", *KINDS],
             height=140, elem_id="catalogue-files",
         )  # fmt: skip
-        widgets["own-said"] = gr.HTML("", elem_id="catalogue-said")
-        widgets["own-leave"] = gr.Button(
-            "Back to the shop's garments", size="sm", visible=False, elem_id="catalogue-leave"
-        )
+    widgets["own-said"] = gr.HTML("", elem_id="catalogue-said")  # seen while the rest is closed
+    widgets["own-leave"] = gr.Button("Back to the shop's garments", size="sm", visible=False, elem_id="catalogue-leave")
     return widgets
 
 
