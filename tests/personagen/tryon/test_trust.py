@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from personagen.person.joints import as_seen
-from personagen.tryon.trust import REMEDIES, THRESHOLD, WEIGHTS, _of_garment, fused, lowest, strip_of, trust_of
+from personagen.tryon.trust import REMEDIES, THRESHOLD, WEIGHTS, _of_garment, exposed, fused, lowest, strip_of, trust_of
 
 from ..figures import joints_of_standing
 
@@ -20,7 +20,7 @@ def test_facts_only_ever_lower_the_score():
 
 
 @pytest.mark.parametrize(
-    ("name", "of_person"), [("holes", True), ("cut_off", True), ("unlike", False), ("uncut", False)]
+    ("name", "of_person"), [("holes", True), ("unsure", True), ("unlike", False), ("uncut", False)]
 )
 def test_the_photo_that_is_the_trouble_is_named(name, of_person):
     trust = trust_of({name: 1.5}, kind="shirt")
@@ -61,3 +61,11 @@ def test_a_ragged_outline_is_told():
         ImageDraw.Draw(ragged).rectangle([600, row, 640, row + 12], fill="navy")
     a, b = (_of_garment(one, "t-shirt")["ragged"] for one in (smooth, ragged))
     assert a < 0.003 < 0.01 < b
+
+
+def test_what_lies_under_an_open_coat_shows_less_of_its_outline():
+    top, coat = np.zeros((80, 60), bool), np.zeros((80, 60), bool)
+    top[20:60, 20:40] = True
+    coat[15:70, 10:20] = coat[15:70, 40:50] = True
+    assert exposed(top, np.zeros_like(coat)) == 1.0 and exposed(top, coat) < 0.4
+    assert exposed(np.zeros_like(top), coat) == 0.0
