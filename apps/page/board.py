@@ -94,7 +94,7 @@ def _taste(text: str) -> str:
     if slot == "scene":
         return f"days {SCENE_PHRASE.get(word, word)}"
     if slot == "kind":
-        return word if word.endswith("s") else f"{word}{'es' if word.endswith('s') else 's'}"
+        return f"{word}es" if word.endswith("ss") else word if word.endswith("s") else f"{word}s"
     return f"{word} things" if slot == "pattern" else word
 
 

@@ -140,7 +140,9 @@ def _said(count: int, known: int, alike: int) -> str:
     if known:
         text += f" The recommender knows {known} of them by name."
     if alike:
-        them = "The others it does not know: each stands" if known else "It does not know them: each stands"
+        them = (
+            "The others it does not know: each stands" if known else "The recommender does not know them: each stands"
+        )
         text += f" {them} for what it knows of the same kind, colour and pattern."
     lost = count - known - alike
     return text + (f" {counted(lost, 'item')} like nothing that it knows cannot be ranked." if lost else "")

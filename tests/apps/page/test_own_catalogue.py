@@ -137,3 +137,11 @@ def test_looks_are_made_of_ones_own_garments_and_they_go(browser, address, tmp_p
     page.set_input_files("#catalogue-files input[type=file]", [str(tmp_path / "items.csv")])
     page.wait_for_function("document.querySelector('#state').innerText.includes('no picture')")
     context.close()
+
+
+def test_kinds_are_said_in_the_plural():
+    from apps.page.board import why
+    from personagen.styling.prompts import Reason
+
+    said = why([Reason("concept", f"kind {word}") for word in ("dress", "trousers", "skirt")])
+    assert said == ["Suits your taste for dresses, trousers and skirts"]
