@@ -104,6 +104,13 @@ def _table(path: Path) -> bytes:
     return json.dumps(rows).encode()
 
 
+def _frame(path: Path) -> bytes:
+    found = parquet.read_table(path).to_pydict()
+    if "state" in found:  # after a kill a subject was there before; that it is the same is seen by its own files
+        found["state"] = ["learnt" if one == "there before" else one for one in found["state"]]
+    return str(found).encode()
+
+
 def _lines(path: Path) -> bytes:
     text = path.read_bytes()
     if not text.endswith(b"\n"):
@@ -121,7 +128,7 @@ READERS: dict[str, Callable[[Path], bytes]] = {
     ".png": _picture, ".safetensors": _tensors, ".json": _json, ".csv": _table, ".md": _lines,
     ".jsonl": _lines,
     ".npy": lambda path: np.load(path).tobytes(), ".arrow": _arrow,
-    ".parquet": lambda path: str(parquet.read_table(path).to_pydict()).encode(),
+    ".parquet": _frame,
 }  # fmt: skip
 
 
