@@ -121,10 +121,8 @@ def learn(task: Task) -> Outcome:
     out = task.out
     if (out / "run.json").is_file():
         return Outcome(task.user, out.name, "there before")
-    begun = (out / "checkpoints").is_dir() and any((out / "checkpoints").iterdir())
     try:
-        config = replace(task.common, **task.own, output_dir=str(out),
-                         resume_from_checkpoint="latest" if begun else None)  # fmt: skip
+        config = replace(task.common, **task.own, output_dir=str(out), resume_from_checkpoint="latest")
         resolve(config)  # refuses, for one, a person who has not agreed
         for _ in train_subject(config):
             pass
