@@ -59,7 +59,7 @@ def test_what_was_begun_goes_on_from_its_checkpoint(mapping, trained, tmp_path):
     (tmp_path / "out/anna/checkpoints/step-1").mkdir(parents=True)
     with pytest.raises(FileExistsError):
         learn(task)
-    assert [config.resume_from_checkpoint for config in trained] == [None, "latest"]
+    assert [config.resume_from_checkpoint for config in trained] == ["latest", "latest"]  # and the record is the same
 
 
 def test_a_full_disk_ends_it_and_the_summary_stays(mapping, trained, tmp_path, monkeypatch):
