@@ -2,6 +2,7 @@
 
     python benchmarks/pictures.py tryon                          # held-out renders, by the network alone
     python benchmarks/pictures.py main-job                       # the same as the stylist dresses them
+    python benchmarks/pictures.py as-photos                      # the same, parts and joints found by the parser
     python benchmarks/pictures.py people --corpus FOLDER         # held-out real pairs, by personagen.corpora.photos
     python benchmarks/pictures.py street --images FOLDER         # held-out street photos, shops' garments, found masks
     python benchmarks/pictures.py text2image --probe FOLDER      # probe: benchmarks/probe.py
@@ -44,6 +45,7 @@ from personagen.metrics.fidelity import (
     takes_the_colours,
 )
 from personagen.models import load_tryon
+from personagen.person.body import Body
 from personagen.person.parser import Parser, load_parser
 from personagen.person.parts import Part, parts_from_parsing, split_skin
 from personagen.tryon.dress import Piece, cut_from_photos, dress, dress_each
@@ -70,18 +72,32 @@ def _by_the_network(pipe, case: Case, before: Render, photos: list[np.ndarray], 
     return _dress(pipe, before.image, photos, mask, seed, args)
 
 
+CHANGED = 24.0
+"""Mean difference of colours, of 255, from which a pixel has changed; half of it is where the old one stays."""
 _parser = cache(load_parser)  # read once, not for every case
 
 
 def _as_the_main_job(pipe, case: Case, before: Render, photos: list[np.ndarray], seed: int, args) -> np.ndarray:
     """The person in each garment, as the stylist dresses them, with the exact body: (N, H, W, 3) uint8."""
-    sitting, garment, others = case
+    body = body_of_render(before, case[0].body, case[0].camera)
+    return _dressed(pipe, case, before, body, photos, seed, args)
+
+
+def _as_photos(pipe, case: Case, before: Render, photos: list[np.ndarray], seed: int, args) -> np.ndarray:
+    """The same with the body that the parser finds, as `tryon wear` does it with a photo: (N, H, W, 3) uint8."""
+    return _dressed(pipe, case, before, _parser()(Image.fromarray(before.image)), photos, seed, args)
+
+
+def _dressed(
+    pipe, case: Case, before: Render, body: Body, photos: list[np.ndarray], seed: int, args: argparse.Namespace
+) -> np.ndarray:
+    _, garment, others = case
     pieces = [Piece(Image.fromarray(p), g.kind) for p, g in zip(photos, (garment, others[1]), strict=True)]
     pieces, _ = cut_from_photos(pieces, pipe, parser=_parser())
     done = dress_each(
         pipe,
         Image.fromarray(before.image),
-        body_of_render(before, sitting.body, sitting.camera),
+        body,
         pieces,
         num_inference_steps=args.steps,
         guidance_scale=args.guidance,
@@ -100,6 +116,11 @@ def main_job(args: argparse.Namespace) -> dict:
     return _tryon(args, _as_the_main_job)
 
 
+def as_photos(args: argparse.Namespace) -> dict:
+    """The same with parts and joints as the parser finds them in the render, as if it were a photo."""
+    return _tryon(args, _as_photos)
+
+
 def _tryon(args: argparse.Namespace, dressed: Callable[..., np.ndarray]) -> dict:
     pipe, columns = load_tryon(args.model), []
     pipe.set_progress_bar_config(disable=True)
@@ -108,16 +129,22 @@ def _tryon(args: argparse.Namespace, dressed: Callable[..., np.ndarray]) -> dict
     true = np.stack([truth.image for truth in truths])
     controls = {"blurred": blurred(true), "shuffled": shuffled(true)}
     found: dict[str, dict[str, list[float]]] = {}
+    refused: list[str] = []
     for at, (case, truth) in enumerate(zip(cases, truths, strict=True)):
         sitting, garment, others = case
         before = render_sitting(sitting, worn_with(sitting, others[0]))
         mask = agnostic_mask(before, garment.region, body=sitting.body, camera=sitting.camera)
         photo, swap = render_garment(garment, size=SIZE), render_garment(others[1], size=SIZE)
         start = time.process_time()
-        result, swapped = dressed(pipe, case, before, [photo, swap], at, args)
+        try:
+            result, swapped = dressed(pipe, case, before, [photo, swap], at, args)
+        except DataError as error:
+            refused.append(f"{sitting.seed}: {error}")
+            continue
         seconds = (time.process_time() - start) / 2
         shelf = [truth.image] + [render_sitting(sitting, worn_with(sitting, o)).image for o in others]
         region = mask & (truth.labels == LABEL["outer" if garment.kind == "jacket" else garment.region])
+        old = mask & (np.abs(before.image.astype(float) - truth.image).mean(-1) > CHANGED)
         swap_test = (photo, swap) if garment.colour != others[1].colour else None
         answers = {"result": result, **{name: pictures[at] for name, pictures in controls.items()}}
         for name, picture in answers.items():
@@ -125,6 +152,8 @@ def _tryon(args: argparse.Namespace, dressed: Callable[..., np.ndarray]) -> dict
             for key, value in _likeness(picture, shelf, mask, region, swap_test).items():
                 figures.setdefault(key, []).append(value)
         own = found["result"]
+        stays = np.abs(result.astype(float) - before.image).mean(-1) < CHANGED / 2
+        own.setdefault("old_colour", []).append(float((old & stays)[mask].mean()))
         own.setdefault("outside_unchanged", []).append(float(np.array_equal(result[~mask], before.image[~mask])))
         own.setdefault("seconds", []).append(seconds)
         if swap_test:
@@ -136,7 +165,7 @@ def _tryon(args: argparse.Namespace, dressed: Callable[..., np.ndarray]) -> dict
     write_columns(columns, args.sheets / f"tryon-{dressed.__name__.strip('_')}.png")
     seconds = found["result"].pop("seconds")
     of = {name: {key: mean_of(values) for key, values in figures.items()} for name, figures in found.items()}
-    return {**of.pop("result"), **of, "cpu_seconds_a_picture": round(float(np.median(seconds)), 2)}
+    return {**of.pop("result"), **of, "refused": refused, "cpu_seconds_a_picture": round(float(np.median(seconds)), 2)}
 
 
 def _likeness(
@@ -279,6 +308,7 @@ def _arms(parts: np.ndarray) -> float:
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict]] = {
     "tryon": tryon,
     "main-job": main_job,
+    "as-photos": as_photos,
     "people": people,
     "street": street,
     "text2image": text2image,
