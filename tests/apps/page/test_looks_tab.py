@@ -203,10 +203,14 @@ def test_every_answer_forbids_frames_and_what_is_outside(address, visit):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(300)
     assert wrong == []
-    for path in ("", "config", "gradio_api/info"):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{address}gradio_api/info", timeout=60)  # programs need --api
+    heads = [refused.value.headers]
+    for path in ("", "config"):
         with urllib.request.urlopen(f"{address}{path}", timeout=60) as answer:
-            assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-            assert answer.headers["x-frame-options"] == "DENY"
+            heads.append(answer.headers)
+    assert all("frame-ancestors 'none'" in head["content-security-policy"] for head in heads)
+    assert {head["x-frame-options"] for head in heads} == {"DENY"}
 
 
 def test_files_of_the_working_directory_are_not_served(address):
