@@ -66,7 +66,7 @@ a.offer:hover { background: var(--button-secondary-background-fill-hover); }
 #generate-gallery .grid-container { padding-top: 1.9rem; }
 #generate-gallery .grid-wrap, #generate-gallery .gallery-container { min-height: 0 !important; }
 #generate-gallery, #generate-gallery .gallery-container { height: auto !important; }
-:is(#subject-loss, #subject-preview, #wear-preview, #generate-preview) .image-container { padding-top: 1.9rem; }
+:is(#subject-loss, #subject-preview, #generate-preview) .image-container { padding-top: 1.9rem; }
 .quiet { color: var(--personagen-quiet); }
 pre.command { white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; padding: .7rem; border-radius: 10px; }
 pre.command { background: var(--block-background-fill); border: 1px solid var(--border-color-primary); }

@@ -65,19 +65,14 @@ def live(work: Callable[[Callable[[Any], None]], T], stop: Event) -> Generator[A
         thread.join()
 
 
-def passed_on(
-    working: Generator[Any, None, T], rest: list[Any], coming: Callable[[Path], list[Any]] | None = None
-) -> Generator[Shown, None, T]:
-    """Pass on lines and parts that are told, with `rest` for the other outputs; return the result of the work.
-
-    coming: what to show of a third thing that is told, the file of a picture that is on its way.
-    """
+def passed_on(working: Generator[tuple[str, float], None, T], rest: list[Any]) -> Generator[Shown, None, T]:
+    """Pass on lines and parts that are told, with `rest` for the other outputs; return the result of the work."""
     while True:
         try:
-            text, part, *more = next(working)
+            text, part = next(working)
         except StopIteration as end:
             return end.value
-        yield text, part, coming(more[0]) if coming and more and more[0] else rest
+        yield text, part, rest
 
 
 class Pace:

@@ -33,7 +33,7 @@ from . import examples
 from .editor import mask_editor, painted, shown
 from .kinds import UNTIL, found_kind, kinds_list, read_pieces, told
 from .line import MASK, PICTURE
-from .live import Pace, Steps, coming_of, live, passed_on
+from .live import Pace, Steps, live, passed_on
 from .settings import PAGE, Kept, digest, same
 from .shared import (
     FAILED,
@@ -116,10 +116,6 @@ def _controls(gr: Any, folder: Path) -> dict[str, Any]:
 def _board(gr: Any) -> dict[str, Any]:
     return {
         "state": state_line(ASK, "wear-state"),
-        "preview": gr.Image(
-            label="Coming", format="png", type="filepath", interactive=False, visible=False, height=300, buttons=[],
-            elem_id="wear-preview",
-        ),
         "slider": gr.ImageSlider(
             label="Before and after", format="png", type="filepath", interactive=False, visible=False,
             buttons=["download", "fullscreen"], elem_id="wear-result",
@@ -149,12 +145,10 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
         given = take_photo(bench, widgets[name], bar.state, given="The garment is there; press Try on.")
         if name == "garment":
             find_after(gr, bench, widgets, given.success, auto=True)
-    hidden = gr.update(value=None, visible=False)
     wire(
         bench, bar, button=widgets["go"], rank=PICTURE, work=wear(bench, kept),
         inputs=[*kept.fields.values(), *kept.own.values(), *kept.photos.values(), widgets["editor"]],
-        outputs=[widgets[name] for name in ("preview", "slider", "download", "command")], first="Dressing …",
-        clear=[hidden, *[gr.skip()] * 3], left=lambda visit, job: [hidden, *[gr.skip()] * 3],
+        outputs=[widgets[name] for name in ("slider", "download", "command")], first="Dressing …",
     )  # fmt: skip
     garments = [widgets[name.replace("garment", part)] for name in GARMENTS for part in ("garment", "kind")]
     connect_turn(bench, widgets, garments)
@@ -283,19 +277,18 @@ def wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
         asked = [one for pair in zip(given, kinds, strict=True) for one in pair]
         pieces, found = read_pieces(asked, studio.parser)
         command = same(kept, *_words(settings, pieces, record))
-        yield "Reading the photo …", 0.0, [gr.skip(), gr.update(visible=False), "", command]
+        yield "Reading the photo …", 0.0, [gr.update(visible=False), "", command]
         image = load_image(own(person))
         body = _painted_or_found(studio.parser, values[-1], image, pieces[0].kind, float(settings["mask_expand"]))
         dressing = live(lambda tell: _dress(studio, image, pieces, body, task, (settings, record, tell)), task.job.stop)
-        coming = lambda file: [gr.update(value=str(file), visible=True), *[gr.skip()] * 3]
-        *pair, whole, trust = yield from passed_on(dressing, [gr.skip()] * 4, coming)
+        *pair, whole, trust = yield from passed_on(dressing, [gr.skip()] * 3)
         text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
         text += f" The garment is {'; the next is '.join(found)}." if found else ""
         text += f" {trust}" if trust else ""
         if whole:
             text += f" The {' and the '.join(whole)} cannot be told from the background: a plainer photo is better."
         result = [gr.update(value=tuple(pair), visible=True), offer(Path(pair[1]), "Save the picture"), gr.skip()]
-        yield text, 1.0, [gr.update(value=None, visible=False), *result]
+        yield text, 1.0, result
 
     return work
 
@@ -362,8 +355,7 @@ def _dress(
     def seen(pipeline: Any, step: int, latents: Any) -> None:
         part = pace.step()
         which = f"garment {min(len(pieces), 1 + (pace.done - 1) // steps)} of {len(pieces)}, " if pieces[1:] else ""
-        coming = coming_of(pipeline, latents, step, steps, task.job.folder)
-        tell((f"Painting: {which}step {step} of {steps}{pace.left()}", 0.1 + 0.9 * part, coming))
+        tell((f"Painting: {which}step {step} of {steps}{pace.left()}", 0.1 + 0.9 * part))
 
     tell(("Loading the model …", 0.0))
     pipeline = Steps(studio.tryon, task.turn.stopped, seen)

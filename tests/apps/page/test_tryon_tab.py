@@ -190,31 +190,13 @@ def test_the_kind_of_a_garment_is_found_said_and_can_be_changed(tab, tmp_path, s
     _says(page, "may be repainted")
     page.click("#wear-go")
     _says(page, "taken for a dress")
+    page.locator("#wear-result img").nth(1).wait_for()
     data = page.request.get(page.locator("#wear-result img").nth(1).get_attribute("src")).body()
     record = json.loads(Image.open(io.BytesIO(data)).info["personagen"])
     assert record["outfit"] == ["dress"] and record["page"]["settings"]["kind"] == "auto"
     page.locator("#wear-kind input").click()
     page.get_by_role("option", name="a top", exact=True).click()
     page.wait_for_function("!document.querySelector('#wear-kind').innerText.includes('Taken for')")
-
-
-@pytest.mark.browser
-def test_what_is_coming_is_shown_while_it_is_painted(tab, tmp_path, someone):
-    page = tab()
-    page.set_input_files("#wear-person input[type=file]", picture(tmp_path / "me.png", (60, 90), "gray"))
-    _says(page, "may be repainted")
-    page.locator("#wear-garments button").first.click()
-    page.wait_for_selector("#wear-garment img")
-    page.evaluate("""() => { window.seen = new Set(); new MutationObserver(() => {
-        const image = document.querySelector('#wear-preview img'); if (image) window.seen.add(image.src);
-    }).observe(document.body, {childList: true, subtree: true, attributes: true}); }""")
-    page.locator("button.label-wrap:visible", has_text="Settings").click()
-    page.fill("#wear-steps input[type=number]", "30")
-    page.press("#wear-steps input[type=number]", "Tab")
-    page.click("#wear-go")
-    _says(page, "Done in")
-    assert page.evaluate("window.seen.size") >= 2
-    assert not page.locator("#wear-preview img").is_visible()
 
 
 @pytest.mark.browser
