@@ -193,6 +193,9 @@ def _find_handler(gr: Any, bench: Bench, *, auto: bool) -> Callable[..., Iterato
         if kind != AUTO and auto:
             yield [gr.skip()] * 4
             return
+        if person is None and (garment is None or kind != AUTO):  # nothing to look at takes no place in the line
+            yield [gr.skip(), None, None, gr.update(info="")]
+            return
         with bench.visits.working(session) as visit, bench.line.join(MASK, Event()) as turn:
             for text in turn.wait():
                 yield [status(text, 0.0), *[gr.skip()] * 3]
