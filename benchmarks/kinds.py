@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from report import RESULTS, write_report
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="file of the features, read where it is there")
     parser.add_argument("--fit", type=Path, help="write the layer here")
     parser.add_argument("--templates", type=int, default=100, help="held-out photos for the comparison")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/kinds.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "kinds.json")
     given = parser.parse_args()
     rows = read(given.images, given.cache)
     if given.fit:
@@ -64,8 +65,7 @@ def main() -> None:
     truth = [int(kind) for kind in rows["kinds"][parts["photos"]]]
     result["templates, some photos"] = templates(files[:: max(1, len(files) // given.templates)],
                                                  truth[:: max(1, len(files) // given.templates)])  # fmt: skip
-    given.out.write_text(json.dumps({**result, "versions": versions()}, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    print(write_report(given.out, result | {"versions": versions()}))
 
 
 def read(images: Path, cache: Path | None) -> dict:

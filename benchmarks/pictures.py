@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from controls import blurred, shuffled
+from dressing import CHANGED
 from identity import identity_kept
 from painted import personalisation, text2image
 from PIL import Image
@@ -72,8 +73,6 @@ def _by_the_network(pipe, case: Case, before: Render, photos: list[np.ndarray], 
     return _dress(pipe, before.image, photos, mask, seed, args)
 
 
-CHANGED = 24.0
-"""Mean difference of colours, of 255, from which a pixel has changed; half of it is where the old one stays."""
 _parser = cache(load_parser)  # read once, not for every case
 
 

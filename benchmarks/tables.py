@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from grid import DASH, RESULTS, bounded, grid
@@ -58,25 +59,24 @@ def _beside_controls(report: dict, key: str) -> str:
 
 
 Measure = tuple[str, str, str, Callable[[dict], str]]
+
+
+def _worn(file: str, label: str, right: str, *, sharp: bool = True) -> tuple[Measure, ...]:
+    """What a way of dressing renders comes to; right: how often the garment shall be the right one of 20."""
+    energy = ("the same: Laplacian energy of the cloth by the true render's", f".75 {DASH} 1.25")
+    told = [(label, right, "retrieval_top1_of_20"),
+            ("the same: SSIM inside the mask's box against the true render", "≥ .80", "ssim_in_mask_box"),
+            *([(*energy, "laplacian_energy_of_true")] if sharp else [])]  # fmt: skip
+    return tuple((file, text, aim, partial(_beside_controls, key=key)) for text, aim, key in told)
+
+
 TRYON: tuple[Measure, ...] = (
-    ("pictures-main-job", "main job on renders: right garment of 20 by the repainted region", "≥ .90",
-     lambda d: _beside_controls(d, "retrieval_top1_of_20")),
-    ("pictures-main-job", "the same: SSIM inside the mask's box against the true render", "≥ .80",
-     lambda d: _beside_controls(d, "ssim_in_mask_box")),
-    ("pictures-main-job", "the same: Laplacian energy of the cloth by the true render's", f".75 {DASH} 1.25",
-     lambda d: _beside_controls(d, "laplacian_energy_of_true")),
-    ("pictures-as-photos", "as photos, parts found by the parser: right garment of 20", "≥ .97",
-     lambda d: _beside_controls(d, "retrieval_top1_of_20")),
-    ("pictures-as-photos", "the same: SSIM inside the mask's box against the true render", "≥ .80",
-     lambda d: _beside_controls(d, "ssim_in_mask_box")),
-    ("pictures-as-photos", "the same: Laplacian energy of the cloth by the true render's", f".75 {DASH} 1.25",
-     lambda d: _beside_controls(d, "laplacian_energy_of_true")),
+    *_worn("pictures-main-job", "main job on renders: right garment of 20 by the repainted region", "≥ .90"),
+    *_worn("pictures-as-photos", "as photos, parts found by the parser: right garment of 20", "≥ .97"),
     ("pictures-as-photos", "the same: pixels of the mask in which the old garment's colour stays", "≤ .01",
      lambda d: bounded(d["old_colour"])),
-    ("pictures-tryon", "try-on by the network alone: right garment of 20 by the repainted region", "≥ .90",
-     lambda d: _beside_controls(d, "retrieval_top1_of_20")),
-    ("pictures-tryon", "the same: SSIM inside the mask's box against the true render", "≥ .80",
-     lambda d: _beside_controls(d, "ssim_in_mask_box")),
+    *_worn("pictures-tryon", "try-on by the network alone: right garment of 20 by the repainted region", "≥ .90",
+           sharp=False),
     ("pictures-tryon", "try-on: pixels outside the mask unchanged", "1",
      lambda d: f"{d['outside_unchanged']['mean']:.3f}"),
     ("pictures-tryon", "try-on: colours follow a swapped garment", "passes",

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import torch
 
 from personagen.devices import Compute
 from personagen.figure.build import Shape
+from personagen.figure.distil import Distilling, distil
 from personagen.figure.mesh import Figure
 from personagen.figure.pipeline import Figure3DOutput, Figure3DPipeline
 from personagen.figure.poses import pose_named
+from personagen.figure.refine import Refining, refine
 from personagen.figure.turntable import check_move
 from personagen.figure.words import Staging, read_prompt, scene_named
 from personagen.figure.writing import Asked, write_figure
@@ -91,21 +93,15 @@ def _finish(asked: RefineConfig, compute: Compute, seed: int) -> Callable[[Figur
     Raises:
         ConfigError, ModelError: as `load_subjects` does; a setting is out of range.
     """
-    from personagen.figure.distil import Distilling, distil
-    from personagen.figure.refine import Refining, refine
-
-    painting = Refining(
-        asked.prompt, asked.strength, asked.steps, asked.guidance, asked.negative_prompt, asked.control,
-        asked.control_scale,
-    )  # fmt: skip
-    distilling = Distilling(asked.prompt, steps=asked.distil or 1, guidance=asked.guidance)
+    painting = Refining(**{one.name: getattr(asked, one.name) for one in fields(Refining)})
+    distilling = Distilling(asked.prompt, steps=asked.distil, guidance=asked.guidance) if asked.distil else None
     own = own_weights(asked, asked.steps)
     painter = load_subjects(asked.subjects, weights=asked.weights, base=asked.base, own=own, compute=compute)
     shape = None if asked.controlnet is None else load_controlnet(asked.controlnet, compute=compute)
 
     def paint(made: Figure3DOutput) -> Figure3DOutput:
         generator = torch.Generator().manual_seed(seed)
-        if asked.distil:
+        if distilling is not None:
             return replace(made, figure=distil(made.figure, painter, distilling, generator=generator, tell=_say))
         figure, note = refine(made.figure, painter, painting, controlnet=shape, generator=generator, tell=_say)
         return replace(made, figure=figure, notes=(*made.notes, *([note] if note else [])))
@@ -149,7 +145,7 @@ def _write(settings: TurnConfig, made: Figure3DOutput, staging: Staging, out: Pa
             "controlnet": Path(asked.controlnet or "").name,
             "subjects": [Path(one).name for one in asked.subjects],
         }
-        same = ("prompt", "weights", "negative_prompt", "strength", "steps", "guidance", "distil")
+        same = ("weights", "distil", *(one.name for one in fields(Refining)))
         record["refine"] = named | {name: getattr(asked, name) for name in same}
     turntable = Path(settings.turntable) if settings.turntable else None
     wanted = Asked(True, turntable, settings.obj, settings.maps, settings.unlit, settings.seed)

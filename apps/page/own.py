@@ -18,7 +18,6 @@ from typing import Any
 
 from PIL import Image
 
-from personagen.images import load_image
 from personagen.provenance import write_png
 from personagen.styling.beside import beside
 from personagen.styling.catalog import FolderCatalog
@@ -29,7 +28,7 @@ from recsys.text import read_cells
 
 from .line import MASK
 from .shared import FAILED, KINDS, QUICK, Bench, excuse, status
-from .visits import LARGEST, Visit
+from .visits import LARGEST, Visit, read_picture
 
 TABLES = (".csv", ".parquet")
 COLUMNS = ("id", "kind", "colour", "pattern", "scene", "title")
@@ -278,10 +277,7 @@ def _item(row: dict[str, str], files: Files, folder: Path, at: int) -> dict[str,
         raise DataError(
             f"there is no picture {shown(given or row['file'])} for line {at + 1} of the table; give it too"
         )
-    try:
-        image = load_image(files[given]())
-    except DataError as error:
-        raise DataError(str(error).replace("the picture given", shown(given))) from error
+    image = read_picture(files[given](), shown(given))
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     ours = f"{at:03d}.png"
     write_png(image, folder / "images" / ours)

@@ -137,7 +137,7 @@ class Visits(dict[str, Visit]):
                 data = _bytes(raw, name)
             finally:
                 self._remove_soon(raw)
-            image = _picture(data, name)
+            image = read_picture(data, name)
             image.save(clean, compress_level=1)
             self._read[str(raw)] = (time.monotonic(), clean)
         self.sweep()
@@ -288,7 +288,12 @@ def _bytes(raw: Path, name: str) -> bytes:
     return raw.read_bytes()
 
 
-def _picture(data: bytes, name: str) -> Image.Image:
+def read_picture(data: bytes, name: str) -> Image.Image:
+    """Read a picture that a visitor gave.
+
+    Raises:
+        DataError: what is wrong with it, under the visitor's name of it.
+    """
     try:
         return load_image(data)
     except DataError as error:

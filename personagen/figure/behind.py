@@ -179,14 +179,14 @@ def _without_closure(canvas: Canvas, picture: np.ndarray, classes: np.ndarray, n
 
 def _path(gain: np.ndarray) -> np.ndarray:
     """The column (h,) of each row on the way down (h, w) that gains most and bends by `BENDS` pixels a row at most."""
-    total, steps = gain[:1].copy(), []
+    best, steps = gain[0], []
     shifts = range(-BENDS, BENDS + 1)
     for row in gain[1:]:
-        padded = np.pad(total[-1], BENDS, constant_values=-1e9)
+        padded = np.pad(best, BENDS, constant_values=-1e9)
         options = np.stack([padded[BENDS + shift : BENDS + shift + len(row)] for shift in shifts])
         steps.append(options.argmax(0) - BENDS)
-        total = np.concatenate([total, [options.max(0) + row]])
-    path = [int(total[-1].argmax())]
+        best = options.max(0) + row
+    path = [int(best.argmax())]
     for step in reversed(steps):
         path.append(int(path[-1] + step[path[-1]]))
     return np.array(path[::-1])

@@ -18,17 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from recsys.errors import ConfigError, check_range
 
-from ..subject.base import scale_factor
+from ..subject.base import native_size
 from ..training.objective import add_noise, predicted_x0
 from .mesh import Figure
 from .raster import look_up, shrunk
-from .refine import VIEWS, cells_of
-from .texels import FRONT, STRAIGHT, Look, at, look, seen_straight
+from .refine import VIEWS
+from .texels import FRONT, at, changed, look, seen_straight, unseen
 
 COARSE = 64
 """Pixels of the longer side of the change that is learnt."""
@@ -74,7 +73,8 @@ def distil(
     if "text_encoder_2" in painter.components:
         raise ConfigError("score distillation takes a Stable Diffusion 1.x or 2.x; refine with this one instead")
     score = Score(painter, asked)
-    views = [_View(figure, azimuth, score) for azimuth in VIEWS]
+    kept = seen_straight(figure, look(figure, 0, FRONT))
+    views = [_View(figure, azimuth, score, kept) for azimuth in VIEWS]
     shape = (figure.texture.height, figure.texture.width)
     coarse = [max(2, round(side * COARSE / max(shape))) for side in shape]
     change = torch.zeros(3, *coarse, requires_grad=True)
@@ -87,19 +87,9 @@ def distil(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    texture = view_texture(
-        figure.texture, change.detach(), 1 - seen_straight(figure, look(figure, 0, FRONT)) / STRAIGHT
-    )
-    return replace(figure, texture=texture)
-
-
-def view_texture(texture: Image.Image, change: Tensor, free: np.ndarray) -> Image.Image:
-    """A texture with a coarse change (3, h, w) where it is free (H, W)."""
-    fine = (
-        F.interpolate(change[None], size=free.shape, mode="bilinear", align_corners=False)[0].permute(1, 2, 0).numpy()
-    )
-    pixels = np.asarray(texture, np.float32) + 255 * fine * free.clip(0, 1)[..., None]
-    return Image.fromarray((pixels.clip(0, 255) + 0.5).astype(np.uint8))
+    fine = F.interpolate(change.detach()[None], size=shape, mode="bilinear", align_corners=False)[0]
+    free = unseen(kept)[..., None]
+    return replace(figure, texture=changed(figure.texture, fine.permute(1, 2, 0).numpy() * free))
 
 
 class Score:
@@ -108,8 +98,7 @@ class Score:
     def __init__(self, painter: Any, asked: Distilling) -> None:
         self.pipe, self.asked = painter, asked
         self.device, self.dtype = painter.unet.device, painter.unet.dtype
-        rows, columns = cells_of(painter)
-        self.size = (rows * scale_factor(painter), columns * scale_factor(painter))
+        self.size = native_size(painter)
         painter.vae.requires_grad_(False)
         with torch.no_grad():
             self.words, self.none = self._read(asked.prompt)
@@ -149,10 +138,9 @@ class Score:
 class _View:
     """A view whose latents follow the change of the texture."""
 
-    def __init__(self, figure: Figure, azimuth: float, score: Score) -> None:
-        found: Look = look(figure, azimuth, score.size)
-        kept = seen_straight(figure, look(figure, 0, FRONT))
-        free = (1 - at(kept, found.view.uv) / STRAIGHT).clip(0, 1) * (found.view.layer >= 0)
+    def __init__(self, figure: Figure, azimuth: float, score: Score, kept: np.ndarray) -> None:
+        found = look(figure, azimuth, score.size)
+        free = unseen(at(kept, found.view.uv)) * (found.view.layer >= 0)
         self.score = score
         self.picture = torch.from_numpy(found.view.image).permute(2, 0, 1).float()
         self.free = torch.from_numpy(shrunk(free.astype(np.float32)))

@@ -15,17 +15,16 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from recsys.errors import check_range
 
 from ..colours import to_lab
 from ..images import to_tensor
-from ..subject.base import scale_factor
+from ..subject.base import native_size
 from .mesh import Figure
 from .raster import shrunk
-from .texels import FRONT, SHARP, STRAIGHT, Look, at, look, seen_straight, spread
+from .texels import FRONT, SHARP, STRAIGHT, Look, at, changed, look, seen_straight, spread, unseen
 
 VIEWS = {180: "seen from behind", 135: "seen from behind", -135: "seen from behind", 90: "seen from the side",
          -90: "seen from the side"}  # fmt: skip
@@ -75,7 +74,7 @@ def refine(
     done, touched = figure, np.zeros(kept.shape, bool)
     for azimuth, words in VIEWS.items():
         found = look(done, azimuth, paint.size)
-        free = (1 - at(kept, found.view.uv) / STRAIGHT).clip(0, 1) * (found.cosine > STRAIGHT)
+        free = unseen(at(kept, found.view.uv)) * (found.cosine > STRAIGHT)
         if free.sum() < LEAST * (found.view.layer >= 0).sum():
             continue
         tell(f"view {azimuth}")
@@ -92,12 +91,6 @@ def refine(
     return replace(done, report=report), None
 
 
-def cells_of(painter: Any) -> tuple[int, int]:
-    """Height and width of the latents that a painter's UNet was made for."""
-    size = painter.unet.config.sample_size
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
-
-
 class Repainter:
     """Repaint part of a view; the change is against the picture as the autoencoder gives it back, so that detail which
     this loses is not lost in the texture."""
@@ -105,8 +98,8 @@ class Repainter:
     def __init__(self, painter: Any, asked: Refining, generator: torch.Generator | None, controlnet: Any) -> None:
         import diffusers
 
-        unet, cells = painter.unet, cells_of(painter)
-        if not isinstance(unet.config.sample_size, int):  # diffusers compares it with a number
+        unet, cells = painter.unet, painter.unet.config.sample_size
+        if not isinstance(cells, int):  # diffusers compares it with a number
             unet = copy.copy(unet)
             unet.register_to_config(sample_size=max(cells))
         parts = {**painter.components, "unet": unet}
@@ -117,7 +110,7 @@ class Repainter:
         kind = getattr(diffusers, f"StableDiffusion{'XL' if xl else ''}{control}Img2ImgPipeline")
         self.pipe: Any = kind(**parts, **({"add_watermarker": False} if xl else {"requires_safety_checker": False}))
         self.pipe.set_progress_bar_config(disable=True)
-        self.size = (cells[0] * scale_factor(painter), cells[1] * scale_factor(painter))
+        self.size = native_size(painter)
         self.asked, self.generator = asked, generator
 
     @torch.no_grad()
@@ -161,9 +154,8 @@ def _carried(
     weights = (free * found.cosine**SHARP)[some]
     values = np.concatenate([change.repeat(2, 0).repeat(2, 1)[some], found.cosine[some][:, None]], 1)
     mean = spread(found.view.uv[some], weights, values, kept.shape)
-    share = (mean[..., -1] / 0.02).clip(0, 1) * (1 - kept / STRAIGHT).clip(0, 1)
-    pixels = np.asarray(figure.texture, np.float32) + 255 * mean[..., :3] * share[..., None]
-    texture = Image.fromarray((pixels.clip(0, 255) + 0.5).astype(np.uint8))
+    share = (mean[..., -1] / 0.02).clip(0, 1) * unseen(kept)
+    texture = changed(figure.texture, mean[..., :3] * share[..., None])
     return replace(figure, texture=texture), np.where(share > 0.5, mean[..., 3], 0)
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from ..atelier.trace import Camera, axes
-from ..images import blur
+from ..images import blur, to_pil, to_tensor
 from .mesh import Figure, unlit
 from .raster import View, look_up, render, towards
 from .turntable import Stage, Turntable
@@ -86,3 +86,13 @@ def seen_straight(figure: Figure, found: Look) -> np.ndarray:
 def at(plane: np.ndarray, uv: np.ndarray) -> np.ndarray:
     """Values (...) of a plane (h, w) of the texture at places (..., 2)."""
     return look_up(torch.from_numpy(plane)[None].float(), torch.from_numpy(uv)).numpy()[..., 0]
+
+
+def unseen(straight: np.ndarray) -> np.ndarray:
+    """How free texels or samples are to be changed, in [0, 1], by how straight they are seen already (...)."""
+    return (1 - straight / STRAIGHT).clip(0, 1)
+
+
+def changed(texture: Image.Image, change: np.ndarray) -> Image.Image:
+    """A texture with a change (h, w, 3) of its colours in [0, 1]."""
+    return to_pil(to_tensor(texture) + torch.from_numpy(change).float().permute(2, 0, 1))[0]
