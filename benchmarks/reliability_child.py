@@ -296,7 +296,17 @@ def small_disk(folder: Path, size: int) -> Iterator[bool]:
         yield done
     finally:
         if done:
-            os.system(f"umount '{folder}'")
+            _unmount(folder)
+
+
+def _unmount(folder: Path, *, seconds: float = 10.0) -> None:
+    """Take a small disk away. A process that has ended may hold its files a moment longer: the kernel closes them late."""
+    give_up = time.monotonic() + seconds
+    while os.system(f"umount '{folder}' 2>/dev/null") != 0:
+        if time.monotonic() > give_up:
+            os.system(f"umount -l '{folder}'")
+            return
+        time.sleep(0.1)
 
 
 def enlarge(folder: Path) -> None:
