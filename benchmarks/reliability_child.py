@@ -300,7 +300,7 @@ def small_disk(folder: Path, size: int) -> Iterator[bool]:
 
 
 def _unmount(folder: Path, *, seconds: float = 10.0) -> None:
-    """Take a small disk away. A process that has ended may hold its files a moment longer: the kernel closes them late."""
+    """Take a small disk away; a process that has ended may hold its files a moment longer."""
     give_up = time.monotonic() + seconds
     while os.system(f"umount '{folder}' 2>/dev/null") != 0:
         if time.monotonic() > give_up:

@@ -194,6 +194,8 @@ class EvaluateConfig(DeviceSettings, FileSettings):
     """valid or test."""
     cutoffs: list[int] | None = None
     """Cut-offs of HR, NDCG and MRR; none: 5, 10 and 20, those that do not go beyond the catalogue."""
+    exact: bool = False
+    """Score every item, even where a recommender has an index."""
     out: str | None = None
     """JSON file for the figures; none: printed."""
     seed: int = 0
@@ -216,6 +218,8 @@ class CompareConfig(DeviceSettings, FileSettings):
     """valid or test."""
     cutoffs: list[int] | None = None
     """Cut-offs of HR, NDCG and MRR; none: 10 and 20, those that do not go beyond the catalogue."""
+    exact: bool = False
+    """Score every item, even where a recommender has an index."""
     out: str | None = None
     """JSON file for the figures; none: only printed."""
     seed: int = 0

@@ -24,28 +24,35 @@ def index(settings: IndexConfig) -> int:
     if not installed():
         raise ConfigError(f"recommend index needs usearch, which is not installed; run: {remedy('usearch')}")
     model = pretrained.load(settings.recommender)
-    if not save_index(model, settings.recommender, least=1):
+    if not save_index(indexed(model, least=1), settings.recommender):
         raise ConfigError(UNFIT)
     print(f"indexed {model.n_items:,} items in {settings.recommender}")
     return 0
 
 
-def save_index(model: Any, folder: str, *, least: int = LARGE) -> bool:
-    """Index the items of a recommender that was saved in `folder`, if there are `least`; tell whether that was done.
+def indexed(model: Any, *, least: int = LARGE) -> Any:
+    """Return a recommender that ranks through an index made now, if it has `least` items; else itself."""
+    if not (first_process() and model.n_items >= least and isinstance(model, Indexable)):
+        return model
+    if not installed():
+        note(f"{model.n_items:,} items are ranked faster through an index; run: {remedy('usearch')}")
+        return model
+    vectors = model.item_vectors()
+    if vectors is None:
+        return model
+    note(f"indexing {model.n_items:,} items")
+    return Indexed(model, Index.build(vectors))
+
+
+def save_index(model: Any, folder: str) -> bool:
+    """Save the index of a recommender that was saved in `folder`, if it ranks through one; tell whether that was done.
 
     Raises:
         ResourceError: the disk refuses.
     """
-    if not (first_process() and model.n_items >= least and isinstance(model, Indexable)):
+    if not isinstance(model, Indexed):
         return False
-    if not installed():
-        note(f"{model.n_items:,} items are ranked faster through an index; run: {remedy('usearch')}")
-        return False
-    vectors = model.item_vectors()
-    if vectors is None:
-        return False
-    note(f"indexing {model.n_items:,} items")
-    Index.build(vectors).save(Path(folder))
+    model.index.save(Path(folder))
     return True
 
 

@@ -24,6 +24,7 @@ from recsys.errors import ConfigError, DataError
 from recsys.evaluate import difference, sign_flip_test
 from recsys.evaluate import evaluate as measure
 from recsys.folders import alone
+from recsys.index import Indexed
 from recsys.types import Cases, Recommender
 
 from ..checked import typed
@@ -31,7 +32,7 @@ from ..progress import bar, begin_at, first_process, note
 from ..signals import Patience, kept_in
 from .config import CompareConfig, EvaluateConfig, TrainConfig, UpdateConfig
 from .data import Data, read
-from .index import save_index
+from .index import indexed, save_index, with_index
 from .search import searched
 
 DECIDE = ("python", "personagen", "torch", "numpy")
@@ -79,10 +80,11 @@ def _train_and_keep(settings: TrainConfig) -> None:
 
 
 def _keep(model: Any, data: Data, settings: TrainConfig, config: training.TrainConfig | None) -> None:
-    """Measure a model on validation, print that, and save it."""
-    metrics = validated(model, data.split, seed=settings.seed)
+    """Measure a model on validation as it will rank, print that, and save it."""
+    ranking = indexed(model)
+    metrics = validated(ranking, data.split, seed=settings.seed)
     pretrained.save(model, settings.out, items=data.items, run=about(settings, data.split, metrics, config))
-    save_index(model, settings.out)
+    save_index(ranking, settings.out)
 
 
 def validated(model: Any, split: Split, *, seed: int) -> dict[str, float]:
@@ -126,11 +128,15 @@ def _given(settings: TrainConfig) -> dict[str, Any]:
 
 
 def evaluate(settings: EvaluateConfig) -> int:
-    """Measure a recommender by full ranking over the catalogue, and print or write the figures as JSON. Returns 0."""
+    """Measure a recommender by ranking the whole catalogue, and print or write the figures as JSON. Returns 0.
+
+    It ranks as `recommend rank` does: through its index where it has one, unless settings.exact.
+    """
     device = device_for(settings)
     _check_out(settings.out)
     data = read(settings.data, root=settings.root, catalog=None, settings=settings)
     model, _, table = load(settings.recommender, data, device=device)
+    model = with_index(model, settings.recommender, exact=settings.exact)
     (cases,), _ = cases_for(data, settings.part, [table])
     cutoffs = settings.cutoffs or _cutoffs([5, 10, 20], model.n_items)
     report = measure(model, cases, at=cutoffs, generator=_generator(settings.seed))
@@ -140,6 +146,7 @@ def evaluate(settings: EvaluateConfig) -> int:
         "metrics": report.metrics,
         "intervals": report.intervals,
         "seen_targets": report.seen_targets,
+        "index": isinstance(model, Indexed),
         "recommender": pretrained.fingerprint(settings.recommender),
         "data": data.split.fingerprint(),
         "versions": versions(DECIDE),
@@ -161,6 +168,7 @@ def compare(settings: CompareConfig) -> int:
     data = read(settings.data, root=settings.root, catalog=None, settings=settings)
     folders = (settings.first, settings.second)
     models, _, tables = zip(*(load(folder, data, device=device) for folder in folders), strict=True)
+    models = [with_index(model, folder, exact=settings.exact) for model, folder in zip(models, folders, strict=True)]
     both, rows = cases_for(data, settings.part, tables)
     cutoffs = settings.cutoffs or _cutoffs([10, 20], min(model.n_items for model in models))
     reports = [

@@ -28,7 +28,7 @@ from ..checked import checked
 from ..progress import first_process, note
 from .config import UpdateConfig
 from .data import collected
-from .index import save_index
+from .index import indexed, save_index
 from .recommend import about, drive, validated
 
 SLOWER = 0.3  # of the learning rate that the network was trained with
@@ -70,11 +70,12 @@ def _update(settings: UpdateConfig, model: Any, run: dict[str, Any]) -> None:
             plan = run.get("training") or _trained_with(run)
             _go_on(model, continued, split, _config(settings, plan), Path(settings.out) / "checkpoints", parent)
     if first_process():
-        metrics = validated(model, split, seed=settings.seed)
+        ranking = indexed(model)
+        metrics = validated(ranking, split, seed=settings.seed)
         before = leave_one_out(continued.before, model.n_items - continued.new_items).fingerprint()
         came_about = about(settings, split, metrics) | {"parent": parent, "before": before, "training": plan}
         pretrained.save(model, settings.out, items=continued.items, run=came_about)
-        save_index(model, settings.out)
+        save_index(ranking, settings.out)
 
 
 def _parent(settings: UpdateConfig) -> tuple[Any, dict[str, Any]]:

@@ -55,6 +55,18 @@ def sparse_evidence(
     return cells, total
 
 
+def evidence_at(table: TransitionTable, history: Tensor, items: Tensor, *, discount: Discount) -> Tensor:
+    """Score some items (B, c) of each history (B, L) as `spread_back` scores all: (B, c)."""
+    cells, values = table.table().cells(*_factors(table, history, discount, 1.0))
+    if not len(cells):
+        return values.new_zeros(items.shape)
+    codes, places = cells.unique(return_inverse=True)
+    sums = values.new_zeros(len(codes)).index_add_(0, places, values)
+    wanted = items + torch.arange(len(items), device=items.device).unsqueeze(1) * (len(table.starts) - 1)
+    found = torch.searchsorted(codes, wanted).clamp(max=len(codes) - 1)
+    return sums[found] * (codes[found] == wanted)
+
+
 def word_counts(features: Tensor, history: Tensor, *, discount: Discount) -> Tensor:
     """Count the words of the recent items of history (B, L) by features (n+1, f) >= 0: (B, f)."""
     recent = history[:, -discount.window :]

@@ -24,7 +24,6 @@ x0_hat = sum_i p(i | x_t, history) e_i: one step from noise ranks by the prior i
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -34,10 +33,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..counts.arrivals import arrival_logits, fit_arrivals, hidden_items
+from ..counts.candidates import COLUMNS, opinions_of_few
 from ..counts.evidence import Discount, sparse_evidence, spread_back, word_counts
-from ..counts.stacking import Counted, Evidence, add_evidence, minimise, pseudospherical_loss, weighed
+from ..counts.stacking import Opinions, held_out, minimise, opinions_of_all, weighed, without
 from ..counts.transitions import Transitions, TransitionTable, count_together, count_transitions, split_columns, thinned
-from ..data.splits import pad
 from ..diffusion.noise import user_normal, user_seeds
 from ..diffusion.trajectory import last_answer
 from ..errors import ConfigError, check_range
@@ -55,6 +54,7 @@ KEEP = 200  # as many items taken together with an item are remembered
 LEADING = 100  # as many entries of an item's row of the regression
 SILENT = 0.05  # an expert of less weight changes no ranking worth its time, and is not asked
 CASES, CELLS = 5000, 1e8  # as many cases are stacked on, or fewer where the catalogue is large
+MANY = 50_000  # above as many items the weights are fitted among some that matter (counts/candidates.py)
 START, KAPPA = (0.5, 0.0, 1.0, 0.5, 0.5, 0.5), (4.0, 7.0, 3.0, 3.0, 0.0)  # of w and log kappa, before any fit
 Items = tuple[Tensor, Tensor]
 
@@ -182,36 +182,29 @@ class CountDiff(nn.Module, Pretrained):
 
     def tune(self, cases: Cases) -> None:
         """Fit the weights of network, counts and words on cases that none of them has seen, the same way every time."""
-        device = self.weights.device
-        most = min(CASES, max(200, int(CELLS // (self.n_items + 1))), len(cases))
-        cases = cases.take(np.linspace(0, len(cases) - 1, most).astype(int))
-        history = pad(cases.histories)[:, -self.config.max_len :].to(device)
-        target = torch.tensor([int(np.ravel(found)[0]) for found in cases.targets], device=device)
+        c, device = self.config, self.weights.device
+        cells = COLUMNS * max(1, len(self.word_weights)) if self.n_items > MANY else self.n_items + 1
+        history, target = held_out(cases, min(CASES, max(200, int(CELLS // cells))), length=c.max_len)
+        history, target = history.to(device), target.to(device)
         if self.once:
             new = (history != target.unsqueeze(1)).all(1)
             history, target = history[new], target[new]
-        banned = self._banned(history)
         with evaluating(self):
-            evidence, (embedding, bias) = self._evidence(history), self.net._items()
-            condition = self.net._condition(history, embedding)
-            t = torch.full((len(history),), self.config.T, device=device)
-            query, _ = self._query(torch.zeros_like(condition), t, condition)
-            own = query @ embedding.T * self.config.d**-0.5
-
-        def loss(numbers: Sequence[Tensor]) -> Tensor:
-            weights, log_kappa, word_weights = numbers
-            logits = own * weights[0] + bias * weights[1]
-            logits = add_evidence(logits, evidence, self._described, weights, log_kappa, word_weights)
-            return pseudospherical_loss(_without(logits, banned), target, order=self.config.order)
-
+            items = self.net._items()
+            query = self._prior_query(history, items[0])
+            ask = self._opinions_of_few if self.n_items > MANY else self._opinions
+            opinions = ask(query, items, history, target)
         numbers = (self.weights, self.log_kappa, self.word_weights)
         start = [self.weights.new_tensor(START), self.log_kappa.new_tensor(KAPPA), torch.full_like(numbers[2], 0.5)]
-        for kept, found in zip(numbers, minimise(loss, start), strict=True):
+        for kept, found in zip(numbers, minimise(lambda x: opinions.loss(x, order=c.order), start), strict=True):
             kept.copy_(found)
         self.weights[2:].masked_fill_(self.weights[2:].abs() < SILENT, 0.0)
-        if self.neighbours.filled and self.config.items != "id":
-            old = add_evidence(own * self.weights[0] + bias * self.weights[1], evidence, self._described, *numbers)
-            self._tune_arrivals(query, old, evidence[1], history, target)
+        if self.neighbours.filled and c.items != "id":
+            if self.n_items > MANY:  # among all items after all, for fewer cases
+                step = math.ceil(len(history) * (self.n_items + 1) / CELLS)
+                history, target, query = history[::step], target[::step], query[::step]
+                opinions = self._opinions(query, items, history, target)
+            self._tune_arrivals(query, opinions.logits(numbers), opinions.evidence[1], history, target)
 
     def _tune_arrivals(self, query: Tensor, old: Tensor, words: Tensor | None, history: Tensor, target: Tensor) -> None:
         """Fit the weights of new items: what the logits `old` (N, n+1) would be if some items were new."""
@@ -344,7 +337,7 @@ class CountDiff(nn.Module, Pretrained):
             likeness = spread_back(self.arrivals, history, discount=self.experts[2][1])
             new = slice(self.n_items + 1 - self.config.new_items, None)
             base[:, new] = arrival_logits(base[:, new], likeness[:, new], self.arrival)
-        base = _without(base, banned)
+        base = without(base, banned)
         if draws > 1:
             base = base.repeat_interleave(draws, dim=0)
 
@@ -374,13 +367,23 @@ class CountDiff(nn.Module, Pretrained):
         if (words := self._words(history)) is not None:
             logits.addmm_(weighed(words, self.log_kappa, self.word_weights), self.net.table.features.T)
 
-    def _evidence(self, history: Tensor) -> Evidence:
-        """What every expert says of history (B, L), None where it knows nothing, and the words (B, f) in it."""
+    def _prior_query(self, history: Tensor, embedding: Tensor) -> Tensor:
+        """What the network looks for before any noise is seen, after history (N, L): (N, d)."""
+        condition = self.net._condition(history, embedding)
+        t = torch.full((len(history),), self.config.T, device=history.device)
+        return self._query(torch.zeros_like(condition), t, condition)[0]
 
-        def ask(table: TransitionTable, discount: Discount) -> Counted | None:
-            return Counted.of(spread_back(table, history, discount=discount)) if table.filled else None
+    def _opinions(self, query: Tensor, items: Items, history: Tensor, target: Tensor) -> Opinions:
+        """What network, experts and words say of all items after history (N, L)."""
+        own, banned = query @ items[0].T * self.config.d**-0.5, self._banned(history)
+        words = self._words(history)
+        return opinions_of_all(own, items[1], self.experts, history, target, banned, words, self._described)
 
-        return [ask(*expert) for expert in self.experts], self._words(history)
+    def _opinions_of_few(self, query: Tensor, items: Items, history: Tensor, target: Tensor) -> Opinions:
+        """The same of few items a case."""
+        experts = [(*one, w, math.exp(kappa)) for one, w, kappa in zip(self.experts, START[2:], KAPPA, strict=False)]
+        query, banned = query * self.config.d**-0.5, self._banned(history)
+        return opinions_of_few(query, items, experts, history, target, banned, self._words(history), self._described)
 
     @property
     def _described(self) -> Tensor | None:
@@ -389,10 +392,6 @@ class CountDiff(nn.Module, Pretrained):
     def _words(self, history: Tensor) -> Tensor | None:
         """The words (B, f) of history (B, L), where items have words."""
         return word_counts(self.net.table.features, history, discount=self.experts[2][1]) if self.config.words else None
-
-
-def _without(logits: Tensor, banned: Tensor | None) -> Tensor:
-    return logits if banned is None else logits.scatter_(1, banned, -torch.inf)
 
 
 def _mean(logits: Tensor, embedding: Tensor) -> Tensor:

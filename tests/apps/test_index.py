@@ -1,6 +1,7 @@
 """`recommend index`, and ranking through it: the lists of everyone, and those of the server."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -59,11 +60,41 @@ def test_a_large_catalogue_without_an_index_is_told_of_and_one_that_is_saved_get
     monkeypatch.setattr(command, "LARGE", N)
     assert with_index(model, str(folder)) is model
     assert f"personagen recommend index --recommender {folder}" in capsys.readouterr().err
-    assert command.save_index(model, str(folder), least=N) and isinstance(with_index(model, str(folder)), Indexed)
-    assert not command.save_index(model, str(folder), least=N + 1)
+    assert command.indexed(model, least=N + 1) is model and not command.save_index(model, str(folder))
+    assert command.save_index(command.indexed(model, least=N), str(folder))
+    assert isinstance(with_index(model, str(folder)), Indexed)
     monkeypatch.setattr(command, "installed", lambda: False)
     assert with_index(model, str(folder)) is model
     assert "pip install 'personagen[scale]'" in capsys.readouterr().err
+
+
+def test_a_large_catalogue_is_measured_as_it_is_ranked(shop, tmp_path, monkeypatch, capsys):
+    """What training, `evaluate` and `compare` measure goes through the index, too; `--exact` scores every item."""
+    _, data = shop
+    folder, asked, found = str(tmp_path / "large"), [], index.Index.nearest
+    monkeypatch.setattr(command.indexed, "__kwdefaults__", {"least": 100})
+    monkeypatch.setattr(index.Index, "nearest", lambda *given: asked.append(1) or found(*given))
+    monkeypatch.setattr(index, "DEPTH", N)  # the union is the catalogue, so figures must be equal
+    train = ["recommend", "train", "--model", "sasrec", "--data", str(data), "--out", folder, "--train.epochs", "1"]
+    assert cli.main([*train, "--settings.d", "16"]) == 0 and asked
+    kept = json.loads((tmp_path / "large" / "run.json").read_text())["validation"]
+
+    def figures(*words):
+        asked.clear()
+        assert (
+            cli.main(["recommend", *words, "--data", str(data), "--part", "valid", "--out", str(tmp_path / "f")]) == 0
+        )
+        return json.loads((tmp_path / "f").read_text())
+
+    words = ["evaluate", "--recommender", folder]
+    through = figures(*words)
+    assert asked and through["index"] and through["metrics"] == kept
+    exact = figures(*words, "--exact", "true")
+    assert not asked and not exact["index"] and exact["metrics"] == pytest.approx(kept)
+    figures("compare", "--first", folder, "--second", folder)
+    assert asked
+    figures("compare", "--first", folder, "--second", folder, "--exact", "true")
+    assert not asked
 
 
 def test_what_ranks_without_vectors_is_refused(tmp_path, capsys):

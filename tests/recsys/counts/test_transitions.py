@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recsys.counts.evidence import Discount, spread_back, word_counts
-from recsys.counts.stacking import Counted, add_evidence, pseudospherical_loss
+from recsys.counts.stacking import Counted, opinions_of_all, pseudospherical_loss
 from recsys.counts.transitions import Transitions, TransitionTable, count_together, count_transitions, thinned
 from recsys.data.splits import pad
 from recsys.errors import ModelError
@@ -118,7 +118,9 @@ def test_ranking_adds_in_place_what_was_fitted():
     model, history = _model(_sequences()), torch.tensor([[0, 3, 5], [1, 2, 7]])
     model.weights.copy_(torch.tensor([1.0, 1.0, 0.7, 0.3, 0.2, 0.4]))
     numbers = (model.weights, model.log_kappa, model.word_weights)
-    wanted = add_evidence(torch.zeros(2, N + 1), model._evidence(history), None, *numbers)
+    own, bias, target = torch.zeros(2, N + 1), torch.zeros(N + 1), torch.tensor([1, 1])
+    said = opinions_of_all(own, bias, model.experts, history, target, None, None, None)
+    wanted = said.logits(numbers)
     found = torch.zeros(2, N + 1)
     model._add_evidence(found, history)
     torch.testing.assert_close(found[:, 1:], wanted[:, 1:])
