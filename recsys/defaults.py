@@ -10,7 +10,7 @@ a rate of .003 it reaches .055 after 840. So the rule counts updates and predict
     learning_rate  RATE, whatever the size
     epochs         UPDATES updates, between 20 and 200 epochs; validation mostly ends a run long before
     patience       WAIT updates without gain, between 3 and 10 epochs
-    validate_cases at most CASES, drawn at random
+    validate_cases at most CASES, drawn at random, and as many as make SCORES scores where the catalogue is large
 
 How the numbers were chosen: batches, rate and patience are those that had been used, set by set, for
 ml-100k, ml-1m and two Amazon sets (benchmarks/rows.py), which the rule gives again; for zhihu it gives a batch of 256,
@@ -31,23 +31,28 @@ STEPS = 16
 RATE = 3e-3
 UPDATES = 4000
 WAIT = 170
-CASES = 5000
+CASES, FEWEST = 5000, 500
+SCORES = 1e9
+"""An epoch's validation then costs some 15 CPU-seconds at most: a million items leave 1,000 cases."""
 RULED = ("batch_size", "learning_rate", "epochs", "patience", "validate_cases")
 
 
 @dataclass(frozen=True)
 class Size:
-    """What the rule looks at: rows of training and the next items in all of them, both at least 1; validation cases."""
+    """What the rule looks at: rows of training and the next items in them, at least 1 each; validation cases; items."""
 
     rows: int
     next_items: int
     cases: int
+    items: int = 1
 
     @classmethod
     def of(cls, split: Split, *, max_length: int) -> "Size":
         """Measure the training sequences as `train` cuts them."""
         pieces = windows(split.train, max_length)
-        return cls(max(1, len(pieces)), max(1, sum(len(piece) - 1 for piece in pieces)), len(split.valid))
+        return cls(
+            max(1, len(pieces)), max(1, sum(len(piece) - 1 for piece in pieces)), len(split.valid), split.n_items
+        )
 
 
 def rule(size: Size, *, batch_size: int | None = None) -> dict[str, Any]:
@@ -56,12 +61,13 @@ def rule(size: Size, *, batch_size: int | None = None) -> dict[str, Any]:
         wanted = min(NEXT_ITEMS * size.rows / size.next_items, size.rows / STEPS)
         batch_size = 2 ** min(8, max(4, round(math.log2(wanted))))
     steps = math.ceil(size.rows / batch_size)
+    cases = max(FEWEST, min(CASES, int(SCORES / size.items)))
     return {
         "batch_size": batch_size,
         "learning_rate": RATE,
         "epochs": min(200, max(20, math.ceil(UPDATES / steps))),
         "patience": min(10, max(3, math.ceil(WAIT / steps))),
-        "validate_cases": CASES if size.cases > CASES else None,
+        "validate_cases": cases if size.cases > cases else None,
     }
 
 

@@ -34,6 +34,11 @@ def test_every_size_gets_sound_settings_and_the_epochs_fall_with_it():
     assert epochs == sorted(epochs, reverse=True)
 
 
+@pytest.mark.parametrize(("items", "cases"), [(1_000, 5000), (200_000, 5000), (1_000_000, 1000), (10**7, 500)])
+def test_a_large_catalogue_is_validated_on_fewer_cases(items, cases):
+    assert rule(Size(10**6, 10**7, 10**6, items))["validate_cases"] == cases
+
+
 def test_what_is_given_wins_and_the_rest_follows_it():
     split = leave_one_out([np.arange(1, 11)] * 400, 10)
     plain = suited(split)
