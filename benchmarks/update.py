@@ -6,8 +6,8 @@ Each user's last item is the test, and nothing below ever sees it. Of the other 
 train the recommender that is updated with the last tenth; all of them train the one it is compared with. Networks then
 hold out one more item of each user to validate, so the two differ in nothing but the way.
 
-ml-1m's file has the order of each user's items, but no times. So every 20th user is new, with all items, and of every
-other user the latest items are, as many as make a tenth in all. A file with times is split by its times.
+The files of ml-1m and ml-100k have the order of each user's items, but no times. So every 20th user is new, with all
+items, and of every other user the latest items are, as many as make a tenth in all. A file with times is split by its times.
 
 A result that is there already is kept. The data are not part of the project: their folder is --root or PERSONAGEN_DATA.
 """
@@ -60,13 +60,17 @@ ROWS = {
     "ease": Row("ease", {"ridge": 500.0}),
     "sasrec": Row("sasrec", SMALL, LOOP, ON, every=8),
 }
+PLAIN = {"epochs": 60, "batch_size": 64, "learning_rate": 3e-3, "patience": 5}
+FROM_THERE = PLAIN | {"epochs": 10, "patience": 2, "learning_rate": 1e-3}
+MORE = {name: Row(name, {"d": 32, "layers": 1}, PLAIN, FROM_THERE) for name in ("sasrec", "gru4rec", "countdiff")}
+SETS = {"ml-1m": ROWS, "ml-100k": ROWS | MORE}
 
 
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", default="ml-1m", help="ml-1m, or a file with times")
-    parser.add_argument("--models", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--models", nargs="+", default=list(ROWS), choices=list(ROWS | MORE))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--root", default=DATA, help="folder of the data sets")
     args = parser.parse_args()
@@ -74,7 +78,7 @@ def main() -> int:
     place = RESULTS / f"update-{Path(args.data).stem}.json"
     results = json.loads(place.read_text())["results"] if place.exists() else {}
     for name in args.models:
-        row = ROWS[name]
+        row = SETS.get(args.data, ROWS | MORE)[name]
         continued, tests = _split(args, row.every)
         entry = results.setdefault(name, {"settings": row.settings, "train": row.train, "update": row.update,
                                           "data": _sizes(continued, tests), "runs": []})  # fmt: skip

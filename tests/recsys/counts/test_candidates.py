@@ -1,6 +1,7 @@
 """Few items a case: what they stand for, and that a fit among them is the fit among all."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def _sequences(count=250, seed=0):
 def _model(*, words=False):
     torch.manual_seed(0)
     features = torch.rand(N + 1, 5) if words else None
-    settings = {"items": "both", "n_features": 5, "words": True} if words else {}
+    settings: dict[str, Any] = {"items": "both", "n_features": 5, "words": True} if words else {}
     model = CountDiff(CountDiffConfig(N, d=8, layers=1, max_len=L, regressed=50, **settings), features=features)
     torch.nn.init.normal_(model.net.table.id_bias)
     model.prepare(_sequences())
@@ -73,7 +74,9 @@ def test_near_and_known_items_are_the_first_of_each_kind(monkeypatch):
     scores = query @ embedding.T + bias
     scores[:, 0] = -torch.inf
     assert torch.equal(items[:, 2:22].sort().values, scores.topk(20).indices.sort().values)
-    known = sum(torch.log1p(10 * spread_back(t, history, discount=d)) for t, d in model.experts if t.filled)
+    known = torch.zeros(40, N + 1)
+    for table, discount in model.experts:
+        known += torch.log1p(10 * spread_back(table, history, discount=discount)) if table.filled else 0
     known[:, 0] = 0.0
     for row in range(len(items)):
         found = items[row, 22:52]
