@@ -7,7 +7,7 @@ train the recommender that is updated with the last tenth; all of them train the
 hold out one more item of each user to validate, so the two differ in nothing but the way.
 
 The files of ml-1m and ml-100k have the order of each user's items, but no times. So every 20th user is new, with all
-items, and of every other user the latest items are, as many as make a tenth in all. A file with times is split by its times.
+items, and of every other user the latest items are, as many as make a tenth in all. A file with times is split by them.
 
 A result that is there already is kept. The data are not part of the project: their folder is --root or PERSONAGEN_DATA.
 """
