@@ -52,9 +52,19 @@ def half_written(folder: Path, whole: dict[str, str]) -> list[str]:
     for head in there:
         place = Path(head).parent
         if Path(head).name in HEADS and "checkpoints" not in place.parts:
-            needed = [name for name in whole if Path(name).parent == place and Path(name).suffix != ".csv"]
-            found += [f"{place} lacks {Path(name).name}" for name in needed if not (folder / name).is_file()]
+            needed = _listed(folder / head) or [
+                Path(name).name for name in whole if Path(name).parent == place and Path(name).suffix != ".csv"
+            ]
+            found += [f"{place} lacks {name}" for name in needed if not (folder / place / name).is_file()]
     return found
+
+
+def _listed(head: Path) -> list[str]:
+    """Name the files that a record of looks tells of: a run that was stopped keeps those it finished, with a record."""
+    if head.name != "looks.json" or not _readable(head):
+        return []
+    looks = json.loads(head.read_text(encoding="utf-8"))["looks"]
+    return ["sheet.png", *(str(look[name]) for look in looks for name in ("file", "figure") if look.get(name))]
 
 
 def newest(folder: Path) -> int:

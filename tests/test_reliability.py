@@ -38,6 +38,16 @@ def test_what_is_half_written_is_found(tmp_path):
     ]
 
 
+def test_looks_of_a_run_that_was_stopped_are_whole_if_their_record_tells_of_no_others(tmp_path):
+    for name in ("01.png", "02.png", "sheet.png"):
+        Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / name)
+    (tmp_path / "looks.json").write_text(json.dumps({"looks": [{"file": "01.png"}, {"file": "02.png"}]}))
+    whole = state.contents(tmp_path) | {"03.png": ""}
+    assert state.half_written(tmp_path, whole) == []
+    (tmp_path / "02.png").unlink()
+    assert state.half_written(tmp_path, whole) == [". lacks 02.png"]
+
+
 def test_clocks_do_not_count(tmp_path):
     found = []
     for seconds, seed in ((1, 0), (2, 0), (2, 1)):
