@@ -46,6 +46,11 @@ class Part(IntEnum):
 
 ENCLOSED, SMALL = 0.9, 0.012
 """Share of its border at which garments enclose a piece, and its largest share of the person: a print, not a bag."""
+SHIN, GAP, COVERED = 0.3, 0.01, 0.5
+"""Shares of a person's height: above the feet that no hand reaches, and how far cloth may lie from skin that comes out
+of it; and share of the skin's columns in which it does."""
+SPECK = 0.0001
+"""Largest piece of skin that is no hand, in squares of a person's height."""
 CLOTHES = (Part.UPPER, Part.LOWER, Part.DRESS, Part.OUTER)
 """Parts that are garments."""
 
@@ -133,8 +138,10 @@ def split_skin(parts: np.ndarray) -> Skin:
     lowest = np.flatnonzero(person.any(1)).max(initial=0)
     columns = np.flatnonzero(clothes.any(0))
     middle = columns.mean() if columns.size else parts.shape[1] / 2
+    low = np.isin(parts, (Part.LOWER, Part.DRESS, Part.LEGWEAR))
     for rows, cols in pieces(skin & ~head):
-        if rows.mean() > hem:
+        long = rows.max() > lowest - SHIN * tall  # no hand hangs so low
+        if rows.mean() > hem or (long and _out_of(rows, cols, low, near=max(1, round(GAP * tall)))):
             feet = rows > lowest - 0.045 * tall
             hands[rows[feet], cols[feet]] = True
             legs[rows[~feet], cols[~feet]] = True
@@ -142,11 +149,24 @@ def split_skin(parts: np.ndarray) -> Skin:
         reach = np.hypot(rows - min(collar, height), cols - middle)
         far = reach > reach.max() - 0.055 * tall
         # nothing but a hand shows below a long sleeve; what begins at the collar is a neckline
-        whole = rows.size < 0.0025 * tall * tall and reach.min() > 0.06 * tall
+        size = rows.size / tall**2
+        whole = SPECK < size < 0.0025 and reach.min() > 0.06 * tall
         end = (reach.max() > 0.25 * tall) & far | whole
         hands[rows[end], cols[end]] = True
         arms[rows[~end], cols[~end]] = True
     return arms, hands, legs, head
+
+
+def _out_of(rows: np.ndarray, columns: np.ndarray, cloth: np.ndarray, *, near: int) -> bool:
+    """Tell whether a piece of skin at rows and columns, (n,) each, comes out of cloth (H, W), whose hem may be lower
+    elsewhere: cloth lies on most of it, and under little of it, within `near` rows."""
+    first, last = np.full(cloth.shape[1], len(cloth)), np.full(cloth.shape[1], -1)
+    np.minimum.at(first, columns, rows)
+    np.maximum.at(last, columns, rows)
+    own = np.flatnonzero(last >= 0)
+    on = np.mean([cloth[max(0, first[at] - near) : first[at], at].any() for at in own])
+    under = np.mean([cloth[last[at] + 1 : last[at] + 1 + near, at].any() for at in own])
+    return bool(on > COVERED and under < 1 - COVERED)
 
 
 def _collar(clothes: np.ndarray) -> int:

@@ -7,10 +7,14 @@ from PIL import Image
 
 from recsys.errors import DataError
 
+from ..images import dilate
 from ..person.body import Body
-from ..person.parts import region_of
+from ..person.parts import Part, region_of
 from .lay import lay
 from .uncover import uncover
+
+HALO = 0.015
+"""Of the photo's height: how far from the mask background goes that is covered, too, where a garment lies on it."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,15 @@ class Guess:
     picture: Image.Image
     mask: np.ndarray
     bare: np.ndarray
+
+
+def _halo(mask: np.ndarray, covered: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Mark background, bool (H, W), that a garment would leave around hands and hair that a mask (H, W) keeps clear of.
+
+    covered (H, W): 255 where the garment lies; parts (H, W): `Part`.
+    """
+    near = max(1, round(HALO * len(mask)))
+    return dilate(mask, up=near, down=near, side=near) & (covered == 255) & (parts == Part.BACKGROUND)
 
 
 def first_guess(
@@ -55,6 +68,7 @@ def first_guess(
     over = body.stays_over(kind)
     if further is not None and not (over.any() and region_of(kind) == "upper"):
         mask = mask | (further & (covered > 0) & ~over)
+        mask = mask | _halo(mask, covered, body.parts)
     old = comes_off & mask
     guess, bare = uncover(photo, body, old, region=region_of(kind), hidden=covered == 255)
     guess.paste(layer, (0, 0), layer)

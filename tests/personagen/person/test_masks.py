@@ -64,6 +64,24 @@ def test_only_a_hand_shows_below_a_long_sleeve():
     assert not arms.any() and hands[62:66, 28:34].all()
 
 
+def test_legs_that_begin_above_a_lower_point_of_the_hem_are_no_arms():
+    parts = figure(sleeves=62)
+    parts[64:100, 38:58] = Part.DRESS  # a skirt that is longer in its middle
+    parts[80:116, 38:46] = parts[80:116, 50:58] = Part.SKIN
+    parts[100:108, 46:50] = Part.DRESS
+    parts[108:, 46:50] = Part.BACKGROUND
+    arms, hands, legs, _ = split_skin(parts)
+    assert legs[80:116, 38:46].all() and legs[80:116, 50:58].all()
+    assert hands[62:66, 28:34].all() and not arms[70:].any() and not hands[70:].any()
+
+
+def test_a_speck_of_skin_is_no_hand_that_would_be_spared_with_all_around_it():
+    parts = np.kron(figure(sleeves=100), np.ones((4, 4), np.uint8))
+    parts[160:162, 150:152] = Part.SKIN
+    arms, hands, *_ = split_skin(parts)
+    assert arms[160:162, 150:152].all() and not hands.any()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_garment_is_covered_and_the_person_spared(kind):
     parts = figure(sleeves=40)
