@@ -1,9 +1,11 @@
 """What `recommend rank` costs for a million users: memory, CPU-seconds, and what a kill in the middle leaves.
 
     python benchmarks/rank_everyone.py --model markov --users 100000 1000000 --kills 2
+    python benchmarks/rank_everyone.py --model sasrec --users 20000 100000 --kills 0
 
 Users walk over 20,000 items, 5 to 15 interactions each; the rows of the file are in the order of time, not of users.
-The recommender is fitted on the first 100,000 users (networks keep the weights they start from, which cost the same).
+The recommender is fitted on the first 100,000 users. Networks are small (SMALL) and are trained for an epoch on 10,000
+of them; CountDiff counts in all but 500, on whose last items its weights are fitted.
 The command runs in a process of its own. `plain` is ranking alone, of histories that are ready in memory, in calls of
 256 users. The last run is killed on the way (SIGKILL), as often as --kills says, and started again with the same
 command; its file must be that of the run before to the byte. Writes benchmarks/results/rank-everyone.json, a row for
@@ -29,16 +31,20 @@ from pyarrow import csv
 from report import HERE, RESULTS, cpu, git, write_report
 
 from recsys import pretrained
-from recsys.data.splits import pad
+from recsys.data.splits import Split, pad
 from recsys.data.vocabulary import Vocabulary
 from recsys.models import MODELS
-from recsys.models.countdiff import START, CountDiff
+from recsys.models.countdiff import CountDiff
 from recsys.rank_all import parts, users_in
-from recsys.types import Fittable
+from recsys.train import TrainConfig, train
+from recsys.types import Cases
 from tests.peak import peak_kib
 
 ITEMS = 20_000
 FITTED = 100_000
+SMALL = {"d": 32, "layers": 1, "max_softmax": 1000}
+COUNTING = ("popularity", "markov")
+LEARNT_ON, TUNED_ON, REGRESSED = 10_000, 500, 2000
 BLOCK = 50_000
 """Users whose walks are drawn at once."""
 
@@ -46,7 +52,7 @@ BLOCK = 50_000
 def main() -> int:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default="markov", choices=("popularity", "markov", "sasrec", "countdiff"))
+    parser.add_argument("--model", default="markov", choices=(*COUNTING, "sasrec", "countdiff"))
     parser.add_argument("--users", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--k", type=int, default=10)
@@ -121,14 +127,25 @@ def write(path: Path, users: int) -> Path:
 
 
 def save(name: str, folder: Path, sequences: list[np.ndarray]) -> None:
-    """Fit and save a recommender."""
-    model: Any = MODELS[name][0](MODELS[name][1](ITEMS))
-    if isinstance(model, CountDiff):
-        model.prepare(sequences)
-        model.weights.copy_(torch.tensor(START))
-    if issubclass(type(model), Fittable):
-        model.fit(sequences)
+    """Fit or train a recommender, and save it."""
+    found: Any = MODELS[name]
+    cls, config = found
+    if name in COUNTING:
+        model = cls(config(ITEMS)).fit(sequences)
+    else:
+        model = learnt(cls(config(ITEMS, **SMALL | ({"regressed": REGRESSED} if cls is CountDiff else {}))), sequences)
     pretrained.save(model, folder, items=Vocabulary.numbered(ITEMS))
+
+
+def learnt(model: Any, sequences: list[np.ndarray]) -> Any:
+    """Train a network for an epoch on some sequences, count in all of them, and fit its weights on others."""
+    nobody, some = Cases([], []), sequences[TUNED_ON : TUNED_ON + LEARNT_ON]
+    for _ in train(model, Split(some, nobody, nobody, ITEMS), TrainConfig(epochs=1, learning_rate=3e-3)):
+        pass
+    if isinstance(model, CountDiff):
+        model.prepare(sequences[TUNED_ON:])
+        model.tune(Cases([one[:-1] for one in sequences[:TUNED_ON]], [one[-1:] for one in sequences[:TUNED_ON]]))
+    return model
 
 
 def plain(folder: Path, sequences: list[np.ndarray], k: int, *, calls: int = 24) -> float:

@@ -193,9 +193,9 @@ def cold_start() -> str:
     return grid(["", *names], rows)
 
 
-def updates() -> str:
+def updates(data: str = "ml-1m") -> str:
     """One row a model: before an update with the latest tenth, after it, and trained anew on everything."""
-    results = json.loads((RESULTS / "update-ml-1m.json").read_text())["results"]
+    results = json.loads((RESULTS / f"update-{data}.json").read_text())["results"]
     rows = []
     for model, entry in results.items():
         runs = entry["runs"]
@@ -327,7 +327,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "amazon-sports": lambda: recommenders("amazon-sports"),
     "ml-1m": lambda: recommenders("ml-1m"),
     "zhihu": lambda: recommenders("zhihu", AT_20, shown="unmasked", digits=4),
-    "enhancers": enhancers, "cold-start": cold_start, "update": updates, "defaults": defaults,
+    "enhancers": enhancers, "cold-start": cold_start, "update": updates,
+    "update-ml-100k": lambda: updates("ml-100k"), "defaults": defaults,
     "own-weights": own_weights, "people": people, "reading": reading,
     "everyone": everyone, "reliability": reliability, "hostile": hostile,
     "serve": serve, "restarts": restarts, "batch": batch, "catalogue": catalogue, "page": page,
