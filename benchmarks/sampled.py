@@ -1,22 +1,26 @@
 """What a sampled softmax and bfloat16 embeddings cost in accuracy: SASRec on Amazon Beauty, exact and sampled.
 
     python benchmarks/sampled.py --epochs 12
+    python benchmarks/sampled.py --epochs 20 --batch_size 64 --data amazon-beauty-3000 --variants exact "mixed 1/12"
 
 One layer, one seed, up to --epochs epochs, the best on validation is measured on the test items. `mixed`: half the
 draws are items, half interactions, as recsys/networks/sampled.py has it; `uniform`: items alone; `rows`: gradients are
 sparse, so that moments of other rows rest; `bf16`: embeddings and their moments are bfloat16. Differences from `exact`
 are paired, with 95 % bootstrap intervals over users. CPU-seconds of training, validation left out, on one thread.
-Writes benchmarks/results/sampled.json, variant by variant.
+`mixed 1/3` draws a third as many as there are items. A set of benchmarks/defaults.py is small enough to be trained to
+the end. Writes benchmarks/results/sampled.json, variant by variant, or sampled-SET.json for another set.
 """
 
 import argparse
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from defaults import SETS, drawn
 from report import DATA, RESULTS, cpu, write_report
 
 from recsys.data import datasets
@@ -31,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mixed 4000 rows bf16": {"max_softmax": 4000, "item_dtype": "bfloat16"}, "mixed 500": {"max_softmax": 500},
     "uniform 500": {"max_softmax": 500},
 }  # fmt: skip
+SHARES = {"mixed 1/3": 3, "mixed 1/12": 12}
 
 
 def main() -> int:
@@ -38,14 +43,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--data", default="amazon-beauty")
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS | SHARES)
+    parser.add_argument("--batch_size", type=int, default=256)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    split = datasets.load(args.data, root=DATA)
-    path, exact = RESULTS / "sampled.json", None
+    split = drawn(args.data, Path(DATA)) if args.data in SETS else datasets.load(args.data, root=DATA)
+    if split is None:
+        raise SystemExit(f"{args.data} is not in {DATA}")
+    path, exact = RESULTS / ("sampled.json" if args.data == "amazon-beauty" else f"sampled-{args.data}.json"), None
     rows = json.loads(path.read_text())["rows"] if path.exists() else {}
     for name in args.variants:
-        rows[name], per_case = measured(name, split, args.epochs)
+        rows[name], per_case = measured(name, split, args.epochs, args.batch_size)
         exact = per_case if name == "exact" else exact
         if exact is not None and name != "exact":
             gap = difference(per_case, exact)
@@ -55,14 +63,15 @@ def main() -> int:
     return 0
 
 
-def measured(name: str, split: Split, epochs: int) -> tuple[dict[str, Any], np.ndarray]:
+def measured(name: str, split: Split, epochs: int, batch_size: int) -> tuple[dict[str, Any], np.ndarray]:
     """Train a variant; give its row and NDCG@10 of each test user."""
     torch.manual_seed(0)
     items.SPARSE = 0 if "rows" in name else 10**9
-    model = SASRec(SASRecConfig(split.n_items, layers=1, **VARIANTS[name]))
+    settings = VARIANTS[name] if name in VARIANTS else {"max_softmax": split.n_items // SHARES[name]}
+    model = SASRec(SASRecConfig(split.n_items, layers=1, **settings))
     if "uniform" in name:
         model.sample_from = lambda sequences: None
-    config = TrainConfig(epochs=epochs, batch_size=256, learning_rate=3e-3, patience=3, validate_cases=3000)
+    config = TrainConfig(epochs=epochs, batch_size=batch_size, learning_rate=3e-3, patience=epochs, validate_cases=3000)
     spent, valid, taken = 0.0, [], 0
     begun = time.process_time()
     for step in train(model, split, config):
