@@ -10,7 +10,9 @@ in. `train`: SASRec of 64 dimensions and two layers, in batches of 256; some ste
 an epoch of 100,000 sequences is counted up from them (391 steps). `rank`: CountDiff with the counts of 20,000
 sequences, an untrained network, and embeddings around centres (benchmarks/index.py); `before` scores every item for
 some users and is counted up, `after` ranks 1,000 users through the index. `same` is the share of the first ten that are
-those of all items, `recall` that of the nearest hundred of 200 queries. Ends in benchmarks/results/catalogue.json.
+those of all items, `recall` that of the nearest hundred of 200 queries. `tune`: CountDiff's weights are fitted on 1,000
+cases held out, or as many as the code takes (`before`: 200 at a million items). Ends in
+benchmarks/results/catalogue.json.
 """
 
 import argparse
@@ -29,6 +31,7 @@ import torch
 
 from recsys.counts.transitions import Transitions, count_together, count_transitions, thinned
 
+KINDS = ("counts", "train", "rank", "tune")
 BLOCK, KEEP = 512, 200
 BATCH, EPOCH = 256, 100_000
 
@@ -37,7 +40,7 @@ def main() -> int:
     """Measure what the command line asks for, each part in a process of its own."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--parts", nargs="+", default=["counts", "train", "rank"], choices=("counts", "train", "rank"))
+    parser.add_argument("--parts", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--before", help="folder with the code to compare with")
     parser.add_argument("--one", help="measure one part in this process, and print it")
     args = parser.parse_args()
@@ -156,6 +159,18 @@ def ranking_indexed(n: int) -> dict[str, Any]:
             "recall": round(float(recall), 3), "build_s": build_s}  # fmt: skip
 
 
+def tuning(n: int) -> dict[str, Any]:
+    """Fit the weights of counts and an untrained network."""
+    from recsys.models.countdiff import CountDiff, CountDiffConfig
+    from recsys.types import Cases
+
+    torch.manual_seed(0)
+    model, rows = CountDiff(CountDiffConfig(n, regressed=0)), drawn(n, 21_000)
+    model.prepare(list(rows[:20_000]))
+    cases = Cases([row[:-1] for row in rows[20_000:]], [row[-1:] for row in rows[20_000:]])
+    return {"tune_s": timed(lambda: model.tune(cases))[1], "weights": [round(w, 3) for w in model.weights.tolist()]}
+
+
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     """Do it; give the result and its CPU-seconds."""
     begun = time.process_time()
@@ -179,7 +194,7 @@ def dense(counted: Transitions, *, blocks: int = 3) -> float:
 
 PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "counts after": counting, "train before": training, "train after": training,
-    "rank before": ranking_all, "rank after": ranking_indexed,
+    "rank before": ranking_all, "rank after": ranking_indexed, "tune before": tuning, "tune after": tuning,
 }  # fmt: skip
 
 

@@ -86,7 +86,8 @@ def keep(model: str, row: dict[str, Any], k: int) -> None:
     """Write a model's row beside those of the others."""
     path = RESULTS / "rank-everyone.json"
     rows = json.loads(path.read_text())["models"] if path.exists() else {}
-    row = rows.get(model, {}) | row
+    before = rows.get(model, {})
+    row = before | row | {"runs": before.get("runs", {}) | row["runs"]}
     print(write_report(path, {"items": ITEMS, "k": k, "models": rows | {model: row}, "hardware": cpu()}), flush=True)
 
 

@@ -2,13 +2,15 @@
 
     python benchmarks/scale.py --users 40 --runs local ray-1 ray-2 killed-worker killed-driver
     python benchmarks/scale.py --simulate 10000000 --looks 4 --painters 64
+    python benchmarks/scale.py --check true
 
 A made-up shop of 24 garments, and a scene a user by the embedded model in two steps: figures are of the engine, not of
 pictures. Every run has a process of its own and writes Parquet of looks and pictures by their hash. `equal_to_local`:
 the pictures are those of `local`, byte for byte, one row a user. killed-worker: one of two painters gets SIGKILL when
 eight pictures are there. killed-driver: the command gets SIGKILL then, and is given again. CPU-seconds are of the
 command and all its processes (of a killed one: up to the last look at it); `share` is what they got of one core, since
-the machine is shared, and `load` its load. Writes benchmarks/results/scale.json.
+the machine is shared, and `load` its load. --check gives the simulator the rate of one painter, from its first picture
+to its last, and compares what it says of two with what was measured. Writes benchmarks/results/scale.json.
 """
 
 import argparse
@@ -49,6 +51,7 @@ def main() -> int:
     parser.add_argument("--runs", nargs="+", default=[], choices=RUNS)
     parser.add_argument("--folder", default=None, help="where to work; none: a temporary folder")
     parser.add_argument("--simulate", type=int, default=0, help="users")
+    parser.add_argument("--check", default="false", choices=("true", "false"))
     parser.add_argument("--looks", type=int, default=4)
     parser.add_argument("--painters", type=int, default=1)
     parser.add_argument("--plan_s", type=float, default=0.02)
@@ -58,6 +61,9 @@ def main() -> int:
         found = simulate(args.simulate, looks=args.looks, plan_s=args.plan_s, picture_s=args.picture_s,
                          painters=args.painters)  # fmt: skip
         print(json.dumps(found, indent=1))
+        return 0
+    if args.check == "true":
+        checked(args.plan_s)
         return 0
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         place = Path(folder)
@@ -95,6 +101,16 @@ def keep(name: str, users: int, row: dict[str, Any], made: dict[str, str]) -> No
     row |= {"users": users, "pictures": len(made), "digest_of_pictures": digest}
     row["equal_to_local"] = digest == (row if name == "local" else rows.get("local", {})).get("digest_of_pictures")
     print(name, write_report(FILE, {"hardware": cpu(), "runs": rows | {name: row}}) and row, flush=True)
+
+
+def checked(plan_s: float) -> None:
+    """Simulate two painters from the rate of one, and keep how far that is from the run of two."""
+    rows = json.loads(FILE.read_text())["runs"]
+    one, two = ({"s": row["last_picture_s"] - row["first_picture_s"], **row} for row in (rows["ray-1"], rows["ray-2"]))
+    found = simulate(two["users"], looks=1, plan_s=plan_s, picture_s=one["s"] / one["pictures"], painters=2)
+    simulator = {"painters": 2, "simulated_s": found["seconds"], "measured_s": round(two["s"], 1),
+                 "off_by": round(found["seconds"] / two["s"] - 1, 3)}  # fmt: skip
+    print(write_report(FILE, {"hardware": cpu(), "runs": rows, "simulator": simulator}), simulator)
 
 
 def measured(name: str, out: Path, shop: list[str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from grid import DASH, RESULTS, bounded, grid
 from tables_faults import hostile, people, reliability
 from tables_figure import figures, painted_sides, street_figures
 from tables_page import page
-from tables_scale import batch, catalogue, indexes, large, restarts, sampled, serve
+from tables_scale import batch, catalogue, indexes, large, restarts, sampled, serve, tuned
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md")
@@ -333,7 +333,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "everyone": everyone, "reliability": reliability, "hostile": hostile,
     "serve": serve, "restarts": restarts, "batch": batch, "catalogue": catalogue, "page": page,
     "figures": figures, "painted-sides": painted_sides, "street-figures": street_figures,
-    "large": large, "indexes": indexes, "sampled": sampled,
+    "large": large, "tuned": tuned, "indexes": indexes, "sampled": sampled,
 }  # fmt: skip
 
 

@@ -65,6 +65,14 @@ def large() -> str:
                  "first ten as of all items", "building the index, CPU-s"], rows)  # fmt: skip
 
 
+def tuned() -> str:
+    """One row a size of the catalogue: what fitting CountDiff's weights costs, before and now."""
+    rows = [[f"{int(items):,}", *(_of(parts["tune"], way, "tune_s", "{:.1f}") for way in ("before", "after")),
+             *(_of(parts["tune"], way, "peak_mib", "{:,}") for way in ("before", "after"))]
+            for items, parts in _catalogue().items() if "tune" in parts]  # fmt: skip
+    return grid(["items", "among all items, CPU-s", "now", "among all items, peak MiB", "now"], rows)
+
+
 def _catalogue() -> dict[str, Any]:
     return json.loads((RESULTS / "catalogue.json").read_text())["rows"]
 

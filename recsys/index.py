@@ -164,6 +164,7 @@ class Indexed:
         """
         check_history(history, self.n_items)
         check_k(k, self.n_items)
+        history = history.to(self.vectors.device)
         lengths, parts = (history != PAD).sum(1), []
         order = lengths.argsort(stable=True)
         for rows in order.split(USERS):

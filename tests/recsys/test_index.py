@@ -106,6 +106,22 @@ def test_it_is_the_exact_top_of_the_union_whatever_the_index_names():
         assert (found.scores[user] == -torch.inf).tolist() == (found.items[user] == 0).tolist()
 
 
+def test_histories_go_where_the_model_computes():
+    """Callers know no device of a wrapper, so histories come from the CPU: evaluation, `rank_all`, the server."""
+
+    class Elsewhere:
+        n_items = 5
+
+        def item_vectors(self):
+            return torch.zeros(6, 3, device="meta")
+
+        def ask(self, history, vectors, *, generator=None):
+            raise RuntimeError(f"asked on {history.device}")
+
+    with pytest.raises(RuntimeError, match="meta"):  # whose numbers nobody can look at
+        Indexed(Elsewhere(), Exhaustive(torch.zeros(6, 3))).recommend(torch.tensor([[1, 2]]), 2)
+
+
 def test_equal_scores_go_to_the_lower_item():
     asked = Asked(torch.zeros(1, 3), torch.tensor([], dtype=torch.int64), torch.tensor([]))
     found = best_of_union(asked, torch.zeros(9, 3), torch.tensor([[7, 2, 5, 2]]), None, 2)
