@@ -66,7 +66,7 @@ a.offer:hover { background: var(--button-secondary-background-fill-hover); }
 #generate-gallery .grid-container { padding-top: 1.9rem; }
 #generate-gallery .grid-wrap, #generate-gallery .gallery-container { min-height: 0 !important; }
 #generate-gallery, #generate-gallery .gallery-container { height: auto !important; }
-:is(#subject-loss, #subject-preview, #generate-preview) .image-container { padding-top: 1.9rem; }
+:is(#subject-loss, #subject-preview) .image-container { padding-top: 1.9rem; }
 .quiet { color: var(--personagen-quiet); }
 pre.command { white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; padding: .7rem; border-radius: 10px; }
 pre.command { background: var(--block-background-fill); border: 1px solid var(--border-color-primary); }
@@ -230,7 +230,7 @@ def launch_settings(folder: str, door: "Door | None" = None) -> dict[str, Any]:
 
     from fastapi.middleware import Middleware
 
-    from . import board, editor, examples, pictures
+    from . import board, editor, examples, live, pictures
     from .api import Guarded
     from .headers import Headers
 
@@ -240,7 +240,8 @@ def launch_settings(folder: str, door: "Door | None" = None) -> dict[str, Any]:
         "share": False, "show_error": False, "max_file_size": "64mb", "allowed_paths": [], "blocked_paths": blocked,
         "run_history": False, "mcp_server": False, "strict_cors": True, "ssr_mode": False, "enable_monitoring": False,
         "footer_links": [], "quiet": True, "prevent_thread_lock": True,
-        "css": CSS + board.CSS + editor.CSS + examples.CSS + pictures.CSS, "theme": theme(), "max_threads": THREADS,
+        "css": CSS + "".join(part.CSS for part in (board, editor, examples, live, pictures)), "theme": theme(),
+        "max_threads": THREADS,
         "app_kwargs": {"middleware": [Middleware(Headers), Middleware(Guarded, door=door)]},
         "head": f"<script>{GUARD.read_text(encoding='utf-8')}</script>",
     }  # fmt: skip

@@ -20,7 +20,7 @@ from recsys.errors import SEEDS, ConfigError, check_range
 
 from . import examples
 from .line import PICTURE
-from .live import Pace, Steps, coming_of, live
+from .live import Pace, Steps, coming_of, coming_place, live
 from .settings import Kept, digest, same
 from .shared import (
     QUICK,
@@ -110,10 +110,9 @@ def _controls(gr: Any) -> dict[str, Any]:
 
 
 def _board(gr: Any) -> dict[str, Any]:
-    still = {"format": "png", "type": "filepath", "interactive": False}
     return {
         "state": state_line("Write a prompt, then press Paint.", "generate-state"),
-        "preview": gr.Image(**still, label="Coming", visible=False, height=220, buttons=[], elem_id="generate-preview"),
+        "preview": coming_place(gr, "generate-preview"),
         "gallery": gr.Gallery(
             label="Painted in this visit, latest first", format="png", columns=3, height="auto", object_fit="contain",
             interactive=False, buttons=["download", "fullscreen"], elem_id="generate-gallery",
@@ -133,8 +132,8 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     wire(
         bench, bar, button=widgets["go"], rank=PICTURE, work=generate(gr, bench.studio, kept),
         inputs=[*kept.fields.values(), *rows(widgets)], outputs=shown, first="Beginning …",
-        clear=[gr.update(value=None, visible=False), *[gr.skip()] * 3],
-        left=lambda visit, job: [gr.update(value=None, visible=False), gr.skip(), all_of(visit), gr.skip()],
+        clear=["", *[gr.skip()] * 3],
+        left=lambda visit, job: ["", gr.skip(), all_of(visit), gr.skip()],
     )  # fmt: skip
     stop_button(bench, bar)
 
@@ -208,10 +207,9 @@ def generate(gr: Any, studio: Studio, kept: Kept) -> Callable[..., Iterator[Show
             coming, done = update
             if done is not None:
                 task.visit.painted.append(done)
-            shown = gr.update(value=str(coming), visible=True) if coming else gr.skip()
-            yield text, part, [shown, gallery_of(task.visit) if done else gr.skip(), *[gr.skip()] * 2]
+            yield text, part, [coming or gr.skip(), gallery_of(task.visit) if done else gr.skip(), *[gr.skip()] * 2]
         text = f"{counted(len(task.visit.painted) - before, 'picture')} in {time.monotonic() - start:.0f} s."
-        yield text, 1.0, [gr.update(value=None, visible=False), gallery_of(task.visit), all_of(task.visit), gr.skip()]
+        yield text, 1.0, ["", gallery_of(task.visit), all_of(task.visit), gr.skip()]
 
     return work
 
@@ -284,7 +282,7 @@ def paint(
             task.visit.seeds["generate"] = one
             path = _one(pipe, task, asked, chosen, kept, tell, one, at, pace)
             caption = f"{str(asked['prompt'])[:80]} · seed {one}"
-            tell((f"Picture {at + 1} of {count}{pace.left()}", (at + 1) / count, (None, (path, caption))))
+            tell((f"Picture {at + 1} of {count}{pace.left()}", (at + 1) / count, ("", (path, caption))))
     finally:
         pipe.scheduler = own  # the studio's own pipeline is everybody's
 
@@ -295,10 +293,10 @@ def _one(
 ) -> Path:  # fmt: skip
     import torch
 
-    steps, folder = int(asked["steps"]), task.job.folder
+    steps = int(asked["steps"])
 
     def seen(pipeline: Any, step: int, latents: Any) -> None:
-        part, coming = pace.step(), coming_of(pipeline, latents, step, steps, folder)
+        part, coming = pace.step(), coming_of(pipeline, latents, step, steps)
         tell((f"Picture {at + 1} of {asked['count']}: step {step} of {steps}{pace.left()}", part, (coming, None)))
 
     image = Steps(pipe, task.turn.stopped, seen)(

@@ -5,7 +5,7 @@ from typing import Any
 
 from personagen.images import PALEST, load_image
 from personagen.person.parser import Parser
-from personagen.tryon.dress import Piece, in_order, with_kinds
+from personagen.tryon.dress import Piece, in_order
 from personagen.vocabulary import KINDS as VOCABULARY
 from personagen.warping.garment_kind import AUTO, FoundKind, kind_of
 from recsys.errors import DataError
@@ -48,23 +48,29 @@ def told(found: FoundKind) -> str:
     return f"{text[0].upper()}{text[1:]}. Choose another kind if it is something else."
 
 
-def read_pieces(garments: Sequence[Any], parser: Parser | None = None) -> tuple[list[Piece], list[str]]:
+def read_pieces(visit: Visit, garments: Sequence[Any], parser: Parser) -> tuple[list[Piece], list[str]]:
     """Read (path, kind, path, kind, …); later places may be empty (None). Returns the outfit, and what was found.
 
     Raises:
-        DataError: the first is missing, or a picture cannot be read.
+        DataError: the first is missing, or a picture cannot be read or is not the visitor's.
         ConfigError: an outfit that cannot be worn.
     """
     if garments[0] is None:
         raise DataError("there is no photo of a garment; give one")
-    return worn_pieces(garments, parser)
+    return worn_pieces(visit, garments, parser)
 
 
-def worn_pieces(garments: Sequence[Any], parser: Parser | None = None) -> tuple[list[Piece], list[str]]:
-    """Read garments as `read_pieces` does; none at all are an empty outfit."""
-    pairs = zip(garments[::2], garments[1::2], strict=True)
-    pieces = [Piece(load_image(path, palest=PALEST), kind) for path, kind in pairs if path is not None]
-    pieces, found = with_kinds(pieces, parser=parser)
+def worn_pieces(visit: Visit, garments: Sequence[Any], parser: Parser) -> tuple[list[Piece], list[str]]:
+    """Read garments as `read_pieces` does; none at all are an empty outfit. A kind that was found once is known."""
+    pieces, said = list[Piece](), list[str]()
+    for path, kind in zip(garments[::2], garments[1::2], strict=True):
+        if path is None:
+            continue
+        if kind == AUTO:
+            found = found_kind(visit, path, parser)
+            kind = found.kind
+            said.append(found.said())
+        pieces.append(Piece(load_image(visit.own(path), palest=PALEST), kind))
     if pieces:
         in_order(pieces)
-    return pieces, [one.said() for one in found if one]
+    return pieces, said

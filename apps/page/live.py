@@ -1,10 +1,10 @@
 """What is told while pipelines work: each denoising step, the time left, and a small picture of what is coming."""
 
-import secrets
+import base64
+import io
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from pathlib import Path
 from queue import Queue
 from threading import Event, Thread
 from typing import Any, TypeVar
@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import torch
 from PIL import Image
 
-from personagen.provenance import write_png
 from personagen.styling.studio import Watched
 
 from .shared import Shown
@@ -20,6 +19,11 @@ from .shared import Shown
 T = TypeVar("T")
 PREVIEWS = 4
 """Previews of each picture, at most one every second step."""
+CSS = """
+.coming { margin: 0; }
+.coming img { display: block; height: 220px; max-width: 100%; object-fit: contain; border-radius: 12px; }
+.coming figcaption { color: var(--personagen-quiet); font-size: .85rem; margin-bottom: .3rem; }
+"""
 
 
 class Steps(Watched):
@@ -65,14 +69,17 @@ def live(work: Callable[[Callable[[Any], None]], T], stop: Event) -> Generator[A
         thread.join()
 
 
-def passed_on(working: Generator[tuple[str, float], None, T], rest: list[Any]) -> Generator[Shown, None, T]:
-    """Pass on lines and parts that are told, with `rest` for the other outputs; return the result of the work."""
+def passed_on(working: Generator[Any, None, T], rest: list[Any]) -> Generator[Shown, None, T]:
+    """Pass on lines and parts that are told, with `rest` for the outputs; return the result of the work.
+
+    A third thing that is told, what is coming as HTML, goes to the first output, where it is not empty.
+    """
     while True:
         try:
-            text, part = next(working)
+            text, part, *coming = next(working)
         except StopIteration as end:
             return end.value
-        yield text, part, rest
+        yield text, part, [coming[0], *rest[1:]] if any(coming) else rest
 
 
 class Pace:
@@ -94,12 +101,26 @@ class Pace:
         return f" · about {max(1, round(each * (self.total - self.done)))} s left"
 
 
-def coming_of(pipeline: Any, latents: Any, step: int, steps: int, folder: Path) -> Path | None:
-    """Write what is coming after some steps into a folder; None where it is not yet time, or cannot be decoded."""
+def coming_place(gr: Any, elem_id: str) -> Any:
+    """Draw the place of what is coming, which is not seen as long as it is empty.
+
+    It never changes `visible`: of several quick updates that add and remove a component, the browser may lose the last
+    one, which brings the result.
+    """
+    return gr.HTML("", padding=False, elem_id=elem_id)
+
+
+def coming_of(pipeline: Any, latents: Any, step: int, steps: int) -> str:
+    """Return what is coming after some steps as HTML; empty where it is not yet time, or cannot be decoded."""
     if step >= steps or step % max(2, steps // PREVIEWS):
-        return None
-    image = preview(pipeline, latents)
-    return None if image is None else write_png(image, folder / f"coming-{secrets.token_hex(4)}.png")
+        return ""
+    image, data = preview(pipeline, latents), io.BytesIO()
+    if image is None:
+        return ""
+    image.save(data, "JPEG", quality=85)
+    source = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+    said = f"Coming, after step {step} of {steps}"
+    return f'<figure class="coming"><figcaption>{said}</figcaption><img src="{source}" alt="{said}"></figure>'
 
 
 @torch.no_grad()

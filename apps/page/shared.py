@@ -34,7 +34,7 @@ Shown = tuple[str, float, list[Any]]
 """A line, the part of the work that is done (0..1), and updates of what is shown below it (none: it stays)."""
 
 Left = Callable[[Visit, Job], list[Any]]
-"""What is shown of a job that was cancelled."""
+"""What is shown of a job that was cancelled, or failed."""
 
 
 class Gone(Exception):
@@ -97,7 +97,7 @@ def wire(
 ) -> None:  # fmt: skip
     """Let a button begin `work(task, *inputs)`, whose updates go to `outputs`; whatever fails, the tab comes back.
 
-    first: what is said at once; clear: updates of `outputs` then; left: those after a cancel, for what was finished.
+    first: what is said at once; clear: updates of `outputs` then; left: those after a cancel or an error.
     """
     import gradio as gr
 
@@ -139,7 +139,7 @@ def steps(
     except Halted:
         last, keep = status("Stopped; what was finished stays.", 0.0), left(visit, job) if left else keep
     except Exception as error:  # whatever it is, the tab comes back
-        last = status(excuse(error), 0.0, bad=True)
+        last, keep = status(excuse(error), 0.0, bad=True), left(visit, job) if left else keep
     yield [*bar.updates(last, busy=False), *keep]
 
 

@@ -33,7 +33,7 @@ from . import examples
 from .editor import mask_editor, painted, shown
 from .kinds import UNTIL, found_kind, kinds_list, read_pieces, told
 from .line import MASK, PICTURE
-from .live import Pace, Steps, live, passed_on
+from .live import Pace, Steps, coming_of, coming_place, live, passed_on
 from .settings import PAGE, Kept, digest, same
 from .shared import (
     FAILED,
@@ -116,8 +116,9 @@ def _controls(gr: Any, folder: Path) -> dict[str, Any]:
 def _board(gr: Any) -> dict[str, Any]:
     return {
         "state": state_line(ASK, "wear-state"),
+        "preview": coming_place(gr, "wear-preview"),
         "slider": gr.ImageSlider(
-            label="Before and after", format="png", type="filepath", interactive=False, visible=False,
+            label="Before and after", format="png", type="filepath", interactive=False, visible="hidden",
             buttons=["download", "fullscreen"], elem_id="wear-result",
         ),
         **turn_widgets(gr),
@@ -148,7 +149,8 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     wire(
         bench, bar, button=widgets["go"], rank=PICTURE, work=wear(bench, kept),
         inputs=[*kept.fields.values(), *kept.own.values(), *kept.photos.values(), widgets["editor"]],
-        outputs=[widgets[name] for name in ("slider", "download", "command")], first="Dressing …",
+        outputs=[widgets[name] for name in ("preview", "slider", "download", "command")], first="Dressing …",
+        clear=["", *[gr.skip()] * 3], left=lambda visit, job: ["", *[gr.skip()] * 3],
     )  # fmt: skip
     garments = [widgets[name.replace("garment", part)] for name in GARMENTS for part in ("garment", "kind")]
     connect_turn(bench, widgets, garments)
@@ -276,22 +278,21 @@ def wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
         if person is None:
             raise DataError("there is no photo of a person; give one")
         kinds = [settings["kind"], *values[len(FIELDS) : len(FIELDS) + MORE]]
-        given = [None if path is None else own(path) for path in photos.values()]
-        asked = [one for pair in zip(given, kinds, strict=True) for one in pair]
-        pieces, found = read_pieces(asked, studio.parser)
+        asked = [one for pair in zip(photos.values(), kinds, strict=True) for one in pair]
+        pieces, found = read_pieces(task.visit, asked, studio.parser)
         command = same(kept, *_words(settings, pieces, record))
-        yield "Reading the photo …", 0.0, [gr.update(visible=False), "", command]
+        yield "Reading the photo …", 0.0, [gr.skip(), gr.update(visible="hidden"), "", command]
         image = load_image(own(person))
         body = _painted_or_found(studio.parser, values[-1], image, pieces[0].kind, float(settings["mask_expand"]))
         dressing = live(lambda tell: _dress(studio, image, pieces, body, task, (settings, record, tell)), task.job.stop)
-        *pair, whole, trust = yield from passed_on(dressing, [gr.skip()] * 3)
+        *pair, whole, trust = yield from passed_on(dressing, [gr.skip()] * 4)
         text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
         text += f" The garment is {'; the next is '.join(found)}." if found else ""
         text += f" {trust}" if trust else ""
         if whole:
             text += f" The {' and the '.join(whole)} cannot be told from the background: a plainer photo is better."
         result = [gr.update(value=tuple(pair), visible=True), offer(Path(pair[1]), "Save the picture"), gr.skip()]
-        yield text, 1.0, result
+        yield text, 1.0, ["", *result]
 
     return work
 
@@ -347,7 +348,7 @@ def _dress(
     studio: Studio, person: Image.Image, pieces: list[Piece], body: Body, task: Task,
     asked: tuple[dict[str, Any], dict[str, Any], Callable[[Any], None]],
 ) -> tuple[str, str, list[str], str]:  # fmt: skip
-    """Put the pieces on; write before.png and after.png to the job's folder. Tells each step (a line, the part done).
+    """Put the pieces on; write before.png and worn.png to the job's folder. Tells lines, parts done, what is coming.
 
     Returns their paths, the kinds that could not be cut out, and a line about trust.
     """
@@ -358,7 +359,8 @@ def _dress(
     def seen(pipeline: Any, step: int, latents: Any) -> None:
         part = pace.step()
         which = f"garment {min(len(pieces), 1 + (pace.done - 1) // steps)} of {len(pieces)}, " if pieces[1:] else ""
-        tell((f"Painting: {which}step {step} of {steps}{pace.left()}", 0.1 + 0.9 * part))
+        coming = coming_of(pipeline, latents, step, steps)
+        tell((f"Painting: {which}step {step} of {steps}{pace.left()}", 0.1 + 0.9 * part, coming))
 
     tell(("Loading the model …", 0.0))
     pipeline = Steps(studio.tryon, task.turn.stopped, seen)

@@ -117,8 +117,7 @@ def _turn(bench: Bench) -> Callable[..., Iterator[Shown]]:
 
 def _pieces(task: Task, garments: Sequence[Any], parser: Parser) -> tuple[list[Piece], list[str]]:
     """Read the garments that are given, and say what was found of them: none leaves the person as they are."""
-    own = [str(task.visit.own(one)) if one and at % 2 == 0 else one for at, one in enumerate(garments)]
-    pieces, found = worn_pieces([one or None for one in own], parser)
+    pieces, found = worn_pieces(task.visit, [one or None for one in garments], parser)
     return (in_order(pieces) if pieces else []), found
 
 

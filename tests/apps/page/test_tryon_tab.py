@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from apps.page import editor, kinds, tryon_tab
+from apps.page.visits import Visit
 from personagen.atelier.garment import random_garment
 from personagen.atelier.render import render_garment
 from personagen.person.body import Body
+from personagen.warping.garment_kind import FoundKind
 from recsys.errors import ConfigError, DataError
 from tests.cases import cases
 
@@ -61,15 +63,31 @@ def test_a_mask_that_nobody_painted_on_is_taken_as_it_was_found():
 
 
 def test_garments_are_read_and_what_cannot_be_worn_is_refused(tmp_path):
+    visit = Visit(tmp_path)
+    parser = lambda photo: pytest.fail("nothing is looked for where the kind is said")
     top, skirt = picture(tmp_path / "a.png", (8, 9)), picture(tmp_path / "b.png", (7, 9))
-    pieces, found = kinds.read_pieces([top, "upper", skirt, "lower", None, "auto"])
+    pieces, found = kinds.read_pieces(visit, [top, "upper", skirt, "lower", None, "auto"], parser)
     assert not found and [(piece.kind, piece.image.size) for piece in pieces] == [("upper", (8, 9)), ("lower", (7, 9))]
     with pytest.raises(DataError, match="garment"):
-        kinds.read_pieces([None, "upper", skirt, "lower"])
+        kinds.read_pieces(visit, [None, "upper", skirt, "lower"], parser)
     with pytest.raises(ConfigError, match="outfit"):
-        kinds.read_pieces([top, "upper", skirt, "dress"])
+        kinds.read_pieces(visit, [top, "upper", skirt, "dress"], parser)
     with pytest.raises(DataError, match="scale it down"):
-        kinds.read_pieces([picture(tmp_path / "huge.png", (8000, 7000)), "upper"])
+        kinds.read_pieces(visit, [picture(tmp_path / "huge.png", (8000, 7000)), "upper"], parser)
+
+
+def test_the_kind_of_a_garment_is_looked_for_once(tmp_path, monkeypatch):
+    visit, looked = Visit(tmp_path), []
+    found = FoundKind("dress")
+    monkeypatch.setattr(kinds, "kind_of", lambda image, parser: looked.append(image) or found)
+    garment = picture(tmp_path / "a.png", (8, 9))
+    assert kinds.found_kind(visit, garment, None) is found
+    for _ in range(2):
+        pieces, said = kinds.read_pieces(visit, [garment, "auto", None, "auto"], None)
+        assert [piece.kind for piece in pieces] == ["dress"] and said == [found.said()]
+    assert len(looked) == 1
+    with pytest.raises(DataError, match="give it again"):
+        kinds.read_pieces(visit, ["/etc/hostname", "auto"], None)
 
 
 @pytest.fixture
@@ -205,3 +223,48 @@ def test_a_photo_over_the_limit_is_refused_with_a_remedy(tab, tmp_path):
     page.set_input_files("#wear-person input[type=file]", picture(tmp_path / "huge.png", (8000, 7000)))
     _says(page, "scale it down")
     assert not page.locator("#wear-mask canvas").is_visible()
+
+
+WORN = "[...document.querySelectorAll('#wear-result img')].map(one => one.src)"
+"""Before and after, as the page shows them."""
+WATCH = """() => {
+  window.coming = new Set(); window.lines = new Set();
+  const look = () => {
+    const image = document.querySelector('#wear-preview img'), line = document.querySelector('#wear-state .line');
+    if (image?.checkVisibility() && image.naturalWidth) window.coming.add(image.src);
+    if (line) window.lines.add(line.innerText.split(':')[0]);
+  };
+  new MutationObserver(() => { look(); requestAnimationFrame(look); })
+    .observe(document.body, {childList: true, subtree: true, attributes: true, characterData: true});
+}"""
+"""Keep what is shown in passing."""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("times", cases([6], slow=[60]))
+def test_previews_are_shown_and_no_result_is_lost_however_quickly_they_come(tab, tmp_path, someone, times):
+    page = tab()
+    page.set_input_files("#wear-person input[type=file]", picture(tmp_path / "me.png", (60, 90), "gray"))
+    _says(page, "may be repainted")
+    page.locator("#wear-garments button").first.click()
+    page.wait_for_selector("#wear-garment img")
+    page.locator("button.label-wrap:visible", has_text="Settings").click()
+    page.fill("#wear-steps input[type=number]", "12")
+    page.press("#wear-steps input[type=number]", "Tab")
+    page.evaluate(WATCH)
+    seen, wrong = set(), []
+    for at in range(times):
+        page.click("#wear-go")
+        page.wait_for_selector("#wear-go:disabled")
+        _says(page, "Done in")
+        page.wait_for_selector("#wear-go:not(:disabled)")
+        page.wait_for_timeout(500)
+        shown = page.evaluate(WORN)
+        if len(shown) != 2 or shown[1] in seen or not page.locator("#wear-result").is_visible():
+            wrong.append((at, shown))
+        if page.locator("#wear-preview img").count():
+            wrong.append((at, "a preview stays"))
+        seen.update(shown)
+    assert not wrong
+    assert page.evaluate("window.coming.size") >= 2
+    assert {"Painting", "Taking the old garment off …"} <= set(page.evaluate("[...window.lines]"))
