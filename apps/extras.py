@@ -9,6 +9,8 @@ EXTRAS = {
     "peft": "pictures",
     "pillow_heif": "pictures",
     "gradio": "page",
+    "mcp": "page",
+    "mcp_types": "page",
     "fastapi": "serve",
     "uvicorn": "serve",
     "pydantic": "serve",

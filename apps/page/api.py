@@ -2,7 +2,8 @@
 
 Only `personagen demo --api true` has these endpoints (`connect`); each does what its tab does, by the same code, waits
 in the same line, and takes the same values within the same limits. gradio's client, or anything that speaks HTTP, calls
-them with the header `Authorization: Bearer KEY`. What is made stays for `KEEPS` seconds, to be fetched.
+them with the header `Authorization: Bearer KEY`. What is made stays for `KEEPS` seconds, to be fetched. Assistants find
+them as tools (`tools`).
 """
 
 import json
@@ -37,9 +38,11 @@ DOCUMENTS = (
     "/gradio_api/call/",
     "/gradio_api/run/",
     "/gradio_api/api/",
+    "/gradio_api/mcp",
 )
 """Where programs learn of endpoints, and begin them by name; browsers need none of it but `BROWSERS`."""
 BROWSERS = ("/gradio_api/run/predict",)
+ASSISTANTS = "/gradio_api/mcp"
 NO_KEY = "the key is missing or wrong; send it as Authorization: Bearer KEY"
 
 
@@ -47,7 +50,10 @@ class Door:
     """Who may come in, and how many at a time."""
 
     def __init__(self, key: str, most: int = MOST) -> None:
+        from .tools import Assistants  # needed by none but those who come in
+
         self.lock, self.most, self._open, self._mutex = Lock(key), most, 0, Mutex()
+        self.assistants = Assistants()
 
     @contextmanager
     def entered(self, request: Any) -> Iterator[None]:
@@ -83,7 +89,8 @@ class Guarded:
             return
         said = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         if self.door is not None and self.door.lock.opens(said):
-            await self.app(scope, receive, send)
+            to = self.door.assistants if path.rstrip("/") == ASSISTANTS else self.app
+            await to(scope, receive, send)
             return
         status, text = (404, "there is no such place") if self.door is None else (401, NO_KEY)
         body = json.dumps({"error": text}).encode()
@@ -149,6 +156,7 @@ class Asking:
             function, list(inputs), outputs, api_name=function.__name__, api_description=function.__doc__,
             api_visibility="public", show_progress="hidden", concurrency_limit=None,
         )  # fmt: skip
+        self.door.assistants.add(function, inputs, self.bench.folder)
 
     def work(
         self, request: Any, rank: int, begin: Begin, made: Callable[[Task], list[Path]]

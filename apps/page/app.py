@@ -242,7 +242,8 @@ def launch_settings(folder: str, door: "Door | None" = None) -> dict[str, Any]:
         "footer_links": [], "quiet": True, "prevent_thread_lock": True,
         "css": CSS + "".join(part.CSS for part in (board, editor, examples, live, pictures)), "theme": theme(),
         "max_threads": THREADS,
-        "app_kwargs": {"middleware": [Middleware(Headers), Middleware(Guarded, door=door)]},
+        "app_kwargs": {"middleware": [Middleware(Headers), Middleware(Guarded, door=door)],
+                       **({"lifespan": door.assistants.lifespan} if door else {})},
         "head": f"<script>{GUARD.read_text(encoding='utf-8')}</script>",
     }  # fmt: skip
 

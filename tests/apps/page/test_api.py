@@ -1,5 +1,7 @@
 """The page for programs: gradio's own client, the key, what is described to whom, limits, and what stays of a call."""
 
+import asyncio
+import base64
 import json
 import os
 import time
@@ -17,6 +19,7 @@ from recsys.errors import ConfigError, DataError, ResourceError
 from tests.place import ROOT
 
 gradio_client = pytest.importorskip("gradio_client")
+httpx2 = pytest.importorskip("httpx2")
 KEY = "a key of the tests"
 PLACES = ("info", "openapi.json", "call/looks", "run/looks", "api/generate")
 
@@ -207,3 +210,79 @@ def test_the_command_wants_a_key_for_it(monkeypatch, capsys):
     assert app.api_key(SimpleNamespace(api=False, api_key=None)) is None  # type: ignore[arg-type]
     with pytest.raises(ConfigError):
         keys.key_from("")
+
+
+def assistant(opened, *, key: str = KEY):
+    """Return a function that asks the page's tools as an assistant does: `ask(name, arguments)` or `ask()` for all."""
+    mcp, transport = pytest.importorskip("mcp"), pytest.importorskip("mcp.client.streamable_http")
+
+    async def asked(name: str | None, given: dict, told: list):
+        async def progress(part, total, message):
+            told.append(message)
+
+        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=60) as http:
+            place = transport.streamable_http_client(f"{opened.url}gradio_api/mcp", http_client=http)
+            async with mcp.Client(place) as client:
+                if name is None:
+                    return (await client.list_tools()).tools
+                return await client.call_tool(name, given, progress_callback=progress)
+
+    return lambda name=None, given=None, told=None: asyncio.run(asked(name, given or {}, [] if told is None else told))
+
+
+def as_data(path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def test_assistants_find_the_endpoints_as_tools_and_call_them(opened, studio, someone, tmp_path):
+    ask, told = assistant(opened), []
+    tools = {one.name: one for one in ask()}
+    assert set(tools) == {"looks", "generate", "tryon", "subject"} and all(one.description for one in tools.values())
+    assert tools["generate"].input_schema["properties"]["steps"]["maximum"] == 100
+    assert tools["tryon"].input_schema["required"] == ["person", "garment"]
+    painted = ask("generate", {"prompt": "a red dress", "steps": 2, "count": 2, "seed": 5}, told)
+    assert (
+        not painted.is_error and "2 pictures" in painted.content[0].text and any("step 1 of 2" in one for one in told)
+    )
+    data = [base64.b64decode(one.data) for one in painted.content[1:]]
+    (tmp_path / "first.png").write_bytes(data[0])
+    record = read_png(tmp_path / "first.png").record
+    assert len(data) == 2 and record is not None and record["page"]["settings"]["prompt"] == "a red dress"
+    Image.new("RGB", (60, 90), "gray").save(tmp_path / "me.png")
+    studio.source.catalog[5].image.save(tmp_path / "top.png")
+    given = {"person": as_data(tmp_path / "me.png"), "garment": as_data(tmp_path / "top.png"), "steps": 2}
+    worn = ask("tryon", given)
+    assert not worn.is_error and "taken for" in worn.content[0].text and worn.content[1].type == "image"
+    assert not list(opened.folder.glob("mcp-*")) and str(opened.folder) not in worn.content[0].text
+
+
+HIDDEN = {
+    "beyond a limit": ("generate", {"prompt": "a", "steps": 1000}, "greater than the maximum of 100"),
+    "nothing": ("generate", {}, "'prompt' is a required"),
+    "a field that is none": ("generate", {"prompt": "a", "seeds": 1}, "'seeds' was unexpected"),
+    "an empty prompt": ("generate", {"prompt": " "}, "prompt is empty"),
+    "a file of the server": ("tryon", {"person": "/etc/passwd", "garment": "/etc/passwd"}, "is no file"),
+    "an address": ("tryon", {"person": "http://127.0.0.1/a.png", "garment": "data:,"}, "is no file"),
+    "no picture": ("tryon", {"person": "data:image/png;base64,AAAA", "garment": "data:;base64,AAAA"}, "person"),
+    "weights without files": ("generate", {"prompt": "a", "weights": [1, "x"]}, "list of 0 numbers"),
+    "no tool": ("forget", {}, "there is no tool 'forget'"),
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_what_an_assistant_gives_wrongly_is_said_and_names_no_place(case, opened):
+    name, given, words = HIDDEN[case]
+    told = assistant(opened)(name, given)
+    assert told.is_error and words in told.content[0].text
+    assert str(opened.folder) not in told.content[0].text and ".py" not in told.content[0].text
+    assert not list(opened.folder.glob("mcp-*"))
+
+
+def test_assistants_without_the_key_are_told_so(opened, address):
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    for place in ("mcp", "mcp/", "mcp/sse", "mcp/schema"):
+        refused = httpx.post(f"{opened.url}gradio_api/{place}", json=body, headers={"Authorization": "Bearer another"})
+        assert refused.status_code == 401
+        assert httpx.post(f"{address}gradio_api/{place}", json=body).status_code == 404
+    with pytest.raises(Exception):  # noqa: B017
+        assistant(opened, key="another key of it")()

@@ -78,16 +78,16 @@ def test_garments_are_read_and_what_cannot_be_worn_is_refused(tmp_path):
 
 def test_the_kind_of_a_garment_is_looked_for_once(tmp_path, monkeypatch):
     visit, looked = Visit(tmp_path), []
-    found = FoundKind("dress")
+    found, parser = FoundKind("dress"), lambda photo: pytest.fail("this is asked of no parser here")
     monkeypatch.setattr(kinds, "kind_of", lambda image, parser: looked.append(image) or found)
     garment = picture(tmp_path / "a.png", (8, 9))
-    assert kinds.found_kind(visit, garment, None) is found
+    assert kinds.found_kind(visit, garment, parser) is found
     for _ in range(2):
-        pieces, said = kinds.read_pieces(visit, [garment, "auto", None, "auto"], None)
+        pieces, said = kinds.read_pieces(visit, [garment, "auto", None, "auto"], parser)
         assert [piece.kind for piece in pieces] == ["dress"] and said == [found.said()]
     assert len(looked) == 1
     with pytest.raises(DataError, match="give it again"):
-        kinds.read_pieces(visit, ["/etc/hostname", "auto"], None)
+        kinds.read_pieces(visit, ["/etc/hostname", "auto"], parser)
 
 
 @pytest.fixture
