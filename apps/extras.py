@@ -10,7 +10,7 @@ EXTRAS = {
     "pillow_heif": "pictures",
     "gradio": "page",
     "mcp": "page",
-    "mcp_types": "page",
+    "jsonschema": "page",
     "fastapi": "serve",
     "uvicorn": "serve",
     "pydantic": "serve",

@@ -63,16 +63,28 @@ a.offer:hover { background: var(--button-secondary-background-fill-hover); }
 .state .rail { background: var(--border-color-primary); }
 .state .done { height: 100%; background: var(--color-accent); transition: width .4s; }
 .gradio-container button.lg, .gradio-container button.sm { min-height: 40px; }
-#generate-gallery .grid-container { padding-top: 1.9rem; }
+#generate-gallery .grid-container { padding-top: 1.9rem; grid-template-columns: repeat(3, minmax(0, 1fr)) !important; }
 #generate-gallery .grid-wrap, #generate-gallery .gallery-container { min-height: 0 !important; }
 #generate-gallery, #generate-gallery .gallery-container { height: auto !important; }
 :is(#subject-loss, #subject-preview) .image-container { padding-top: 1.9rem; }
+.gradio-container .block.hide-container:has(> .html-container > :empty, span.md:empty) { display: none; }
+.gradio-container .block.hide-container:has(.mask-editor[hidden], .thumbs:empty) { display: none; }
+.gradio-container button .wrap:has(> .or) { padding-top: 1.4rem; line-height: 1.35; }
+.gradio-container button .wrap > .or { font-size: 0; line-height: 0; }
+.gradio-container .seeds { align-items: end; }
+#wear-result [data-testid=block-label] { background: var(--block-background-fill); }
+#subject-download { min-width: 230px !important; }
 .quiet { color: var(--personagen-quiet); }
 pre.command { white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; padding: .7rem; border-radius: 10px; }
 pre.command { background: var(--block-background-fill); border: 1px solid var(--border-color-primary); }
 pre.command { color: var(--body-text-color); font-size: .85rem; margin: 0 0 .6rem; }
 @media (min-width: 900px) { #side { position: sticky; top: 1rem; align-self: flex-start; } }
-@media (max-width: 640px) { #head h1 { font-size: 1.7rem; } }
+@media (max-width: 640px) {
+  #head { flex-wrap: nowrap; gap: .5rem; }
+  #head h1 { font-size: 1.7rem; }
+  #head p { font-size: .85rem; line-height: 1.35; }
+  #generate-gallery .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
+}
 """
 
 

@@ -1,7 +1,7 @@
 // The cards of looks: the slider between before and after, a picture shown large, and what a button asks for.
 element.addEventListener("input", (event) => {
   const slider = event.target.closest(".cut");
-  if (slider) slider.parentElement.querySelector(".pair").style.setProperty("--cut", `${slider.value}%`);
+  if (slider) slider.closest(".look").querySelector(".pair").style.setProperty("--cut", `${slider.value}%`);
 });
 element.addEventListener("click", (event) => {
   const asked = event.target.closest("button[data-act]"), enlarge = event.target.closest(".enlarge");

@@ -29,7 +29,9 @@ CSS = """
 .look .pair .before { position: absolute; inset: 0; clip-path: inset(0 calc(100% - var(--cut, 0%)) 0 0); }
 .look .pair .enlarge { position: absolute; right: .5rem; top: .5rem; min-width: 40px; min-height: 40px; }
 .look .pair .enlarge { border-radius: 10px; background: rgba(255,255,255,.88); color: #1c1917; font-size: 1.1rem; }
-.look .cut { width: 100%; height: 40px; margin: 0; accent-color: var(--color-accent); display: block; padding: 0 1rem; }
+.look .slide { display: flex; align-items: center; gap: .7rem; padding: 0 1rem; font-size: .82rem; min-height: 44px; }
+.look .slide { color: var(--personagen-quiet); }
+.look .cut { flex: 1; min-width: 0; height: 40px; margin: 0; accent-color: var(--color-accent); }
 .look .words { padding: .2rem 1rem 1rem; font-size: .95rem; line-height: 1.45; }
 .look .tag { margin: .5rem 0 0; font-size: .82rem; font-weight: 600; color: var(--personagen-quiet); }
 .look h3 { margin: .1rem 0 .5rem; font-size: 1.1rem; color: var(--body-text-color); }
@@ -125,8 +127,8 @@ def _card(at: int, card: Card) -> str:
     slide = ""
     if card.before is not None:
         pair += f'<img class="before" src="{address(card.before)}" alt="The same person before">'
-        slide = ('<input class="cut" type="range" min="0" max="100" value="0" '
-                 'aria-label="Slide from the new garment to the person before">')  # fmt: skip
+        slide = ('<label class="slide">After<input class="cut" type="range" min="0" max="100" value="0" '
+                 'aria-label="Slide from the new garment to the person before">Before</label>')  # fmt: skip
     small = _figure(card.garment, "Recommended", card.title) if card.garment is not None else ""
     small += _figure(card.before, "Before", "The person before") if card.before is not None else ""
     reasons = "".join(f"<li>{words(line)}</li>" for line in card.why)

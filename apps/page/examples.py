@@ -43,6 +43,8 @@ CSS = """
 .examples button:hover, .examples button:focus-visible { border-color: var(--color-accent); }
 .examples button.picture { padding: 0; background: #fff; }
 .examples button.picture img { height: 76px; width: auto; margin: 0; display: block; }
+.examples button[data-example=all] { max-width: 100%; }
+.examples button[data-example=all] img { flex: 0 1 auto; min-width: 0; object-fit: cover; }
 """
 
 

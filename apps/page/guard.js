@@ -142,6 +142,7 @@
     if (!states().length) return void setTimeout(greet, 200);
     setTimeout(() => sessionStorage.removeItem(KEPT), 5000); // the library may reload once more
     say(text, text === BACK, true);
+    seen()[0]?.scrollIntoView({ block: "center" }); // on a phone the line is far below
   }
   // A page that is reloaded says which one it was, so that it has its photos and settings again; a link brings settings.
   const SESSION = "personagen-session";
@@ -177,6 +178,10 @@
       outer.setAttribute("aria-label", "More files");
       outer.tabIndex = -1;
       one.setAttribute("aria-label", "Give more files");
+    }
+    for (const one of page().querySelectorAll(".file-preview .stem")) { // what we add to visitors' names of files
+      const words = one.firstChild; // the library's own text, which it goes on to change
+      if (words && /-[0-9a-f]{16}$/.test(words.data)) words.data = words.data.replace(/-[0-9a-f]{16}$/, "");
     }
     for (const one of page().querySelectorAll('div[aria-label="Empty value"]:not([role])')) one.setAttribute("role", "img");
   }

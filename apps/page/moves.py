@@ -43,7 +43,8 @@ def connect(bench: Bench, tabs: Any, looks: Mapping[str, Any], tryon: Mapping[st
     def use(request: gr.Request) -> list[Any]:
         visit = bench.visits[str(request.session_hash)]
         said = next(reversed(visit.phrases.values()), "")
-        return [gr.Tabs(selected="generate"), said, gr.skip(), *rows_of(visit)]
+        line = status(f"Write more after “{said}”, such as where and in what, then press Paint.", 0.0)
+        return [gr.Tabs(selected="generate"), said, line, *rows_of(visit)]
 
     teach["use"].click(use, None, [tabs, words["prompt"], words["state"], *sliders], **QUICK)
 

@@ -19,7 +19,7 @@ NAMES = {"looks": "Looks", "generate": "Generate", "tryon": "Try on", "subject":
 def drop_place(gr: Any) -> Any:
     """Draw the place for such a file; what is dropped elsewhere on the page goes there as well (guard.js)."""
     return gr.File(
-        label="Go on from a PNG or YAML", file_types=[".png", ".yaml", ".yml"], height=120,
+        label="Go on from a picture or YAML", file_types=[".png", ".yaml", ".yml"], height=120,
         elem_id="restore",
     )  # fmt: skip
 

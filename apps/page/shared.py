@@ -229,7 +229,9 @@ def state_line(text: str, elem_id: str) -> Any:
 
 def status(text: str, part: float, *, bad: bool = False) -> str:
     """Write the line above the results as HTML, over a bar of which `part` (0..1) is filled."""
-    mark = "⚠ " if bad else ""
+    mark, first = "⚠ " if bad else "", text.partition(" ")[0]
+    if bad and first.isalpha() and first.islower():  # our errors begin so; names of files and settings stay
+        text = text[0].upper() + text[1:]
     return (f'<div class="state" role="status" aria-live="polite"><span class="line">{mark}{html.escape(text)}</span>'
             f'<div class="rail"><div class="done" style="width:{100 * part:.0f}%"></div></div></div>')  # fmt: skip
 

@@ -296,7 +296,7 @@ def watched(config: SubjectConfig, stop: Callable[[], bool]) -> Iterator[tuple[s
             continue
         last, total = time.monotonic(), int(config.max_train_steps or 1)
         curve = out / f"loss-{step.step:06d}{'-end' if step.metrics else ''}.png"  # a browser keeps what has one name
-        write_curve(losses, curve, label="loss")
+        write_curve(losses, curve, label="loss", size=(260, 400))
         grids = sorted((out / "samples").glob("step-*.png")) if step.metrics else []
         text = f"Step {step.step} of {total}" + (f", loss {losses[-1]:.3f}" if losses else "")
         yield text, step.step / total, str(curve), str(grids[-1]) if grids else None

@@ -15,7 +15,7 @@ function draw() {
     words.textContent = `${item.good ? "✓" : "⚠"} ${item.verdict}`;
     words.title = item.name;
     caption.value = item.caption ?? "";
-    caption.placeholder = "caption (none: as the preset)";
+    caption.placeholder = "own caption";
     caption.maxLength = 300;
     caption.setAttribute("aria-label", `Caption of ${item.name}`);
     caption.addEventListener("change", () => {

@@ -4,6 +4,7 @@ A tool is described by its endpoint's own fields, does its work by the same func
 same line and with the same key. Files come and go inside the messages: nothing is fetched from anywhere.
 """
 
+import asyncio
 import base64
 import inspect
 import re
@@ -12,13 +13,11 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
 import jsonschema
-import mcp_types as types
+from mcp import types
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
@@ -165,9 +164,9 @@ class Assistants:
             if tool is None:
                 raise DataError(f"there is no tool {asked.name[:40]!r}; there are {', '.join(self.tools)}")
             uploads = tool.folder / f"mcp-{secrets.token_hex(16)}"
-            values = await anyio.to_thread.run_sync(tool.values, asked.arguments or {}, uploads)
+            values = await asyncio.to_thread(tool.values, asked.arguments or {}, uploads)
             files, line = await _worked(tool.function(context.request, *values), context.session.report_progress)
-            return types.CallToolResult(content=await anyio.to_thread.run_sync(handed, files, line))
+            return types.CallToolResult(content=await asyncio.to_thread(handed, files, line))
         except Exception as error:
             said = getattr(error, "message", None) or excuse(error)  # the library's errors carry what `excuse` said
             return types.CallToolResult(content=[types.TextContent(text=str(said))], is_error=True)
@@ -180,7 +179,7 @@ async def _worked(working: Any, tell: Callable[..., Any]) -> tuple[list[str], st
     """Take an endpoint's work to its end, telling how far it is; return its files and last line."""
     files, line, count = list[str](), "", 0
     try:
-        while (said := await anyio.to_thread.run_sync(partial(next, working, None))) is not None:
+        while (said := await asyncio.to_thread(next, working, None)) is not None:
             files, line = said[0] or [], said[1]
             count += 1
             await tell(count, None, line)

@@ -121,9 +121,9 @@ def _board(gr: Any) -> dict[str, Any]:
             label="Before and after", format="png", type="filepath", interactive=False, visible="hidden",
             buttons=["download", "fullscreen"], elem_id="wear-result",
         ),
+        "download": gr.HTML(elem_id="wear-download"),
         **turn_widgets(gr),
         "editor": mask_editor("wear-mask"),
-        "download": gr.HTML(elem_id="wear-download"),
         "strokes": gr.State(None),
         "command": command_box("wear-command"),
     }  # fmt: skip

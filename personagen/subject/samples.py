@@ -160,7 +160,6 @@ def write_curve(values: Sequence[float], path: Path, *, label: str, size: tuple[
     up = size[0] - margin - (smooth - low) / max(high - low, 1e-12) * (size[0] - 2 * margin)
     pen.line([(margin, margin), (margin, size[0] - margin), (size[1] - margin, size[0] - margin)], fill="#999999")
     pen.line(list(zip(across.tolist(), up.tolist())), fill="#b5532c", width=2)
-    pen.text(
-        (margin, 12), f"{label}: {low:.4g} to {high:.4g}, last {finite[-1]:.4g}, {len(finite)} steps", fill="#23211f"
-    )
+    said = f"{label}: {low:.4g} to {high:.4g}, last {finite[-1]:.4g}, {len(finite)} steps"
+    pen.text((margin, 12), said, fill="#23211f", font_size=max(11, size[1] // 30))
     write_whole(path, lambda temporary: picture.save(temporary, format="PNG"))

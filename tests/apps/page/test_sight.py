@@ -1,0 +1,83 @@
+"""What a visitor sees on a telephone and on a desk: words, places that are empty, names, what is in view."""
+
+import pytest
+from PIL import Image
+
+from apps.page import shared
+
+from .test_looks_tab import PATIENCE
+
+EMPTY = """() => [...document.querySelectorAll('.gradio-container .column > .block')]
+    .filter((one) => one.checkVisibility() && one.offsetHeight < 4).map((one) => one.id || one.className)"""
+IN_VIEW = """() => {
+    const said = [...document.querySelectorAll('.state')].find((one) => one.innerText.includes('of yours'));
+    const box = said?.getBoundingClientRect();
+    return box && box.top >= 0 && box.bottom <= innerHeight;
+}"""
+
+
+@pytest.fixture
+def opened(browser, address):
+    contexts = []
+
+    def go(width: int = 1360):
+        contexts.append(browser.new_context(viewport={"width": width, "height": 800}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        page.wait_for_selector("#history img")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+def test_a_refusal_begins_as_a_sentence_and_leaves_names_alone():
+    assert "⚠ There is no photo" in shared.status("there is no photo; give one", 0.0, bad=True)
+    for said in ("me.png is empty; give another", "mask_expand = 9; allowed are 0 to 4", "Guidance is 40"):
+        assert f"⚠ {said}" in shared.status(said, 0.0, bad=True)
+    assert "step 3 of 8" in shared.status("step 3 of 8", 0.0)
+
+
+@pytest.mark.browser
+def test_what_is_empty_takes_no_place(opened):
+    page, found = opened(), []
+    for name in ("Looks", "Generate", "Try on", "Teach"):
+        page.get_by_role("tab", name=name, exact=True).click()
+        page.wait_for_timeout(500)
+        found += [f"{name}: {one}" for one in page.evaluate(EMPTY)]
+    assert not found
+
+
+@pytest.mark.browser
+def test_a_visitor_reads_the_names_that_they_gave(opened, tmp_path):
+    page = opened()
+    page.get_by_role("tab", name="Teach").click()
+    for at in range(2):
+        Image.new("RGB", (64, 64 + at), "teal").save(tmp_path / f"my-dog-{at}.png")
+    page.set_input_files("#subject-files input[type=file]", [str(tmp_path / f"my-dog-{at}.png") for at in range(2)])
+    page.wait_for_selector("#subject-thumbs figure")
+    page.wait_for_timeout(500)
+    assert page.locator("#subject-files .stem").all_inner_texts() == ["my-dog-0", "my-dog-1"]
+
+
+@pytest.mark.browser
+def test_on_a_telephone_one_sees_that_ones_data_is_gone(opened):
+    page = opened(390)
+    page.click("#forget")
+    page.wait_for_function(IN_VIEW, timeout=30_000)
+
+
+@pytest.mark.browser
+def test_a_cards_slider_says_which_end_is_which_and_stays_inside(opened):
+    page = opened(390)
+    for field, value in (("#looks", "1"), ("#scenes", "0")):
+        page.fill(f"{field} input[type=number]", value)
+        page.press(f"{field} input[type=number]", "Tab")
+    page.click("#go")
+    slide = page.locator(".look .slide")
+    slide.wait_for()
+    assert slide.inner_text().split() == ["After", "Before"]
+    inner, outer = page.locator(".look .cut").bounding_box(), page.locator(".look").bounding_box()
+    assert inner["x"] - outer["x"] > 30 and outer["x"] + outer["width"] - inner["x"] - inner["width"] > 30
