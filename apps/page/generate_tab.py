@@ -56,11 +56,18 @@ def build_tab(bench: Bench, tab: Any) -> tuple[Kept, dict[str, Any]]:
     """Draw the tab's components into the open gradio context, connect them, return what travels and the components."""
     import gradio as gr
 
-    widgets = side_by_side(gr, _controls, _board)
+    widgets = side_by_side(gr, lambda gr: _controls(gr, bench.studio), _board)
     kept = Kept("generate", "subject generate", {name: widgets[name] for name in FIELDS})
     _wire(gr, bench, widgets, kept)
     tab.select(rows_handler(bench), None, [*rows(widgets), widgets["gallery"]], **QUICK)
     return kept, widgets
+
+
+def base_of(studio: Studio) -> str:
+    """Name the text-to-image model without its place on this machine."""
+    model = str(studio.models["text2image"])
+    small = "the small one that comes with this page; `personagen demo --text2image` takes another"
+    return small if model == "embedded" else f"`{Path(model).name}`"
 
 
 def rows(widgets: dict[str, Any]) -> list[Any]:
@@ -68,9 +75,9 @@ def rows(widgets: dict[str, Any]) -> list[Any]:
     return [widgets[f"row-{at}"] for at in range(ROWS)]
 
 
-def _controls(gr: Any) -> dict[str, Any]:
+def _controls(gr: Any, studio: Studio) -> dict[str, Any]:
     widgets: dict[str, Any] = {}
-    gr.Markdown(HINT)
+    gr.Markdown(f"{HINT} The model is {base_of(studio)}.")
     widgets["prompt"] = gr.Textbox(
         label="Prompt", lines=3, max_length=LONGEST, elem_id="generate-prompt",
         placeholder="a person wearing a red striped t-shirt and blue trousers on a beach",

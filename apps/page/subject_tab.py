@@ -23,6 +23,7 @@ from recsys.errors import ConfigError
 
 from . import examples
 from .line import TRAINING
+from .live import Pace
 from .pictures import captions_of, gather, looked_at, shows_people, thumbnails
 from .settings import Kept, same
 from .shared import (
@@ -282,8 +283,8 @@ def watched(config: SubjectConfig, stop: Callable[[], bool]) -> Iterator[tuple[s
     """Train until done or `stop()`; yield a line, the part done, and new pictures of the loss and of samples."""
     from personagen.subject.samples import write_curve
 
-    out, losses, last = Path(config.output_dir), [], 0.0
-    steps = train_subject(config)
+    out, losses, last, total = Path(config.output_dir), [], 0.0, int(config.max_train_steps or 1)
+    steps, pace = train_subject(config), None
     for step in steps:
         if stop():
             steps.close()  # type: ignore[attr-defined]
@@ -291,14 +292,16 @@ def watched(config: SubjectConfig, stop: Callable[[], bool]) -> Iterator[tuple[s
         if step.step == 0:
             yield f"Preparing: {next(iter(step.metrics or {'': 0})).replace('_', ' ')}", 0.0, None, None
             continue
+        pace = pace or Pace(total)
+        pace.done = step.step
         losses += [step.losses["loss"]] if "loss" in step.losses else []
         if time.monotonic() - last < PAUSE and not step.metrics:
             continue
-        last, total = time.monotonic(), int(config.max_train_steps or 1)
+        last = time.monotonic()
         curve = out / f"loss-{step.step:06d}{'-end' if step.metrics else ''}.png"  # a browser keeps what has one name
         write_curve(losses, curve, label="loss", size=(260, 400))
         grids = sorted((out / "samples").glob("step-*.png")) if step.metrics else []
-        text = f"Step {step.step} of {total}" + (f", loss {losses[-1]:.3f}" if losses else "")
+        text = f"Step {step.step} of {total}" + (f", loss {losses[-1]:.3f}" if losses else "") + pace.left()
         yield text, step.step / total, str(curve), str(grids[-1]) if grids else None
 
 

@@ -63,6 +63,7 @@ HINT = (
     "Photos are read on this machine alone and kept without place and camera, until you leave the page or delete your "
     f"data. Use photos of yourself, or of someone who agreed. {FORMATS}."
 )
+UNJUDGED = " How far to trust it is told of masks that were found, not of painted ones."
 ASK = "Give a photo of a person and one of a garment."
 
 
@@ -288,7 +289,7 @@ def wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
         *pair, whole, trust = yield from passed_on(dressing, [gr.skip()] * 4)
         text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
         text += f" The garment is {'; the next is '.join(found)}." if found else ""
-        text += f" {trust}" if trust else ""
+        text += f" {trust}" if trust else UNJUDGED if record[PAGE]["strokes"] else ""
         if whole:
             text += f" The {' and the '.join(whole)} cannot be told from the background: a plainer photo is better."
         result = [gr.update(value=tuple(pair), visible=True), offer(Path(pair[1]), "Save the picture"), gr.skip()]

@@ -5,7 +5,9 @@ import base64
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -227,7 +229,11 @@ def assistant(opened, *, key: str = KEY):
                     return (await client.list_tools()).tools
                 return await client.call_tool(name, given, progress_callback=progress)
 
-    return lambda name=None, given=None, told=None: asyncio.run(asked(name, given or {}, [] if told is None else told))
+    def ask(name: str | None = None, given: dict | None = None, told: list | None = None) -> Any:
+        with ThreadPoolExecutor(1) as beside:  # the browser's driver has a loop of its own in this thread
+            return beside.submit(lambda: asyncio.run(asked(name, given or {}, [] if told is None else told))).result()
+
+    return ask
 
 
 def as_data(path) -> str:

@@ -100,6 +100,19 @@ def test_two_subjects_are_learnt_stacked_and_painted(visit, place):
     assert generate_tab.weighted(visit, [0, 0.5]) == {"dog 2": 0.5}
 
 
+@pytest.mark.slow
+def test_a_training_tells_the_time_that_is_left(visit, place, monkeypatch):
+    monkeypatch.setattr(subject_tab, "PAUSE", 0.0)
+    config = asked(visit, place, max_train_steps=4)
+    lines = [text for text, *_ in subject_tab.watched(config, Event().is_set)]
+    assert any("s left" in line for line in lines) and "left" not in lines[-1]
+
+
+def test_the_model_is_named_without_its_place(place):
+    assert generate_tab.base_of(Studio(text2image=str(place / "sd1"))) == "`sd1`"
+    assert "--text2image" in generate_tab.base_of(Studio())
+
+
 def test_cancel_ends_the_training(visit, place):
     config, stop, seen = asked(visit, place, max_train_steps=500), Event(), 0
     for _ in subject_tab.watched(config, stop.is_set):

@@ -184,6 +184,7 @@ def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, studi
     paint_on(page)
     page.click("#wear-go")
     _says(page, "Done in")
+    assert "of masks that were found, not of painted" in page.locator("#wear-state").inner_text()
     page.locator("#wear-result img").nth(1).wait_for()
     data = page.request.get(page.locator("#wear-result img").nth(1).get_attribute("src")).body()
     with Image.open(io.BytesIO(data)) as worn:
