@@ -72,7 +72,6 @@ a.offer:hover { background: var(--button-secondary-background-fill-hover); }
 .gradio-container button .wrap:has(> .or) { padding-top: 1.4rem; line-height: 1.35; }
 .gradio-container button .wrap > .or { font-size: 0; line-height: 0; }
 .gradio-container .seeds { align-items: end; }
-#wear-result [data-testid=block-label] { background: var(--block-background-fill); }
 #subject-download { min-width: 230px !important; }
 .quiet { color: var(--personagen-quiet); }
 pre.command { white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; padding: .7rem; border-radius: 10px; }

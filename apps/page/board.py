@@ -26,8 +26,9 @@ CSS = """
 .look { background: var(--block-background-fill); color: var(--body-text-color); }
 .look .pair { position: relative; line-height: 0; background: #f5f5f4; }
 .look .pair img { width: 100%; height: auto; margin: 0; display: block; }
-.look .pair .before { position: absolute; inset: 0; clip-path: inset(0 calc(100% - var(--cut, 0%)) 0 0); }
-.look .pair .enlarge { position: absolute; right: .5rem; top: .5rem; min-width: 40px; min-height: 40px; }
+.look.worn { max-width: 520px; }
+.look .pair .before { position: absolute; inset: 0; z-index: 1; clip-path: inset(0 calc(100% - var(--cut, 0%)) 0 0); }
+.look .pair .enlarge { position: absolute; z-index: 2; right: .5rem; top: .5rem; min-width: 40px; min-height: 40px; }
 .look .pair .enlarge { border-radius: 10px; background: rgba(255,255,255,.88); color: #1c1917; font-size: 1.1rem; }
 .look .slide { display: flex; align-items: center; gap: .7rem; padding: 0 1rem; font-size: .82rem; min-height: 44px; }
 .look .slide { color: var(--personagen-quiet); }
@@ -123,26 +124,37 @@ def _card(at: int, card: Card) -> str:
     look, words = card.look, html.escape
     tag = f"Scene · {SCENE_PHRASE.get(card.scene, 'a place for this taste')}" if look.kind == "scene" else "Tried on"
     alt = words(look.prompt)
-    pair = f'<img class="after" src="{address(card.picture)}" alt="{alt}">'
-    slide = ""
-    if card.before is not None:
-        pair += f'<img class="before" src="{address(card.before)}" alt="The same person before">'
-        slide = ('<label class="slide">After<input class="cut" type="range" min="0" max="100" value="0" '
-                 'aria-label="Slide from the new garment to the person before">Before</label>')  # fmt: skip
+    pair = _pair(card.picture, card.before, alt)
     small = _figure(card.garment, "Recommended", card.title) if card.garment is not None else ""
     small += _figure(card.before, "Before", "The person before") if card.before is not None else ""
     reasons = "".join(f"<li>{words(line)}</li>" for line in card.why)
     return (
         f'<article class="look" id="{look.kind}-{at}" data-kind="{look.kind}">'
-        f'<div class="pair">{pair}<button type="button" class="enlarge" aria-label="Show it large">⤢</button></div>'
-        f"{slide}"
-        f'<div class="words"><p class="tag">{words(tag)}</p><h3>{words(card.title)}</h3>'
+        f'{pair}<div class="words"><p class="tag">{words(tag)}</p><h3>{words(card.title)}</h3>'
         f'<div class="small">{small}</div><ul>{reasons}</ul><div class="acts">'
         f'<button type="button" data-act="wear" data-at="{at}">Try this on me</button>'
         f'<button type="button" data-act="paint" data-at="{at}">Paint me in it</button>'
         f'<button type="button" data-act="turn" data-at="{at}">Turn it (3D)</button>'
         f'<a class="offer" href="{address(card.picture)}" download="{words(card.picture.name)}">Save</a>'
         f"</div></div></article>"
+    )
+
+
+def worn(before: str | Path, after: str | Path) -> str:
+    """Write what was tried on as HTML: the result, and a slider to the person before."""
+    return f'<div class="look worn">{_pair(Path(after), Path(before), "The person in the new garment")}</div>'
+
+
+def _pair(after: Path, before: Path | None, alt: str) -> str:
+    """Write a picture that can be shown large, over it the person before and the slider that uncovers them."""
+    large = '<button type="button" class="enlarge" aria-label="Show it large">⤢</button>'
+    picture = f'<img class="after" src="{address(after)}" alt="{alt}">{large}'
+    if before is None:
+        return f'<div class="pair">{picture}</div>'
+    return (
+        f'<div class="pair"><img class="before" src="{address(before)}" alt="The same person before">{picture}</div>'
+        '<label class="slide">After<input class="cut" type="range" min="0" max="100" value="0" '
+        'aria-label="Slide from the new garment to the person before">Before</label>'
     )
 
 

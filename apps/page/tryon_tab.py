@@ -30,6 +30,7 @@ from personagen.warping.garment_kind import AUTO
 from recsys.errors import SEEDS, DataError, check_range
 
 from . import examples
+from .board import board, worn
 from .editor import mask_editor, painted, shown
 from .kinds import UNTIL, found_kind, kinds_list, read_pieces, told
 from .line import MASK, PICTURE
@@ -118,10 +119,7 @@ def _board(gr: Any) -> dict[str, Any]:
     return {
         "state": state_line(ASK, "wear-state"),
         "preview": coming_place(gr, "wear-preview"),
-        "slider": gr.ImageSlider(
-            label="Before and after", format="png", type="filepath", interactive=False, visible="hidden",
-            buttons=["download", "fullscreen"], elem_id="wear-result",
-        ),
+        "result": board("wear-result"),
         "download": gr.HTML(elem_id="wear-download"),
         **turn_widgets(gr),
         "editor": mask_editor("wear-mask"),
@@ -150,7 +148,7 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     wire(
         bench, bar, button=widgets["go"], rank=PICTURE, work=wear(bench, kept),
         inputs=[*kept.fields.values(), *kept.own.values(), *kept.photos.values(), widgets["editor"]],
-        outputs=[widgets[name] for name in ("preview", "slider", "download", "command")], first="Dressing …",
+        outputs=[widgets[name] for name in ("preview", "result", "download", "command")], first="Dressing …",
         clear=["", *[gr.skip()] * 3], left=lambda visit, job: ["", *[gr.skip()] * 3],
     )  # fmt: skip
     garments = [widgets[name.replace("garment", part)] for name in GARMENTS for part in ("garment", "kind")]
@@ -282,7 +280,7 @@ def wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
         asked = [one for pair in zip(photos.values(), kinds, strict=True) for one in pair]
         pieces, found = read_pieces(task.visit, asked, studio.parser)
         command = same(kept, *_words(settings, pieces, record))
-        yield "Reading the photo …", 0.0, [gr.skip(), gr.update(visible="hidden"), "", command]
+        yield "Reading the photo …", 0.0, [gr.skip(), "", "", command]
         image = load_image(own(person))
         body = _painted_or_found(studio.parser, values[-1], image, pieces[0].kind, float(settings["mask_expand"]))
         dressing = live(lambda tell: _dress(studio, image, pieces, body, task, (settings, record, tell)), task.job.stop)
@@ -292,8 +290,7 @@ def wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
         text += f" {trust}" if trust else UNJUDGED if record[PAGE]["strokes"] else ""
         if whole:
             text += f" The {' and the '.join(whole)} cannot be told from the background: a plainer photo is better."
-        result = [gr.update(value=tuple(pair), visible=True), offer(Path(pair[1]), "Save the picture"), gr.skip()]
-        yield text, 1.0, ["", *result]
+        yield text, 1.0, ["", worn(*pair), offer(Path(pair[1]), "Save the picture"), gr.skip()]
 
     return work
 

@@ -186,10 +186,13 @@ def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, studi
     _says(page, "Done in")
     assert "of masks that were found, not of painted" in page.locator("#wear-state").inner_text()
     page.locator("#wear-result img").nth(1).wait_for()
-    data = page.request.get(page.locator("#wear-result img").nth(1).get_attribute("src")).body()
+    data = page.request.get(page.locator("#wear-result img").nth(1).evaluate("one => one.src")).body()
     with Image.open(io.BytesIO(data)) as worn:
         record = json.loads(worn.info["personagen"])
         changed = (np.asarray(worn.convert("RGB")) != 128).any(-1)
+    page.locator("#wear-result .cut").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#wear-result .pair").evaluate("one => one.style.getPropertyValue('--cut')") == "1%"
     assert record["kind"] == "tryon" and record["outfit"] == ["upper"] and changed.shape == (90, 60)
     assert changed[35:55, 25:35].mean() > 0.5 and changed[8:22, 22:28].mean() > 0.5
     changed[28:62, 18:42] = changed[2:32, 18:32] = False  # the seam of painting and scaling aside, nothing else
@@ -210,7 +213,7 @@ def test_the_kind_of_a_garment_is_found_said_and_can_be_changed(tab, tmp_path, s
     page.click("#wear-go")
     _says(page, "taken for a dress")
     page.locator("#wear-result img").nth(1).wait_for()
-    data = page.request.get(page.locator("#wear-result img").nth(1).get_attribute("src")).body()
+    data = page.request.get(page.locator("#wear-result img").nth(1).evaluate("one => one.src")).body()
     record = json.loads(Image.open(io.BytesIO(data)).info["personagen"])
     assert record["outfit"] == ["dress"] and record["page"]["settings"]["kind"] == "auto"
     page.locator("#wear-kind input").click()
