@@ -32,6 +32,7 @@ from recsys.errors import SEEDS, ConfigError, check_range
 
 from .judging import judge_of
 from .turn_config import RefineConfig, TurnConfig
+from .turn_evaluate import evaluate
 from .wear import check_kinds, named_pieces
 from .weights import note_sampler, own_weights
 
@@ -48,13 +49,16 @@ def run(settings: TurnConfig) -> int:
         height=(settings.height, 1.0, 2.3), build=(settings.build, 0, 1), weight=(settings.weight, -1, 1),
     )  # fmt: skip
     note_sampler(settings.scheduler, settings.steps)
+    person = _person_or_atelier(settings)
     finish = None if settings.refine is None else _finish(settings.refine, settings.compute(), settings.seed)
+    if settings.evaluate is not None:
+        return evaluate(settings, finish)
     out, staging, files, compute = _glb_path(settings.out), _staging(settings), _garments(settings), settings.compute()
     if settings.turntable is not None:
         check_place(check_move(Path(settings.turntable)))
     if staging.note:
         print(f"note: {staging.note}", file=sys.stderr)
-    person = load_image(settings.person)
+    photo = load_image(person)
     back = None if settings.person_back is None else load_image(settings.person_back)
     pieces = [Piece(load_image(file, palest=PALEST), kind) for kind, file in files.items()]
     pieces = in_order(pieces) if pieces else []
@@ -68,9 +72,9 @@ def run(settings: TurnConfig) -> int:
         parser,
     )
     made = pipeline(
-        person, pieces, back=back, box=box_of(settings.box), fine=settings.fine,
+        photo, pieces, back=back, box=box_of(settings.box), fine=settings.fine,
         shape=Shape(settings.height, settings.build, settings.weight), num_inference_steps=settings.steps,
-        guidance_scale=settings.guidance, judge=judge_of(settings.person, files, force=settings.force),
+        guidance_scale=settings.guidance, judge=judge_of(person, files, force=settings.force),
         generator=torch.Generator().manual_seed(settings.seed),
         callback=_say,
     )  # fmt: skip
@@ -81,6 +85,14 @@ def run(settings: TurnConfig) -> int:
     _write(settings, made, staging, out, [Path(file).name for file in files.values()])
     _tell(made.figure, out, time.process_time() - started)
     return 0
+
+
+def _person_or_atelier(settings: TurnConfig) -> str:
+    """Return the photo's name, empty with --evaluate. ConfigError on both or none."""
+    if (settings.person is None) == (settings.evaluate is None):
+        both = "person is left out" if settings.person is None else f"person is {settings.person} with --evaluate"
+        raise ConfigError(f"{both}; give --person, a photo, or --evaluate, a number of people of the atelier")
+    return settings.person or ""
 
 
 def _say(stage: str) -> None:

@@ -42,7 +42,7 @@ class RefineConfig(OwnWeights):
 class TurnConfig(ComputeSettings):
     """Settings of `personagen tryon turn`."""
 
-    person: str
+    person: str | None = None
     """Photo of the person from the front, standing, whole."""
     person_back: str | None = None
     """Photo of the same person from behind, in what the figure wears; none: the back is guessed from the front."""
@@ -75,6 +75,8 @@ class TurnConfig(ComputeSettings):
     """Shape of the body behind the picture, from 0, a woman's, to 1, a man's."""
     weight: float = 0.0
     """From -1, thin, to 1, heavy: how deep the body is that the picture shows flat."""
+    evaluate: int | None = None
+    """Instead of a photo, so many people of the atelier, whose every view is known; --out is a .json then."""
     force: bool = False
     """Make a figure of a try-on that is not to be trusted, too."""
     fine: bool = False

@@ -30,6 +30,11 @@ from .tiny import pipelines
         ("--person a.png --refine.prompt red --refine.strength 2", 2, "strength"),
         ("--person a.png --refine.prompt red --refine.base nowhere", 4, "nowhere"),
         ("--person nowhere.png", 3, "nowhere.png"),
+        ("--out me.glb", 2, "give --person, a photo, or --evaluate"),
+        ("--person a.png --evaluate 2 --out me.json", 2, "a.png with --evaluate"),
+        ("--evaluate 0 --out me.json", 2, "evaluate"),
+        ("--evaluate 2", 2, "ends in .json"),
+        ("--evaluate 2 --out me.json --parser nowhere", 4, "nowhere"),
     ],
 )
 def test_bad_settings_are_one_line(flags, code, says, capsys, tmp_path, monkeypatch):
@@ -37,6 +42,18 @@ def test_bad_settings_are_one_line(flags, code, says, capsys, tmp_path, monkeypa
     assert cli.main(["tryon", "turn", *flags.split()]) == code
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("personagen: ") and says in error
+
+
+@pytest.mark.slow
+def test_figures_of_the_atelier_are_measured_by_its_true_views(tmp_path, capsys):
+    out = tmp_path / "figures.json"
+    assert cli.main(["tryon", "turn", "--evaluate", "1", "--out", str(out)]) == 0
+    report = json.loads(out.read_text())
+    figures = report["figures"]["figure"]
+    assert report["people"] == 1 and report["refused"] == {}
+    assert figures["iou 0"] > 0.9 and figures["iou 180"] > 0.8 and 0 <= figures["lab 0"] < 6
+    said = capsys.readouterr().out
+    assert "people of the atelier: 1" in said and f"{figures['iou 90']:.3g}" in said
 
 
 @pytest.mark.slow
