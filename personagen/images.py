@@ -19,7 +19,7 @@ from torch import Tensor
 
 from recsys.errors import ConfigError, DataError, shown
 
-from .srgb import in_srgb
+from .srgb import ADOBE_RGB, in_srgb, says_adobe
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
 """Those that Pillow reads itself."""
@@ -71,7 +71,7 @@ def mask_plane(image: Image.Image) -> Image.Image:
     part is itself a mask, black and white, what is transparent is not marked.
     """
     if image.mode not in ("LA", "RGBA", "PA") and "transparency" not in image.info:
-        return image.convert("L")
+        return (as_rgb(image) if image.mode.startswith("I") or image.mode == "F" else image).convert("L")
     rgba = image.convert("RGBA")
     alpha, grey = np.asarray(rgba.getchannel("A")), np.asarray(rgba.convert("RGB").convert("L"))
     if alpha.min(initial=255) == 255:
@@ -114,7 +114,9 @@ def _open(name: str, data: bytes, *, max_pixels: int) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # EXIF data that are damaged turn nothing
             image.load()
-            return ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(image)
+            upright.info[ADOBE_RGB] = says_adobe(image.getexif())
+            return upright
     except UnidentifiedImageError as error:
         raise DataError(f"{name} is not a {KINDS} picture; convert it to one of these") from error
     except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, Image.DecompressionBombError) as error:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,16 @@ def read_names(path: str | Path) -> list[str]:
     return names
 
 
+def lines_above(text: str) -> int:
+    """Count the lines above a table that are none of it: empty ones, and the `sep=;` that Excel writes first."""
+    above = 0
+    for line in text.split("\n"):
+        if line.strip() and not re.fullmatch(r"sep=.?", line.strip().strip('"').lower()):
+            break
+        above += 1
+    return above
+
+
 MOST_COLUMNS = 1000
 """Columns of a small table; each line has a cell for each of them."""
 
@@ -60,18 +71,21 @@ MOST_COLUMNS = 1000
 def read_cells(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Read a small table with a header: its columns in lower case, and of each line its number and its cells.
 
-    Commas, semicolons, tabs and bars separate cells, whichever the header has most of. Missing cells are empty.
+    Commas, semicolons, tabs and bars separate cells, whichever the header has most of. Missing cells are empty, and
+    empty lines above the header are skipped.
 
     Raises:
         DataError: as `read_text`; or it is no table, a column is there twice, or a line has more cells than the header.
     """
     text = read_text(path)
+    above = lines_above(text)
+    text = text.split("\n", above)[-1]
     head = text.split("\n", 1)[0]
     separator = max(SEPARATORS, key=head.count)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
         columns = [cell.strip().lower() for cell in next(reader, [])]
-        lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if line]
+        lines = [(above + reader.line_num, [cell.strip() for cell in line]) for line in reader if line]
     except csv.Error as error:
         raise DataError(f"cannot read {path} as a CSV: {error}; save it again as UTF-8 CSV") from error
     if len(columns) > MOST_COLUMNS:

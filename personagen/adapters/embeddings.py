@@ -93,6 +93,7 @@ def read_embedding(path: str | Path) -> tuple[str, dict[str, Tensor]]:
         name, value = next(iter(tensors.items()))
         vectors = {"clip_l": value}
     vectors = {key: value[None] if value.ndim == 1 else value for key, value in vectors.items()}
+    vectors = {key: value.float() if value.element_size() == 1 else value for key, value in vectors.items()}
     sound = all(v.ndim == 2 and 1 <= len(v) <= MOST and v.isfinite().all() for v in vectors.values())
     if not vectors or not sound or len({len(v) for v in vectors.values()}) > 1:
         raise ModelError(

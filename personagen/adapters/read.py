@@ -4,6 +4,7 @@ Names that are understood: diffusers' of all ages, peft's, kohya's, LyCORIS' and
 computes (see dense.py) becomes a LoRA of full rank. Embeddings that come with the adapter (`bundle_emb`) are kept.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from recsys.errors import ModelError, shown
-from recsys.text import from_json
+from recsys.text import from_json, read_text
 
 from .adapter import (
     FILE,
@@ -42,14 +43,23 @@ _PART = {
     **dict.fromkeys(("lora_A.default.weight", "lora_A.default_0.weight"), "down"),
     **dict.fromkeys(("lora_B.default.weight", "lora_B.default_0.weight"), "up"),
     **dict.fromkeys(("lora_magnitude_vector", "lora_magnitude_vector.weight", "dora_scale"), "magnitude"),
+    **dict.fromkeys((f"lora_magnitude_vector.{name}.weight" for name in ("default", "default_0")), "magnitude"),
     **{name: name for name in (*LOHA, *LOKR)},
     "lora_mid.weight": "mid",
     "alpha": "alpha",
+    "scalar": "scalar",
 }
 _SPLIT = re.compile(rf"(.+)\.({'|'.join(re.escape(part) for part in sorted(_PART, key=len, reverse=True))})")
 _PROCESSOR = re.compile(r"(.+)\.processor\.(to_q|to_k|to_v|to_out)_lora\.(down|up)\.weight")
 _UNET = ("down_blocks.", "mid_block.", "up_blocks.", "time_embedding.", "add_embedding.", "conv_in.", "conv_out.")
-_KEPT = ("magnitude", "mid", "alpha", *LOHA[4:])
+_KEPT = ("magnitude", "mid", "alpha", "scalar", *LOHA[4:])
+_UNET_OF_OTHERS = re.compile(r"(diffusion_model\.|lycoris_)(.+?)(\.(?:lora_|hada_|lokr_|alpha$|scalar$|dora_scale$).*)")
+"""How ComfyUI and LyCORIS begin names of a UNet's layers."""
+LARGEST = 65504.0
+"""Greatest change of a weight: of a float16, in which pictures are painted."""
+SETTINGS = "adapter_config.json"
+"""Where peft keeps an adapter's settings, beside its weights."""
+PEFT = "adapter_model.safetensors"
 
 Parts = dict[str, Tensor]
 
@@ -58,16 +68,18 @@ def read_adapter(path: str | Path, pipe: Any = None, *, max_bytes: int = MAX_BYT
     """Read and check an adapter file.
 
     `pipe`, the base model, is needed for the names of kohya's files and for what is no LoRA (see dense.py).
-    path: the file, or a folder with `pytorch_lora_weights.safetensors`.
+    path: the file, or a folder with `pytorch_lora_weights.safetensors`, or with peft's own two files.
 
     Raises:
         ModelError: the file is missing, damaged or does not fit; nothing is changed in `pipe` then.
     """
     path = Path(path)
     file = path / FILE if path.is_dir() else path
+    if path.is_dir() and not file.is_file() and (path / PEFT).is_file():
+        file = path / PEFT
     tensors, metadata = _read_file(file, max_bytes)
     modules, embeddings = sort_tensors(tensors, pipe, name=str(file))
-    configs = _read_configs(metadata, file)
+    configs = _read_configs(metadata or _beside(file, modules), file)
     for module, parts in modules.items():
         _check_parts(module, parts, name=str(file))
         if configs is not None and module.split(".")[0] not in configs:
@@ -75,6 +87,7 @@ def read_adapter(path: str | Path, pipe: Any = None, *, max_bytes: int = MAX_BYT
     scales = {module: _scale(module, parts, configs) for module, parts in modules.items()}
     loras, factors = _as_loras(modules, scales, pipe, name=str(file))
     check_tensors(loras, name=str(file))
+    _check_changes(loras, factors, name=str(file))
     if configs is None or factors != scales:
         alphas = {module: factor * loras[f"{module}.lora_A.weight"].shape[0] for module, factor in factors.items()}
         configs = configs_of(loras, alphas)
@@ -94,8 +107,11 @@ def sort_tensors(
     embeddings: dict[str, dict[str, Tensor]] = {}
     stems = known_stems(pipe) if pipe is not None else None
     for key, value in tensors.items():
-        if not value.is_floating_point():
-            raise ModelError(f"{name} holds values in {key!r} that are not finite numbers; train or fetch it again")
+        if not value.is_floating_point() and not key.endswith((".alpha", ".scalar")):
+            raise ModelError(
+                f"{name} holds values of type {str(value.dtype).removeprefix('torch.')} in {key!r}; save it in "
+                "float32, float16 or bfloat16"
+            )
         value = value.float() if value.element_size() == 1 else value  # 8-bit floats cannot be computed with
         if not value.isfinite().all():
             raise ModelError(f"{name} holds values in {key!r} that are not finite numbers; train or fetch it again")
@@ -107,7 +123,12 @@ def sort_tensors(
         module, part = _place(key, stems, name=name)
         modules.setdefault(module, {})[part] = value
     if not modules:
-        raise ModelError(f"{name} holds no tensors; save the adapter again")
+        what = (
+            "words alone, and changes no layer; give it with --embeddings"
+            if embeddings
+            else "no tensors; save it again"
+        )
+        raise ModelError(f"{name} holds {what}")
     return modules, embeddings
 
 
@@ -116,6 +137,8 @@ def _place(key: str, stems: Mapping[str, str] | None, *, name: str) -> tuple[str
     if found := _PROCESSOR.fullmatch(key):
         layer = "to_out.0" if found[2] == "to_out" else found[2]
         return _module(f"{found[1]}.{layer}", key, name=name), found[3]
+    if other := _UNET_OF_OTHERS.fullmatch(key):
+        key = f"lora_unet_{other[2].replace('.', '_')}{other[3]}"
     found = _SPLIT.fullmatch(key)
     if found is None:
         raise ModelError(
@@ -147,9 +170,13 @@ def _module(path: str, key: str, *, name: str) -> str:
 
 def _check_parts(module: str, parts: Parts, *, name: str) -> None:
     """Check that a layer's parts are complete, and that alpha is one number."""
-    alpha = parts.get("alpha")
-    if alpha is not None and alpha.numel() != 1:
-        raise ModelError(f"{name} has an alpha of {alpha.numel()} numbers for {module!r}; one is needed: save it again")
+    for one in ("alpha", "scalar"):
+        if one in parts and parts[one].numel() != 1:
+            raise ModelError(
+                f"{name} has an {one} of {parts[one].numel()} numbers for {module!r}; one is needed: save it again"
+            )
+    if any(0 in value.shape for value in parts.values()):
+        raise ModelError(f"{name} has a rank of 0 for {module!r}; leave the layer out, or train it again")
     core = set(parts) - set(_KEPT)
     kronecker = core <= set(LOKR) and all(
         side in core or {f"{side}_a", f"{side}_b"} <= core for side in ("lokr_w1", "lokr_w2")
@@ -160,12 +187,12 @@ def _check_parts(module: str, parts: Parts, *, name: str) -> None:
 
 def _scale(module: str, parts: Parts, configs: Mapping[str, dict[str, Any]] | None) -> float:
     """Return the factor of a layer's product: alpha / rank, of the tensors or of the settings of its part."""
-    rank = rank_of(parts)
+    rank, scalar = rank_of(parts), float(parts.get("scalar", 1.0))
     if rank is None:
-        return 1.0
+        return scalar
     if "alpha" in parts:
-        return float(parts["alpha"]) / rank
-    return 1.0 if configs is None else scale_in(configs, module, rank=rank)
+        return scalar * float(parts["alpha"]) / rank
+    return scalar * (1.0 if configs is None else scale_in(configs, module, rank=rank))
 
 
 def _as_loras(
@@ -194,6 +221,35 @@ def _as_loras(
         tensors[f"{module}.lora_A.weight"], tensors[f"{module}.lora_B.weight"] = as_lora(change)
         factors[module] = 1.0
     return tensors, factors
+
+
+def _check_changes(loras: Mapping[str, Tensor], factors: Mapping[str, float], *, name: str) -> None:
+    """Refuse layers whose change may be beyond what a picture is computed in, though each factor is finite."""
+    for module, factor in factors.items():
+        down, up = loras[f"{module}.lora_A.weight"], loras[f"{module}.lora_B.weight"]
+        most = abs(factor) * float(down.double().norm()) * float(up.double().norm())
+        if not most < LARGEST:
+            raise ModelError(
+                f"{name} changes {module!r} by up to {most:.3g}, of which pictures become black; its alpha or weights "
+                "are damaged: train or fetch it again"
+            )
+
+
+def _beside(file: Path, modules: Mapping[str, Parts]) -> dict[str, str]:
+    """Return the settings that peft keeps beside the weights of one part, as if they were metadata."""
+    parts = {module.split(".")[0] for module in modules}
+    settings = file.with_name(SETTINGS)
+    if file.name != PEFT or not settings.is_file() or any("alpha" in found for found in modules.values()):
+        return {}
+    if len(parts) != 1:
+        raise ModelError(
+            f"{file} changes {' and '.join(sorted(parts))}, and {SETTINGS} is of one; save it by diffusers"
+        )
+    try:
+        config = from_json(read_text(settings))
+        return {METADATA: json.dumps({f"{part}.{key}": value for part in parts for key, value in config.items()})}
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"{settings} cannot be read ({shown(error, most=200)}); save the adapter again") from error
 
 
 def _is_lora(parts: Parts) -> bool:
@@ -268,8 +324,11 @@ def _check_config(config: Mapping[str, Any]) -> None:
     alphas = [config["lora_alpha"], *(config.get("alpha_pattern") or {}).values()]
     if not all(isinstance(rank, int) and 1 <= rank <= MAX_RANK for rank in ranks):
         raise ValueError(f"ranks are {ranks}, allowed are 1 to {MAX_RANK}")
-    if not all(isinstance(alpha, (int, float)) and math.isfinite(alpha) for alpha in alphas):
+    if not all(type(alpha) in (int, float) and math.isfinite(alpha) for alpha in alphas):
         raise ValueError(f"alphas are {alphas}, finite numbers are needed")
+    switches = {key: config[key] for key in ("use_rslora", "use_dora") if config.get(key) is not None}
+    if wrong := [f"{key} is {value!r}" for key, value in switches.items() if not isinstance(value, bool)]:
+        raise ValueError(f"{wrong[0]}, true or false is needed")
     start = str(config.get("init_lora_weights", "")).lower()
     if start.startswith(("pissa", "olora", "corda")):
         raise ValueError(f"init_lora_weights is {start}, which changes the base as well; convert it to plain LoRA")

@@ -24,6 +24,9 @@ from ..colours import measure_colour
 from ..images import PALEST, load_image
 from ..vocabulary import KIND_OF_LABEL, noun_phrase
 
+TABLES = (".csv", ".tsv")
+SYSTEM = (".", "~$")
+"""How names of files begin that a system or an office program puts beside one's own, such as `._garments.csv`."""
 SLOTS = ("kind", "colour", "pattern", "scene")
 
 
@@ -130,8 +133,8 @@ class FolderCatalog:
 
     Columns: `file` (needed; a path below the folder or below its `images`), `kind` or `label` (needed), and, optional,
     `id` (default: the file's name without its ending), `colour`, `pattern`, `scene`, `title`. Items are numbered in the
-    table's order. `table` may be left out when the folder holds exactly one CSV. A colour that is not given is measured
-    in the picture. gaps: allow items without a picture, as long as there is one of some; they have no words.
+    table's order. `table` may be left out when the folder holds exactly one CSV or TSV. A colour that is not given is
+    measured in the picture. gaps: allow items without a picture, as long as there is one of some; they have no words.
 
     Raises:
         DataError: a table, column or picture is missing; the message names it.
@@ -232,10 +235,14 @@ def _find_table(folder: Path, table: str | os.PathLike[str] | None) -> Path:
     if not folder.is_dir():
         raise DataError(f"catalogue folder {folder} does not exist; give a folder with pictures and a CSV")
     if table is None:
-        found = sorted(folder.glob("*.csv"))
+        found = [
+            path
+            for path in sorted(folder.iterdir())
+            if path.suffix.lower() in TABLES and not path.name.startswith(SYSTEM) and path.is_file()
+        ]
         if len(found) != 1:
             raise DataError(
-                f"{folder} holds {len(found)} CSV files, not one; name the table that describes its pictures"
+                f"{folder} holds {len(found)} CSV files (.csv or .tsv), not one; keep the one that describes its pictures"
             )
         return found[0]
     path = next((path for path in (folder / table, Path(table)) if path.is_file()), None)

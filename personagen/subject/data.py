@@ -1,14 +1,16 @@
 """Look at a folder of pictures, decide about every file, and pair the good ones with captions and training sizes."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from recsys.errors import DataError
-from recsys.text import from_json, is_file, read_text
+from recsys.text import from_json, is_file, read_cells, read_text
 
 from ..images import KINDS, load_image
 from ..person.masks import load_mask
@@ -18,6 +20,9 @@ CAPTIONS = (".txt", ".caption")
 MAX_CAPTION = 20_000
 """Bytes of a caption's file; the text encoder reads some 75 words of it."""
 METADATA = "metadata.jsonl"
+TABLE = "metadata.csv"
+MASKS = (".mask", "_mask", "-mask", "-masklabel")
+"""What stands behind a picture's name in that of its mask; the last is OneTrainer's."""
 MIN_SIDE = 32
 MIN_SHARE = 0.25
 """A picture with a side below this share of the training size is too small to learn from."""
@@ -69,11 +74,13 @@ def scan(folder: str | Path, *, resolution: int | None = None) -> tuple[list[Pic
     if len(files) > MAX_FILES:
         raise DataError(f"{folder} holds {len(files):,} files, more than {MAX_FILES:,}; give a folder of one subject")
     captions = {file.stem + file.suffix.lower(): file for file in files if file.suffix.lower() in CAPTIONS}
-    masks = {path for path in files if path.stem.endswith(".mask")} | {row[1] for row in rows.values() if row[1]}
+    masks = _masks(files)
+    beside = {*masks.values(), *(row[1] for row in rows.values() if row[1])}
     for path in files:
-        if path.name == METADATA or path.suffix.lower() in CAPTIONS or path in masks or path.name.startswith("._"):
+        apart = path.name in (METADATA, TABLE) or path.suffix.lower() in CAPTIONS or path.name.startswith("._")
+        if apart or path in beside:
             continue
-        finding, picture = _examine(path, folder, rows, captions, hashes, resolution)
+        finding, picture = _examine(path, folder, rows, captions, masks, hashes, resolution)
         findings.append(finding)
         pictures += [picture] if picture else []
     return pictures, findings
@@ -97,6 +104,7 @@ def _examine(
     folder: Path,
     rows: dict[str, tuple[str | None, Path | None]],
     captions: dict[str, Path],
+    masks: dict[Path, Path],
     hashes: dict[str, str],
     resolution: int | None,
 ) -> tuple[Finding, Picture | None]:
@@ -107,6 +115,8 @@ def _examine(
         return Finding(name, "not a picture", "a folder" if path.is_dir() else "not a file"), None
     if path.suffix.lower() not in PICTURES:
         return Finding(name, "not a picture", f"{KINDS} is read"), None
+    if path.stem.lower().endswith(MASKS[0]):
+        return Finding(name, "mask of no picture", "call it as its picture, such as NAME.mask.png for NAME.jpg"), None
     try:
         image = load_image(path)
         digest = hashlib.sha256(np.asarray(image).tobytes() + repr(image.size).encode()).hexdigest()
@@ -124,7 +134,8 @@ def _examine(
     if max(size) > TOO_LONG * min(size):
         return Finding(name, "too narrow", f"{size[1]}x{size[0]}; cut out the part with the subject", size=size), None
     try:
-        caption, mask = rows.get(name) or (_sidecar(path, captions), _mask_beside(path))
+        caption, mask = rows.get(name) or (_sidecar(path, captions), None)
+        mask = mask or masks.get(path)
     except DataError as error:
         return Finding(name, "caption not read", str(error), size=size), None
     try:
@@ -138,27 +149,41 @@ def _examine(
 
 
 def _metadata(folder: Path) -> tuple[dict[str, tuple[str | None, Path | None]], list[Finding]]:
-    """Read metadata.jsonl: {"file_name": ..., "text": ..., "mask": ...} a line. Lines that cannot be used are told."""
-    file, rows, findings = folder / METADATA, {}, []
-    if not file.is_file():
+    """Read metadata.jsonl, {"file_name": ..., "text": ..., "mask": ...} a line, or metadata.csv with these columns.
+
+    Lines that cannot be used are told.
+    """
+    file = next((file for file in (folder / METADATA, folder / TABLE) if file.is_file()), None)
+    rows: dict[str, tuple[str | None, Path | None]] = {}
+    findings: list[Finding] = []
+    if file is None:
         return rows, findings
+    lines: list[tuple[int, Any]]
     try:
-        lines = read_text(file).splitlines()
+        if file.name == TABLE:
+            lines = [
+                (number, {key: cell or None for key, cell in cells.items()}) for number, cells in read_cells(file)[1]
+            ]
+        else:
+            lines = list(enumerate(read_text(file).split("\n"), 1))
     except DataError as error:
-        return rows, [Finding(METADATA, "not read", str(error))]
-    for number, line in enumerate(lines, 1):
+        return rows, [Finding(file.name, "not read", str(error))]
+    for number, line in lines:
         try:
-            row = from_json(line) if line.strip() else None
-            if row is None:
+            row = from_json(line) if isinstance(line, str) and line.strip() else line
+            if not row:
                 continue
-            name, text, mask = row["file_name"], row.get("text", row.get("caption", row.get("prompt"))), row.get("mask")
+            name = row.get("file_name") or row["image"]
+            name = name.replace("\\", "/").removeprefix("./") if isinstance(name, str) else name
+            text, mask = row.get("text") or row.get("caption") or row.get("prompt"), row.get("mask")
             named = [each for each in (name, mask) if each is not None]
             inside = all(Path(each).name == each and _inside(folder / each, folder) for each in named)
             if not isinstance(text, str | None) or not inside:
                 raise ValueError("it must name files of this folder, and a text")
             rows[name] = (text, folder / mask if mask else None)
         except (ValueError, KeyError, TypeError) as error:
-            findings.append(Finding(f"{METADATA}:{number}", "line not used", str(error)))
+            why = "it names no file_name" if isinstance(error, KeyError) else str(error)
+            findings.append(Finding(f"{file.name}:{number}", "line not used", why))
     return rows, findings
 
 
@@ -173,8 +198,9 @@ def _sidecar(path: Path, captions: dict[str, Path]) -> str | None:
         DataError: it is a link, too long or no text.
     """
     names = [name + ending for name in (path.stem, path.name) for ending in CAPTIONS]
-    file = next((captions[name] for name in names if name in captions), None)
-    if file is None or not file.is_file():
+    there = [captions[name] for name in names if name in captions and captions[name].is_file()]
+    file = next((each for each in there if each.stat().st_size), next(iter(there), None))
+    if file is None:
         return None
     if file.is_symlink():
         raise DataError(f"{file.name} is a link; copy the caption into the folder")
@@ -183,9 +209,23 @@ def _sidecar(path: Path, captions: dict[str, Path]) -> str | None:
     return " ".join(read_text(file).split()) or None
 
 
-def _mask_beside(path: Path) -> Path | None:
-    file = path.with_suffix(".mask.png")
-    return file if file.is_file() and not file.is_symlink() else None
+def _masks(files: Sequence[Path]) -> dict[Path, Path]:
+    """Find the masks beside pictures, as different tools call them, in any case: picture -> mask."""
+    named = {path.name.lower(): path for path in files if not path.is_symlink()}
+    found = {}
+    for path in files:
+        if path.suffix.lower() not in PICTURES:
+            continue
+        names = [
+            f"{stem}{mark}{ending}".lower()
+            for stem in (path.stem, path.name)
+            for mark in MASKS
+            for ending in (".png", *PICTURES)
+        ]
+        mask = next((named[name] for name in names if name in named), None)
+        if mask is not None and mask != path:
+            found[path] = mask
+    return found
 
 
 def bucket_size(size: tuple[int, int], *, resolution: int, multiple: int, buckets: bool = True) -> tuple[int, int]:

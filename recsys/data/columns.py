@@ -88,6 +88,11 @@ def _needed(name: str, found: Sequence[str], role: str, given: str | None) -> in
     for usual in USUAL[role]:
         if any(plain(column) == usual for column in found):
             return _named(name, found, role, usual)
+    if len(found) == 1:
+        raise DataError(
+            f"{name} has a single column, {quoted(found[0])}; separate its cells by commas, semicolons, tabs, bars, :: "
+            "or blanks"
+        )
     raise DataError(f"{name} has no column that is known as the {role}; it has {listed(found)}. Name it with "
                     f"{_switch(role)}")  # fmt: skip
 

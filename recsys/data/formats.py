@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DataError, shown
-from ..text import encoding_of
+from ..text import encoding_of, lines_above
 from .columns import Columns, plain, role
 from .times import looks_like_time
 
 SAMPLE = 1 << 18
 """Bytes at the start of a file from which its format is judged."""
 ROWS = 50
+TITLES = 10
+"""Lines above a header, such as titles and comments, that are looked through."""
+LONGEST_TITLE = 10_000
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
 SEPARATORS = {"\t": "tabs", "::": "::", "|": "|", ";": "semicolons", ",": "commas", " ": "blanks"}
 """By what is preferred where two separate equally well."""
@@ -48,6 +51,10 @@ class Format:
     separator: str = ","
     header: bool = True
     quoted: bool = True
+    escaped: bool = False
+    """Whether a quotation mark inside a cell has a backslash before it, instead of being there twice."""
+    above: int = 0
+    """Lines above the header that are no rows: empty ones, titles, comments, Excel's `sep=;`."""
     compression: str | None = None
     encoding: str = "utf-8"
 
@@ -59,6 +66,7 @@ class Format:
         kinds = {"json": "JSON lines", "sequences": "a sequence a line", "parquet": "Parquet"}
         parts = [kinds.get(self.kind) or f"separated by {SEPARATORS[self.separator]}"]
         parts += ["no header"] * (self.kind == "text" and not self.header)
+        parts += [f"{self.above} lines above the header"] * (self.above > 0)
         return ", ".join([*parts, *filter(None, [self.compression]), *([self.encoding] * (self.encoding != "utf-8"))])
 
 
@@ -116,6 +124,7 @@ def _sample(path: Path, compression: str | None) -> tuple[str, str]:
         raise DataError(f"{path} cannot be unpacked by {compression}: {error}. Is it complete?") from error
     encoding = encoding_of(data).removesuffix("-sig")
     text = data.decode(encoding, errors="replace").removeprefix("\ufeff")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "\x00" in text[:1000]:
         raise DataError(f"{path} is neither text nor Parquet; save it as CSV in UTF-8, or as Parquet")
     return (text if whole or "\n" not in text else text[: text.rindex("\n")]), encoding
@@ -134,7 +143,7 @@ def _text(path: Path, text: str, wanted: Columns, how: dict[str, Any]) -> Format
 
 def _json(path: Path, text: str, how: dict[str, Any]) -> Format:
     found = []
-    for line in text.splitlines()[: 4 * ROWS]:
+    for line in text.split("\n")[: 4 * ROWS]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
@@ -155,6 +164,8 @@ def _separated(path: Path, text: str, wanted: Columns, how: dict[str, Any]) -> F
         DataError: the first cell is longer than any cell of a table is.
     """
     given = {plain(name) for name in (wanted.user, wanted.item, wanted.time, wanted.rating) if name}
+    above = _above(text, {name for name in given if not name.isdecimal()})
+    text = text.split("\n", above)[-1]
     best: tuple[Any, str, list[list[str]]] = (None, "", [])
     for preference, separator in enumerate(SEPARATORS):
         rows = split(text, separator)
@@ -174,19 +185,43 @@ def _separated(path: Path, text: str, wanted: Columns, how: dict[str, Any]) -> F
     if not rows:
         longest = csv.field_size_limit()
         raise DataError(f"{path} begins with a cell of more than {longest:,} letters; give a table with a header")
-    names, header = _names(rows, given)
+    found = _escaped(text, separator, rows) if separator in ",;|" else None
+    rows, escaped = found or rows, found is not None
+    names, header = _names(path, rows, given)
     quoted = separator in ",;|" or (separator != "::" and re.search(rf'(^|\n|{separator})"', text) is not None)
-    return Format("text", names, tuple(map(tuple, rows[header:])), separator, header, quoted, **how)
+    return Format("text", names, tuple(map(tuple, rows[header:])), separator, header, quoted, escaped, above, **how)
 
 
-def split(text: str, separator: str) -> list[list[str]]:
+def _above(text: str, given: set[str]) -> int:
+    """Count the lines above the header: those of `lines_above`, and titles where the header names user and item."""
+    above = lines_above(text)
+    for at, line in enumerate(text.split("\n")[above : above + TITLES], above):
+        if len(line) > LONGEST_TITLE:
+            break
+        for separator in SEPARATORS:
+            cells = next(iter(split(line, separator)), [])
+            if len(({role(cell) for cell in cells} & {"user", "item"}) | ({plain(cell) for cell in cells} & given)) > 1:
+                return at
+    return above
+
+
+def _escaped(text: str, separator: str, rows: list[list[str]]) -> list[list[str]] | None:
+    """Split a text whose quotation marks have backslashes before them; None where that gives no better table."""
+    if '\\"' not in text:
+        return None
+    found = split(text, separator, escape="\\")
+    fitting = [sum(len(row) == len(table[0]) for row in table) for table in (rows, found)]
+    return found if fitting[1] > fitting[0] else None
+
+
+def split(text: str, separator: str, *, escape: str | None = None) -> list[list[str]]:
     """Split the first lines of a text into cells."""
     if len(separator) > 1 or separator == " ":
-        lines = [line for line in text.splitlines()[: 2 * ROWS] if line.strip()]
+        lines = [line for line in text.split("\n")[: 2 * ROWS] if line.strip()]
         return [line.split(separator) if separator != " " else line.split() for line in lines[:ROWS]]
     rows = []
     try:
-        for row in csv.reader(io.StringIO(text), delimiter=separator):
+        for row in csv.reader(io.StringIO(text), delimiter=separator, escapechar=escape):
             if any(cell.strip() for cell in row):
                 rows.append(row)
             if len(rows) == ROWS:
@@ -216,14 +251,25 @@ def _is_sequences(text: str, separator: str, rows: list[list[str]]) -> bool:
     return not columns
 
 
-def _names(rows: list[list[str]], given: set[str]) -> tuple[tuple[str, ...], bool]:
-    """Name the columns by the header, or by what they hold where there is none; and tell which."""
+def _names(path: Path, rows: list[list[str]], given: set[str]) -> tuple[tuple[str, ...], bool]:
+    """Name the columns by the header, or by what they hold where there is none; and tell which.
+
+    Raises:
+        DataError: rows have a cell more than the header, which is neither empty at their end nor a row's number.
+    """
     first, rest = rows[0], rows[1:]
     width = _width(rest or rows)[0]
     if _is_header(first, rest, given):
         names = [re.sub(r"^(\w+):(token|float|token_seq|float_seq)$", r"\1", name.strip()) for name in first]
         if width == len(names) + 1:  # a separator at the end of each row, or row numbers without a name
-            at_end = all(not row[-1].strip() for row in rest if len(row) == width)
+            whole = [row for row in rest if len(row) == width]
+            at_end = all(not row[-1].strip() for row in whole)
+            numbers = [row[0].strip() for row in whole]
+            if not at_end and not (all(map(str.isdecimal, numbers)) and len(set(numbers)) == len(numbers)):
+                raise DataError(
+                    f"{path} has {len(names)} names in its header and {width} cells in most rows; put a text with a "
+                    "separator in it into quotes, and write quotation marks inside it twice"
+                )
             names = [*names, ""] if at_end else ["", *names]
         return tuple(names), True
     return _guessed(rows, width), False

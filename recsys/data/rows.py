@@ -55,9 +55,10 @@ def _text(path: Path, format: Format, places: Places, drop: Drop) -> Iterator[Co
     names = [str(place) for place in range(len(format.names))]
     wanted = sorted(set(_roles(places).values()))
     quotes = {"quote_char": '"' if format.quoted else False, "newlines_in_values": format.quoted}
+    quotes |= {"escape_char": "\\"} if format.escaped else {}
     batches = csv.open_csv(
         stream,
-        csv.ReadOptions(column_names=names, skip_rows_after_names=int(format.header), block_size=CELL),
+        csv.ReadOptions(column_names=names, skip_rows_after_names=format.above + format.header, block_size=CELL),
         csv.ParseOptions(delimiter=separator, invalid_row_handler=malformed, **quotes),
         csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), include_columns=[names[place] for place in wanted],
@@ -181,7 +182,7 @@ def _sequences(path: Path, format: Format, places: Places, drop: Drop) -> Iterat
     import pyarrow.compute as pc
 
     for block in _lines(path, format):
-        lines = pa.array(block.decode("utf-8").removeprefix("\ufeff").splitlines(), pa.string())
+        lines = pa.array(block.decode("utf-8").removeprefix("\ufeff").replace("\r", "\n").split("\n"), pa.string())
         lines = pc.utf8_trim_whitespace(lines)
         cells = pc.ascii_split_whitespace(lines.filter(pc.not_equal(lines, "")))
         users, items = pc.list_element(cells, 0), pc.list_slice(cells, 1)

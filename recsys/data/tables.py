@@ -132,6 +132,7 @@ class Table:
         values = np.array([_number(value) for value in column.to_pylist()]) if pa.types.is_string(column.type) else (
             column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         )  # fmt: skip
+        values = np.where(np.isfinite(values), values, np.nan)
         self.drop("without a rating", (keep & np.isnan(values)).sum())
         self.drop(f"rated below {self.min_rating:g}", (keep & (values < self.min_rating)).sum())
         return keep & (values >= self.min_rating)
@@ -167,6 +168,8 @@ def _guarded(path: Path) -> Iterator[None]:
         reason = shown(error, most=200)
         if "UTF8" in reason or "utf-8" in reason:
             reason = f"it is not in UTF-8 ({reason}); save it again as UTF-8"
+        elif "runcated" in reason:
+            reason = f"{reason}. Is it complete?"
         elif "straddling" in reason:
             reason = f"a cell goes on for {CELL >> 20} MB; is a quotation mark left open?"
         raise DataError(f"{path} cannot be read: {reason}") from error
@@ -191,7 +194,12 @@ def _text(path: Path, column: Any, role: str) -> Any:
 
 def _whole(path: Path, column: Any, role: str) -> Any:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
+    if pa.types.is_floating(column.type):  # as pandas writes a number that is missing
+        column = pc.if_else(
+            pc.is_nan(column.cast(pa.float64())), pa.scalar(None, pa.float64()), column.cast(pa.float64())
+        )
     try:
         return column.cast(pa.int64())
     except pa.ArrowInvalid as error:

@@ -38,7 +38,7 @@ def microseconds(column: Any) -> tuple[np.ndarray, np.ndarray]:
         unit = pa.timestamp("us", getattr(kind, "tz", None))
         values = column.cast(pa.timestamp("ms") if pa.types.is_date(kind) else kind).cast(unit, safe=False)
         return _filled(values.cast(pa.int64()))
-    raise TypeError(f"{kind} is no time")
+    raise TypeError(str(kind))
 
 
 def units_of(column: Any) -> set[str]:

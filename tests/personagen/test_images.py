@@ -208,7 +208,15 @@ def test_components_equal_scipy():
     assert components(np.zeros((3, 3), bool)) == []
 
 
-def display_p3() -> bytes:
+P3 = ((0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407))
+ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+
+
+def adobe_rgb() -> bytes:
+    return display_p3(ADOBE, gamma=563 / 256)
+
+
+def display_p3(primaries: tuple[tuple[float, ...], ...] = P3, *, gamma: float = 2.2) -> bytes:
     """A profile with the primaries of Display P3 and a plain gamma of 2.2, in ICC's form."""
     import struct
 
@@ -218,15 +226,15 @@ def display_p3() -> bytes:
     def xyz(*values: float) -> bytes:
         return b"XYZ \0\0\0\0" + b"".join(map(fixed, values))
 
-    curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, round(2.2 * 256), 0)
-    name = b"Display P3 of a test\0"
+    curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, round(gamma * 256), 0)
+    name = b"wide colours of a test\0"
     text = b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + bytes(79)
     tags = {
         b"desc": text + bytes(-len(text) % 4),
         b"wtpt": xyz(0.9642, 1.0, 0.8249),
-        b"rXYZ": xyz(0.51512, 0.2412, -0.00105),
-        b"gXYZ": xyz(0.29198, 0.69225, 0.04189),
-        b"bXYZ": xyz(0.1571, 0.06657, 0.78407),
+        b"rXYZ": xyz(*primaries[0]),
+        b"gXYZ": xyz(*primaries[1]),
+        b"bXYZ": xyz(*primaries[2]),
         b"rTRC": curve,
         b"gTRC": curve,
         b"bTRC": curve,
@@ -310,3 +318,30 @@ def test_damaged_heic_and_avif_are_refused_in_a_line(kind):
 def test_large_heic_is_refused_before_it_is_decoded():
     with pytest.raises(DataError, match="scale it down"):
         load_image(phone_photo(Image.new("RGB", (400, 300)), "HEIF"), max_pixels=10_000)
+
+
+def test_a_palette_with_a_profile_becomes_srgb(tmp_path):
+    red = Image.new("RGB", (8, 8), (200, 40, 60))
+    red.save(tmp_path / "rgb.png", icc_profile=adobe_rgb())
+    red.quantize(4).save(tmp_path / "palette.png", icc_profile=adobe_rgb())
+    rgb, palette = (np.asarray(load_image(tmp_path / name)).astype(int) for name in ("rgb.png", "palette.png"))
+    assert abs(rgb - palette).max() <= 1 and rgb[0, 0, 0] > 205
+
+
+def test_adobe_rgb_that_only_the_camera_names(tmp_path):
+    exif = Image.Exif()
+    exif[0x8769] = {0xA001: 65535, 0xA005: {1: "R03"}}
+    red = Image.new("RGB", (16, 16), (200, 40, 60))
+    red.save(tmp_path / "camera.jpg", exif=exif, quality=95)
+    red.save(tmp_path / "profile.jpg", icc_profile=adobe_rgb(), quality=95)
+    red.save(tmp_path / "plain.jpg", quality=95)
+    camera, profile, plain = (
+        np.asarray(load_image(tmp_path / f"{name}.jpg")).astype(int) for name in ("camera", "profile", "plain")
+    )
+    assert abs(camera - profile).max() <= 2 and abs(camera - plain).max() > 15
+
+
+def test_a_photo_of_sixteen_bits_is_no_mask(tmp_path):
+    Image.fromarray(np.linspace(0, 65535, 3000).reshape(60, 50).astype(np.uint16)).save(tmp_path / "deep.png")
+    plane = np.asarray(load_gray(tmp_path / "deep.png"))
+    assert plane.min() == 0 and abs(plane.mean() - 127) < 2

@@ -194,7 +194,7 @@ def spoil(adapter: Adapter, **changes) -> Adapter:
         (lambda t, k: {**t, k: t[k][:1]}, "share one rank"),
         (lambda t, k: {**t, "unet.x.oft_diag": t[k].clone()}, "no LoRA"),
         (lambda t, k: {**t, "transformer.x.lora_A.weight": t[k].clone()}, "no LoRA"),
-        (lambda t, k: {**t, k: t[k].to(torch.int32)}, "not finite"),
+        (lambda t, k: {**t, k: t[k].to(torch.int32)}, "of type int32"),
         (lambda t, k: {}, "no tensors"),
     ],
 )

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from personagen.adapters.adapter import METADATA
+from personagen.adapters.embeddings import read_embedding
 from personagen.adapters.kohya import known_stems
 from personagen.adapters.lora import load_adapter, merge_adapters, save_adapter, save_kohya, use_adapters
 from personagen.adapters.read import read_adapter
@@ -269,3 +270,81 @@ def test_original_names_outside_attention():
         "out_2": "conv_out",
     }.items():
         assert stems[f"lora_unet_{name}"] == f"unet.{module}"
+
+
+def written(tmp_path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None):
+    save_file({key: value.contiguous() for key, value in tensors.items()}, tmp_path / "a.safetensors", metadata)
+    return tmp_path / "a.safetensors"
+
+
+def factor_of(path) -> float:
+    return read_adapter(path, pipeline("sd1")).scale(QUERY)
+
+
+def halves(stem: str, **more: torch.Tensor) -> dict[str, torch.Tensor]:
+    down, up = pair(QUERY)
+    return {
+        f"{stem}.lora_down.weight": down,
+        f"{stem}.lora_up.weight": up,
+        **{f"{stem}.{k}": v for k, v in more.items()},
+    }
+
+
+def test_the_settings_that_peft_keeps_beside_its_weights(tmp_path):
+    down, up = pair(QUERY)
+    stem = f"base_model.model.{QUERY.removeprefix('unet.')}"
+    save_file({f"{stem}.lora_A.weight": down, f"{stem}.lora_B.weight": up}, tmp_path / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": 3, "lora_alpha": 12, "target_modules": ["to_q"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    assert factor_of(tmp_path) == factor_of(tmp_path / "adapter_model.safetensors") == 4
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings | {"lora_alpha": float("nan")}))
+    with pytest.raises(ModelError, match="finite numbers are needed"):
+        factor_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "stem", [QUERY.replace("unet.", "diffusion_model."), kohya(QUERY).replace("lora_unet", "lycoris")]
+)
+def test_names_of_comfy_and_lycoris(stem, tmp_path):
+    assert factor_of(written(tmp_path, halves(stem, alpha=torch.tensor(6)))) == 2  # an alpha of whole numbers
+
+
+def test_what_scales_besides_alpha(tmp_path):
+    assert factor_of(written(tmp_path, halves(kohya(QUERY), scalar=torch.tensor(0.5)))) == 0.5
+    with pytest.raises(ModelError, match=r"values in .*scalar.* not finite"):
+        factor_of(written(tmp_path, halves(kohya(QUERY), scalar=torch.tensor(float("nan")))))
+
+
+@pytest.mark.parametrize("alpha", [1e38, -1e30])
+def test_a_change_that_is_beyond_any_picture_is_refused(alpha, tmp_path):
+    with pytest.raises(ModelError, match="of which pictures become black"):
+        factor_of(written(tmp_path, halves(kohya(QUERY), alpha=torch.tensor(alpha))))
+
+
+@pytest.mark.parametrize("key, value", [("use_rslora", '"false"'), ("use_dora", "1"), ("lora_alpha", "true")])
+def test_settings_of_another_type_are_refused(key, value, tmp_path):
+    down, up = pair(QUERY)
+    settings = {"unet.r": 3, "unet.lora_alpha": 3, "unet.target_modules": ["to_q"], f"unet.{key}": json.loads(value)}
+    tensors = {f"{QUERY}.lora_A.weight": down, f"{QUERY}.lora_B.weight": up}
+    with pytest.raises(ModelError, match="needed"):
+        factor_of(written(tmp_path, tensors, {METADATA: json.dumps(settings)}))
+
+
+def test_a_rank_of_nothing_and_whole_numbers_are_refused(tmp_path):
+    down, up = pair(QUERY)
+    with pytest.raises(ModelError, match="a rank of 0"):
+        factor_of(written(tmp_path, {f"{QUERY}.lora_A.weight": down[:0], f"{QUERY}.lora_B.weight": up[:, :0]}))
+    with pytest.raises(ModelError, match="of type int8"):
+        factor_of(written(tmp_path, {key: value.to(torch.int8) for key, value in halves(kohya(QUERY)).items()}))
+    with pytest.raises(ModelError, match="words alone"):
+        factor_of(written(tmp_path, {"bundle_emb.x.clip_l": noise(1, 7)}))
+
+
+def test_magnitudes_as_peft_names_them_and_words_in_eight_bits(tmp_path):
+    down, up = pair(QUERY)
+    tensors = {f"{QUERY}.lora_A.default.weight": down, f"{QUERY}.lora_B.default.weight": up}
+    tensors |= {f"{QUERY}.lora_magnitude_vector.default.weight": noise(up.shape[0]).abs()}
+    adapter = read_adapter(written(tmp_path, tensors), pipeline("sd1"))
+    assert f"{QUERY}.lora_magnitude_vector" in adapter.tensors
+    _, vectors = read_embedding(written(tmp_path, {"emb_params": noise(2, 8).to(torch.float8_e4m3fn)}))
+    assert vectors["clip_l"].dtype == torch.float32

@@ -190,3 +190,23 @@ def test_one_id_twice_is_found_at_once(tmp_path):
     with pytest.raises(DataError, match="names the item '0' twice"):
         FolderCatalog(tmp_path)
     assert time.process_time() - begin < 20
+
+
+@pytest.mark.parametrize("beside", ["._shop.csv", "~$shop.csv", ".~lock.shop.csv"])
+@pytest.mark.parametrize("name", ["shop.csv", "Shop.CSV", "shop.tsv"])
+def test_files_of_the_system_are_no_tables_and_endings_have_any_case(name, beside, shop):
+    text = (shop / "shop.csv").read_text(encoding="utf-8-sig")
+    (shop / "shop.csv").unlink()
+    (shop / name).write_text(text.replace(",", "\t") if name.endswith(".tsv") else text)
+    (shop / beside).write_bytes(b"\0\5\x16\7")
+    assert FolderCatalog(shop).names == ("A1", "B2", "C3")
+
+
+@pytest.mark.parametrize("above", ["\n\n", "sep=,\n"])
+def test_lines_above_the_header_of_a_table(above, shop):
+    text = (shop / "shop.csv").read_text(encoding="utf-8-sig")
+    (shop / "shop.csv").write_text(above + text)
+    assert FolderCatalog(shop).names == ("A1", "B2", "C3")
+    (shop / "shop.csv").write_text(above + text.replace("Wide trousers", "Wide,trousers"))
+    with pytest.raises(DataError, match=f"line {3 + above.count(chr(10))}: 6 cells"):
+        FolderCatalog(shop)

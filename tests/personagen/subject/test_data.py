@@ -170,3 +170,42 @@ def test_a_mask_that_cannot_be_read_is_found_before_training(tmp_path):
     pictures, findings = scan(tmp_path)
     assert len(pictures) == 1
     assert [(f.file, f.decision) for f in findings if f.decision != "used"] == [(first.name, "mask not read")]
+
+
+@pytest.mark.parametrize(
+    "name", ["00.mask.PNG", "00.png.mask.png", "00_mask.png", "00-mask.png", "00-masklabel.png", "00.mask.jpg"]
+)
+def test_masks_as_different_tools_call_them_are_masks_and_no_pictures(name, tmp_path):
+    folder = write_pictures(tmp_path / "pics", count=2)
+    mask = Image.new("L", (96, 96))
+    mask.paste(255, (20, 20, 60, 60))
+    mask.save(folder / name)
+    pictures, findings = scan(folder)
+    assert [(picture.path.name, picture.mask and picture.mask.name) for picture in pictures] == [
+        ("00.png", name),
+        ("01.png", None),
+    ]
+    mask.save(folder / "77.mask.png")
+    assert ("77.mask.png", "mask of no picture") in [(f.file, f.decision) for f in scan(folder)[1]]
+
+
+def test_captions_in_a_table_and_odd_lines_of_metadata(tmp_path):
+    folder = write_pictures(tmp_path / "pics", count=2)
+    (folder / "metadata.csv").write_text('file_name,text\n00.png,"a dog, asleep"\n.\\01.png,a cat\n02.png,none\n')
+    pictures, findings = scan(folder)
+    assert [picture.caption for picture in pictures] == ["a dog, asleep", "a cat"]
+    assert [f.file for f in findings if f.decision == "line not used"] == ["metadata.csv:4"]
+    lines = [{"file_name": "./00.png", "text": "a\u2028dog"}, {"image": "01.png", "caption": "a cat"}, {"text": "x"}]
+    (folder / "metadata.jsonl").write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines))
+    pictures, findings = scan(folder)
+    assert [picture.caption for picture in pictures] == ["a\u2028dog", "a cat"]
+    assert [(f.file, f.detail) for f in findings if f.decision == "line not used"] == [
+        ("metadata.jsonl:3", "it names no file_name")
+    ]
+
+
+def test_an_empty_caption_does_not_hide_another(tmp_path):
+    folder = write_pictures(tmp_path / "pics", count=1)
+    (folder / "00.txt").write_text("")
+    (folder / "00.caption").write_text("a dog")
+    assert scan(folder)[0][0].caption == "a dog"

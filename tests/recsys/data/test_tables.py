@@ -255,3 +255,69 @@ def test_seconds_and_milliseconds_in_one_column_are_told_in_one_line(tmp_path):
         assert np.diff(whole.timestamps).tolist() == [1_000_000] or second == "2024-01-01"
         notes = [note for note in table.notes() if "in one column" in note]
         assert len(notes) == told and all("milliseconds and seconds" in note for note in notes)
+
+
+TABLE = "user,item,timestamp\n" + "".join(f"u{i % 3},i{i % 4},{1_700_000_000 + i}\n" for i in range(9))
+PLAIN = [(f"u{i % 3}", f"i{i % 4}", (1_700_000_000 + i) * 10**6) for i in range(9)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\n" + TABLE.replace(",", ";"),
+        '"sep=,"\n' + TABLE,
+        "\n\n" + TABLE,
+        "  \n" + TABLE,
+        "Clicks of the shop,,\n,,\n" + TABLE,
+        "# written on Monday\n# by the shop\n" + TABLE,
+        TABLE.replace("\n", "\r"),
+        TABLE.replace(",", "::").replace("user", "\nuser", 1),
+    ],
+)
+def test_lines_above_the_header_and_old_line_ends(text, tmp_path):
+    assert rows_of(tmp_path, text) == PLAIN
+
+
+def test_a_header_below_empty_lines_is_no_row_where_no_time_is(tmp_path):
+    text = "\n\n" + "\n".join(line.rpartition(",")[0] for line in TABLE.splitlines())
+    assert [row[:2] for row in rows_of(tmp_path, text)] == [row[:2] for row in PLAIN]
+
+
+def test_quotation_marks_behind_backslashes(tmp_path):
+    title = lambda line: line.replace(",", ',"he said \\"yes, please\\", or so",', 1)
+    head, *rows = TABLE.splitlines()
+    assert rows_of(tmp_path, "\n".join([head.replace(",", ",title,", 1), *map(title, rows)])) == PLAIN
+
+
+def test_a_text_with_a_separator_shifts_no_column(tmp_path):
+    head, *rows = TABLE.splitlines()
+    text = "\n".join([head.replace(",", ",title,", 1), *(row.replace(",", ",red, short,", 1) for row in rows)])
+    with pytest.raises(DataError, match="4 names in its header and 5 cells in most rows; put a text"):
+        rows_of(tmp_path, text)
+
+
+def test_only_line_ends_end_a_line(tmp_path):
+    assert [row[1] for row in rows_of(tmp_path, "u1 a b\x85c d\nu2 a d\n")] == ["a", "b\x85c", "d", "a", "d"]
+    text = "".join(json.dumps({"user": "u", "item": f"i\u2028{i}"}, ensure_ascii=False) + "\n" for i in range(3))
+    assert [row[1] for row in rows_of(tmp_path, text)] == ["i\u20280", "i\u20281", "i\u20282"]
+
+
+def test_a_single_column_is_said_to_be_one(tmp_path):
+    with pytest.raises(DataError, match="a single column, 'user\\^item\\^timestamp'; separate its cells by commas"):
+        rows_of(tmp_path, TABLE.replace(",", "^"))
+
+
+def test_a_number_that_is_missing_among_ids_and_ratings(tmp_path):
+    parquet.write_table(pa.table({"user": [float("nan"), 7.0], "item": ["a", "b"]}), tmp_path / "nan.parquet")
+    table = open_table(tmp_path / "nan.parquet")
+    assert [row["user"] for batch in table.batches() for row in batch.to_pylist()] == ["7"]
+    assert table.dropped == {"with an empty user": 1}
+    (tmp_path / "inf.csv").write_text("user,item,rating\na,b,inf\na,c,4\n")
+    table = open_table(tmp_path / "inf.csv", min_rating=3)
+    assert [row["item"] for batch in table.batches() for row in batch.to_pylist()] == ["c"]
+
+
+def rows_of(folder, text):
+    (folder / "clicks.txt").write_bytes(text.encode())
+    batches = open_table(folder / "clicks.txt").batches()
+    return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
