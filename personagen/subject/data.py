@@ -80,6 +80,11 @@ def scan(folder: str | Path, *, resolution: int | None = None) -> tuple[list[Pic
         apart = path.name in (METADATA, TABLE) or path.suffix.lower() in CAPTIONS or path.name.startswith("._")
         if apart or path in beside:
             continue
+        if path.stem.lower().endswith(MASKS[0]):
+            findings.append(
+                Finding(path.name, "mask of no picture", "call it as its picture, NAME.mask.png for NAME.jpg")
+            )
+            continue
         finding, picture = _examine(path, folder, rows, captions, masks, hashes, resolution)
         findings.append(finding)
         pictures += [picture] if picture else []
@@ -115,8 +120,6 @@ def _examine(
         return Finding(name, "not a picture", "a folder" if path.is_dir() else "not a file"), None
     if path.suffix.lower() not in PICTURES:
         return Finding(name, "not a picture", f"{KINDS} is read"), None
-    if path.stem.lower().endswith(MASKS[0]):
-        return Finding(name, "mask of no picture", "call it as its picture, such as NAME.mask.png for NAME.jpg"), None
     try:
         image = load_image(path)
         digest = hashlib.sha256(np.asarray(image).tobytes() + repr(image.size).encode()).hexdigest()
