@@ -148,11 +148,12 @@ def worn(before: str | Path, after: str | Path) -> str:
 def _pair(after: Path, before: Path | None, alt: str) -> str:
     """Write a picture that can be shown large, over it the person before and the slider that uncovers them."""
     large = '<button type="button" class="enlarge" aria-label="Show it large">⤢</button>'
-    picture = f'<img class="after" src="{address(after)}" alt="{alt}">{large}'
+    picture = f'<img class="after" src="{address(after)}" alt="{alt}">'
     if before is None:
-        return f'<div class="pair">{picture}</div>'
+        return f'<div class="pair">{picture}{large}</div>'
+    picture += f'<img class="before" src="{address(before)}" alt="The same person before">'
     return (
-        f'<div class="pair"><img class="before" src="{address(before)}" alt="The same person before">{picture}</div>'
+        f'<div class="pair">{picture}{large}</div>'
         '<label class="slide">After<input class="cut" type="range" min="0" max="100" value="0" '
         'aria-label="Slide from the new garment to the person before">Before</label>'
     )

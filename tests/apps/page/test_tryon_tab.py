@@ -185,8 +185,8 @@ def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, studi
     page.click("#wear-go")
     _says(page, "Done in")
     assert "of masks that were found, not of painted" in page.locator("#wear-state").inner_text()
-    page.locator("#wear-result img").nth(1).wait_for()
-    data = page.request.get(page.locator("#wear-result img").nth(1).evaluate("one => one.src")).body()
+    page.locator("#wear-result .after").wait_for()
+    data = page.request.get(page.locator("#wear-result .after").evaluate("one => one.src")).body()
     with Image.open(io.BytesIO(data)) as worn:
         record = json.loads(worn.info["personagen"])
         changed = (np.asarray(worn.convert("RGB")) != 128).any(-1)
@@ -212,8 +212,8 @@ def test_the_kind_of_a_garment_is_found_said_and_can_be_changed(tab, tmp_path, s
     _says(page, "may be repainted")
     page.click("#wear-go")
     _says(page, "taken for a dress")
-    page.locator("#wear-result img").nth(1).wait_for()
-    data = page.request.get(page.locator("#wear-result img").nth(1).evaluate("one => one.src")).body()
+    page.locator("#wear-result .after").wait_for()
+    data = page.request.get(page.locator("#wear-result .after").evaluate("one => one.src")).body()
     record = json.loads(Image.open(io.BytesIO(data)).info["personagen"])
     assert record["outfit"] == ["dress"] and record["page"]["settings"]["kind"] == "auto"
     page.locator("#wear-kind input").click()
@@ -229,7 +229,7 @@ def test_a_photo_over_the_limit_is_refused_with_a_remedy(tab, tmp_path):
     assert not page.locator("#wear-mask canvas").is_visible()
 
 
-WORN = "[...document.querySelectorAll('#wear-result img')].map(one => one.src)"
+WORN = "['before', 'after'].map(one => document.querySelector(`#wear-result .${one}`)?.src)"
 """Before and after, as the page shows them."""
 WATCH = """() => {
   window.coming = new Set(); window.lines = new Set();
@@ -264,7 +264,7 @@ def test_previews_are_shown_and_no_result_is_lost_however_quickly_they_come(tab,
         page.wait_for_selector("#wear-go:not(:disabled)")
         page.wait_for_timeout(500)
         shown = page.evaluate(WORN)
-        if len(shown) != 2 or shown[1] in seen or not page.locator("#wear-result").is_visible():
+        if not all(shown) or shown[1] in seen or not page.locator("#wear-result").is_visible():
             wrong.append((at, shown))
         if page.locator("#wear-preview img").count():
             wrong.append((at, "a preview stays"))
