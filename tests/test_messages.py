@@ -208,7 +208,7 @@ REMEDIES: dict[str, tuple[str, Call, Call]] = {
     "a whole row": ("give at least one row with user, item and time",
         lambda at: read_interactions(table(at, HEAD + "u1,,1\n")),
         lambda at: read_interactions(table(at, HEAD + ROW))),
-    "catalogue: one table": ("name the table",
+    "catalogue: one table": ("name the one that is meant",
         lambda at: FolderCatalog(shop(at, "file,kind\na.png,dress\n") if table(shop(at, "x"), "x", "b.csv") else at),
         lambda at: FolderCatalog(at / "shop", "table.csv")),
     "catalogue: columns": ("it needs file, and kind or label",

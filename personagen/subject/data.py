@@ -173,21 +173,34 @@ def _metadata(folder: Path) -> tuple[dict[str, tuple[str | None, Path | None]], 
         return rows, [Finding(file.name, "not read", str(error))]
     for number, line in lines:
         try:
-            row = from_json(line) if isinstance(line, str) and line.strip() else line
-            if not row:
+            if isinstance(line, str) and not line.strip():
                 continue
-            name = row.get("file_name") or row["image"]
-            name = name.replace("\\", "/").removeprefix("./") if isinstance(name, str) else name
-            text, mask = row.get("text") or row.get("caption") or row.get("prompt"), row.get("mask")
-            named = [each for each in (name, mask) if each is not None]
-            inside = all(Path(each).name == each and _inside(folder / each, folder) for each in named)
-            if not isinstance(text, str | None) or not inside:
-                raise ValueError("it must name files of this folder, and a text")
-            rows[name] = (text, folder / mask if mask else None)
-        except (ValueError, KeyError, TypeError) as error:
-            why = "it names no file_name" if isinstance(error, KeyError) else str(error)
-            findings.append(Finding(f"{file.name}:{number}", "line not used", why))
+            row = from_json(line) if isinstance(line, str) else line
+            name, text, mask = _row(row, folder)
+            rows[name] = (text, mask)
+        except (ValueError, TypeError) as error:
+            findings.append(Finding(f"{file.name}:{number}", "line not used", str(error)))
     return rows, findings
+
+
+def _row(row: Any, folder: Path) -> tuple[str, str | None, Path | None]:
+    """Return the picture, caption and mask that a line of metadata names.
+
+    Raises:
+        ValueError: it names none of this folder, or is of another form.
+    """
+    if not isinstance(row, dict):
+        raise ValueError('it is no object such as {"file_name": ..., "text": ...}')
+    name = row.get("file_name") or row.get("image")
+    if not isinstance(name, str):
+        raise ValueError("it names no file_name")
+    name = name.replace("\\", "/").removeprefix("./")
+    text, mask = row.get("text") or row.get("caption") or row.get("prompt"), row.get("mask")
+    named = [each for each in (name, mask) if each is not None]
+    inside = all(Path(each).name == each and _inside(folder / each, folder) for each in named)
+    if not isinstance(text, str | None) or not inside:
+        raise ValueError("it must name files of this folder, and a text")
+    return name, text, folder / mask if mask else None
 
 
 def _inside(file: Path, folder: Path) -> bool:
