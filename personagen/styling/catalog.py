@@ -242,7 +242,7 @@ def _find_table(folder: Path, table: str | os.PathLike[str] | None) -> Path:
         ]
         if len(found) != 1:
             raise DataError(
-                f"{folder} holds {len(found)} CSV files (or .tsv), not one; name the one that is meant, or keep it alone"
+                f"{folder} holds {len(found)} CSV or TSV files, not one; name the one that is meant, or keep it alone"
             )
         return found[0]
     path = next((path for path in (folder / table, Path(table)) if path.is_file()), None)

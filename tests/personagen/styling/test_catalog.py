@@ -116,7 +116,7 @@ def test_a_missing_folder_or_table_is_named(shop, tmp_path):
     with pytest.raises(DataError, match=r"other\.csv"):
         FolderCatalog(shop, "other.csv")
     (shop / "second.csv").write_text("file,kind\n")
-    with pytest.raises(DataError, match="2 CSV files"):
+    with pytest.raises(DataError, match="2 CSV or TSV files"):
         FolderCatalog(shop)
     assert len(FolderCatalog(shop, "shop.csv")) == 3
     (shop / "shop.csv").write_bytes(b"file,kind\na.jpg,\xff\xfe\n")
