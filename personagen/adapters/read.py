@@ -79,7 +79,7 @@ def read_adapter(path: str | Path, pipe: Any = None, *, max_bytes: int = MAX_BYT
         file = path / PEFT
     tensors, metadata = _read_file(file, max_bytes)
     modules, embeddings = sort_tensors(tensors, pipe, name=str(file))
-    configs = _read_configs(metadata or _beside(file, modules), file)
+    configs = _read_configs(metadata if METADATA in metadata else _beside(file, modules), file)
     for module, parts in modules.items():
         _check_parts(module, parts, name=str(file))
         if configs is not None and module.split(".")[0] not in configs:

@@ -293,7 +293,11 @@ def halves(stem: str, **more: torch.Tensor) -> dict[str, torch.Tensor]:
 def test_the_settings_that_peft_keeps_beside_its_weights(tmp_path):
     down, up = pair(QUERY)
     stem = f"base_model.model.{QUERY.removeprefix('unet.')}"
-    save_file({f"{stem}.lora_A.weight": down, f"{stem}.lora_B.weight": up}, tmp_path / "adapter_model.safetensors")
+    save_file(
+        {f"{stem}.lora_A.weight": down, f"{stem}.lora_B.weight": up},
+        tmp_path / "adapter_model.safetensors",
+        {"format": "pt"},
+    )
     settings = {"peft_type": "LORA", "r": 3, "lora_alpha": 12, "target_modules": ["to_q"]}
     (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
     assert factor_of(tmp_path) == factor_of(tmp_path / "adapter_model.safetensors") == 4
