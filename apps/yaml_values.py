@@ -22,6 +22,8 @@ READ_ANEW = ("int", "float", "timestamp")
 """The kinds of values that YAML 1.1 finds in too many texts; dates stay text."""
 
 
+PLAIN = re.compile(r"tag:yaml\.org,2002:[a-z]+")
+"""Tags of what needs none: numbers, texts, lists, mappings."""
 DEEPEST = 20
 """Levels of lists and mappings that a YAML file may have; settings have four."""
 
@@ -30,7 +32,8 @@ def check(path: Path, text: str) -> None:
     """Refuse a YAML file that would be read otherwise than its writer means, or that no reader gets to the end of.
 
     Raises:
-        ConfigError: it is nested too deeply, refers to parts of itself, or has a key twice; the message says which.
+        ConfigError: it is no YAML, nested too deeply, refers to parts of itself, has a tag, or a key twice; the message
+            says which, and where.
     """
     import yaml
 
@@ -43,12 +46,18 @@ def check(path: Path, text: str) -> None:
             if depth > DEEPEST:
                 raise ConfigError(f"{path} has more than {DEEPEST} levels; settings have four")
         _check_keys(path, yaml.compose(text, Loader=yaml.SafeLoader))
-    except yaml.YAMLError:
-        pass  # the command's parser says what is wrong
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
+        raise ConfigError(f"{path} is no YAML{where}: {error.problem}; indent with spaces, and quote texts") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no YAML: {shown(error, most=200)}; save it as plain text") from error
 
 
 def _check_keys(path: Path, node: Any) -> None:
-    """Refuse a mapping, here or further in, in which a key stands twice, since the first would be lost."""
+    """Refuse a mapping, here or further in, in which a key stands twice, since the first would be lost; and tags."""
+    if node is not None and not PLAIN.fullmatch(node.tag):
+        raise ConfigError(f"{path} has the tag {shown(node.tag)} at line {node.start_mark.line + 1}; leave it out")
     if node is None or isinstance(node.value, str):
         return
     inside = node.value

@@ -209,6 +209,11 @@ def _above_waist(dress: np.ndarray) -> np.ndarray:
     return above
 
 
+SPECKLED, DITHERED = 0.15, 4096
+"""Share of pixels unlike their left neighbour from which a file is no mask, and least pixels that tell: masks have .01,
+dithered photos .3 and more."""
+
+
 def mask_from_file(path: str | Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read a user's own mask: bright pixels (>= 50 %) are repainted. Returns bool (H, W).
 
@@ -240,6 +245,12 @@ def load_mask(path: str | Path) -> Image.Image:
     """
     plane = load_gray(path)
     check_levels(plane, name=f"the mask {path}", picture=load_image(path))
+    marked = np.asarray(plane) >= 128
+    if (speckled := float((marked[:, 1:] != marked[:, :-1]).mean()) if marked.size >= DITHERED else 0.0) > SPECKLED:
+        raise DataError(
+            f"the mask {path} changes between black and white at {speckled:.0%} of its pixels, as a dithered photo; "
+            "fill what may be repainted with white and the rest with black (`personagen tryon mask` writes one)"
+        )
     return plane
 
 

@@ -214,6 +214,11 @@ def test_numbers_of_settings_are_still_numbers():
         ("a: &a [x, x]\nb: &b [*a, *a]\n", "refers to a part of itself"),
         ("seed: " + "[" * 2_000 + "]" * 2_000, "more than 20 levels"),
         ("seed: \0", "zero bytes"),
+        ("seed: 1\n\tsteps: 2\n", r"no YAML at line 2, column 1: .*indent with spaces"),
+        ("seed: 1\n---\nseed: 2\n", "no YAML at line 2, column 1: .*another document"),
+        ("title: a: b\n", "no YAML at line 1, column 9"),
+        ("seed: !!python/object/apply:os.system [ls]\n", "has the tag .*python.* at line 1; leave it out"),
+        ("seed: !mine 3\n", "has the tag !mine at line 1"),
     ],
 )
 def test_a_configuration_that_would_be_misread_is_one_line(text, says, tmp_path, capsys):

@@ -40,6 +40,22 @@ def test_a_picture_with_many_grey_levels_is_no_mask(picture, tmp_path):
         mask_list(picture())
 
 
+@pytest.mark.parametrize("mode", [Image.Dither.FLOYDSTEINBERG, "checked"])
+def test_a_dithered_photo_is_no_mask(mode, tmp_path):
+    y, x = np.mgrid[:256, :192]
+    checked = Image.fromarray((x // 2 + y // 2) % 2 == 1)
+    (checked if mode == "checked" else photo().convert("1", dither=mode)).save(tmp_path / "mask.png")
+    with pytest.raises(DataError, match="between black and white at [0-9]+% of its pixels, as a dithered photo"):
+        mask_from_file(tmp_path / "mask.png")
+
+
+def test_a_mask_of_narrow_stripes_is_one(tmp_path):
+    striped = np.zeros((256, 192), np.uint8)
+    striped[:, ::40] = striped[:, 1::40] = 255
+    Image.fromarray(striped).save(tmp_path / "mask.png")
+    assert mask_from_file(tmp_path / "mask.png").sum() == (striped > 0).sum()
+
+
 @pytest.mark.parametrize("radius", [0, 1, 5])
 def test_soft_edges_a_half_grey_and_jpeg_are_those_of_masks(radius, tmp_path):
     mask = Image.fromarray(drawn()).filter(ImageFilter.GaussianBlur(radius))
