@@ -52,16 +52,19 @@ WRAPPED = 0.75
 """Share of a limb's line, and of its end, from which a sleeve or leg holds it all."""
 SHADE, ROUND = (0.3, 3.0), (0.42, 2.2)
 """How much darker skin is at the edge of an arm and of a leg, and the power with which it becomes so."""
+EVEN = 128
+"""Grey of skin that is neither lighter nor darker than on the average."""
 ACROSS, ENOUGH, LIGHTS = 9, 25, (0.55, 1.2)
 """Stripes along limbs in which light is measured where they are bare, least pixels of each, least and most light."""
 
 
 @dataclass(frozen=True)
 class Limbs:
-    """Where limbs are on a photo (mode L), and how light they are there, 1 on the average: (H, W)."""
+    """Where limbs are on a photo, and how light they are there, `EVEN` on the average: mode L both, small for photos of
+    millions of pixels."""
 
     alpha: Image.Image
-    shade: np.ndarray
+    shade: Image.Image
 
     @property
     def mask(self) -> np.ndarray:
@@ -106,10 +109,10 @@ def limbs_of(
         _drawn(neck, (x, y), chest, covered=none, light=_round(*SHADE)),
         _drawn(legs, (x, y), belly, covered=covered, light=_across(legs, small(clad), light, (x, y), ROUND), of=person),
     ]
-    large = lambda plane: Image.fromarray(plane.astype(np.float32)).resize(photo.size, Image.Resampling.BICUBIC)
-    alpha, shade = ([np.asarray(large(one[at])) for one in found] for at in (0, 1))
-    masks = [Image.fromarray((plane.clip(0, 1) * 255 + 0.5).astype(np.uint8)) for plane in alpha]
-    return Limbs(masks[0], shade[0]), Limbs(masks[1], shade[1]), Limbs(masks[2], shade[2])
+    grey = lambda plane, one: Image.fromarray((plane * one + 0.5).clip(0, 255).astype(np.uint8))
+    large = lambda plane, one: grey(plane, one).resize(photo.size, Image.Resampling.BICUBIC)
+    arm, neck_, leg = (Limbs(large(alpha, 255), large(shade, EVEN)) for alpha, shade in found)
+    return arm, neck_, leg
 
 
 Places = tuple[np.ndarray, np.ndarray]

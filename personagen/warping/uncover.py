@@ -4,6 +4,8 @@ Joints say where arms, legs and trunk are; background and what is worn below com
 skin from averages (`completion`). Nothing of the garment stays.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from PIL import Image, ImageFilter
@@ -13,12 +15,14 @@ from ..person.body import Body
 from ..person.joints import Joint
 from ..person.parts import Part
 from .inpaint import complete, smooth
-from .limbs import Limbs, limbs_of
+from .limbs import EVEN, Limbs, limbs_of
 
 NEAR = 0.006
 """Of the photo's height: how near to a part's border colours are not trusted, thrice of it for the background."""
 FRINGE = 0.012
 """Of the photo's height: how far around a garment is painted over, for parts end a little inside it."""
+TILE = 256
+"""Rows of a photo that are computed at a time, and pixels a side of the grain."""
 GRAIN = 1.2
 """Deviation of the grain over the lower quartile of the fine detail of skin, a third of what noise alone would have."""
 FEW = 6
@@ -85,19 +89,35 @@ def _worn_below(parts: np.ndarray, garment: np.ndarray, region: str) -> tuple[Pa
 
 
 def _grain(photo: Image.Image, skin: np.ndarray) -> np.ndarray:
-    """Grain (H, W) as strong as that of skin (H, W) in a photo: without it, what is painted looks like plastic."""
-    lightness = torch.from_numpy(np.asarray(photo.convert("L"), np.float32))
-    fine = (lightness - blur(lightness[None, None], kernel=3)[0, 0]).numpy()
-    strength = GRAIN * float(np.quantile(np.abs(fine[skin]), 0.25)) if skin.any() else 0.0
-    noise = torch.randn(1, 1, *lightness.shape, generator=torch.Generator().manual_seed(0))
+    """A tile of grain (TILE, TILE), a part of that of skin (H, W) in strength: paint without any looks like plastic."""
+    found = [np.zeros(1, np.float32)]
+    for rows in _bands(len(skin)):
+        if skin[rows].any():
+            band = np.asarray(photo.crop((0, rows.start, photo.width, rows.stop)).convert("L"), np.float32)
+            fine = band - blur(torch.from_numpy(band)[None, None], kernel=3)[0, 0].numpy()
+            found.append(np.abs(fine[skin[rows]]))
+    strength = GRAIN * float(np.quantile(np.concatenate(found), 0.25))
+    noise = torch.randn(1, 1, TILE, TILE, generator=torch.Generator().manual_seed(0))
     soft = blur(noise, kernel=3)[0, 0].numpy()
-    return soft * (strength / max(float(soft.std()), 1e-6))
+    return soft * (strength / float(soft.std()))
 
 
 def _lit(colours: Image.Image, limb: Limbs, grain: np.ndarray) -> Image.Image:
-    """Colours with the light of a limb and grain (H, W)."""
-    lit = np.asarray(colours, np.float32) * limb.shade[..., None] + grain[..., None]
-    return Image.fromarray((lit.clip(0, 255) + 0.5).astype(np.uint8))
+    """Colours with the light of a limb and a tile of grain."""
+    lit = colours.copy()
+    tile = np.tile(grain, (1, -(-colours.width // TILE)))[:, : colours.width, None]
+    for rows in _bands(colours.height):
+        box = (0, rows.start, colours.width, rows.stop)
+        light = np.asarray(limb.shade.crop(box), np.float32)[..., None] / EVEN
+        band = np.asarray(colours.crop(box), np.float32) * light + tile[: rows.stop - rows.start]
+        lit.paste(Image.fromarray((band.clip(0, 255) + 0.5).astype(np.uint8)), box)
+    return lit
+
+
+def _bands(height: int) -> Iterator[slice]:
+    """Rows of a photo, TILE at a time: photos of phones are large."""
+    for first in range(0, height, TILE):
+        yield slice(first, min(height, first + TILE))
 
 
 def _ankles(body: Body) -> np.ndarray:
