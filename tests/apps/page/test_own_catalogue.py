@@ -132,7 +132,9 @@ def test_looks_are_made_of_ones_own_garments_and_they_go(browser, address, tmp_p
     page.wait_for_function("document.querySelector('#catalogue-said')?.innerText.includes('2 items of your own')")
     page.click("#catalogue-leave")
     page.wait_for_function("document.querySelector('#state').innerText.includes('chosen from again')")
-    assert not page.locator("#catalogue-leave").is_visible() and not page.locator("#catalogue-said").inner_text().strip()
+    assert (
+        not page.locator("#catalogue-leave").is_visible() and not page.locator("#catalogue-said").inner_text().strip()
+    )
     page.get_by_text("Your own catalogue").click()
     page.set_input_files("#catalogue-files input[type=file]", [str(tmp_path / "items.csv")])
     page.wait_for_function("document.querySelector('#state').innerText.includes('no picture')")
