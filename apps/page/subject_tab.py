@@ -117,12 +117,13 @@ def _board(gr: Any) -> dict[str, Any]:
         )
     }
     with gr.Row():
-        widgets["loss"] = gr.Image(**still, label="Loss", visible=False, elem_id="subject-loss")
+        # hidden, not absent: of quick updates that add a component the browser may lose the last, which says "Learnt"
+        widgets["loss"] = gr.Image(**still, label="Loss", visible="hidden", elem_id="subject-loss")
         widgets["preview"] = gr.Image(
-            **still, label="Without the subject above, with it below", visible=False, elem_id="subject-preview"
+            **still, label="Without the subject above, with it below", visible="hidden", elem_id="subject-preview"
         )
     with gr.Row():
-        widgets["use"] = gr.Button("Paint with it", visible=False, elem_id="subject-use")
+        widgets["use"] = gr.Button("Paint with it", visible="hidden", elem_id="subject-use")
         widgets["download"] = gr.HTML(elem_id="subject-download")
     widgets["command"] = command_box("subject-command")
     return widgets
