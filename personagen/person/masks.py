@@ -245,13 +245,18 @@ def load_mask(path: str | Path) -> Image.Image:
     """
     plane = load_gray(path)
     check_levels(plane, name=f"the mask {path}", picture=load_image(path))
-    marked = np.asarray(plane) >= 128
-    if (speckled := float((marked[:, 1:] != marked[:, :-1]).mean()) if marked.size >= DITHERED else 0.0) > SPECKLED:
-        raise DataError(
-            f"the mask {path} changes between black and white at {speckled:.0%} of its pixels, as a dithered photo; "
-            "fill what may be repainted with white and the rest with black (`personagen tryon mask` writes one)"
-        )
+    _check_filled(np.asarray(plane) >= 128, name=f"the mask {path}")
     return plane
+
+
+def _check_filled(marked: np.ndarray, *, name: str) -> None:
+    """Refuse a plane, bool (H, W), of single pixels rather than areas, as dithered photos have them. DataError."""
+    speckled = float((marked[:, 1:] != marked[:, :-1]).mean()) if marked.size >= DITHERED else 0.0
+    if speckled > SPECKLED:
+        raise DataError(
+            f"{name} changes between black and white at {speckled:.0%} of its pixels, as a dithered photo; fill what "
+            "may be repainted with white and the rest with black (`personagen tryon mask` writes one)"
+        )
 
 
 def check_levels(plane: Image.Image, *, name: str = "a mask", picture: Image.Image | None = None) -> None:

@@ -136,9 +136,9 @@ def _drawn(
     at = np.linspace(-1, 1, len(light))
     nearest = np.full(more.shape, np.inf)
     for strip in strips:
-        off, (u, v) = strip.off_middle(*places), strip.coordinates(*places)
         if _wrapped(strip, covered):
             continue
+        off, (u, v) = strip.off_middle(*places), strip.coordinates(*places)
         own = (off <= 1) & _open(u, off <= 1, covered)
         there |= own
         closer = off < np.minimum(nearest, 1)

@@ -59,7 +59,8 @@ def uncover(
     worn_below = _worn_below(parts, garment, region)
     legs = np.isin(parts, worn_below) | body.skin[2]
     arms, chest, clad = limbs_of(photo, body, region=region, hidden=hidden, clad=legs & ~garment, garment=garment)
-    skin = smooth(photo, _light(photo, seen(parts == Part.SKIN)))
+    bare = seen(parts == Part.SKIN)
+    skin = smooth(photo, _light(photo, bare))
     own = erode((body.skin[0] | body.skin[1]) & ~garment, up=near // 2, down=near // 2, side=near // 2)
     of_arms = smooth(photo, own) if own.sum() > FEW * near * near else skin
     known = seen(legs)
@@ -74,7 +75,7 @@ def uncover(
         empty &= ~limb.whole
     behind = parts == Part.BACKGROUND if body.others is None else (parts == Part.BACKGROUND) & ~body.others
     filled = complete(photo, seen(behind, far=3) & ~over, empty) or photo.copy()
-    grain = _grain(photo, seen(parts == Part.SKIN))
+    grain = _grain(photo, bare)
     for limb, colours in drawn:
         filled.paste(_lit(colours, limb, grain), (0, 0), limb.alpha)
     return Image.composite(filled, photo, soft), empty & garment
