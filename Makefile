@@ -14,8 +14,8 @@ run: .venv/.run
 demo: .venv/.run
 	$(BIN)/personagen demo
 
-# A process a core, four at most: each imports torch and diffusers anew.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+# A process a core, four at most: each imports torch and diffusers anew. A file's tests share fixtures that cost seconds.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: .venv/.test .venv/.browser .venv/.checkers
 	$(PYTEST) -m "not slow"

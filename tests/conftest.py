@@ -20,13 +20,6 @@ import torch
 torch.set_num_threads(1)
 
 
-def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one process, and those of the page in one: they share fixtures that cost seconds."""
-    for item in items:
-        name = item.path.parent.name if item.path.parent.name == "page" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
-
-
 @pytest.fixture(autouse=True)
 def _seeded():
     """Give every test the same global random state, whatever ran before it."""

@@ -256,6 +256,8 @@ class WearConfig(ComputeSettings):
     """Several garments instead, kind to photo, as in --outfit '{"upper": "top.jpg", "lower": "skirt.jpg"}'."""
     mask: str | None = None
     """Picture of the person photo's size, white where it may be repainted; none: found by the parser."""
+    masks: dict[str, str] = field(default_factory=dict)
+    """The same for an outfit, by kind, as in --masks '{"upper": "top-mask.png"}'; kinds left out are found."""
     box: str | list[int] | None = None
     """Whom to dress where the photo shows several: left,top,right,bottom in pixels; none: the largest person."""
     kind: str = "upper"

@@ -47,24 +47,27 @@ def run(settings: WearConfig) -> int:
     pieces = in_order([Piece(load_image(file, palest=PALEST), kind) for kind, file in files.items()])
     for piece in pieces:
         check_shows_something(piece.image)
-    drawn = None if settings.mask is None else mask_from_file(settings.mask, size=(person.height, person.width))
+    size = (person.height, person.width)
+    drawn = {kind: (file, mask_from_file(file, size=size)) for kind, file in _masks(settings, pieces).items()}
     parser = load_parser(settings.parser, compute=compute)
     pieces, files = named_pieces(pieces, files, parser)
-    reading = read_person(person, parser, box=box_of(settings.box), masked=drawn is not None, name=settings.person)
+    drawn = {pieces[0].kind if kind == AUTO else kind: one for kind, one in drawn.items()}
+    masked = len(drawn) == len(pieces)
+    reading = read_person(person, parser, box=box_of(settings.box), masked=masked, name=settings.person)
     body = reading.body
     if reading.note:
         print(f"note: {settings.person}: {reading.note}", file=sys.stderr)
-    if drawn is not None:
-        if doubt := doubt_about(drawn, body, pieces[0].kind):
-            print(f"warning: {settings.mask}: {doubt}", file=sys.stderr)
-        body = body.with_mask(pieces[0].kind, drawn)
+    for kind, (file, mask) in drawn.items():
+        if doubt := doubt_about(mask, body, kind):
+            print(f"warning: {file}: {doubt}", file=sys.stderr)
+        body = body.with_mask(kind, mask)
     for piece in pieces:
         body.mask(piece.kind, expand=settings.mask_expand)  # refuse bad photos before the model is loaded
     pipeline = open_tryon(settings.model, base=settings.base, scheduler=settings.scheduler, compute=compute)
     if settings.cut_out:
         pieces, whole = cut_from_photos(pieces, pipeline, parser=parser)
         for kind in whole:
-            if drawn is None and body.lays(kind) and not settings.force:
+            if kind not in drawn and body.lays(kind) and not settings.force:
                 raise DataError(f"{files[kind]} {UNCUT}; --force true takes it whole")
             print(left_whole(files[kind]), file=sys.stderr)
     image = dress(
@@ -115,10 +118,18 @@ def _garments(settings: WearConfig) -> dict[str, str]:
     if (settings.garment is None) == (not settings.outfit):
         raise ConfigError("give --garment, or --outfit for several, not both")
     if settings.outfit and settings.mask and len(settings.outfit) > 1:
-        raise ConfigError("mask belongs to one garment; leave it out for an outfit")
+        raise ConfigError("mask belongs to one garment; for an outfit give --masks, kind to picture")
+    if strange := [kind for kind in settings.masks if kind not in settings.outfit]:
+        raise ConfigError(f"masks are given for {', '.join(strange)}, which --outfit does not name; "
+                          f"it names {', '.join(settings.outfit) or 'nothing'}")  # fmt: skip
     files = settings.outfit or {settings.kind: str(settings.garment)}
     check_kinds(settings.kind if settings.garment else None, settings.outfit)
     return files
+
+
+def _masks(settings: WearConfig, pieces: list[Piece]) -> dict[str, str]:
+    """Kind -> mask of one's own, for those pieces that have one."""
+    return settings.masks or ({pieces[0].kind: settings.mask} if settings.mask else {})
 
 
 def check_kinds(kind: str | None, outfit: dict[str, str]) -> None:

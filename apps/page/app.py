@@ -314,7 +314,7 @@ def build(
     """
     import gradio as gr
 
-    from . import generate_tab, looks_tab, moves, own, restore, subject_tab, tryon_tab  # these import torch
+    from . import generate_tab, looks_tab, masks, moves, own, restore, subject_tab, tryon_tab  # these import torch
     from .line import Line
     from .shared import Bench
     from .visits import Visits
@@ -344,8 +344,8 @@ def build(
         restored = restore.connect(bench, file, places)
         again = restore.connect_again(bench, page, places, widgets["looks"]["board"])
         own.say_again(bench, widgets["looks"], again.success)
-        tryon_tab.find_after(gr, bench, widgets["tryon"], again.success)
-        tryon_tab.find_after(gr, bench, widgets["tryon"], restored.success)
+        masks.find_after(gr, bench, widgets["tryon"], again.success)
+        masks.find_after(gr, bench, widgets["tryon"], restored.success)
         moves.connect(bench, tabs, *(widgets[name] for name in ("looks", "tryon", "generate", "subject")))
         _let_go(bench, page, forget)
         if door is not None:

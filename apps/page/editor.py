@@ -1,10 +1,12 @@
 """The mask editor: the photo with what is repainted over it, and strokes that add to it or take from it.
 
-The browser keeps strokes apart from the mask that was found (`editor.js`) and sends them as one picture of its own
-size: red adds, blue erases. So they stay when another mask is found, and the photo is never sent again.
+Every garment of an outfit has a mask and strokes of its own. The browser keeps strokes apart from the masks that were
+found (`editor.js`) and sends them as pictures of its own size: red adds, blue erases. So they stay when another mask is
+found, and the photo is never sent again.
 """
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +21,7 @@ SCRIPT = Path(__file__).with_name("editor.js")
 TEMPLATE = """
 <div class="mask-editor" hidden>
   <p class="mask-label">What is repainted</p>
+  <div class="mask-of" role="radiogroup" aria-label="The garment that is put there" hidden></div>
   <div class="mask-tools" role="toolbar" aria-label="Painting the mask">
     <button type="button" data-tool="paint" aria-pressed="true">Paint</button>
     <button type="button" data-tool="erase" aria-pressed="false">Erase</button>
@@ -38,12 +41,15 @@ TEMPLATE = """
 CSS = """
 .mask-editor[hidden] { display: none; }
 .mask-editor .mask-label { font-weight: 600; margin: 0 0 .4rem; }
+.mask-of { display: flex; flex-wrap: wrap; gap: .5rem; margin-bottom: .5rem; }
+.mask-of[hidden] { display: none; }
 .mask-tools { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin-bottom: .5rem; }
-.mask-tools button { min-height: 40px; padding: 0 .9rem; border-radius: 10px; color: var(--body-text-color); }
-.mask-tools button { border: 1px solid var(--border-color-primary); }
-.mask-tools button { background: var(--button-secondary-background-fill); }
-.mask-tools button[aria-pressed=true] { background: var(--button-primary-background-fill); color: #fff; }
-.mask-tools button:disabled { opacity: .45; }
+.mask-editor button { min-height: 40px; padding: 0 .9rem; border-radius: 10px; color: var(--body-text-color); }
+.mask-editor button { border: 1px solid var(--border-color-primary); }
+.mask-editor button { background: var(--button-secondary-background-fill); }
+.mask-editor button:is([aria-pressed=true], [aria-checked=true]) { color: #fff; }
+.mask-editor button:is([aria-pressed=true], [aria-checked=true]) { background: var(--button-primary-background-fill); }
+.mask-editor button:disabled { opacity: .45; }
 .mask-tools label { display: flex; align-items: center; gap: .5rem; min-height: 40px; color: var(--body-text-color); }
 .mask-tools input { width: 110px; height: 40px; accent-color: var(--color-accent); }
 .mask-stage { position: relative; line-height: 0; border-radius: 12px; overflow: hidden; background: #f5f5f4; }
@@ -71,18 +77,29 @@ def address(path: str | Path) -> str:
     return f"gradio_api/file={quote(str(path))}"
 
 
-def shown(photo: Path, found: Path, strokes: str | None = None) -> dict[str, str | None]:
-    """Return the editor's value for a photo and the mask that was found in it, white where it is repainted."""
-    return {"photo": address(photo), "found": address(found), "strokes": strokes}
+def shown(photo: Path, found: "Sequence[tuple[str, Path] | None]", strokes: Any = None) -> dict[str, Any]:
+    """Return the editor's value for a photo and the masks that were found in it, white where it is repainted.
+
+    found: a name and a mask for each place of an outfit, None where there is no garment; strokes: of each place.
+    """
+    masks = [None if one is None else {"name": one[0], "found": address(one[1])} for one in found]
+    return {"photo": address(photo), "masks": masks, "strokes": strokes}
 
 
-def painted(value: Any, found: np.ndarray) -> np.ndarray | None:
-    """Return the mask (H, W) bool after the strokes of an editor's value; None where there are none.
+def strokes_of(value: Any, places: int) -> list[Any]:
+    """Return the strokes of an editor's value for each place of an outfit, None where there are none."""
+    strokes = value.get("strokes") if isinstance(value, dict) else value
+    if not isinstance(strokes, list):
+        strokes = [strokes]  # pictures of before carry those of the first garment alone
+    return [one or None for one in (*strokes, *[None] * places)][:places]
+
+
+def painted(strokes: Any, found: np.ndarray) -> np.ndarray | None:
+    """Return the mask (H, W) bool after the strokes of one garment; None where there are none.
 
     Raises:
         DataError: the strokes are no picture of the editor's.
     """
-    strokes = value.get("strokes") if isinstance(value, dict) else None
     if not strokes:
         return None
     if not (isinstance(strokes, str) and strokes.startswith(DATA) and len(strokes) < LARGEST):

@@ -25,6 +25,19 @@ UNTIL = "upper"
 """What is repainted as long as there is no garment whose kind could be found."""
 
 
+MORE = 2
+"""Further garments of an outfit."""
+GARMENTS = ("garment", *(f"garment-{at}" for at in range(MORE)))
+KINDS_OF = ("kind", *(f"kind-{at}" for at in range(MORE)))
+"""Names of the fields of an outfit's garments, and of their kinds."""
+CALLED = {"upper": "top", "lower": "trousers or skirt", "outer": "coat"}
+
+
+def called(kind: str) -> str:
+    """Name a garment of a kind as a shopper does, as on a button."""
+    return CALLED.get(kind, kind).capitalize()
+
+
 def kinds_list(gr: Any, label: str, elem_id: str, *, value: str = AUTO, min_width: int = 160) -> Any:
     """Draw the list of kinds."""
     return gr.Dropdown(KINDS, value=value, label=label, elem_id=elem_id, min_width=min_width)

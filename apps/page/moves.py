@@ -7,8 +7,8 @@ from personagen.provenance import write_png
 from personagen.styling.catalog import garment_phrase
 
 from .generate_tab import rows, rows_of
+from .masks import find_after
 from .shared import QUICK, Bench, excuse, status
-from .tryon_tab import find_after
 from .visits import Visit
 
 PRESS = {"wear": "Try on", "turn": "Turn (3D)"}

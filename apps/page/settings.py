@@ -102,7 +102,7 @@ class Found:
     tab: str
     settings: dict[str, Any]
     photos: dict[str, str] = field(default_factory=dict)
-    strokes: str | None = None
+    strokes: list[Any] | None = None
     own: dict[str, Any] = field(default_factory=dict)
     subjects: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Weights and sha256 of subjects and LoRA files, by name."""
@@ -142,7 +142,7 @@ def found_of(page: dict[str, Any]) -> Found:
     parts = {name: part if isinstance(part := page.get(name), dict) else {} for name in ("photos", "own", "subjects")}
     photos = {str(name): str(value) for name, value in parts["photos"].items() if value}
     subjects = {str(name): one for name, one in parts["subjects"].items() if isinstance(one, dict)}
-    strokes = strokes if isinstance(strokes, str) else None
+    strokes = strokes if isinstance(strokes, list) else [strokes] if isinstance(strokes, str) else None
     return Found(page["tab"], page["settings"], photos, strokes, parts["own"], subjects)
 
 

@@ -6,38 +6,31 @@ anywhere.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from threading import Event
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
 from personagen.images import load_image
 from personagen.person.body import Body
-from personagen.person.masks import check_mask
-from personagen.person.parser import Parser
-from personagen.person.reading import read_person
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
 from personagen.schedulers import sampler_of
 from personagen.styling.studio import Studio
 from personagen.tryon.dress import Piece, cut_from_photos, dress
 from personagen.tryon.trust import Trust, lowest
-from personagen.warping.garment_kind import AUTO
 from recsys.errors import SEEDS, DataError, check_range
 
 from . import examples
 from .board import board, worn
-from .editor import mask_editor, painted, shown
-from .kinds import UNTIL, found_kind, kinds_list, read_pieces, told
-from .line import MASK, PICTURE
+from .editor import mask_editor, strokes_of
+from .kinds import GARMENTS, KINDS_OF, MORE, kinds_list, read_pieces
+from .line import PICTURE
 from .live import Pace, Steps, coming_of, coming_place, live, passed_on
+from .masks import find_after, painted_or_found
 from .settings import PAGE, Kept, digest, same
 from .shared import (
-    FAILED,
     FORMATS,
     QUICK,
     Bar,
@@ -45,7 +38,6 @@ from .shared import (
     Shown,
     Task,
     command_box,
-    excuse,
     number,
     offer,
     side_by_side,
@@ -56,10 +48,7 @@ from .shared import (
 )
 from .turn import connect_turn, turn_widgets
 from .uploads import photo, take_photo
-from .visits import Visit
 
-MORE = 2
-"""Further garments of an outfit."""
 HINT = (
     "Photos are read on this machine alone and kept without place and camera, until you leave the page or delete your "
     f"data. Use photos of yourself, or of someone who agreed. {FORMATS}."
@@ -70,7 +59,6 @@ ASK = "Give a photo of a person and one of a garment."
 
 FIELDS = ("kind", "steps", "guidance", "mask_expand", "seed", "cut_out")
 """The command's names of the settings, in the order in which handlers take them."""
-GARMENTS = ("garment", *(f"garment-{at}" for at in range(MORE)))
 
 
 def build_tab(bench: Bench) -> tuple[Kept, dict[str, Any]]:
@@ -133,18 +121,15 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     taken = take_photo(bench, widgets["person"], bar.state, given="Looking for what may be repainted …")
     sat = widgets["people"].click(_example(bench), None, [widgets["person"], bar.state], **QUICK)
     widgets["clothes"].click(_example(bench), None, [widgets["garment"], bar.state, widgets["kind"]], **QUICK)
+    changed = [widgets[name].change for name in KINDS_OF]
     for event in (
-        taken.success,
-        sat.success,
-        widgets["person"].clear,
-        widgets["kind"].change,
-        widgets["mask_expand"].release,
-    ):
+        taken.success, sat.success, widgets["person"].clear, *changed, widgets["mask_expand"].release,
+        *(widgets[name].clear for name in GARMENTS[1:]),
+    ):  # fmt: skip
         find_after(gr, bench, widgets, event)
     for name in GARMENTS:
         given = take_photo(bench, widgets[name], bar.state, given="The garment is there; press Try on.")
-        if name == "garment":
-            find_after(gr, bench, widgets, given.success, auto=True)
+        find_after(gr, bench, widgets, given.success, auto=name == "garment")
     wire(
         bench, bar, button=widgets["go"], rank=PICTURE, work=wear(bench, kept),
         inputs=[*kept.fields.values(), *kept.own.values(), *kept.photos.values(), widgets["editor"]],
@@ -171,98 +156,6 @@ def _example(bench: Bench) -> Callable[..., list[Any]]:
     return give
 
 
-def find_after(
-    gr: Any, bench: Bench, widgets: dict[str, Any], event: Callable[..., Any], *, auto: bool = False
-) -> None:
-    """Let kind and mask be found after an event; strokes that a dropped picture brought are laid on it.
-
-    auto: only where the kind is to be found.
-    """
-    asked = [widgets[name] for name in ("person", "garment", "kind", "mask_expand", "strokes")]
-    shown = [widgets[name] for name in ("state", "editor", "strokes", "kind")]
-    found = event(_find_handler(gr, bench, auto=auto), asked, shown, concurrency_limit=None, **QUICK)
-    found.failure(None, None, widgets["state"], js=f"async () => (await ({FAILED})())[0]", **QUICK)
-
-
-def _find_handler(gr: Any, bench: Bench, *, auto: bool) -> Callable[..., Iterator[list[Any]]]:
-    """Show the photo with the mask that was found, ready to be painted on, and what the garment was taken for."""
-
-    def find(
-        session: str, person: str | None, garment: str | None, kind: str, expand: float, strokes: str | None
-    ) -> Iterator[list[Any]]:
-        info = ""
-        if kind != AUTO and auto:
-            yield [gr.skip()] * 4
-            return
-        if person is None and (garment is None or kind != AUTO):  # nothing to look at takes no place in the line
-            yield [gr.skip(), None, None, gr.update(info="")]
-            return
-        with bench.visits.working(session) as visit, bench.line.join(MASK, Event()) as turn:
-            for text in turn.wait():
-                yield [status(text, 0.0), *[gr.skip()] * 3]
-            if kind == AUTO:
-                kind, info = _named(bench, visit, garment)
-            if person is None:
-                yield [gr.skip(), None, None, gr.update(info=info)]
-                return
-            line, editor = _masked(bench, visit, person, kind, float(expand), strokes)
-            yield [line, editor, None, gr.update(info=info)]
-
-    def safe(
-        person: str | None, garment: str | None, kind: str, expand: float, strokes: str | None, request: gr.Request
-    ) -> Iterator[list[Any]]:
-        try:
-            yield from find(str(request.session_hash), person, garment, kind, expand, strokes)
-        except Exception as error:  # too many wait
-            yield [status(excuse(error), 0.0, bad=True), *[gr.skip()] * 3]
-
-    return safe
-
-
-def _named(bench: Bench, visit: Visit, garment: str | None) -> tuple[str, str]:
-    """Find the kind of a garment; return it, and what to say of it below the list."""
-    if garment is None:
-        return UNTIL, ""
-    try:
-        found = found_kind(visit, garment, bench.studio.parser)
-        return found.kind, told(found)
-    except Exception as error:
-        return UNTIL, excuse(error)
-
-
-def _masked(
-    bench: Bench, visit: Visit, person: str, kind: str, expand: float, strokes: str | None
-) -> tuple[str, Any]:  # fmt: skip
-    """Find the mask in a photo; return the line about it, and the editor's value."""
-    image, given = None, Path(person)
-    try:
-        given = visit.own(person)
-        image = load_image(given)
-        reading = read_person(image, bench.studio.parser)
-        mask = reading.body.mask(kind, expand=expand)
-        text = f"{mask.mean():.0%} of the photo may be repainted; paint or erase where the mask is wrong."
-        text += f" Note: {_without_flag(reading.note)}." if reading.note else ""
-        return status(text, 0.0), shown(given, _kept(visit, mask), strokes)
-    except Exception as error:
-        blank = None
-        if image is not None and hasattr(error, "exit_code"):
-            nothing = np.zeros((image.height, image.width), bool)
-            blank = shown(given, _kept(visit, nothing), strokes)
-        return status(excuse(error), 0.0, bad=True), blank
-
-
-def _kept(visit: Visit, mask: np.ndarray) -> Path:
-    """Write a mask into the visitor's folder, so that it goes when the visitor does."""
-    path = visit.place("mask", ".png")
-    Image.fromarray(mask).save(path)
-    return path
-
-
-def _without_flag(note: str) -> str:
-    """A line about several people, for a page that has no flags: there the photo is cut."""
-    return note.replace("--box left,top,right,bottom chooses another", "cut the photo to choose another")
-
-
 def wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
     """Return what *Try on* does."""
     import gradio as gr
@@ -279,15 +172,16 @@ def wear(bench: Bench, kept: Kept) -> Callable[..., Iterator[Shown]]:
         kinds = [settings["kind"], *values[len(FIELDS) : len(FIELDS) + MORE]]
         asked = [one for pair in zip(photos.values(), kinds, strict=True) for one in pair]
         pieces, found = read_pieces(task.visit, asked, studio.parser)
-        command = same(kept, *_words(settings, pieces, record))
+        drawn = _by_kind(pieces, photos, record)
+        command = same(kept, *_words(settings, drawn))
         yield "Reading the photo …", 0.0, [gr.skip(), "", "", command]
         image = load_image(own(person))
-        body = _painted_or_found(studio.parser, values[-1], image, pieces[0].kind, float(settings["mask_expand"]))
+        body = painted_or_found(studio.parser, drawn, image, float(settings["mask_expand"]))
         dressing = live(lambda tell: _dress(studio, image, pieces, body, task, (settings, record, tell)), task.job.stop)
         *pair, whole, trust = yield from passed_on(dressing, [gr.skip()] * 4)
         text = f"Done in {time.monotonic() - start:.0f} s; outside the mask not a pixel has changed."
         text += f" The garment is {'; the next is '.join(found)}." if found else ""
-        text += f" {trust}" if trust else UNJUDGED if record[PAGE]["strokes"] else ""
+        text += f" {trust}" if trust else UNJUDGED if any(drawn.values()) else ""
         if whole:
             text += f" The {' and the '.join(whole)} cannot be told from the background: a plainer photo is better."
         yield text, 1.0, ["", worn(*pair), offer(Path(pair[1]), "Save the picture"), gr.skip()]
@@ -308,38 +202,29 @@ def read_asked(kept: Kept, values: Sequence[Any]) -> tuple[dict[str, Any], dict[
     check_range(seed=(settings["seed"], *SEEDS))
     photos = dict(zip(kept.photos, values[second:-1], strict=True))
     own = dict(zip(kept.own, values[first:second], strict=True))
-    strokes = values[-1].get("strokes") if isinstance(values[-1], dict) else None
     there = {name: digest(path) for name, path in photos.items() if path and Path(path).is_file()}
-    return settings, photos, kept.record(settings, own=own, photos=there, strokes=strokes)
+    drawn = zip(GARMENTS, strokes_of(values[-1], len(GARMENTS)), strict=True)
+    strokes = [one if photos[name] else None for name, one in drawn]
+    return settings, photos, kept.record(settings, own=own, photos=there, strokes=strokes if any(strokes) else None)
 
 
-def _words(settings: dict[str, Any], pieces: list[Piece], record: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what `same` needs: settings, then the files that the command is given."""
-    files = ["--person", "YOUR-PHOTO.jpg"]
-    if len(pieces) > 1:
+def _by_kind(pieces: list[Piece], photos: Mapping[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """Return the strokes on the mask of each garment that was given, None where nobody painted, by its kind."""
+    strokes = strokes_of(record[PAGE]["strokes"], len(GARMENTS))
+    drawn = [one for one, path in zip(strokes, photos.values(), strict=True) if path]
+    return {piece.kind: one for piece, one in zip(pieces, drawn, strict=True)}
+
+
+def _words(settings: dict[str, Any], drawn: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what `same` needs: settings, then the files that the command is given; drawn: as of `_by_kind`."""
+    files, painted = ["--person", "YOUR-PHOTO.jpg"], [kind for kind, strokes in drawn.items() if strokes]
+    if len(drawn) > 1:
         settings = {name: value for name, value in settings.items() if name != "kind"}
-        files += ["--outfit", json.dumps({piece.kind: f"GARMENT-{at}.jpg" for at, piece in enumerate(pieces, 1)})]
+        files += ["--outfit", json.dumps({kind: f"GARMENT-{at}.jpg" for at, kind in enumerate(drawn, 1)})]
+        files += ["--masks", json.dumps({kind: f"MASK-{kind}.png" for kind in painted})] if painted else []
     else:
-        files += ["--garment", "GARMENT.jpg"]
-    return settings, *files, *(["--mask", "PAINTED-MASK.png"] if record[PAGE]["strokes"] else [])
-
-
-def _painted_or_found(parser: Parser, edited: Any, person: Image.Image, kind: str, expand: float) -> Body:
-    """Take the mask as it was found, with what was painted and erased on it, in the photo's own pixels.
-
-    Raises:
-        DataError: nothing is marked, or all of the photo.
-    """
-    body = read_person(person, parser, masked=True).body
-    found = np.zeros((person.height, person.width), bool)
-    with suppress(DataError):  # nothing found: all of it is painted
-        found = body.mask(kind, expand=expand)
-    mask = painted(edited, found)
-    if mask is None and found.any():
-        return body
-    mask = found if mask is None else mask
-    check_mask(mask, name="the mask")
-    return body.with_mask(kind, mask)
+        files += ["--garment", "GARMENT.jpg", *(["--mask", "PAINTED-MASK.png"] if painted else [])]
+    return settings, *files
 
 
 def _dress(

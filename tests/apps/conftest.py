@@ -1,6 +1,5 @@
 """A studio with tiny real models, and its page in a real browser."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from personagen.styling.studio import Studio
 from recsys.models import MODELS
 
 from ..stores import gs_store, s3_store  # noqa: F401
+from .serving import serving
 from .tiny import pipelines
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -43,19 +43,8 @@ def studio() -> Studio:
 @pytest.fixture(scope="session")
 def address(studio: Studio, tmp_path_factory: pytest.TempPathFactory):
     """The address of the page, opened with the settings that users get."""
-    from apps.page import app
-
-    folder = tmp_path_factory.mktemp("page")
-    before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    page = app.build(studio, folder)
-    _, url, _ = page.launch(**app.launch_settings(str(folder)), server_name="127.0.0.1")
-    yield url
-    page.close(verbose=False)
-    if before is None:
-        del os.environ["GRADIO_TEMP_DIR"]
-    else:
-        os.environ["GRADIO_TEMP_DIR"] = before
+    with serving(studio, tmp_path_factory.mktemp("page")) as served:
+        yield served.url
 
 
 @pytest.fixture(scope="session")

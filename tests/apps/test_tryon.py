@@ -131,6 +131,24 @@ def test_a_garment_that_cannot_be_cut_out_is_not_laid_on_with_its_floor(models, 
     assert wear(models, shop, "--garment", shop["top"], "--kind", "shirt", "--force", "true") == 0
 
 
+def test_an_outfit_takes_a_mask_for_each_garment(models, shop, tmp_path, capsys):
+    outfit = json.dumps({"upper": shop["top"], "lower": shop["skirt"]})
+    below = np.zeros((160, 120), np.uint8)
+    below[100:150, 30:90] = 255
+    Image.fromarray(below).save(tmp_path / "below.png")
+    masks = {"upper": shop["mask"], "lower": str(tmp_path / "below.png")}
+    assert wear(models, shop, "--outfit", outfit, "--masks", json.dumps(masks), "--fast", "true") == 0
+    worn, before = np.asarray(Image.open(tmp_path / "worn.png")), np.asarray(Image.open(shop["me"]))
+    drawn = (np.asarray(Image.open(shop["mask"])) > 0) | (below > 0)
+    changed = (worn != before).any(-1)
+    assert not changed[~drawn].any() and changed[110:140, 40:80].mean() > 0.5 and changed[40:80, 40:80].mean() > 0.5
+    strange = json.dumps({"dress": shop["mask"]})
+    for flags, words in ((["--outfit", outfit, "--masks", strange], "--outfit does not name"),
+                         (["--garment", shop["top"], "--masks", json.dumps(masks)], "names nothing"),
+                         (["--outfit", outfit, "--mask", shop["mask"]], "give --masks")):  # fmt: skip
+        assert wear(models, shop, *flags) == 2 and words in capsys.readouterr().err
+
+
 def test_an_outfit_takes_found_masks(models, shop, tmp_path):
     outfit = json.dumps({"upper": shop["top"], "dress": shop["skirt"]})
     assert wear(models, shop, "--outfit", outfit, "--parser", models["parser"]) == 2

@@ -5,6 +5,28 @@ import pytest
 
 from personagen.person.body import Body
 
+from .visitor import PATIENCE
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open the page as a visitor of their own: at a width, at another address, on a tab."""
+    contexts = []
+
+    def go(width: int = 1360, *, height: int = 900, scheme: str = "light", url: str = address, tab: str = ""):
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(url)
+        page.wait_for_selector("#history img")
+        if tab:
+            page.get_by_role("tab", name=tab, exact=True).click()
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+
 
 @pytest.fixture
 def someone(studio, monkeypatch):

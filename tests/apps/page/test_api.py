@@ -20,6 +20,8 @@ from personagen.provenance import read_png
 from recsys.errors import ConfigError, DataError, ResourceError
 from tests.place import ROOT
 
+from ..serving import serving
+
 gradio_client = pytest.importorskip("gradio_client")
 httpx2 = pytest.importorskip("httpx2")
 KEY = "a key of the tests"
@@ -27,16 +29,10 @@ PLACES = ("info", "openapi.json", "call/looks", "run/looks", "api/generate")
 
 
 @pytest.fixture(scope="module")
-def opened(studio, tmp_path_factory):
+def opened(studio, address, tmp_path_factory):
     """The address of a page that programs may ask, and its folder."""
-    folder = tmp_path_factory.mktemp("api")
-    before, door = os.environ.get("GRADIO_TEMP_DIR"), api.Door(KEY)
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    page = app.build(studio, folder, door=door)
-    _, url, _ = page.launch(**app.launch_settings(str(folder), door), server_name="127.0.0.1", server_port=None)
-    yield SimpleNamespace(url=url, folder=folder, door=door)
-    page.close(verbose=False)
-    os.environ.pop("GRADIO_TEMP_DIR") if before is None else os.environ.update(GRADIO_TEMP_DIR=before)
+    with serving(studio, tmp_path_factory.mktemp("api"), door=api.Door(KEY)) as served:
+        yield served
 
 
 @pytest.fixture

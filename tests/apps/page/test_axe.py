@@ -8,9 +8,7 @@ from PIL import Image
 from tests.cases import cases
 from tests.place import ROOT
 
-from .test_looks_tab import PATIENCE, _order
-from .test_settings import says
-from .test_tryon_tab import picture
+from .visitor import PATIENCE, order, picture, says
 
 AXE = ROOT / ".venv" / "node_modules" / "axe-core" / "axe.min.js"
 """Where `make test` puts it."""
@@ -55,7 +53,7 @@ def open_all(page: Any) -> None:
 @pytest.mark.browser
 @pytest.mark.parametrize("page", cases(["desk"], slow=[view for view in VIEWS if view != "desk"]), indirect=True)
 def test_axe_finds_nothing_serious(page, someone, tmp_path):
-    _order(page, looks=1, scenes=1)
+    order(page, looks=1, scenes=1)
     page.click("#go")
     says(page, "2 pictures in", "#state")
     found = []

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import subprocess
 import sys
 import urllib.error
@@ -18,7 +17,7 @@ from personagen.styling.stylist import Look, Reason
 from recsys.errors import ConfigError
 from tests.place import ROOT
 
-PATIENCE = 240_000  # milliseconds; the machine may be busy
+from .visitor import PATIENCE, fill, order, shot, unfold
 
 
 @pytest.mark.slow
@@ -74,49 +73,17 @@ def test_the_zip_holds_the_files_byte_for_byte(tmp_path):
         assert archive.namelist() == ["a.png"] and archive.read("a.png") == file.read_bytes()
 
 
-@pytest.fixture
-def visit(browser, address):
-    """Open the page in a window of a size and colour scheme; gives the page and the outside addresses it asked for."""
-    contexts = []
-
-    def go(*, width: int = 1360, height: int = 900, scheme: str = "light"):
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        contexts.append(context)
-        page, outside = context.new_page(), []
-        page.set_default_timeout(PATIENCE)
-        page.on("request", lambda request: None if _inside(request.url, address) else outside.append(request.url))
-        page.goto(address)
-        page.wait_for_selector("#history img")
-        return page, outside
-
-    yield go
-    for context in contexts:
-        context.close()
-
-
-SHOTS = os.environ.get("PERSONAGEN_SHOTS")
-
-
-def shot(page, name: str) -> None:
-    """Leave a screenshot where the variable names a folder."""
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
-
-
 def _inside(url: str, address: str) -> bool:
     return url.startswith((address, "data:", "blob:"))
 
 
-def _order(page, *, looks: int, scenes: int) -> None:
-    for name, value in (("looks", looks), ("scenes", scenes)):
-        page.fill(f"#{name} input[type=number]", str(value))
-        page.press(f"#{name} input[type=number]", "Tab")
-
-
 @pytest.mark.browser
-def test_looks_appear_with_their_reasons_and_can_be_taken_away(visit):
-    page, outside = visit()
-    _order(page, looks=1, scenes=1)
+def test_looks_appear_with_their_reasons_and_can_be_taken_away(visit, address):
+    page, outside = visit(), list[str]()
+    page.on("request", lambda request: None if _inside(request.url, address) else outside.append(request.url))
+    page.reload()
+    page.wait_for_selector("#history img")
+    order(page, looks=1, scenes=1)
     page.click("#go")
     page.wait_for_selector("#download a")
     assert "2 pictures in" in page.inner_text("#state")
@@ -144,18 +111,17 @@ def test_looks_appear_with_their_reasons_and_can_be_taken_away(visit):
 @pytest.mark.slow
 @pytest.mark.browser
 def test_cancel_stops_and_the_page_can_go_on(visit):
-    page, _ = visit()
-    _order(page, looks=8, scenes=4)
-    page.get_by_text("Settings", exact=True).click()
-    page.fill("#steps input[type=number]", "50")  # long enough to be cancelled on a quick machine
-    page.press("#steps input[type=number]", "Tab")
+    page = visit()
+    order(page, looks=8, scenes=4)
+    unfold(page, "Settings")
+    fill(page, "#steps", 50)  # long enough to be cancelled on a quick machine
     page.click("#go")
     page.wait_for_selector("#stop:not([disabled])")
     page.click("#stop")
     page.wait_for_function("document.querySelector('#state').innerText.includes('Stopped')")
     page.wait_for_selector("#go:not([disabled])")
     assert page.locator(".look:visible").count() < 12
-    _order(page, looks=1, scenes=0)
+    order(page, looks=1, scenes=0)
     page.click("#go")
     page.wait_for_function("document.querySelector('#state').innerText.includes('1 picture in')")
 
@@ -163,7 +129,7 @@ def test_cancel_stops_and_the_page_can_go_on(visit):
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_described_person_has_a_history_of_fitting_items(visit):
-    page, _ = visit()
+    page = visit()
     page.get_by_role("tab", name="Describe one").click()
     page.wait_for_function("document.querySelectorAll('#history img').length === 0")
     page.click("#kinds input")
@@ -173,7 +139,7 @@ def test_a_described_person_has_a_history_of_fitting_items(visit):
 
 @pytest.mark.browser
 def test_an_empty_description_says_what_to_do(visit):
-    page, _ = visit()
+    page = visit()
     page.get_by_role("tab", name="Describe one").click()
     page.wait_for_function("document.querySelectorAll('#history img').length === 0")
     page.click("#go")
@@ -185,7 +151,7 @@ def test_an_empty_description_says_what_to_do(visit):
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (390, "light"), (1360, "dark")])
 def test_the_page_fits_a_phone_and_the_dark(visit, width, scheme):
-    page, _ = visit(width=width, height=844, scheme=scheme)
+    page = visit(width, height=844, scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     red = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]")
     assert (int(red) < 80) == (scheme == "dark")
@@ -193,7 +159,7 @@ def test_the_page_fits_a_phone_and_the_dark(visit, width, scheme):
 
 @pytest.mark.browser
 def test_every_answer_forbids_frames_and_what_is_outside(address, visit):
-    first, _ = visit()
+    first = visit()
     page, wrong = first.context.new_page(), list[str]()
     page.set_default_timeout(PATIENCE)
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)

@@ -2,22 +2,19 @@
 
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 
 import pytest
 from PIL import Image
 
-from apps.page import app
 from apps.page.line import PICTURE, Line
 from tests.cases import cases
 from tests.personagen.test_images import encoded, phone_photo
 
-from .test_looks_tab import PATIENCE, _order, shot
-
-
-def says(page, words: str, state: str = "#state") -> None:
-    page.wait_for_function(f"document.querySelector({state!r})?.innerText.includes({words!r})")
+from ..serving import serving
+from .visitor import fill, order, says, shot, unfold
 
 
 def free(page, go: str = "#go", stop: str = "#stop") -> None:
@@ -25,37 +22,11 @@ def free(page, go: str = "#go", stop: str = "#stop") -> None:
     page.wait_for_selector(f"{stop}[disabled]")
 
 
-def fill(page, field: str, value: object) -> None:
-    page.fill(f"{field} input", str(value)) if field.endswith("seed") else page.fill(
-        f"{field} input[type=number]", str(value)
-    )
-    page.locator(f"{field} input").first.press("Tab")
-
-
-@pytest.fixture
-def opened(browser, address):
-    contexts = []
-
-    def go(width: int = 1360, *, url: str = address, tab: str = ""):
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
-        page.goto(url)
-        page.wait_for_selector("#history img")
-        if tab:
-            page.get_by_role("tab", name=tab).click()
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-
-
 @pytest.mark.browser
-def test_seeds_of_other_tools_are_taken_and_others_refused_with_the_range(opened):
-    page = opened()
-    _order(page, looks=1, scenes=0)
-    page.get_by_text("Settings", exact=True).click()
+def test_seeds_of_other_tools_are_taken_and_others_refused_with_the_range(visit):
+    page = visit()
+    order(page, looks=1, scenes=0)
+    unfold(page, "Settings")
     for seed, words in ((-5, "-5; allowed are 0 to 4294967295"),
                         (9223372036854775807, "9223372036854776000; allowed are 0 to 4294967295"),
                         (2147483648, "1 picture in")):  # fmt: skip
@@ -67,9 +38,9 @@ def test_seeds_of_other_tools_are_taken_and_others_refused_with_the_range(opened
 
 
 @pytest.mark.browser
-def test_what_the_library_refuses_before_us_gives_the_buttons_back(opened):
-    page = opened()
-    page.get_by_text("Settings", exact=True).click()
+def test_what_the_library_refuses_before_us_gives_the_buttons_back(visit):
+    page = visit()
+    unfold(page, "Settings")
     fill(page, "#steps", 37)
     forge = lambda route: route.continue_(post_data=(route.request.post_data or "").replace(",37,", ",7777,"))
     page.route("**/queue/join*", forge)
@@ -79,7 +50,7 @@ def test_what_the_library_refuses_before_us_gives_the_buttons_back(opened):
     page.unroute("**/queue/join*")
     shot(page, "library")
     fill(page, "#steps", 2)
-    _order(page, looks=1, scenes=0)
+    order(page, looks=1, scenes=0)
     page.click("#go")
     says(page, "1 picture in")
     free(page)
@@ -105,8 +76,8 @@ def uploads(folder: Path) -> dict[str, tuple[Path, str]]:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", cases([1360], slow=[390]))
-def test_every_upload_is_shown_or_refused_with_a_sentence(opened, someone, tmp_path, width):
-    page = opened(width, tab="Try on")
+def test_every_upload_is_shown_or_refused_with_a_sentence(visit, someone, tmp_path, width):
+    page = visit(width, tab="Try on")
     for name, (file, words) in uploads(tmp_path).items():
         page.set_input_files("#wear-person input[type=file]", str(file))
         says(page, words, "#wear-state")
@@ -127,18 +98,12 @@ def served(studio, tmp_path, monkeypatch):
     """A page of its own whose line takes one who waits: its line, its folder, its address, and how to serve it anew."""
     line = Line(most=1)
     monkeypatch.setattr("apps.page.line.Line", lambda: line)
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    pages = []
+    with ExitStack() as pages:
 
-    def serve(port: int | None = None) -> str:
-        pages.append(app.build(studio, tmp_path))
-        _, url, _ = pages[-1].launch(
-            **app.launch_settings(str(tmp_path)), server_name="127.0.0.1", server_port=port or free_port()
-        )
-        return url
+        def serve(port: int | None = None) -> str:
+            return pages.enter_context(serving(studio, tmp_path, port=port or free_port())).url
 
-    yield line, tmp_path, serve, lambda: pages[-1].close(verbose=False)
-    pages[-1].close(verbose=False)
+        yield line, tmp_path, serve, pages.close
 
 
 def free_port() -> int:
@@ -148,11 +113,11 @@ def free_port() -> int:
 
 
 @pytest.mark.browser
-def test_waiting_being_sent_away_cancelling_and_a_server_that_goes_and_comes(opened, served):
+def test_waiting_being_sent_away_cancelling_and_a_server_that_goes_and_comes(visit, served):
     line, _, serve, close = served
     url = serve()
     held = line.join(PICTURE, Event())
-    page, other = opened(url=url), opened(url=url)
+    page, other = visit(url=url), visit(url=url)
     page.click("#go")
     says(page, "Waiting: 1st of 1")
     shot(page, "waiting")
@@ -180,9 +145,9 @@ def test_waiting_being_sent_away_cancelling_and_a_server_that_goes_and_comes(ope
 
 
 @pytest.mark.browser
-def test_what_a_visitor_gave_goes_when_they_say_so_and_when_they_leave(opened, served, someone, tmp_path_factory):
+def test_what_a_visitor_gave_goes_when_they_say_so_and_when_they_leave(visit, served, someone, tmp_path_factory):
     line, folder, serve, _ = served
-    page = opened(url=serve(), tab="Try on")
+    page = visit(url=serve(), tab="Try on")
     photo = tmp_path_factory.mktemp("given") / "me.jpg"
     photo.write_bytes(phone_photo(Image.new("RGB", (60, 90), "gray"), "JPEG"))
 

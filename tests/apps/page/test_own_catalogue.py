@@ -14,7 +14,7 @@ from personagen.atelier.garment import random_garment
 from personagen.atelier.render import render_garment
 from recsys.errors import DataError
 
-from .test_looks_tab import PATIENCE
+from .visitor import order, unfold
 
 
 def picture(kind: str = "dress", number: int = 1) -> bytes:
@@ -103,13 +103,9 @@ def test_names_that_lead_elsewhere_lead_nowhere(tmp_path):
 
 
 @pytest.mark.browser
-def test_looks_are_made_of_ones_own_garments_and_they_go(browser, address, tmp_path):
-    context = browser.new_context(viewport={"width": 1360, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE / 4)
-    page.goto(address)
-    page.wait_for_selector("#history img")
-    page.get_by_text("Your own catalogue").click()
+def test_looks_are_made_of_ones_own_garments_and_they_go(visit, tmp_path):
+    page = visit()
+    unfold(page, "Your own catalogue")
     files = given(tmp_path, items_csv="file,id,kind,colour,title\na.png,mine-1,dress,red,My own red dress\n"
                   "b.png,mine-2,t-shirt,blue,My own tee\n", a_png=picture(), b_png=picture("t-shirt"))  # fmt: skip
     page.set_input_files("#catalogue-files input[type=file]", [str(file) for file in files])
@@ -120,9 +116,7 @@ def test_looks_are_made_of_ones_own_garments_and_they_go(browser, address, tmp_p
     page.locator("#shelf button.thumbnail-item").first.click()
     page.wait_for_function("document.querySelectorAll('#history img').length === 1")
     page.get_by_role("tab", name="Choose one", exact=True).click()
-    for field, value in (("looks", 2), ("scenes", 0)):
-        page.fill(f"#{field} input[type=number]", str(value))
-        page.press(f"#{field} input[type=number]", "Tab")
+    order(page, looks=2, scenes=0)
     page.click("#go")
     page.wait_for_function("document.querySelector('#state').innerText.includes('pictures in')")
     titles = page.locator(".look h3").all_inner_texts()
@@ -138,7 +132,6 @@ def test_looks_are_made_of_ones_own_garments_and_they_go(browser, address, tmp_p
     page.get_by_text("Your own catalogue").click()
     page.set_input_files("#catalogue-files input[type=file]", [str(tmp_path / "items.csv")])
     page.wait_for_function("document.querySelector('#state').innerText.includes('no picture')")
-    context.close()
 
 
 def test_kinds_are_said_in_the_plural():

@@ -19,9 +19,10 @@ from recsys.errors import DataError
 from tests.cases import cases
 from tests.personagen.styling.test_subjects import write_subject
 
+from ..serving import serving
 from ..shop import write_shop
 from ..tiny import pipelines
-from .test_looks_tab import PATIENCE
+from .visitor import order
 
 
 @pytest.fixture(scope="module")
@@ -125,23 +126,14 @@ def test_an_order_of_the_page_takes_the_users_photo_and_the_visitors_subject(ope
 
 
 @pytest.mark.browser
-def test_a_shopper_of_the_file_gets_looks_of_the_catalogue(browser, opened, settings, tmp_path, monkeypatch):
+def test_a_shopper_of_the_file_gets_looks_of_the_catalogue(visit, opened, settings, tmp_path):
     studio, mapping = opened
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    built = app.build(studio, tmp_path, mapping=mapping, flags=app.shop_flags(settings))
-    _, url, _ = built.launch(**app.launch_settings(str(tmp_path)), server_name="127.0.0.1")
-    context = browser.new_context(viewport={"width": 1360, "height": 900})
-    try:
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.goto(url)
-        page.wait_for_selector("#history img")
+    with serving(studio, tmp_path, mapping=mapping, flags=app.shop_flags(settings)) as served:
+        page = visit(url=served.url)
         page.click("#user input")
         page.get_by_role("option", name="User u3", exact=True).click()
         page.wait_for_function("document.querySelectorAll('#history img').length === 5")
-        for name, value in (("looks", 1), ("scenes", 0)):
-            page.fill(f"#{name} input[type=number]", str(value))
-            page.press(f"#{name} input[type=number]", "Tab")
+        order(page, looks=1, scenes=0)
         page.click("#go")
         page.wait_for_selector("#download a")
         page.wait_for_selector("#tryon-0 img")
@@ -153,9 +145,6 @@ def test_a_shopper_of_the_file_gets_looks_of_the_catalogue(browser, opened, sett
         assert report["run"]["user"] == "u3" and report["looks"][0]["name"].startswith("sku")
         page.get_by_text("The same on the command line").click()
         assert "--interactions" in page.inner_text("#command") and "--user u3" in page.inner_text("#command")
-    finally:
-        context.close()
-        built.close(verbose=False)
 
 
 def test_the_page_is_built_without_drawing_a_garment(studio, tmp_path, monkeypatch):

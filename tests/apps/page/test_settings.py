@@ -17,7 +17,7 @@ from apps.page.visits import Visit
 from personagen.provenance import Parameters, write_png
 from recsys.errors import DataError
 
-from .test_looks_tab import PATIENCE, _order, shot
+from .visitor import fill, holds, order, picture, says, shot, unfold
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_photo_is_found_again_by_its_bytes_and_else_asked_for(kept, tmp_path):
                      record=own.record({"kind": "lower"}, photos={"person": sha}, strokes="x"))  # fmt: skip
     found = read_dropped(path, kept)
     filled, lacking = updates(own, found, visit)
-    assert [values(one) for one in filled] == ["lower", True, str(photo)] and lacking == [] and found.strokes == "x"
+    assert [values(one) for one in filled] == ["lower", True, str(photo)] and lacking == [] and found.strokes == ["x"]
     assert updates(own, found, Visit(tmp_path))[1] == ["person"]
     assert own.line({"cut_out": False}).endswith("--fast true --cut_out false")
 
@@ -132,14 +132,8 @@ def test_forged_values_leave_the_fields_as_they_begin(kept, forged):
 
 
 @pytest.fixture
-def page(browser, address):
-    context = browser.new_context(viewport={"width": 1360, "height": 1000})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.goto(address)
-    page.wait_for_selector("#history img")
-    yield page
-    context.close()
+def page(visit):
+    return visit()
 
 
 def saved(page, link: str) -> bytes:
@@ -159,16 +153,11 @@ def drop(page, data: bytes, name: str = "made.png") -> None:
     )
 
 
-def says(page, words: str, state: str) -> None:
-    page.wait_for_function(f"document.querySelector({state!r})?.innerText.includes({words!r})")
-
-
 @pytest.mark.browser
 def test_looks_are_made_again_from_one_of_them(page):
-    _order(page, looks=1, scenes=1)
-    page.locator("#side").get_by_text("Settings", exact=True).click()
-    page.fill("#seed input", "77")
-    page.press("#seed input", "Tab")
+    order(page, looks=1, scenes=1)
+    unfold(page, "Settings")
+    fill(page, "#seed", 77)
     page.click("#go")
     says(page, "2 pictures in", "#state")
     first = saved(page, "#scene-1 a.offer")
@@ -178,8 +167,10 @@ def test_looks_are_made_again_from_one_of_them(page):
     page.get_by_role("tab", name="Try on").click()
     drop(page, first)
     says(page, "taken over", "#state")
-    page.locator("#side").get_by_text("Settings", exact=True).click()
-    assert page.input_value("#seed input") == "77" and page.input_value("#looks input[type=number]") == "1"
+    page.locator("#go").wait_for()  # its tab has come
+    unfold(page, "Settings")
+    holds(page, "#seed input", "77")
+    holds(page, "#looks input[type=number]", "1")
     page.click("#go")
     says(page, "2 pictures in", "#state")
     assert saved(page, "#scene-1 a.offer") == first
@@ -189,9 +180,8 @@ def test_looks_are_made_again_from_one_of_them(page):
 def test_a_picture_from_words_is_made_again(page):
     page.get_by_role("tab", name="Generate").click()
     page.fill("#generate-prompt textarea", "a red dress")
-    for name, value in (("steps", 4), ("count", 2)):
-        page.fill(f"#generate-{name} input[type=number]", str(value))
-        page.press(f"#generate-{name} input[type=number]", "Tab")
+    fill(page, "#generate-steps", 4)
+    fill(page, "#generate-count", 2)
     page.click("#generate-sampler input")
     page.get_by_role("option", name="euler_a", exact=True).click()
     page.click("#generate-dice")
@@ -211,7 +201,7 @@ def test_a_picture_from_words_is_made_again(page):
     page.get_by_role("tab", name="Looks").click()
     drop(page, first)
     says(page, "taken over", "#generate-state")
-    assert page.input_value("#generate-prompt textarea") == "a red dress"
+    holds(page, "#generate-prompt textarea", "a red dress")
     page.click("#generate-go")
     says(page, "1 picture in", "#generate-state")
     with zipfile.ZipFile(io.BytesIO(saved(page, "#generate-download a"))) as archive:
@@ -220,15 +210,12 @@ def test_a_picture_from_words_is_made_again(page):
 
 @pytest.mark.browser
 def test_a_try_on_with_strokes_is_made_again(page, someone, tmp_path):
-    from .test_tryon_tab import paint_on, picture
+    from .test_tryon_tab import garment, paint_on
 
     page.get_by_role("tab", name="Try on").click()
     page.set_input_files("#wear-person input[type=file]", picture(tmp_path / "me.png", (60, 90), "gray"))
     says(page, "may be repainted", "#wear-state")
-    top = Image.new("RGB", (30, 40), "white")
-    top.paste("red", (5, 5, 25, 36))
-    top.save(tmp_path / "top.png")
-    page.set_input_files("#wear-garment input[type=file]", str(tmp_path / "top.png"))
+    page.set_input_files("#wear-garment input[type=file]", garment(tmp_path / "top.png", "red"))
     says(page, "The garment is there", "#wear-state")
     paint_on(page)
     page.click("#wear-go")
@@ -255,16 +242,15 @@ def test_settings_photos_and_pictures_are_there_after_a_reload_and_a_link_brings
     says(page, "Done in", "#wear-state")
     page.get_by_role("tab", name="Generate").click()
     page.fill("#generate-prompt textarea", "a red dress")
-    for name, value in (("steps", 3), ("count", 1)):
-        page.fill(f"#generate-{name} input[type=number]", str(value))
-        page.press(f"#generate-{name} input[type=number]", "Tab")
+    fill(page, "#generate-steps", 3)
+    fill(page, "#generate-count", 1)
     page.click("#generate-go")
     says(page, "1 picture in", "#generate-state")
     page.locator("button.label-wrap:visible", has_text="The same on the command line").click()
     link = page.locator("#generate-command a").first.get_attribute("href")
     page.reload()
     says(page, "taken over", "#generate-state")
-    assert page.input_value("#generate-prompt textarea") == "a red dress"
+    holds(page, "#generate-prompt textarea", "a red dress")
     page.wait_for_selector("#generate-gallery img")
     page.get_by_role("tab", name="Try on").click()
     page.wait_for_selector("#wear-person img")
@@ -272,8 +258,8 @@ def test_settings_photos_and_pictures_are_there_after_a_reload_and_a_link_brings
     shot(page, "reloaded")
     page.goto(page.url.split("?")[0] + str(link))
     says(page, "taken over", "#generate-state")
-    assert page.input_value("#generate-prompt textarea") == "a red dress"
-    assert page.input_value("#generate-steps input[type=number]") == "3"
+    holds(page, "#generate-prompt textarea", "a red dress")
+    holds(page, "#generate-steps input[type=number]", "3")
     assert not page.locator("#generate-gallery img").count()  # a link brings no pictures
 
 
@@ -285,5 +271,5 @@ def test_a_picture_without_settings_says_so(page):
     says(page, "carries no settings", "#state")
     drop(page, yaml.safe_dump({"steps": 7, "prompt": "a dog"}).encode(), "mine.yaml")
     says(page, "2 settings taken over", "#generate-state")
-    assert page.input_value("#generate-prompt textarea") == "a dog"
+    holds(page, "#generate-prompt textarea", "a dog")
     assert str(Path.cwd()) not in page.content()

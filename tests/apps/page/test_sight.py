@@ -5,7 +5,7 @@ from PIL import Image
 
 from apps.page import shared
 
-from .test_looks_tab import PATIENCE
+from .visitor import order
 
 EMPTY = """() => [...document.querySelectorAll('.gradio-container .column > .block')]
     .filter((one) => one.checkVisibility() && one.offsetHeight < 4).map((one) => one.id || one.className)"""
@@ -16,23 +16,6 @@ IN_VIEW = """() => {
 }"""
 
 
-@pytest.fixture
-def opened(browser, address):
-    contexts = []
-
-    def go(width: int = 1360):
-        contexts.append(browser.new_context(viewport={"width": width, "height": 800}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
-        page.goto(address)
-        page.wait_for_selector("#history img")
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-
-
 def test_a_refusal_begins_as_a_sentence_and_leaves_names_alone():
     assert "⚠ There is no photo" in shared.status("there is no photo; give one", 0.0, bad=True)
     for said in ("me.png is empty; give another", "mask_expand = 9; allowed are 0 to 4", "Guidance is 40"):
@@ -41,8 +24,8 @@ def test_a_refusal_begins_as_a_sentence_and_leaves_names_alone():
 
 
 @pytest.mark.browser
-def test_what_is_empty_takes_no_place(opened):
-    page, found = opened(), []
+def test_what_is_empty_takes_no_place(visit):
+    page, found = visit(), []
     for name in ("Looks", "Generate", "Try on", "Teach"):
         page.get_by_role("tab", name=name, exact=True).click()
         page.wait_for_timeout(500)
@@ -51,8 +34,8 @@ def test_what_is_empty_takes_no_place(opened):
 
 
 @pytest.mark.browser
-def test_a_visitor_reads_the_names_that_they_gave(opened, tmp_path):
-    page = opened()
+def test_a_visitor_reads_the_names_that_they_gave(visit, tmp_path):
+    page = visit()
     page.get_by_role("tab", name="Teach").click()
     for at in range(2):
         Image.new("RGB", (64, 64 + at), "teal").save(tmp_path / f"my-dog-{at}.png")
@@ -63,18 +46,16 @@ def test_a_visitor_reads_the_names_that_they_gave(opened, tmp_path):
 
 
 @pytest.mark.browser
-def test_on_a_telephone_one_sees_that_ones_data_is_gone(opened):
-    page = opened(390)
+def test_on_a_telephone_one_sees_that_ones_data_is_gone(visit):
+    page = visit(390, height=800)
     page.click("#forget")
     page.wait_for_function(IN_VIEW, timeout=30_000)
 
 
 @pytest.mark.browser
-def test_a_cards_slider_says_which_end_is_which_and_stays_inside(opened):
-    page = opened(390)
-    for field, value in (("#looks", "1"), ("#scenes", "0")):
-        page.fill(f"{field} input[type=number]", value)
-        page.press(f"{field} input[type=number]", "Tab")
+def test_a_cards_slider_says_which_end_is_which_and_stays_inside(visit):
+    page = visit(390, height=800)
+    order(page, looks=1, scenes=0)
     page.click("#go")
     slide = page.locator(".look .slide")
     slide.wait_for()

@@ -1,6 +1,5 @@
 """The page's tab for subjects: what it refuses, and the whole way in a real browser with a tiny base model."""
 
-import os
 import zipfile
 from pathlib import Path
 from threading import Event
@@ -9,13 +8,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from apps.page import app, generate_tab, pictures, subject_tab
+from apps.page import generate_tab, pictures, subject_tab
 from apps.page.visits import Visit
 from personagen.styling.studio import Studio
 from recsys.errors import ConfigError, DataError
 from tests.personagen.subject import parts as subject_parts
 
-from .test_looks_tab import PATIENCE, shot
+from ..serving import serving
+from .visitor import PATIENCE, says, shot, unfold
 
 
 @pytest.fixture(scope="module")
@@ -122,25 +122,16 @@ def test_cancel_ends_the_training(visit, place):
 
 
 @pytest.fixture(scope="module")
-def tab(browser, studio, place, tmp_path_factory):
+def tab(browser, address, studio, place, tmp_path_factory):
     """The page over the tiny base model, opened at the tab."""
-    folder = tmp_path_factory.mktemp("page")
-    before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    built = app.build(Studio(text2image=str(place / "sd1"), source=studio.source), folder)
-    _, url, _ = built.launch(**app.launch_settings(str(folder)), server_name="127.0.0.1")
-    page = browser.new_context(viewport={"width": 1360, "height": 1000}).new_page()
-    page.set_default_timeout(PATIENCE)
-    page.goto(url)
-    page.get_by_role("tab", name="Teach").click()
-    yield page
-    page.context.close()
-    built.close(verbose=False)
-    os.environ.pop("GRADIO_TEMP_DIR") if before is None else os.environ.update(GRADIO_TEMP_DIR=before)
-
-
-def says(page, words: str) -> None:
-    page.wait_for_function(f"document.querySelector('#subject-state').innerText.includes({words!r})")
+    tiny = Studio(text2image=str(place / "sd1"), source=studio.source)
+    with serving(tiny, tmp_path_factory.mktemp("page")) as served:
+        page = browser.new_context(viewport={"width": 1360, "height": 1000}).new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(served.url)
+        page.get_by_role("tab", name="Teach").click()
+        yield page
+        page.context.close()
 
 
 @pytest.mark.slow
@@ -152,18 +143,18 @@ def test_from_pictures_to_paintings(tab, place):
     tab.fill("#subject-thumbs figure:first-child input", "a sks dog, sitting")
     tab.press("#subject-thumbs figure:first-child input", "Tab")
     tab.fill("#subject-name textarea, #subject-name input", "dog")
-    tab.get_by_text("Settings of the training").click()
+    unfold(tab, "Settings of the training")
     tab.fill("#subject-steps input[type=number]", "4")
     tab.press("#subject-steps input[type=number]", "Tab")
     tab.click("#subject-preset input")
     tab.get_by_role("option", name="a person").click()
     tab.wait_for_selector("#subject-consent")
     tab.click("#subject-train")
-    says(tab, "must have agreed")
+    says(tab, "must have agreed", "#subject-state")
     tab.check("#subject-consent input")
     tab.wait_for_selector("#subject-train:not([disabled])")
     tab.click("#subject-train")
-    says(tab, "Learnt")
+    says(tab, "Learnt", "#subject-state")
     tab.wait_for_selector("#subject-preview img")
     with tab.expect_download() as waiting:
         tab.click("#subject-download a")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.page import editor, kinds, tryon_tab
+from apps.page import editor, kinds, masks
 from apps.page.visits import Visit
 from personagen.atelier.garment import random_garment
 from personagen.atelier.render import render_garment
@@ -17,15 +17,10 @@ from personagen.warping.garment_kind import FoundKind
 from recsys.errors import ConfigError, DataError
 from tests.cases import cases
 
-from .test_looks_tab import PATIENCE, shot
+from .visitor import fill, picture, says, shot, unfold
 
 
-def picture(path, size, colour="white"):
-    Image.new("RGB", size, colour).save(path)
-    return str(path)
-
-
-def stroked(size: tuple[int, int], *, add: tuple[slice, slice] | None = None, erase: tuple | None = None) -> dict:
+def stroked(size: tuple[int, int], *, add: tuple[slice, slice] | None = None, erase: tuple | None = None) -> str:
     """Return what the browser sends for strokes on a photo of `size`, drawn twice as fine."""
     layer = np.zeros((2 * size[0], 2 * size[1], 4), np.uint8)
     for place, colour in ((add, (255, 0, 0, 255)), (erase, (0, 0, 255, 255))):
@@ -33,7 +28,7 @@ def stroked(size: tuple[int, int], *, add: tuple[slice, slice] | None = None, er
             layer[tuple(slice(2 * one.start, 2 * one.stop) for one in place)] = colour
     data = io.BytesIO()
     Image.fromarray(layer).save(data, "PNG")
-    return {"photo": "", "found": "", "strokes": editor.DATA + base64.b64encode(data.getvalue()).decode()}
+    return editor.DATA + base64.b64encode(data.getvalue()).decode()
 
 
 def test_strokes_add_to_what_was_found_and_take_from_it():
@@ -42,24 +37,32 @@ def test_strokes_add_to_what_was_found_and_take_from_it():
     value = stroked((90, 60), add=np.s_[10:20, 20:40], erase=np.s_[50:70, 10:50])
     mask = editor.painted(value, found)
     assert mask is not None and mask[12:18, 22:38].all() and not mask[52:68].any() and mask[32:48, 22:38].all()
-    assert editor.painted({"strokes": None}, found) is None and editor.painted(None, found) is None
+    assert editor.painted(None, found) is None and editor.painted("", found) is None
     for wrong in ("data:text/html;base64,AAAA", editor.DATA + "AAAA", editor.DATA + "\u00e9", 7, editor.DATA * 400_000):
         with pytest.raises(DataError, match="paint them again"):
-            editor.painted({"strokes": wrong}, found)
+            editor.painted(wrong, found)
 
 
 def test_a_mask_that_nobody_painted_on_is_taken_as_it_was_found():
     person, found = Image.new("RGB", (60, 90), "gray"), np.zeros((90, 60), bool)
     found[31:60, 17:40] = True
     body = Body(np.zeros((90, 60), np.uint8), known=lambda kind: found)
-    assert tryon_tab._painted_or_found(lambda photo: body, {"strokes": None}, person, "upper", 1.0) is body
+    assert masks.painted_or_found(lambda photo: body, {"upper": None}, person, 1.0) is body
     painted = stroked((90, 60), add=np.s_[10:31, 17:40])
-    own = tryon_tab._painted_or_found(lambda photo: body, painted, person, "upper", 1.0)
+    own = masks.painted_or_found(lambda photo: body, {"upper": painted, "lower": None}, person, 1.0)
     assert own is not body and own.fixed("upper") and own.mask("upper")[12:58, 19:38].all()
     assert np.array_equal(own.mask("lower"), found)
     with pytest.raises(DataError, match="marks nothing"):
         whole = stroked((90, 60), erase=np.s_[0:90, 0:60])
-        tryon_tab._painted_or_found(lambda photo: body, whole, person, "upper", 1.0)
+        masks.painted_or_found(lambda photo: body, {"upper": whole}, person, 1.0)
+
+
+def test_strokes_belong_to_the_place_of_their_garment():
+    one, two = stroked((90, 60), add=np.s_[10:20, 20:40]), stroked((90, 60), add=np.s_[70:80, 20:40])
+    assert editor.strokes_of(None, 3) == editor.strokes_of({"strokes": []}, 3) == [None] * 3
+    assert editor.strokes_of({"strokes": [None, two]}, 3) == [None, two, None]
+    assert editor.strokes_of(one, 3) == [one, None, None]  # of a picture that was made before
+    assert editor.strokes_of({"strokes": [one, two, one, two]}, 3) == [one, two, one]
 
 
 def test_garments_are_read_and_what_cannot_be_worn_is_refused(tmp_path):
@@ -91,29 +94,37 @@ def test_the_kind_of_a_garment_is_looked_for_once(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tab(browser, address):
-    contexts = []
-
-    def go(width: int = 1360):
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
-        page.goto(address)
-        page.get_by_role("tab", name="Try on").click()
-        page.wait_for_selector("#wear-go")
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
+def tab(visit):
+    """Open the tab at a width."""
+    return lambda width=1360: visit(width, tab="Try on")
 
 
-def _says(page, text):
-    page.wait_for_function(f"document.querySelector('#wear-state').innerText.includes('{text}')")
+def _says(page, words):
+    says(page, words, "#wear-state")
 
 
 def strokes(page) -> bool:
     return page.locator("#wear-mask [data-do=found]").is_enabled()
+
+
+def garment(path, colour: str) -> str:
+    """Write a garment of one colour on white; return its path."""
+    made = Image.new("RGB", (30, 40), "white")
+    made.paste(colour, (5, 5, 25, 36))
+    made.save(path)
+    return str(path)
+
+
+def stroke(page, start: tuple[int, int], end: tuple[int, int]) -> None:
+    """Draw a line on a mask of 60x90 pixels."""
+    canvas = page.locator("#wear-mask canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    at = lambda x, y: (box["x"] + x * box["width"] / 60, box["y"] + y * box["height"] / 90)
+    page.mouse.move(*at(*start))
+    page.mouse.down()
+    page.mouse.move(*at(*end), steps=5)
+    page.mouse.up()
 
 
 def paint_on(page) -> None:
@@ -122,13 +133,7 @@ def paint_on(page) -> None:
     page.wait_for_function("document.querySelector('#wear-mask canvas').height > 300")
     assert not strokes(page)
     canvas = page.locator("#wear-mask canvas")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    at = lambda x, y: (box["x"] + x * box["width"] / 60, box["y"] + y * box["height"] / 90)
-    page.mouse.move(*at(25, 8))
-    page.mouse.down()
-    page.mouse.move(*at(25, 24), steps=5)
-    page.mouse.up()
+    stroke(page, (25, 8), (25, 24))
     assert strokes(page)
     shot(page, "editor-painted")
     page.click("#wear-mask [data-tool=erase]")
@@ -177,10 +182,7 @@ def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, studi
     _says(page, "11% of the photo")
     page.click("#wear-go")
     _says(page, "no photo of a garment")
-    top = Image.new("RGB", (30, 40), "white")
-    top.paste("red", (5, 5, 25, 36))
-    top.save(tmp_path / "top.png")
-    page.set_input_files("#wear-garment input[type=file]", str(tmp_path / "top.png"))
+    page.set_input_files("#wear-garment input[type=file]", garment(tmp_path / "top.png", "red"))
     paint_on(page)
     page.click("#wear-go")
     _says(page, "Done in")
@@ -198,6 +200,51 @@ def test_a_person_is_dressed_inside_the_painted_mask(tab, tmp_path, width, studi
     changed[28:62, 18:42] = changed[2:32, 18:32] = False  # the seam of painting and scaling aside, nothing else
     assert not changed.any()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.browser
+def test_every_garment_of_an_outfit_has_a_mask_of_its_own(tab, tmp_path, studio, monkeypatch):
+    def parser(photo):
+        def mask(kind):
+            found = np.zeros((photo.height, photo.width), bool)
+            found[(30, 60)[kind == "lower"] : (55, 85)[kind == "lower"], 20:40] = True
+            return found
+
+        return Body(mask("upper").astype(np.uint8), known=mask)
+
+    monkeypatch.setitem(vars(studio), "parser", parser)
+    page = tab()
+    page.set_input_files("#wear-person input[type=file]", picture(tmp_path / "me.png", (60, 90), "gray"))
+    _says(page, "may be repainted")
+    for at, (kind, place) in enumerate((("a top", ""), ("trousers or a skirt", "-2"))):
+        if at:
+            unfold(page, "More garments")
+        page.set_input_files(f"#wear-garment{place} input[type=file]", garment(tmp_path / f"{at}.png", "red"))
+        page.wait_for_selector(f"#wear-garment{place} img")
+        page.locator(f"#wear-kind{place} input").click()
+        page.get_by_role("option", name=kind, exact=True).last.click()
+    of = page.locator("#wear-mask [role=radio]")
+    named = "[...document.querySelectorAll('#wear-mask [role=radio]')].map(one => one.innerText).join()"
+    page.wait_for_function(f"{named} === 'Top,Trousers or skirt'")
+    of.nth(1).click()
+    assert of.nth(1).get_attribute("aria-checked") == "true" and not strokes(page)
+    stroke(page, (50, 62), (50, 70))
+    assert strokes(page)
+    shot(page, "outfit-masks")
+    of.nth(0).click()
+    assert not strokes(page)
+    page.click("#wear-go")
+    _says(page, "Done in")
+    data = page.request.get(page.locator("#wear-result .after").evaluate("one => one.src")).body()
+    with Image.open(io.BytesIO(data)) as worn:
+        record = json.loads(worn.info["personagen"])
+        changed = (np.asarray(worn.convert("RGB")) != 128).any(-1)
+    drawn = [bool(one) for one in record["page"]["strokes"]]
+    assert record["outfit"] == ["upper", "lower"] and drawn == [False, True, False]
+    assert changed[35:50, 24:36].mean() > 0.5 and changed[65:80, 24:36].mean() > 0.5
+    assert changed[64:69, 49:52].all() and not changed[30:50, 45:].any()
+    unfold(page, "The same on the command line")
+    assert '--masks \'{"lower": "MASK-lower.png"}\'' in page.inner_text("#wear-command")
 
 
 @pytest.mark.browser
@@ -252,9 +299,8 @@ def test_previews_are_shown_and_no_result_is_lost_however_quickly_they_come(tab,
     _says(page, "may be repainted")
     page.locator("#wear-garments button").first.click()
     page.wait_for_selector("#wear-garment img")
-    page.locator("button.label-wrap:visible", has_text="Settings").click()
-    page.fill("#wear-steps input[type=number]", "12")
-    page.press("#wear-steps input[type=number]", "Tab")
+    unfold(page, "Settings")
+    fill(page, "#wear-steps", 12)
     page.evaluate(WATCH)
     seen, wrong = set(), []
     for at in range(times):

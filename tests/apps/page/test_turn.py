@@ -14,7 +14,7 @@ from personagen.atelier.render import render_garment, render_person
 from personagen.atelier.trace import portrait
 from personagen.corpora.renders import body_of_render
 
-from .test_looks_tab import PATIENCE
+from .visitor import PATIENCE, says
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def tab(browser_3d, address):
     context.close()
 
 
-def _says(page, text):
-    page.wait_for_function(f"document.querySelector('#wear-state').innerText.includes({json.dumps(text)})")
+def _says(page, words):
+    says(page, words, "#wear-state")
 
 
 @pytest.mark.browser
