@@ -298,6 +298,9 @@ class WearConfig(ComputeSettings):
 class DemoConfig(ShopSettings):
     """Settings of `personagen demo`."""
 
+    more_text2image: dict[str, str] = field(default_factory=dict)
+    """Further base models to choose from in Generate and Teach, name to model, as in --more_text2image '{"Photos":
+    "models/sd15"}'. Visitors read the name alone; --text2image and the embedded one are there anyway."""
     host: str = "127.0.0.1"
     """Address to listen on; any but the loopback needs --auth."""
     port: int = 7860

@@ -127,14 +127,14 @@ class Given:
             return None
         return str(self.bench.visits.take(self.session, self.bench.visits.opened(Path(upload))))
 
-    def loras(self, uploads: Sequence[str]) -> int:
-        """Take in LoRA files; return how many.
+    def loras(self, uploads: Sequence[str], base: str) -> int:
+        """Take in LoRA files, to be laid on a base model; return how many.
 
         Raises:
             DataError, ModelError: what is wrong with one.
         """
         for upload in uploads[: MOST_ROWS + 1]:
-            add_lora(self.bench, self.session, str(self.bench.visits.opened(Path(upload))))
+            add_lora(self.bench, self.session, str(self.bench.visits.opened(Path(upload))), base)
         return len(self.bench.visits[self.session].subjects)
 
 
@@ -250,14 +250,15 @@ def _generate(gr: Any, ask: Asking, kept: Kept) -> None:
     def generate(
         request: gr.Request, prompt: str, negative_prompt: str, steps: float, guidance: float, scheduler: str,
         width: float, height: float, count: float, seed: float, loras: list[str] | None = None, weights: Any = None,
+        base: str = "",
     ) -> Iterator[list[Any]]:  # fmt: skip
         """Paint pictures from words; LoRA files (.safetensors) lie on the model with their weights, 1 each where none
         are given. Returns PNG files that carry their settings."""
 
         def begin(uploads: Given) -> Callable[[Task], Iterator[Shown]]:
-            given = [prompt, negative_prompt, steps, guidance, scheduler, width, height, count, seed]
-            weighed = _weights(weights, uploads.loras(loras or []))
-            return lambda task: generate_tab.generate(gr, ask.bench.studio, kept)(task, *given, *weighed)
+            given = [prompt, negative_prompt, steps, guidance, scheduler, width, height, count, seed, base]
+            weighed = _weights(weights, uploads.loras(loras or [], ask.bench.bases.get(base).name))
+            return lambda task: generate_tab.generate(gr, ask.bench.bases, kept)(task, *given, *weighed)
 
         yield from ask.work(request, PICTURE, begin, lambda task: [path for path, _ in task.visit.painted])
 
@@ -273,8 +274,14 @@ def _generate(gr: Any, ask: Asking, kept: Kept) -> None:
         gr.Number(0, label="Seed of the first", precision=0, visible=False),
         gr.File(label="LoRA files", file_count="multiple", file_types=[".safetensors"], visible=False),
         gr.JSON([], label="Their weights, 0 to 2", visible=False),
+        _base(gr, ask.bench),
     ]  # fmt: skip
     ask.add(generate, inputs)
+
+
+def _base(gr: Any, bench: Bench) -> Any:
+    bases = bench.bases
+    return gr.Dropdown(bases.choices(), value=bases.default, label="Base model, by its name", visible=False)
 
 
 def _weights(asked: Any, count: int) -> list[float]:
@@ -323,17 +330,18 @@ def _tryon(gr: Any, ask: Asking, kept: Kept) -> None:
 def _subject(gr: Any, ask: Asking, kept: Kept) -> None:
     def subject(
         request: gr.Request, pictures: list[str], name: str, preset: str, consent: bool, max_train_steps: float,
-        rank: float, learning_rate: str, resolution: float, seed: float,
+        rank: float, learning_rate: str, resolution: float, seed: float, base: str = "",
     ) -> Iterator[list[Any]]:  # fmt: skip
         """Teach the model a thing, person, style or garment by four to twenty pictures. Whoever is seen must have
         agreed: consent. Returns LoRA files, a card and a record."""
 
         def begin(uploads: Given) -> Callable[[Task], Iterator[Shown]]:
             given = {"name": name, "preset": preset, "max_train_steps": max_train_steps, "rank": rank,
-                     "learning_rate": learning_rate, "resolution": resolution, "seed": seed}  # fmt: skip
+                     "learning_rate": learning_rate, "resolution": resolution, "seed": seed,
+                     subject_tab.BASE: base}  # fmt: skip
             own = [uploads.photo(one) for one in (pictures or [])[: MOST_PICTURES + 1]]
             values = [*(given[name] for name in kept.fields), own, None, consent]
-            return lambda task: subject_tab.learn(ask.bench.studio, kept)(task, *values)
+            return lambda task: subject_tab.learn(ask.bench.bases, kept)(task, *values)
 
         yield from ask.work(request, TRAINING, begin, subject_tab.taken_home)
 
@@ -347,5 +355,6 @@ def _subject(gr: Any, ask: Asking, kept: Kept) -> None:
         gr.Dropdown(subject_tab.RATES, value="", label="Learning rate", visible=False),
         gr.Slider(0, 1024, value=0, step=64, label="Resolution, 0: the model's", visible=False),
         gr.Number(0, label="Seed", precision=0, visible=False),
+        _base(gr, ask.bench),
     ]
     ask.add(subject, inputs)

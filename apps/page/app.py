@@ -21,6 +21,7 @@ from recsys.errors import ConfigError, ResourceError, check_range
 from ..commands.config import DemoConfig
 from ..commands.weights import note_sampler
 from ..progress import note
+from .bases import Bases, check_names
 from .keys import KEY, SHORTEST, key_from
 
 if TYPE_CHECKING:
@@ -97,19 +98,21 @@ def run(settings: DemoConfig) -> int:
     """
     auth, compute = check_exposure(settings.host, settings.auth), settings.compute()
     key = api_key(settings)
+    check_names(settings.text2image, settings.more_text2image)
     check_port(settings.host, settings.port)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     if not settings.allow_download:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     note_sampler(settings.scheduler)
     studio, mapping = prepare(settings, compute)
+    bases = read_bases(settings, studio)
     flags = shop_flags(settings) if settings.auth is None else []  # paths of this machine are not for everybody
     note("building the page")
     door = open_door(key)
     gc.disable()  # of what is made here nothing goes: looking for it costs a second
     with tempfile.TemporaryDirectory(prefix="personagen-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        page = build(studio, Path(folder), mapping=mapping, flags=flags, door=door)
+        page = build(studio, Path(folder), mapping=mapping, flags=flags, door=door, bases=bases)
         try:
             _, url, _ = page.launch(**launch_settings(folder, door), server_name=settings.host, auth=auth,
                                     server_port=settings.port or None, inbrowser=settings.open)  # fmt: skip
@@ -153,6 +156,17 @@ def prepare(settings: DemoConfig, compute: Compute) -> "tuple[Studio, dict[str, 
     if mapping:
         note(f"{counted(len(mapping), 'user')} with a subject or a photo in {settings.subjects}")
     return studio, mapping
+
+
+def read_bases(settings: DemoConfig, studio: Studio) -> Bases:
+    """Read the base models that visitors are to choose from, each once.
+
+    Raises:
+        ConfigError, ModelError: what the message names.
+    """
+    bases = Bases(studio, settings.more_text2image)
+    bases.read_all()
+    return bases
 
 
 SHOP_FLAGS = ("interactions", "catalog", "person", "mask", "box", "mask_region", "subjects", "recommender",
@@ -305,12 +319,13 @@ def _let_go(bench: "Bench", page: Any, forget: Any) -> None:
 
 def build(
     studio: Studio, folder: Path, *, mapping: "Mapping[str, Mapped] | None" = None, flags: Sequence[str] = (),
-    door: "Door | None" = None,
+    door: "Door | None" = None, bases: Bases | None = None,
 ) -> Any:  # fmt: skip
     """Build the page over `studio`; pictures are written below `folder`. Returns a gradio Blocks, not yet launched.
 
     mapping: subjects and photos of users; flags: with which `personagen style` opens the same users and models; door:
-    what programs come in by, where they may.
+    what programs come in by, where they may; bases: the base models to choose from, left out those that are there
+    anyway.
     """
     import gradio as gr
 
@@ -319,7 +334,7 @@ def build(
     from .shared import Bench
     from .visits import Visits
 
-    bench = Bench(studio, folder, Visits(folder), Line())
+    bench = Bench(studio, folder, Visits(folder), Line(), bases or Bases(studio))
     shop = looks_tab.Shop(bench, mapping or {}, tuple(flags))
     with gr.Blocks(title="Personagen", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         with gr.Row(elem_id="head"):

@@ -14,11 +14,12 @@ from typing import Any, get_args
 from personagen.adapters.adapter import FILE as WEIGHTS
 from personagen.provenance import Parameters, sampling_settings, versions, write_png
 from personagen.schedulers import Sampler, build_scheduler, check_sampler, sampler_of
-from personagen.styling.studio import Studio
+from personagen.styling.studio import Halted
 from personagen.vocabulary import counted
 from recsys.errors import SEEDS, ConfigError, check_range
 
 from . import examples
+from .bases import EMBEDDED, Bases, base_field
 from .line import PICTURE
 from .live import Pace, Steps, coming_of, coming_place, live
 from .settings import Kept, digest, same
@@ -48,7 +49,7 @@ HINT = (
     "Say what to paint. Subjects that you taught in this visit, and LoRA files (.safetensors) that you give, lie on "
     "the model with the weight of their row; 0 leaves one out."
 )
-FIELDS = ("prompt", "negative_prompt", "steps", "guidance", "scheduler", "width", "height", "count", "seed")
+FIELDS = ("prompt", "negative_prompt", "steps", "guidance", "scheduler", "width", "height", "count", "seed", "base")
 """The command's names of the settings, in the order in which handlers take them."""
 
 
@@ -56,18 +57,11 @@ def build_tab(bench: Bench, tab: Any) -> tuple[Kept, dict[str, Any]]:
     """Draw the tab's components into the open gradio context, connect them, return what travels and the components."""
     import gradio as gr
 
-    widgets = side_by_side(gr, lambda gr: _controls(gr, bench.studio), _board)
-    kept = Kept("generate", "subject generate", {name: widgets[name] for name in FIELDS})
+    widgets = side_by_side(gr, lambda gr: _controls(gr, bench.bases), _board)
+    kept = Kept("generate", "subject generate", {name: widgets[name] for name in FIELDS}, base="base")
     _wire(gr, bench, widgets, kept)
     tab.select(rows_handler(bench), None, [*rows(widgets), widgets["gallery"]], **QUICK)
     return kept, widgets
-
-
-def base_of(studio: Studio) -> str:
-    """Name the text-to-image model without its place on this machine."""
-    model = str(studio.models["text2image"])
-    small = "the small one that comes with this page; `personagen demo --text2image` takes another"
-    return small if model == "embedded" else f"`{Path(model).name}`"
 
 
 def rows(widgets: dict[str, Any]) -> list[Any]:
@@ -75,9 +69,10 @@ def rows(widgets: dict[str, Any]) -> list[Any]:
     return [widgets[f"row-{at}"] for at in range(ROWS)]
 
 
-def _controls(gr: Any, studio: Studio) -> dict[str, Any]:
+def _controls(gr: Any, bases: Bases) -> dict[str, Any]:
     widgets: dict[str, Any] = {}
-    gr.Markdown(f"{HINT} The model is {base_of(studio)}.")
+    gr.Markdown(HINT if bases.several else f"{HINT} The model is {bases.said()}.")
+    widgets["base"] = base_field(gr, bases, "generate-base")
     widgets["prompt"] = gr.Textbox(
         label="Prompt", lines=3, max_length=LONGEST, elem_id="generate-prompt",
         placeholder="a person wearing a red striped t-shirt and blue trousers on a beach",
@@ -134,10 +129,10 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     widgets["dice"].click(lambda: secrets.randbelow(SEEDS[1] + 1), None, widgets["seed"], **QUICK)
     widgets["again"].click(_last_seed(gr, bench), None, widgets["seed"], **QUICK)
     widgets["examples"].click(_example(gr), None, widgets["prompt"], **QUICK)
-    take_loras(bench, widgets["loras"], bar.state, rows(widgets), rows_of)
+    take_loras(bench, widgets["loras"], widgets["base"], bar.state, rows(widgets), rows_of)
     shown = [widgets[name] for name in ("preview", "gallery", "download", "command")]
     wire(
-        bench, bar, button=widgets["go"], rank=PICTURE, work=generate(gr, bench.studio, kept),
+        bench, bar, button=widgets["go"], rank=PICTURE, work=generate(gr, bench.bases, kept),
         inputs=[*kept.fields.values(), *rows(widgets)], outputs=shown, first="Beginning …",
         clear=["", *[gr.skip()] * 3],
         left=lambda visit, job: ["", gr.skip(), all_of(visit), gr.skip()],
@@ -162,8 +157,9 @@ def rows_of(visit: Visit | None) -> list[Any]:
 
 
 def _label(visit: Visit | None, name: str) -> str:
-    said = visit.phrases.get(name) if visit else None
-    return f"{name}: say “{said}”" if said else name
+    said, fits = (visit.phrases.get(name), visit.bases.get(name, ())) if visit else (None, ())
+    label = f"{name}: say “{said}”" if said else name
+    return f"{label} (on {fits[0]})" if len(fits) == 1 and fits[0] != EMBEDDED else label
 
 
 def rows_handler(bench: Bench) -> Callable[..., list[Any]]:
@@ -197,20 +193,23 @@ def _last_seed(gr: Any, bench: Bench) -> Callable[..., Any]:
     return last
 
 
-def generate(gr: Any, studio: Studio, kept: Kept) -> Callable[..., Iterator[Shown]]:
+def generate(gr: Any, bases: Bases, kept: Kept) -> Callable[..., Iterator[Shown]]:
     """Return what *Paint* does."""
 
     def work(task: Task, *values: Any) -> Iterator[Shown]:
         start, count_of = time.monotonic(), len(FIELDS)
         asked = checked(kept, values[:count_of])
+        asked["base"] = bases.get(asked.get("base")).name
         chosen = weighted(task.visit, values[count_of:])
         weights = {name: {"weight": weight} for name, weight in chosen.items()}
         task.visit.remember(kept.record(asked, subjects=weights))
         before = len(task.visit.painted)
         named = [f"{name}.safetensors" for name in chosen]
         files = ["--subjects", json.dumps(named), "--weights", json.dumps(list(chosen.values()))] if chosen else []
-        yield "Loading the model …", 0.0, [*[gr.skip()] * 3, same(kept, asked, *files)]
-        for text, part, update in live(lambda tell: paint(studio, task, asked, chosen, kept, tell), task.job.stop):
+        bases.check_fits(task.visit, chosen, asked["base"])
+        named_one = f"the base model {asked['base']}" if bases.several else "the model"
+        yield f"Loading {named_one} …", 0.0, [*[gr.skip()] * 3, same(kept, asked, *files)]
+        for text, part, update in live(lambda tell: paint(bases, task, asked, chosen, kept, tell), task.job.stop):
             coming, done = update
             if done is not None:
                 task.visit.painted.append(done)
@@ -252,25 +251,19 @@ def weighted(visit: Visit, weights: Sequence[float]) -> dict[str, float]:
     return {name: weight for name, weight in found.items() if weight}
 
 
-def opened(studio: Studio, visit: Visit, chosen: dict[str, float]) -> Any:
-    """Return the text-to-image model with the chosen subjects on it.
+def opened(bases: Bases, visit: Visit, base: str, chosen: dict[str, float]) -> Any:
+    """Return a base model with the chosen subjects on it.
 
     Raises:
         ConfigError, ModelError: what the message names.
     """
     if not chosen:
-        return studio.text2image
-    from personagen.subject.loaded import load_subjects
-
-    folders = [visit.subjects[name] for name in chosen]
-    base, own = studio.models["text2image"], studio.own
-    pipe = load_subjects(folders, weights=list(chosen.values()), base=base, own=own, compute=studio.compute)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+        return bases.pipeline(base)
+    return bases.with_subjects(base, [visit.subjects[name] for name in chosen], list(chosen.values()))
 
 
 def paint(
-    studio: Studio, task: Task, asked: dict[str, Any], chosen: dict[str, float], kept: Kept, tell: Callable[[Any], None]
+    bases: Bases, task: Task, asked: dict[str, Any], chosen: dict[str, float], kept: Kept, tell: Callable[[Any], None]
 ) -> None:
     """Paint the pictures that are asked for into the job's folder; tell (line, part done, (preview, picture)).
 
@@ -278,7 +271,9 @@ def paint(
         ConfigError, ModelError: what the message names.
         Halted: nobody wants them any more.
     """
-    pipe = opened(studio, task.visit, chosen)
+    pipe = opened(bases, task.visit, asked["base"], chosen)
+    if task.turn.stopped():  # while it was loaded
+        raise Halted
     own, count, first = pipe.scheduler, int(asked["count"]), int(asked["seed"])
     pace = Pace(count * int(asked["steps"]))
     try:
@@ -317,6 +312,7 @@ def _one(
         guidance=float(asked["guidance"]),
         seed=seed,
         size=(image.height, image.width),
+        model="" if asked["base"] == EMBEDDED else asked["base"],
     )
     parameters = Parameters(str(asked["prompt"]), str(asked.get("negative_prompt", "")), sampled)
     subjects = {name: {"weight": weight, "sha256": _sha(task.visit.subjects[name])} for name, weight in chosen.items()}

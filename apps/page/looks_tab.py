@@ -69,10 +69,11 @@ class Shop:
 
     def own(self, visit: Visit, asked: "Asked") -> Studio:
         """Return the studio that a visitor's looks are made with: the shop's, or that of their own catalogue."""
-        if visit.shop is None:
-            return self.studio
-        models = [*(("tryon", "parser") if asked.looks else ()), *(("text2image", "tryon") if asked.scenes else ())]
-        return with_models(visit.shop, self.studio, *models)
+        studio = self.studio
+        if visit.shop is not None:
+            models = [*(("tryon", "parser") if asked.looks else ()), *(("text2image", "tryon") if asked.scenes else ())]
+            studio = with_models(visit.shop, self.studio, *models)
+        return self.bench.bases.painting(studio, visit, asked.subject) if asked.scenes else studio
 
     def order(self, asked: "Asked", visit: Visit, studio: Studio | None = None) -> tuple[Order, str]:
         """Turn what a visitor asks for into an order, and a line about who is dressed.
@@ -247,7 +248,8 @@ def make(shop: Shop, kept: Kept) -> Callable[..., Iterator[Shown]]:
             yield text, part, [gr.skip(), gr.skip(), cards(shown)]
         notes = [*(shop.studio.source.notes(asked.user) if asked.mode == "choose" else []), line]
         text = f"{counted(len(shown), 'picture')} in {time.monotonic() - start:.0f} s."
-        notes = [task.visit.shop_said, *notes]
+        bases, base = shop.bench.bases, shop.bench.bases.learnt_on(task.visit, asked.subject)
+        notes = [task.visit.shop_said, *notes, f"scenes painted on {base}" if base != bases.default else ""]
         text = " · ".join([text, *(one for one in notes if one)])
         archive = pack(sorted((task.job.folder / "looks").iterdir()), task.job.folder / "looks.zip")
         yield text, 1.0, [offer(archive, "Download all (.zip)"), gr.skip(), gr.skip()]

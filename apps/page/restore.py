@@ -9,7 +9,7 @@ from typing import Any
 from personagen.vocabulary import counted
 from recsys.errors import DataError
 
-from .settings import Found, Kept, found_of, read_dropped, read_link, updates
+from .settings import Found, Kept, found_of, read_dropped, read_link, unknown_base, updates
 from .shared import FAILED, QUICK, Bench, excuse, status
 from .visits import Visit
 
@@ -64,7 +64,9 @@ class Places:
             missing: list[str] = []
             if found.tab == "generate":
                 shown, missing = row_updates(found, visit, self.rows_of(visit))
-            says[found.tab] = status(told(found, lacking, missing), 0.0, bad=bool(lacking or missing))
+            base = unknown_base(self.kept[found.tab], found)
+            text, bad = told(found, lacking, missing, base), bool(lacking or missing or base)
+            says[found.tab] = status(text, 0.0, bad=bad)
             opened, strokes = gr.Tabs(selected=found.tab), found.strokes
         return [opened, *says.values(), *(fields.get(one, gr.skip()) for one in self.parts), *shown, strokes]
 
@@ -145,9 +147,11 @@ def _weight(value: Any) -> float:
         raise DataError("a weight in this picture is no number; set it by hand") from error
 
 
-def told(found: Found, photos: Sequence[str], subjects: Sequence[str]) -> str:
+def told(found: Found, photos: Sequence[str], subjects: Sequence[str], base: str = "") -> str:
     """Say what was taken from the file, and what has to be given again."""
-    text = f"{counted(len(found.settings), 'setting')} taken over."
+    text = f"{counted(len(found.settings) - bool(base), 'setting')} taken over."
+    if base:
+        text += f" It was made on {base}, a base model that this page does not have; choose one of the list."
     if photos:
         text += f" Give the same {' and '.join(photos)} again: pictures hold no photos of yours."
     if subjects:

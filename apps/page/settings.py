@@ -8,6 +8,7 @@ import base64
 import hashlib
 import html
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from personagen.provenance import RECORD, Provenance, read_png
 from personagen.schedulers import CLASSES
 from recsys.errors import SEEDS, DataError, shown
 
+from .bases import EMBEDDED
 from .visits import Visit
 
 PAGE = "page"
@@ -36,7 +38,7 @@ class Kept:
     """What travels of a tab: the command that does the same, its settings' components, and where photos belong.
 
     fields: by the command's names. own: what only the page has. photos: by names of the page. before: the command's
-    words that the page always adds, such as those of the shop.
+    words that the page always adds, such as those of the shop. base: the field that names a base model.
     """
 
     tab: str
@@ -45,6 +47,7 @@ class Kept:
     photos: Mapping[str, Any] = field(default_factory=dict)
     before: tuple[str, ...] = ()
     own: Mapping[str, Any] = field(default_factory=dict)
+    base: str = ""
 
     @property
     def parts(self) -> list[Any]:
@@ -65,8 +68,14 @@ class Kept:
         words = [*self.command.split(), *self.before, *files]
         for name, value in settings.items():
             text = json.dumps(value) if isinstance(value, list | dict) else str(value)
+            text = own_copy(text) if name == self.base else text
             words += [f"--{name}", text.lower() if isinstance(value, bool) else text]
         return "personagen " + " ".join(shlex.quote(word) for word in words)
+
+
+def own_copy(base: str) -> str:
+    """Return what stands on the command line for a base model, whose place on the server is nobody's business."""
+    return base if base == EMBEDDED else "YOUR-COPY-OF-" + re.sub(r"[^\w.]+", "-", base).strip("-")
 
 
 def same(kept: Kept, settings: Mapping[str, Any], *files: str) -> str:
@@ -87,7 +96,11 @@ def link(kept: Kept, settings: Mapping[str, Any]) -> str:
 def preset(kept: Kept, settings: Mapping[str, Any]) -> str:
     """Write the settings as the YAML that the command takes with --config."""
     text = yaml.safe_dump(dict(settings), allow_unicode=True, sort_keys=False)
-    return f"# personagen {kept.command} --config THIS_FILE\n{text}"
+    head = f"# personagen {kept.command} --config THIS_FILE"
+    base = str(settings.get(kept.base, EMBEDDED))
+    if base != EMBEDDED:
+        head += f" --{kept.base} {own_copy(base)}\n# {kept.base} is the page's name of a model: name your copy of it"
+    return f"{head}\n{text}"
 
 
 def digest(path: str | Path | None) -> str | None:
@@ -187,13 +200,14 @@ def from_web_ui(said: Provenance) -> dict[str, Any]:
     if said.parameters is None:
         return {}
     given, found = said.parameters.settings, {"prompt": said.parameters.prompt}
+    model = given.get("Model", "").removesuffix(".safetensors")
     found["negative_prompt"] = said.parameters.negative_prompt
     width, _, height = given.get("Size", "").partition("x")
     sampler = given.get("Sampler", "").lower().replace(" ", "").replace("+", "p")
     ours = {cls.removesuffix("Scheduler").lower(): name for name, cls in CLASSES.items() if name != "dpm"}
     known = {**ours, **{name.replace("_", ""): name for name in ours.values()}}  # as the web UIs spell them
     named = {"steps": given.get("Steps"), "guidance": given.get("CFG scale"), "seed": given.get("Seed"),
-             "width": width, "height": height, "scheduler": known.get(sampler)}  # fmt: skip
+             "width": width, "height": height, "scheduler": known.get(sampler), "base": model}  # fmt: skip
     return found | {name: value for name, value in named.items() if value}
 
 
@@ -201,11 +215,21 @@ def updates(kept: Kept, found: Found, visit: Visit) -> tuple[list[Any], list[str
     """Return updates of the fields, then of the photos, of a tab, and the names of photos that are not there."""
     import gradio as gr
 
-    given = {**found.settings, **found.own}
-    fields = [fitted(component, given.get(name)) for name, component in (*kept.fields.items(), *kept.own.items())]
+    given, parts, stays = {**found.settings, **found.own}, {**kept.fields, **kept.own}, unknown_base(kept, found)
+    fields = [
+        gr.skip() if stays and name == kept.base else fitted(component, given.get(name))
+        for name, component in parts.items()
+    ]
     photos = {name: visit.photos.get(found.photos.get(name, "")) for name in kept.photos}
     lacking = [name for name in kept.photos if found.photos.get(name) and photos[name] is None]
     return [*fields, *(gr.update(value=None if path is None else str(path)) for path in photos.values())], lacking
+
+
+def unknown_base(kept: Kept, found: Found) -> str:
+    """Return the base model that a file names and the page does not have; empty where there is none."""
+    said = found.settings.get(kept.base) if kept.base else None
+    known = [value for _, value in kept.fields[kept.base].choices] if said is not None else []
+    return "" if said is None or said in known else shown(Path(str(said)).name or str(said))
 
 
 def fitted(component: Any, value: Any) -> Any:

@@ -17,6 +17,7 @@ from personagen.devices import is_out_of_memory, out_of_memory
 from personagen.styling.studio import Halted, Studio
 from recsys.errors import DataError
 
+from .bases import Bases
 from .line import Line, Turn
 from .visits import Job, Visit, Visits
 
@@ -43,12 +44,14 @@ class Gone(Exception):
 
 @dataclass(frozen=True)
 class Bench:
-    """What the tabs work with: the studio, the page's folder, its visitors, and the line of those who wait."""
+    """What the tabs work with: the studio, the page's folder, its visitors, the line of those who wait, and the base
+    models to choose from."""
 
     studio: Studio
     folder: Path
     visits: Visits
     line: Line
+    bases: Bases
 
     def shop(self, session: str) -> tuple[Studio, Path]:
         """Return what a visitor chooses from, the shop's or their own catalogue, and where its pictures are written."""

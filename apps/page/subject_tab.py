@@ -4,6 +4,7 @@
 is kept in the visitor's own folder and goes with them.
 """
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,15 +14,16 @@ from typing import Any
 
 from PIL import Image
 
+from personagen.files import write_text
 from personagen.models.config import OwnWeights
 from personagen.provenance import write_png
-from personagen.styling.studio import Studio
 from personagen.subject import SubjectConfig, resolve, train_subject
 from personagen.subject.config import beyond_the_base
 from personagen.subject.record import phrase
 from recsys.errors import ConfigError
 
 from . import examples
+from .bases import Bases, base_field
 from .line import TRAINING
 from .live import Pace
 from .pictures import captions_of, gather, looked_at, shows_people, thumbnails
@@ -50,14 +52,18 @@ MAX_SUBJECTS = 8
 PRESETS = [("a thing", "object"), ("a person", "person"), ("a style", "style"), ("a garment", "garment")]
 DRAWN = "A drawn person in six outfits"
 PAUSE = 1.0  # seconds between two updates of the page
-RESULTS = ("pytorch_lora_weights.safetensors", "README.md", "run.json")
+RECORD, HOME = "run.json", "home"
+RESULTS = ("pytorch_lora_weights.safetensors", "README.md", f"{HOME}/{RECORD}")
+PLACES = ("class_data_dir", "cache_dir", "tokenizer", "vae", "embeddings", "loras")
+"""Settings of a record that may name places of this machine, beside those that always do."""
 HINT = (
     "Four to twenty pictures of one thing, person, style or garment. They are read on this machine alone and kept "
     f"without place and camera, until you leave the page or delete your data. {FORMATS} each."
 )
 
 
-FIELDS = ("name", "preset", "max_train_steps", "rank", "learning_rate", "resolution", "seed")
+BASE = "pretrained_model_name_or_path"
+FIELDS = ("name", "preset", "max_train_steps", "rank", "learning_rate", "resolution", "seed", BASE)
 """The command's names of the settings, in the order in which handlers take them; 0 and nothing are the preset's."""
 RATES = [("as the preset", ""), *((rate, rate) for rate in ("1e-5", "5e-5", "1e-4", "2e-4", "5e-4", "1e-3"))]
 
@@ -66,26 +72,27 @@ def build_tab(bench: Bench) -> tuple[Kept, dict[str, Any]]:
     """Draw the tab's components into the open gradio context, connect them, return what travels and the components."""
     import gradio as gr
 
-    widgets = side_by_side(gr, lambda gr: _controls(gr, bench.folder), _board)
-    kept = Kept("subject", "subject train", {name: widgets[name] for name in FIELDS})
+    widgets = side_by_side(gr, lambda gr: _controls(gr, bench), _board)
+    kept = Kept("subject", "subject train", {name: widgets[name] for name in FIELDS}, base=BASE)
     _wire(gr, bench, widgets, kept)
     return kept, widgets
 
 
-def _controls(gr: Any, folder: Path) -> dict[str, Any]:
+def _controls(gr: Any, bench: Bench) -> dict[str, Any]:
     widgets: dict[str, Any] = {}
     gr.Markdown(HINT)
     widgets["files"] = gr.File(
         label="Pictures", file_count="multiple", file_types=KINDS, height=140, elem_id="subject-files"
     )
     widgets["examples"] = examples.together(
-        "Or an example to click", DRAWN, examples.TAUGHT, folder, "subject-examples"
+        "Or an example to click", DRAWN, examples.TAUGHT, bench.folder, "subject-examples"
     )
     widgets["verdict"] = gr.HTML("", elem_id="subject-verdict")
     widgets["thumbs"] = thumbnails("subject-thumbs")
     with gr.Row():
         widgets["name"] = gr.Textbox(label="What it is", placeholder="backpack", max_length=40, elem_id="subject-name")
         widgets["preset"] = gr.Dropdown(PRESETS, value="object", label="It is", elem_id="subject-preset")
+    widgets[BASE] = base_field(gr, bench.bases, "subject-base")
     widgets["limit"] = gr.Markdown("", elem_id="subject-limit")
     widgets["consent"] = gr.Checkbox(
         False, label="Whoever is seen agreed to be learnt, and to have pictures made of them", visible=False,
@@ -134,13 +141,13 @@ def _wire(gr: Any, bench: Bench, widgets: dict[str, Any], kept: Kept) -> None:
     taken = take_files(bench, widgets["files"], [widgets["verdict"], widgets["thumbs"]], _look(bench.folder))
     filled = [widgets[name] for name in ("files", "verdict", "thumbs", "name", "preset", "consent", "state")]
     widgets["examples"].click(_example(gr, bench), None, filled, **QUICK)
-    asked = [widgets["files"], widgets["preset"], widgets["name"]]
+    asked = [widgets[name] for name in ("files", "preset", "name", BASE)]
     for event in taken:
         event.then(_see(gr, bench), widgets["files"], widgets["consent"], **QUICK)
-    for change in (widgets["preset"].change, widgets["name"].blur):
+    for change in (widgets["preset"].change, widgets["name"].blur, widgets[BASE].change):
         change(_ask(gr, bench), asked, [widgets["consent"], widgets["limit"]], **QUICK)
     wire(
-        bench, bar, button=widgets["train"], rank=TRAINING, work=learn(bench.studio, kept),
+        bench, bar, button=widgets["train"], rank=TRAINING, work=learn(bench.bases, kept),
         inputs=[*kept.fields.values(), widgets["files"], widgets["thumbs"], widgets["consent"]],
         outputs=[widgets[name] for name in ("loss", "preview", "use", "download", "command", "consent")],
         first="Beginning …",
@@ -185,10 +192,10 @@ def _see(gr: Any, bench: Bench) -> Callable[..., Any]:
 def _ask(gr: Any, bench: Bench) -> Callable[..., list[Any]]:
     """Ask for consent where somebody is seen or is to be learnt, and say what the model cannot learn."""
 
-    def ask(files: list[str] | None, preset: str, name: str, request: gr.Request) -> list[Any]:
+    def ask(files: list[str] | None, preset: str, name: str, chosen: str, request: gr.Request) -> list[Any]:
         known = bench.visits[str(request.session_hash)].people
         seen = any(known.get(file) for file in files or [])
-        base, word = bench.studio.models["text2image"], name.strip() or "thing"
+        base, word = bench.bases.get(chosen).source, name.strip() or "thing"
         limit = beyond_the_base(SubjectConfig("pictures", word, preset=preset, pretrained_model_name_or_path=base))  # type: ignore[arg-type]
         says = f"Note: {_plainly(limit)}." if limit else ""
         return [gr.update(visible=seen or preset == "person"), says]
@@ -201,7 +208,7 @@ def _plainly(limit: str) -> str:
     return limit.partition(". ")[0] + ". Clothes and people are learnt with their own choice above"
 
 
-def learn(studio: Studio, kept: Kept) -> Callable[..., Iterator[Shown]]:
+def learn(bases: Bases, kept: Kept) -> Callable[..., Iterator[Shown]]:
     """Return what *Learn* does."""
     import gradio as gr
 
@@ -209,15 +216,18 @@ def learn(studio: Studio, kept: Kept) -> Callable[..., Iterator[Shown]]:
         visit, keep = task.visit, [gr.skip()] * 6
         files, thumbs, consent = values[len(FIELDS) :]
         given = asked(kept, values[: len(FIELDS)])
+        base = given[BASE] = bases.get(given.get(BASE)).name
         visit.remember(kept.record(given))
         own = [str(visit.own(file)) for file in files or []]
-        seen = shows_people(visit, own, studio.parser) if own else False
+        seen = shows_people(visit, own, bases.studio.parser) if own else False
         if seen and not consent:
             yield "Somebody is seen in these pictures.", 0.0, [*keep[:5], gr.update(visible=True)]
             raise ConfigError("somebody is seen in these pictures and must have agreed; tick the box if so")
-        config = settings(visit, own, given, bool(consent), studio, captions_of(thumbs, len(own)))
+        config = settings(visit, own, given, bool(consent), bases, captions_of(thumbs, len(own)))
         line = same(kept, given, "--instance_data_dir", "YOUR-PICTURES", *(["--consent", "true"] if consent else []))
-        yield "Preparing …", 0.0, [*keep[:4], line, gr.skip()]
+        yield f"Loading the base model {base} …" if bases.several else "Preparing …", 0.0, [*keep[:4], line, gr.skip()]
+        if base != bases.default:
+            bases.release()  # a training has a copy of its own
         for text, part, loss, grid in watched(config, task.turn.stopped):
             preview = None if grid is None else _carrying(grid, task, kept.record(given))
             shown = [gr.skip() if path is None else gr.update(value=path, visible=True) for path in (loss, preview)]
@@ -225,7 +235,7 @@ def learn(studio: Studio, kept: Kept) -> Callable[..., Iterator[Shown]]:
         if task.job.stop.is_set():
             yield "Stopped; nothing was kept.", 0.0, keep
             return
-        label = keep_subject(visit, config)
+        label = keep_subject(visit, config, base)
         archive = pack(result_files(config), Path(config.output_dir).with_suffix(".zip"))
         link = offer(archive, "Download the subject (.zip)", name=f"{label}.zip")
         yield f"Learnt. Say: {config.instance_prompt}", 1.0, [*keep[:2], gr.update(visible=True), link, *keep[4:]]
@@ -247,7 +257,7 @@ def _carrying(grid: str, task: Task, record: dict[str, Any]) -> str:
 
 
 def settings(
-    visit: Visit, files: Sequence[str] | None, given: dict[str, Any], consent: bool, studio: Studio,
+    visit: Visit, files: Sequence[str] | None, given: dict[str, Any], consent: bool, bases: Bases,
     captions: Sequence[str] = (),
 ) -> SubjectConfig:  # fmt: skip
     """Make the settings of a training and copy the uploads.
@@ -255,7 +265,7 @@ def settings(
     Raises:
         ConfigError, DataError: what the message names.
     """
-    preset, name = given.get("preset"), str(given.get("name", ""))
+    preset, name, base = given.get("preset"), str(given.get("name", "")), bases.get(given.get(BASE))
     if preset not in [value for _, value in PRESETS]:
         raise ConfigError(f"a subject cannot be {preset!r}; choose one of the list")
     if not name.strip():
@@ -273,9 +283,9 @@ def settings(
         finer["learning_rate"] = float(given["learning_rate"])
     whole = resolve(SubjectConfig(
         str(folder / "pictures"), " ".join(name.split()), preset=preset, output_dir=str(folder / "result"),  # type: ignore[arg-type]
-        pretrained_model_name_or_path=studio.models["text2image"], token=f"sks{len(visit.subjects) or ''}",
-        consent=consent, device=studio.compute.device, seed=int(given.get("seed", 0)), num_validation_images=2,
-        **finer, **base_settings(studio.own),
+        pretrained_model_name_or_path=base.source, token=f"sks{len(visit.subjects) or ''}",
+        consent=consent, device=bases.studio.compute.device, seed=int(given.get("seed", 0)), num_validation_images=2,
+        **finer, **base_settings(base.own),
     ))  # fmt: skip
     return replace(whole, validation_steps=max(1, int(whole.max_train_steps or 1) // 4))
 
@@ -306,21 +316,38 @@ def watched(config: SubjectConfig, stop: Callable[[], bool]) -> Iterator[tuple[s
         yield text, step.step / total, str(curve), str(grids[-1]) if grids else None
 
 
-def keep_subject(visit: Visit, config: SubjectConfig) -> str:
-    """Put a result on the visitor's list under a name that is not taken; return the name."""
+def keep_subject(visit: Visit, config: SubjectConfig, base: str) -> str:
+    """Put what was learnt on a base model on the visitor's list under a name that is not taken; return the name."""
     label, number = config.name, 2
     while label in visit.subjects:
         label, number = f"{config.name} {number}", number + 1
     visit.subjects[label] = Path(config.output_dir)
-    visit.phrases[label] = phrase(config.output_dir)
+    visit.phrases[label], visit.bases[label] = phrase(config.output_dir), (base,)
+    without_places(Path(config.output_dir), base)
     return label
+
+
+def without_places(result: Path, base: str) -> None:
+    """Write the record of a result anew, as a visitor takes it home: without places of this machine."""
+    record = json.loads((result / RECORD).read_text(encoding="utf-8"))
+    config = {name: _last(value) if name in PLACES else value for name, value in record["config"].items()}
+    record["config"] = config | {"instance_data_dir": "pictures", "output_dir": "result", BASE: base}
+    (result / HOME).mkdir(exist_ok=True)
+    write_text(result / HOME / RECORD, json.dumps(record, indent=1) + "\n")
+
+
+def _last(value: Any) -> Any:
+    """Return the last part of a path, or of each of several."""
+    if isinstance(value, list):
+        return [_last(one) for one in value]
+    return Path(value).name if isinstance(value, str) else value
 
 
 def taken_home(task: Task) -> list[Path]:
     """List the files of what was learnt last."""
     folder = next(reversed(task.visit.subjects.values()), None)
-    known = (*RESULTS, *(() if folder is None else (path.name for path in folder.glob("*.safetensors"))))
-    return [] if folder is None else [folder / name for name in sorted(set(known)) if (folder / name).is_file()]
+    known = {*RESULTS, *(() if folder is None else (path.name for path in folder.glob("*.safetensors")))}
+    return [] if folder is None else [path for path in map(folder.joinpath, sorted(known)) if path.is_file()]
 
 
 def result_files(config: SubjectConfig) -> list[Path]:

@@ -90,33 +90,39 @@ def take_files(bench: Bench, files: Any, shown: Sequence[Any], look: Callable[[S
     ]
 
 
-def take_loras(bench: Bench, files: Any, state: Any, rows: Sequence[Any], rows_of: Callable[[Any], list[Any]]) -> None:
+def take_loras(
+    bench: Bench, files: Any, base: Any, state: Any, rows: Sequence[Any], rows_of: Callable[[Any], list[Any]]
+) -> None:  # fmt: skip
     """Let LoRA files be taken in: each becomes a row of the visit's subjects, or is refused with a sentence."""
 
     import gradio as gr
 
-    def take(uploads: list[str] | None, request: gr.Request) -> list[Any]:
-        session, lines, added = str(request.session_hash), [], 0
+    def take(uploads: list[str] | None, chosen: str, request: gr.Request) -> list[Any]:
+        session, lines, others, added = str(request.session_hash), [], [], 0
         for upload in uploads or []:
             try:
-                add_lora(bench, session, upload)
+                label = add_lora(bench, session, upload, chosen)
                 added += 1
+                fits = bench.visits[session].bases[label]
+                others += [] if chosen in fits else [f" {label} fits {' or '.join(fits)}, not {chosen}."]
             except Exception as error:
                 lines.append(excuse(error))
         said = "; ".join(lines) or f"{counted(added, 'LoRA file')} added; each has a row with its weight."
-        return [None, status(said, 0.0, bad=bool(lines)), *rows_of(bench.visits.get(session))]
+        said += "".join([*others, " Choose that base model first."] if others else [])
+        return [None, status(said, 0.0, bad=bool(lines or others)), *rows_of(bench.visits.get(session))]
 
-    taken = files.upload(take, files, [files, state, *rows], queue=False, **QUICK)
+    taken = files.upload(take, [files, base], [files, state, *rows], queue=False, **QUICK)
     taken.failure(None, None, state, js=f"async () => (await ({FAILED})())[0]", **QUICK)
 
 
-def add_lora(bench: Bench, session: str, upload: str) -> None:
-    """Put a LoRA file that was uploaded on a visitor's list, if it fits the model.
+def add_lora(bench: Bench, session: str, upload: str, chosen: str) -> str:
+    """Put a LoRA file that was uploaded on a visitor's list, if it fits a base model of the page; return its name.
+
+    chosen: the one that the message is about where it fits none.
 
     Raises:
         DataError, ModelError: what is wrong with it.
     """
-    from personagen.adapters.read import read_adapter
     from personagen.models.config import refuse_pickle
 
     visit = bench.visits[session]
@@ -125,11 +131,13 @@ def add_lora(bench: Bench, session: str, upload: str) -> None:
             f"{MOST_ROWS} subjects and LoRA files are as many as a visit holds; delete your data to begin anew"
         )
     refuse_pickle(Path(upload).name)
-    kept = bench.visits.keep(session, upload, lambda path: read_adapter(path, bench.studio.text2image))
+    fits: list[str] = []
+    kept = bench.visits.keep(session, upload, lambda path: fits.extend(bench.bases.fitting(path, chosen)))
     label, number = kept.stem, 2
     while label in visit.subjects:
         label, number = f"{kept.stem} {number}", number + 1
-    visit.subjects[label] = kept
+    visit.subjects[label], visit.bases[label] = kept, tuple(fits)
+    return label
 
 
 def _own_or_new(bench: Bench, session: str, upload: str) -> Any:

@@ -49,6 +49,8 @@ class Visit:
     subjects: dict[str, Path] = field(default_factory=dict)
     phrases: dict[str, str] = field(default_factory=dict)
     """How a prompt names a subject."""
+    bases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The base models that a subject or LoRA file fits; of a subject the one that it was learnt on."""
     jobs: dict[str, Job] = field(default_factory=dict)
     photos: dict[str, Path] = field(default_factory=dict)
     """Photos by the sha256 of their bytes, as pictures' records name them."""

@@ -5,6 +5,7 @@ What is heavy (catalogue, recommender, image models) is loaded when first needed
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -133,6 +134,7 @@ class Studio:
         self._seated: tuple[Path | None, Any] = (None, None)
         self._standing: dict[str, tuple[Path | None, str]] = {}
         self._drive, self.compute = drive, compute
+        self._called: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
 
     @cached_property
@@ -170,6 +172,18 @@ class Studio:
         from ..models import load_text2image
 
         return self._timed("text2image", partial(load_text2image, own=self.own, compute=self.compute))
+
+    def painting_with(self, text2image: str, *, own: OwnWeights = PLAIN, name: str = "") -> "Studio":
+        """Return a studio with the same people, items and try-on whose scenes are painted by another model.
+
+        own: how that is read and what lies over it; name: what records call it, left out the last part of its own.
+        """
+        made = copy(self)
+        vars(made).pop("text2image", None)
+        made.models, made.own = {**self.models, "text2image": text2image}, own
+        made._painter, made._called = ("", None), {"text2image": name} if name else {}
+        made.seconds = dict(self.seconds)
+        return made
 
     def painter(self, subject: "Subject | None") -> Any:
         """Return the text-to-image pipeline with a subject on it; that of the last subject is kept.
@@ -313,7 +327,7 @@ class Studio:
     def record(self, order: Order) -> dict[str, Any]:
         """Say what makes an order's pictures beside the looks themselves, as JSON values, without any path."""
         shown = {} if order.subject is None else {"subject": order.subject.record()}
-        models = {part: Path(name).name for part, name in self.models.items()}
+        models = {part: self._called.get(part, Path(name).name) for part, name in self.models.items()}
         more = {**record_of(self.own), **shown, **order.extra}
         return {"user": order.user, "seed": order.seed, "models": models, "settings": asdict(order.painted()),
                 "recommender": type(self.recommender).__name__, **more}  # fmt: skip

@@ -17,6 +17,7 @@ from apps import cli
 from apps.commands import doctor, turn
 from apps.commands.turn_config import RefineConfig
 from apps.page import app, generate_tab, shared
+from apps.page.bases import Bases
 from apps.page.visits import Visit
 from personagen.devices import Compute, ComputeSettings, DeviceSettings
 from personagen.models.config import OwnWeights
@@ -229,7 +230,7 @@ def test_the_page_computes_as_asked(place, loaded, monkeypatch, tmp_path):
     (studio,) = opened
     assert studio.tryon.unet.dtype == studio.text2image.unet.dtype == torch.bfloat16 and studio.parser
     visit = Visit(tmp_path, {"dog": place / "run"})
-    painter = generate_tab.opened(studio, visit, {"dog": 1.0})
+    painter = generate_tab.opened(Bases(studio), visit, "sd1", {"dog": 1.0})
     assert painter.unet.dtype == torch.bfloat16
     assert all_in_half(loaded) == {"load_tryon", "load_text2image", "load_parser", "load_subjects"}
 

@@ -21,7 +21,7 @@ def lines(updates: list) -> str:
 
 @pytest.fixture
 def bench(tmp_path) -> shared.Bench:
-    return shared.Bench(None, tmp_path, Visits(tmp_path), Line())  # type: ignore[arg-type]
+    return shared.Bench(None, tmp_path, Visits(tmp_path), Line(), None)  # type: ignore[arg-type]
 
 
 def run(bench, work):

@@ -11,6 +11,7 @@ from apps import cli
 from apps.commands.config import DemoConfig
 from apps.commands.shop import with_subject
 from apps.page import app, looks_tab, shared
+from apps.page.bases import Bases
 from apps.page.line import Line
 from apps.page.visits import Visits
 from personagen.devices import CPU
@@ -108,7 +109,7 @@ def test_a_model_that_is_not_there_is_refused_at_the_start(capsys):
 def test_an_order_of_the_page_takes_the_users_photo_and_the_visitors_subject(opened, settings, tmp_path):
     studio, mapping = opened
     visits = Visits(tmp_path)
-    bench = shared.Bench(studio, tmp_path, visits, Line())
+    bench = shared.Bench(studio, tmp_path, visits, Line(), Bases(studio))
     shop = looks_tab.Shop(bench, mapping, tuple(app.shop_flags(settings)))
     asked = looks_tab.Asked("choose", "u4", ([], [], "any", "any"), 1, 1, 0, 2)
     order, line = shop.order(asked, visits["visitor"])

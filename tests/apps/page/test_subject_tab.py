@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from apps.page import generate_tab, pictures, subject_tab
+from apps.page.bases import Bases
 from apps.page.visits import Visit
 from personagen.styling.studio import Studio
 from recsys.errors import ConfigError, DataError
@@ -38,8 +39,8 @@ def files(place: Path) -> list[str]:
 
 def asked(visit, place, **changes):
     given: dict[str, Any] = {"name": "dog", "preset": "object", "max_train_steps": 2, "seed": 0} | changes
-    consent, studio = given.pop("consent", False), Studio(text2image=str(place / "sd1"))
-    return subject_tab.settings(visit, files(place), given, consent, studio, ["a sks dog on grass"])
+    consent, bases = given.pop("consent", False), Bases(Studio(text2image=str(place / "sd1")))
+    return subject_tab.settings(visit, files(place), given, consent, bases, ["a sks dog on grass"])
 
 
 def test_the_doctor_speaks_of_the_visitors_names_and_escapes_them(place, tmp_path):
@@ -86,16 +87,16 @@ def test_what_cannot_be_learnt_is_refused_with_a_remedy(visit, place):
 
 @pytest.mark.slow
 def test_two_subjects_are_learnt_stacked_and_painted(visit, place):
-    studio = Studio(text2image=str(place / "sd1"))
+    bases = Bases(Studio(text2image=str(place / "sd1")))
     config = asked(visit, place, name="dog")
     shown = list(subject_tab.watched(config, Event().is_set))
     assert shown[-1][1] == 1.0 and any(preview for *_, preview in shown)
     for _ in range(2):
-        subject_tab.keep_subject(visit, config)
+        subject_tab.keep_subject(visit, config, "sd1")
         assert {path.name for path in subject_tab.result_files(config)} >= {"dog.safetensors", "run.json"}
     assert list(visit.subjects) == ["dog", "dog 2"]
     assert visit.phrases["dog"] == "a sks dog"
-    pipe = generate_tab.opened(studio, visit, generate_tab.weighted(visit, [1.0, 0.5, 2.0]))
+    pipe = generate_tab.opened(bases, visit, "sd1", generate_tab.weighted(visit, [1.0, 0.5, 2.0]))
     assert pipe("a sks dog", num_inference_steps=2).images[0].size == (16, 16)
     assert generate_tab.weighted(visit, [0, 0.5]) == {"dog 2": 0.5}
 
@@ -109,8 +110,8 @@ def test_a_training_tells_the_time_that_is_left(visit, place, monkeypatch):
 
 
 def test_the_model_is_named_without_its_place(place):
-    assert generate_tab.base_of(Studio(text2image=str(place / "sd1"))) == "`sd1`"
-    assert "--text2image" in generate_tab.base_of(Studio())
+    assert Bases(Studio(text2image=str(place / "sd1"))).said() == "`sd1`"
+    assert "--text2image" in Bases(Studio()).said()
 
 
 def test_cancel_ends_the_training(visit, place):
