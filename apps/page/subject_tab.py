@@ -20,10 +20,11 @@ from personagen.provenance import write_png
 from personagen.subject import SubjectConfig, resolve, train_subject
 from personagen.subject.config import beyond_the_base
 from personagen.subject.record import phrase
+from personagen.training.card import public_name
 from recsys.errors import ConfigError
 
 from . import examples
-from .bases import Bases, base_field
+from .bases import EMBEDDED, Bases, base_field
 from .line import TRAINING
 from .live import Pace
 from .pictures import captions_of, gather, looked_at, shows_people, thumbnails
@@ -52,8 +53,8 @@ MAX_SUBJECTS = 8
 PRESETS = [("a thing", "object"), ("a person", "person"), ("a style", "style"), ("a garment", "garment")]
 DRAWN = "A drawn person in six outfits"
 PAUSE = 1.0  # seconds between two updates of the page
-RECORD, HOME = "run.json", "home"
-RESULTS = ("pytorch_lora_weights.safetensors", "README.md", f"{HOME}/{RECORD}")
+RECORD, CARD, HOME = "run.json", "README.md", "home"
+RESULTS = ("pytorch_lora_weights.safetensors", f"{HOME}/{CARD}", f"{HOME}/{RECORD}")
 PLACES = ("class_data_dir", "cache_dir", "tokenizer", "vae", "embeddings", "loras")
 """Settings of a record that may name places of this machine, beside those that always do."""
 HINT = (
@@ -328,12 +329,18 @@ def keep_subject(visit: Visit, config: SubjectConfig, base: str) -> str:
 
 
 def without_places(result: Path, base: str) -> None:
-    """Write the record of a result anew, as a visitor takes it home: without places of this machine."""
+    """Write record and card of a result anew, as a visitor takes them home: without places of this machine."""
     record = json.loads((result / RECORD).read_text(encoding="utf-8"))
+    called = public_name(record["config"][BASE])
     config = {name: _last(value) if name in PLACES else value for name, value in record["config"].items()}
     record["config"] = config | {"instance_data_dir": "pictures", "output_dir": "result", BASE: base}
     (result / HOME).mkdir(exist_ok=True)
     write_text(result / HOME / RECORD, json.dumps(record, indent=1) + "\n")
+    said = (result / CARD).read_text(encoding="utf-8")
+    if called not in (base, record["config"][BASE]) and base != EMBEDDED:  # a hub id is public
+        head, named = (f"base_model: {json.dumps(one, ensure_ascii=False)}" for one in (called, base))
+        said = said.replace(f"`{called}`", f"`{base}`").replace(head, named)
+    write_text(result / HOME / CARD, said)
 
 
 def _last(value: Any) -> Any:

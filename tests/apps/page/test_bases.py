@@ -264,6 +264,8 @@ def test_a_subject_is_learnt_on_the_model_that_was_chosen_and_used_there(anna, o
         run = archive.read("run.json").decode()
         assert str(place) not in run and str(opened.folder) not in run and "secret" not in run
         assert json.loads(run)["config"]["pretrained_model_name_or_path"] == LARGE
+        card = archive.read("README.md").decode()
+        assert "secret" not in card and f'base_model: "{LARGE}"' in card and f"Learnt on `{LARGE}`" in card
     anna.press("subject-use")
     assert anna.read("generate-base") == LARGE
     anna.values[anna.named["generate-row-0"]] = 1
@@ -323,16 +325,16 @@ def test_a_base_model_is_chosen_and_taken_over_in_a_browser(browser, opened):
             page.fill(f"#generate-{name} input[type=number]", str(value))
             page.press(f"#generate-{name} input[type=number]", "Tab")
         page.click("#generate-go")
-        page.wait_for_function("document.querySelector('#generate-state').innerText.includes('1 picture in')")
+        page.wait_for_function("document.querySelector('#generate-state')?.innerText.includes('1 picture in')")
         page.locator("button.label-wrap:visible", has_text="The same on the command line").click()
         assert "--base YOUR-COPY-OF-A-twin" in page.inner_text("#generate-command")
         link = page.locator("#generate-command a").first.get_attribute("href")
         shot(page, "bases-painted")
         page.reload()
-        page.wait_for_function("document.querySelector('#generate-state').innerText.includes('taken over')")
+        page.wait_for_function("document.querySelector('#generate-state')?.innerText.includes('taken over')")
         assert page.input_value("#generate-base input") == TWIN
         page.goto(page.url.split("?")[0] + str(link))
-        page.wait_for_function("document.querySelector('#generate-state').innerText.includes('taken over')")
+        page.wait_for_function("document.querySelector('#generate-state')?.innerText.includes('taken over')")
         assert page.input_value("#generate-base input") == TWIN
         page.get_by_role("tab", name="Teach").click()
         page.wait_for_selector("#subject-base input")
