@@ -70,7 +70,11 @@ def test_endpoints_are_described_to_those_with_the_key(opened, client):
 def test_nobody_works_without_the_key(opened):
     config = httpx.get(f"{opened.url}config").json()
     number = next(one["id"] for one in config["dependencies"] if one["api_name"] == "generate")
-    body = {"data": ["a dress", "", 2, 5, "", 0, 0, 1, 0, None, []], "fn_index": number, "session_hash": "nobody"}
+    body = {
+        "data": ["a dress", "", 2, 5, "", 0, 0, 1, 0, None, [], "embedded"],
+        "fn_index": number,
+        "session_hash": "nobody",
+    }
     joined = httpx.post(f"{opened.url}gradio_api/queue/join", json=body)
     assert joined.status_code == 200
     told = ""

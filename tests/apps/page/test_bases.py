@@ -14,16 +14,18 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import save_file
 
 from apps import cli
-from apps.page import api, app, bases, settings, uploads
+from apps.page import api, app, bases, generate_tab, settings, uploads
 from apps.page.bases import Base, Bases
 from apps.page.settings import Found, Kept
 from apps.page.visits import Visit
+from personagen.adapters import adapter
 from personagen.adapters.lora import Lora, attach, collect, save_kohya
 from personagen.models import load_text2image
 from personagen.models.config import OwnWeights
-from personagen.styling.studio import Studio
+from personagen.styling.studio import Halted, Studio
 from recsys.errors import ConfigError, ModelError
 from tests.personagen.subject import parts
 from tests.place import ROOT
@@ -175,6 +177,27 @@ def test_scenes_of_a_subject_are_painted_by_the_model_it_was_learnt_on(offered, 
     assert made.source is offered.studio.source
 
 
+def test_a_file_that_is_no_plain_lora_needs_no_weights_to_be_told_apart(offered, place, tmp_path):
+    layer = next(name for name, one in adapter.layers_of(offered.outline(TWIN)).items() if name.endswith("attn1.to_q"))
+    out, into = adapter.layers_of(offered.outline(TWIN))[layer].weight.shape
+    stem = "lora_unet_" + layer.removeprefix("unet.").replace(".", "_")
+    loha = {f"{stem}.hada_w{at}_{side}": torch.ones(shape) for at in (1, 2) for side, shape in
+            (("a", (out, 2)), ("b", (2, into)))}  # fmt: skip
+    dora = {f"{stem}.lora_up.weight": torch.ones(out, 2), f"{stem}.lora_down.weight": torch.ones(2, into),
+            f"{stem}.dora_scale": torch.ones(1, into)}  # fmt: skip
+    for name, tensors in (("loha", loha), ("dora", dora)):
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+        assert offered.fitting(tmp_path / f"{name}.safetensors", "sd1")[:2] == ("sd1", TWIN)
+
+
+def test_a_cancel_while_a_model_is_loaded_paints_nothing(offered, visit, monkeypatch):
+    stopped = SimpleNamespace(stopped=lambda: True)
+    monkeypatch.setattr(bases, "load_text2image", lambda source, **how: SimpleNamespace(scheduler=None))
+    task: Any = SimpleNamespace(visit=visit, turn=stopped)
+    with pytest.raises(Halted):
+        generate_tab.paint(offered, task, {"base": TWIN, "count": 1, "steps": 1, "seed": 0}, {}, None, print)  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="module")
 def opened(studio, place, tmp_path_factory):
     """A page with several base models, which programs may ask as well."""
@@ -318,6 +341,7 @@ def test_a_base_model_is_chosen_and_taken_over_in_a_browser(browser, opened):
         page.get_by_role("tab", name="Generate").click()
         page.click("#generate-base input")
         page.wait_for_selector("[role=option]")
+        page.wait_for_timeout(500)
         shot(page, "bases-open")
         page.get_by_role("option", name=TWIN).click()
         page.fill("#generate-prompt textarea", "a red dress")
