@@ -19,6 +19,7 @@ from personagen.adapters.read import read_adapter
 from personagen.embedded import missing_files
 from personagen.models import load_text2image
 from personagen.models.config import PLAIN, OwnWeights
+from personagen.models.single_file import open_single
 from personagen.styling.studio import Studio
 from recsys.errors import ConfigError, ModelError, shown
 
@@ -105,7 +106,10 @@ class Bases:
         if name == EMBEDDED and name in self._more:
             return Base(name, EMBEDDED, replace(PLAIN, scheduler=own.scheduler))
         if name in self._more:  # what is laid over the page's own model was not made for this one
-            return Base(name, self._more[name], replace(own, vae=None, embeddings=[], loras=[], lora_weights=[]))
+            source = self._more[name]
+            said = own.prediction if own.prediction and _may_predict_either(source) else None
+            bare = replace(own, vae=None, embeddings=[], loras=[], lora_weights=[], prediction=said)
+            return Base(name, source, bare)
         raise ConfigError(f"this page has no base model {shown(name)!r}; it has {', '.join(self.names)}")
 
     def read_all(self) -> None:
@@ -226,6 +230,11 @@ def base_field(gr: Any, bases: Bases, elem_id: str) -> Any:
     return gr.Dropdown(
         bases.choices(), value=bases.default, label="Base model", visible=bases.several, elem_id=elem_id
     )  # fmt: skip
+
+
+def _may_predict_either(source: str) -> bool:
+    """Tell whether a model is a single file of the family of which there are both kinds; others say it themselves."""
+    return source.endswith(".safetensors") and open_single(source).family == "sd2"
 
 
 def _emptied(pipe: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import sys
 import zipfile
 from pathlib import Path
@@ -30,7 +29,8 @@ from recsys.errors import ConfigError, ModelError
 from tests.personagen.subject import parts
 from tests.place import ROOT
 
-from .test_looks_tab import PATIENCE, shot
+from ..serving import serving
+from .visitor import fill, holds, says, shot, unfold
 
 sys.path.append(str(ROOT / "benchmarks"))
 visitor = pytest.importorskip("visitor", reason="the benchmarks are not here")
@@ -60,7 +60,7 @@ def offered(place) -> Bases:
 
 
 @pytest.fixture
-def visit(tmp_path) -> Visit:
+def hers(tmp_path) -> Visit:
     return Visit(tmp_path)
 
 
@@ -80,6 +80,16 @@ def test_what_lies_over_the_pages_own_model_is_not_laid_over_others(place):
     assert found.get("sd1").own == own
     assert found.get(TWIN) == Base(TWIN, str(place / "twin"), OwnWeights(tokenizer="t", scheduler="euler"))
     assert found.get("embedded").own == OwnWeights(scheduler="euler")
+
+
+def test_what_a_file_predicts_is_asked_of_those_alone_that_do_not_say_it(place, monkeypatch):
+    """Else `--prediction v_prediction`, said for one file, would spoil another's pictures without a word."""
+    families = {"new.safetensors": "sd2", "old.safetensors": "sd1"}
+    monkeypatch.setattr(bases, "open_single", lambda source: SimpleNamespace(family=families[source]))
+    own = OwnWeights(prediction="v_prediction")
+    given = {"New": "new.safetensors", "Old": "old.safetensors", "Twin": str(place / "twin")}
+    found = Bases(Studio(text2image=str(place / "sd1"), own=own), given)
+    assert [found.get(name).own.prediction for name in given] == ["v_prediction", None, None]
 
 
 @pytest.mark.parametrize("name", ["", " ", "embedded", "sd1", "models/sd1", "a\\b", "x" * 41, "a\nb"])
@@ -126,15 +136,15 @@ def test_what_layers_look_like_takes_no_memory_and_says_what_fits(offered, place
         Bases(Studio()).fitting(place / "sd1.safetensors", "embedded")
 
 
-def test_what_was_made_for_another_model_is_refused_in_one_sentence(offered, visit, place):
-    visit.subjects = {"style": place / "sd1.safetensors", "big": place / "secret-place.safetensors"}
-    visit.bases = {"style": ("sd1", TWIN), "big": (LARGE,)}
-    offered.check_fits(visit, ["style"], TWIN)
-    offered.check_fits(visit, ["big"], LARGE)
+def test_what_was_made_for_another_model_is_refused_in_one_sentence(offered, hers, place):
+    hers.subjects = {"style": place / "sd1.safetensors", "big": place / "secret-place.safetensors"}
+    hers.bases = {"style": ("sd1", TWIN), "big": (LARGE,)}
+    offered.check_fits(hers, ["style"], TWIN)
+    offered.check_fits(hers, ["big"], LARGE)
     with pytest.raises(ModelError, match=f"big fits the base model {LARGE}, not sd1; choose that one"):
-        offered.check_fits(visit, ["style", "big"], "sd1")
+        offered.check_fits(hers, ["style", "big"], "sd1")
     with pytest.raises(ModelError, match=f"style fits the base model sd1 or {TWIN}, not embedded"):
-        offered.check_fits(visit, ["style"], "embedded")
+        offered.check_fits(hers, ["style"], "embedded")
 
 
 @pytest.fixture
@@ -156,22 +166,22 @@ def test_a_model_travels_by_its_name_and_its_place_is_for_who_has_a_copy(kept, t
     assert given.base == "embedded"
 
 
-def test_a_model_that_the_page_does_not_have_leaves_the_field(kept, visit):
-    filled, _ = settings.updates(kept, Found("generate", {"prompt": "a", "base": "/home/me/dreamy"}), visit)
+def test_a_model_that_the_page_does_not_have_leaves_the_field(kept, hers):
+    filled, _ = settings.updates(kept, Found("generate", {"prompt": "a", "base": "/home/me/dreamy"}), hers)
     assert filled[1] == gr.skip() and filled[0]["value"] == "a"
     assert settings.unknown_base(kept, Found("generate", {"base": "/home/me/dreamy"})) == "dreamy"
     for known in ({}, {"base": LARGE}):
         assert settings.unknown_base(kept, Found("generate", known)) == ""
-    filled, _ = settings.updates(kept, Found("generate", {}), visit)
+    filled, _ = settings.updates(kept, Found("generate", {}), hers)
     assert filled[1]["value"] == "sd1"  # pictures of before say none: it was the page's own
 
 
-def test_scenes_of_a_subject_are_painted_by_the_model_it_was_learnt_on(offered, visit, place):
-    visit.bases = {"dog": (LARGE,), "hat": ("sd1",)}
+def test_scenes_of_a_subject_are_painted_by_the_model_it_was_learnt_on(offered, hers, place):
+    hers.bases = {"dog": (LARGE,), "hat": ("sd1",)}
     vars(offered.studio)["text2image"] = "the page's own"
-    assert offered.painting(offered.studio, visit, "hat") is offered.studio
-    assert offered.painting(offered.studio, visit, "") is offered.studio
-    made = offered.painting(offered.studio, visit, "dog")
+    assert offered.painting(offered.studio, hers, "hat") is offered.studio
+    assert offered.painting(offered.studio, hers, "") is offered.studio
+    made = offered.painting(offered.studio, hers, "dog")
     assert made.models["text2image"] == str(place / "secret-place") and "text2image" not in vars(made)
     assert offered.studio.models["text2image"] == str(place / "sd1")
     assert made.source is offered.studio.source
@@ -190,28 +200,23 @@ def test_a_file_that_is_no_plain_lora_needs_no_weights_to_be_told_apart(offered,
         assert offered.fitting(tmp_path / f"{name}.safetensors", "sd1")[:2] == ("sd1", TWIN)
 
 
-def test_a_cancel_while_a_model_is_loaded_paints_nothing(offered, visit, monkeypatch):
+def test_a_cancel_while_a_model_is_loaded_paints_nothing(offered, hers, monkeypatch):
     stopped = SimpleNamespace(stopped=lambda: True)
     monkeypatch.setattr(bases, "load_text2image", lambda source, **how: SimpleNamespace(scheduler=None))
-    task: Any = SimpleNamespace(visit=visit, turn=stopped)
+    task: Any = SimpleNamespace(visit=hers, turn=stopped)
     with pytest.raises(Halted):
         generate_tab.paint(offered, task, {"base": TWIN, "count": 1, "steps": 1, "seed": 0}, {}, None, print)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def opened(studio, place, tmp_path_factory):
+def opened(studio, address, place, tmp_path_factory):
     """A page with several base models, which programs may ask as well."""
-    folder, door = tmp_path_factory.mktemp("page"), api.Door(KEY)
-    before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
     own = Studio(text2image=str(place / "sd1"), source=studio.source)
     vars(own).update({name: vars(studio)[name] for name in ("recommender", "tryon")})
     found = Bases(own, more(place))
-    page = app.build(own, folder, door=door, bases=found)
-    _, url, _ = page.launch(**app.launch_settings(str(folder), door), server_name="127.0.0.1", server_port=None)
-    yield SimpleNamespace(url=url, folder=folder, bases=found)
-    page.close(verbose=False)
-    os.environ.pop("GRADIO_TEMP_DIR") if before is None else os.environ.update(GRADIO_TEMP_DIR=before)
+    with serving(own, tmp_path_factory.mktemp("page"), door=api.Door(KEY), bases=found) as served:
+        served.bases = found
+        yield served
 
 
 @pytest.fixture
@@ -331,39 +336,37 @@ def test_a_file_is_read_once_for_all_models(opened, place, monkeypatch, tmp_path
 
 
 @pytest.mark.browser
-def test_a_base_model_is_chosen_and_taken_over_in_a_browser(browser, opened):
-    context = browser.new_context(viewport={"width": 1360, "height": 1000})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    try:
-        page.goto(opened.url)
-        page.wait_for_selector("#history img")
-        page.get_by_role("tab", name="Generate").click()
-        page.click("#generate-base input")
-        page.wait_for_selector("[role=option]")
-        page.wait_for_timeout(500)
-        shot(page, "bases-open")
-        page.get_by_role("option", name=TWIN).click()
-        page.fill("#generate-prompt textarea", "a red dress")
-        for name, value in (("steps", 1), ("count", 1), ("width", 64), ("height", 64)):
-            page.fill(f"#generate-{name} input[type=number]", str(value))
-            page.press(f"#generate-{name} input[type=number]", "Tab")
-        page.click("#generate-go")
-        page.wait_for_function("document.querySelector('#generate-state')?.innerText.includes('1 picture in')")
-        page.locator("button.label-wrap:visible", has_text="The same on the command line").click()
-        assert "--base YOUR-COPY-OF-A-twin" in page.inner_text("#generate-command")
-        link = page.locator("#generate-command a").first.get_attribute("href")
-        shot(page, "bases-painted")
-        page.reload()
-        page.wait_for_function("document.querySelector('#generate-state')?.innerText.includes('taken over')")
-        assert page.input_value("#generate-base input") == TWIN
-        page.goto(page.url.split("?")[0] + str(link))
-        page.wait_for_function("document.querySelector('#generate-state')?.innerText.includes('taken over')")
-        assert page.input_value("#generate-base input") == TWIN
-        page.get_by_role("tab", name="Teach").click()
-        page.wait_for_selector("#subject-base input")
-        page.wait_for_timeout(500)
-        shot(page, "bases-teach")
-        assert "secret-place" not in page.content()
-    finally:
-        context.close()
+def test_a_base_model_is_chosen_and_taken_over_in_a_browser(visit, opened):
+    page = visit(url=opened.url, tab="Generate")
+    page.click("#generate-base input")
+    page.wait_for_selector("[role=option]")
+    page.wait_for_timeout(500)
+    shot(page, "bases-open")
+    page.get_by_role("option", name=TWIN).click()
+    page.fill("#generate-prompt textarea", "a red dress")
+    for name, value in (("steps", 1), ("count", 1), ("width", 64), ("height", 64)):
+        fill(page, f"#generate-{name}", value)
+    page.click("#generate-go")
+    says(page, "1 picture in", "#generate-state")
+    unfold(page, "The same on the command line")
+    assert "--base YOUR-COPY-OF-A-twin" in page.inner_text("#generate-command")
+    link = page.locator("#generate-command a").first.get_attribute("href")
+    shot(page, "bases-painted")
+    page.reload()
+    says(page, "taken over", "#generate-state")
+    holds(page, "#generate-base input", TWIN)
+    page.goto(page.url.split("?")[0] + str(link))
+    says(page, "taken over", "#generate-state")
+    holds(page, "#generate-base input", TWIN)
+    page.get_by_role("tab", name="Teach").click()
+    page.wait_for_selector("#subject-base input")
+    page.wait_for_timeout(500)
+    shot(page, "bases-teach")
+    assert "secret-place" not in page.content()
+
+
+@pytest.mark.browser
+def test_the_embedded_model_alone_is_a_line_of_text(visit):
+    page = visit(tab="Generate")
+    page.wait_for_selector("#generate-prompt textarea")
+    assert not page.locator("#generate-base").count() and "the small one that comes with this page" in page.content()
