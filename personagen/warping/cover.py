@@ -163,11 +163,12 @@ def _lowered(ribbon: Ribbon, cloth: np.ndarray, down: np.ndarray, *, first: int)
     return Ribbon(np.vstack([ribbon.left[:first], longer(left)]), np.vstack([ribbon.right[:first], longer(right)]))
 
 
-def waist_of(parts: np.ndarray, joints: np.ndarray) -> float | None:
+def waist_of(parts: np.ndarray, joints: np.ndarray, old: np.ndarray) -> float | None:
     """How far above the hips the waist of a new garment shall lie, in heights from hips to shoulders; None: as usual.
 
-    parts (H, W). Where the old one begins below skin it begins there, too; where a top hangs over it, there or higher,
-    and always under the hem of that top: no background is to show between them.
+    parts (H, W); old (H, W): what the new one replaces. Where the old one begins below skin it begins there, too; where
+    a top hangs over it, there or higher, and always under the hem of that top, or where the upper part of a dress that
+    stays ends: no background is to show between them.
     """
     body = trunk_of(joints)
     reach = 0.25 * body.across
@@ -175,8 +176,8 @@ def waist_of(parts: np.ndarray, joints: np.ndarray) -> float | None:
     band = parts[:, columns]
     rows = np.flatnonzero((band == Part.LOWER).mean(1) >= 0.5)
     rim = max(2, round(2 * RIM * parts.shape[0]))
-    hem = _hem_over(parts, body)
-    least = None if hem is None else float((body.hips[1] - hem) / body.tall + RIM)
+    hem = _hem_over(parts, body, old)
+    least = None if hem is None else float((body.hips[1] - hem + 2 * RIM * parts.shape[0]) / body.tall)
     waist = None
     if rows.size and rows[0] >= rim:
         above = band[rows[0] - rim : rows[0]]
@@ -188,11 +189,14 @@ def waist_of(parts: np.ndarray, joints: np.ndarray) -> float | None:
     return waist
 
 
-def _hem_over(parts: np.ndarray, body: Trunk) -> float | None:
-    """The row at which the tops in parts (H, W) end over a trunk, where they end highest; None where none is worn."""
+def _hem_over(parts: np.ndarray, body: Trunk, old: np.ndarray) -> float | None:
+    """The row at which the tops in parts (H, W) end over a trunk, where they end highest; None where none is worn.
+
+    old (H, W): what of them, as the skirt of a dress, comes off.
+    """
     reach = HEM * body.across
     columns = slice(max(0, int(body.hips[0] - reach)), max(1, int(body.hips[0] + reach) + 1))
-    top = np.isin(parts[:, columns], (Part.UPPER, Part.OUTER))
+    top = np.isin(parts[:, columns], (Part.UPPER, Part.OUTER, Part.DRESS)) & ~old[:, columns]
     low, high = int(body.shoulders[1] + 0.3 * body.tall), int(body.hips[1] + 0.4 * body.tall)
     top[:low] = False
     top[max(high, 0) :] = False

@@ -47,7 +47,7 @@ def lay(
     own = garment_of(garment, kind, shown=shown)
     seen = as_seen(joints)[:, :2].astype(float)
     if isinstance(own.outline, Bottom):
-        waist = None if old is None or parts is None else waist_of(parts, seen)
+        waist = None if old is None or parts is None else waist_of(parts, seen, old)
         moved = below(own.outline, seen, kind=kind, waist=WAIST if waist is None else waist)
     else:
         moved = above(own.outline, seen, kind=kind, rise=rise_of(seen, parts))

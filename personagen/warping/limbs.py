@@ -26,6 +26,9 @@ TURNED = 0.65
 """How much less the neck is beside the middle of the shoulders than the nose."""
 CHIN = 0.42
 """How far the chin is from the nose, as a share of the way from there to the middle of the shoulders."""
+SLOPE = (0.12, 0.12, 0.13)
+"""How far the line of the shoulders begins above their middle, and half the width of what is bare along it there and at
+the joint, as the same shares."""
 TRUNK = (0.5, 0.48)
 """Half the width of the trunk at shoulders and hips, as the same shares."""
 LEG = ((0.0, 0.25), (0.5, 0.215), (0.85, 0.165), (1.0, 0.155), (1.3, 0.165), (1.65, 0.125), (2.0, 0.09), (2.2, 0.09))
@@ -99,8 +102,8 @@ def limbs_of(
     legs = [fitted(leg, own, off, (x, y)) for leg, own in _with_own(_legs(joints, trunk.across), small(clad), (x, y))]
     neck = [] if region == "lower" else [_neck(joints, trunk)]
     u, v = Strip(np.stack([trunk.shoulders, trunk.hips]), np.array(TRUNK) * trunk.across).coordinates(x, y)
-    chest = (np.abs(v) <= CHEST) & (u > 0) & (u <= WAIST) & (region != "lower")
-    belly = _belly(body.parts, hidden, x.shape) & (np.abs(v) <= WIDEST) & (u > WAIST) & (u < BELLY)
+    chest = ((np.abs(v) <= CHEST) & (u > 0) & (u <= WAIST) | _shoulders(joints, trunk, (x, y))) & (region != "lower")
+    belly = _belly(body.parts, hidden, off) & (np.abs(v) <= WIDEST) & (u > WAIST) & (u < BELLY)
     belly &= region in ("upper", "outer")
     covered, person = small(hidden), small(body.parts != Part.BACKGROUND)
     none = np.zeros_like(chest)
@@ -248,23 +251,35 @@ def _ends(strip: Strip) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(steps)]) / max(steps.sum(), 1e-6)
 
 
-def _belly(parts: np.ndarray, hidden: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Mark where what is worn below a top goes on upwards to what is laid on, hidden (H, W): at another size (h, w)."""
-    lower, laid = _small(np.isin(parts, (Part.LOWER, Part.DRESS)), size), _small(hidden, size)
+def _belly(parts: np.ndarray, hidden: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """Mark where what is worn below a top goes on upwards to what is laid on, hidden (H, W): at another size (h, w).
+
+    off (h, w): what is taken off, which may be the upper part of what is worn below.
+    """
+    size = off.shape
+    lower, laid = _small(np.isin(parts, (Part.LOWER, Part.DRESS)), size) & ~off, _small(hidden, size)
     rows = np.flatnonzero(lower.sum(1) > 0.5 * lower.sum(1).max())
     found = np.zeros(size, bool)
     if rows.size:
         columns = np.flatnonzero(lower[rows[0]])
-        above = np.flatnonzero(laid[: rows[0]].any(1))
-        found[
-            int(above[-1]) if above.size else 0 : rows[0] + round(OVERLAP * size[0]), columns[0] : columns[-1] + 1
-        ] = True
+        across = slice(columns[0], columns[-1] + 1)
+        above = laid[: rows[0], across]
+        hems = rows[0] - np.flip(above, 0).argmax(0)[above.any(0)] if above.any() else np.zeros(1)
+        found[int(np.median(hems)) : rows[0] + round(OVERLAP * size[0]), across] = True  # sleeves may go lower
     return found
 
 
 def _small(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A mask at another size (h, w)."""
     return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+
+def _shoulders(joints: np.ndarray, body: Trunk, places: Places) -> np.ndarray:
+    """Mark what slopes from the neck to both arms, bool (h, w), for a body with these joints (13, 2)."""
+    base = body.shoulders - SLOPE[0] * body.across * body.down
+    half = np.array(SLOPE[1:]) * body.across
+    ends = [joints[Joint.LEFT_SHOULDER], joints[Joint.RIGHT_SHOULDER]]
+    return np.logical_or.reduce([Strip(np.stack([base, end]), half).off_middle(*places) <= 1 for end in ends])
 
 
 def _neck(joints: np.ndarray, body: Trunk) -> Strip:

@@ -67,6 +67,8 @@ LONG_SLEEVES = 0.45
 """Share of the arm from which sleeves of these kinds, and of what is worn over others, cover it all."""
 SLEEVED = ("shirt", "sweater", "jacket", "outer")
 """Kinds that have sleeves, also where none can be told from the trunk."""
+BEGIN, SHORTEST = (0.02, 0.35), 0.06
+"""Least and most share of the arm at which a sleeve leaves the armhole, and what it covers beyond, at least."""
 CUFF = 0.99
 """Share of the arm, from shoulder to wrist, that a whole sleeve covers: the hand stays free."""
 LONG = 0.65
@@ -119,8 +121,10 @@ def above(top: Top, joints: np.ndarray, *, kind: str, rise: float) -> list[Moved
     yoke = Ribbon(*(shoulders[side] + share * (armpits[side] - shoulders[side]) for side in (0, 1)))
     trunk = _trunk(top, joints, armpits, scale=scale, long=long, rise=rise)
     front = top.neck.then(top.yoke).then(top.trunk), neck.then(yoke).then(trunk)
+    ends = lambda side: (_arm_of(joints, side), shoulders[side], armpits[side])
+    reach = float(np.mean([_reach_of(own, *ends(side), long=long) for side, own in enumerate(top.sleeves)] or [0.0]))
     limbs = [
-        (own, _limb(own, joints, side, shoulders[side], armpits[side], scale=scale, long=long, kind=kind))
+        (own, _limb(own, joints, side, shoulders[side], armpits[side], scale=scale, reach=reach, kind=kind))
         for side, own in enumerate(top.sleeves)
     ]
     return [front, *limbs]
@@ -201,6 +205,26 @@ def _trunk(
     return Ribbon(left + fade * (armpits[0] - left[0]), right + fade * (armpits[1] - right[0]))
 
 
+def _begin_of(arm: np.ndarray, armpit: np.ndarray) -> float:
+    """How far down an arm (3, 2) its sleeve leaves the armhole, as a share of the arm."""
+    steps = np.hypot(*np.diff(arm, axis=0).T)
+    return float(np.clip((armpit - arm[0]) @ _unit(arm[1] - arm[0]) / steps.sum(), *BEGIN))
+
+
+def _reach_of(own: Ribbon, arm: np.ndarray, shoulder: np.ndarray, armpit: np.ndarray, *, long: float) -> float:
+    """How far down an arm (3, 2) a sleeve goes, as a share of the arm.
+
+    On an arm that hangs, the armhole folds: from the armpit a short sleeve would go to the elbow, from the shoulder
+    hardly beyond the armpit. It ends between both.
+    """
+    total = float(np.hypot(*np.diff(arm, axis=0).T).sum())
+    length = lambda line: float(np.hypot(*np.diff(line, axis=0).T).sum()) * long / total
+    middle = (own.left[FAN - 1 :] + own.right[FAN - 1 :]) / 2
+    above = float((shoulder - arm[0]) @ _unit(arm[1] - arm[0])) / total
+    outer = np.vstack([own.left[:1], own.left[FAN - 1 :]])
+    return (_begin_of(arm, armpit) + length(middle) + above + length(outer)) / 2
+
+
 def _limb(
     own: Ribbon,
     joints: np.ndarray,
@@ -209,22 +233,19 @@ def _limb(
     armpit: np.ndarray,
     *,
     scale: float,
-    long: float,
+    reach: float,
     kind: str,
 ) -> Ribbon:
-    """Where a sleeve goes: around the shoulder, and along the arm as far as it reaches."""
+    """Where a sleeve goes: around the shoulder, and along the arm as far as it reaches, as a share of the arm."""
     arm, body = _arm_of(joints, side), trunk_of(joints)
-    middle = (own.left[FAN:] + own.right[FAN:]) / 2
-    root = (own.left[FAN - 1] + own.right[FAN - 1]) / 2
-    along = np.cumsum(np.hypot(*np.diff(np.vstack([root, middle]), axis=0).T)) * long
+    middle = (own.left[FAN - 1 :] + own.right[FAN - 1 :]) / 2
+    along = np.cumsum(np.hypot(*np.diff(middle, axis=0).T))
     steps = np.hypot(*np.diff(arm, axis=0).T)
-    first = float((armpit - arm[0]) @ _unit(arm[1] - arm[0]))
-    begin = float(np.clip(first, 0.02 * steps.sum(), 0.35 * steps.sum()))
-    reach = (begin + along[-1]) / steps.sum()
+    begin = _begin_of(arm, armpit)
     warm = region_of(kind) == "outer" or kind in WARM
     whole = reach > (LONG_SLEEVES if warm else WHOLE)
-    along = along * ((CUFF if whole else min(reach, CUFF)) * steps.sum() - begin) / max(along[-1], 1e-6)
-    places = np.concatenate([[begin], begin + along])
+    end = CUFF if whole else max(min(reach, CUFF), begin + SHORTEST)
+    places = np.concatenate([[begin], begin + along * (end - begin) / max(along[-1], 1e-6)]) * steps.sum()
     line, across = _bent(arm, places, (-1, 1)[side])
     share = np.clip(places / steps.sum(), 0, 1)
     least = np.interp(share, [0, steps[0] / steps.sum(), 1], ARM) * body.across

@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 from ..images import blur, dilate, erode
 from ..person.body import Body
 from ..person.joints import Joint
-from ..person.parts import Part
+from ..person.parts import CLOTHES, Part
 from .inpaint import complete, smooth
 from .limbs import EVEN, Limbs, limbs_of
 
@@ -48,7 +48,7 @@ def uncover(
     assert body.joints is not None
     photo, parts = photo.convert("RGB"), body.parts
     wide, near = max(1, round(FRINGE * photo.height)), max(1, round(NEAR * photo.height))
-    over = dilate(garment, up=wide, down=wide, side=wide)
+    over = dilate(garment, up=wide, down=wide, side=wide) & ~_stays(parts, garment, near)
     soft = Image.fromarray(over).convert("L").filter(ImageFilter.BoxBlur(wide / 3))
     hidden = np.zeros_like(garment) if hidden is None else hidden
     open_to_view = (np.asarray(soft) > 0) & ~hidden
@@ -79,6 +79,12 @@ def uncover(
     for limb, colours in drawn:
         filled.paste(_lit(colours, limb, grain), (0, 0), limb.alpha)
     return Image.composite(filled, photo, soft), empty & garment
+
+
+def _stays(parts: np.ndarray, garment: np.ndarray, near: int) -> np.ndarray:
+    """Mark other clothes than a garment (H, W), but `near` pixels at their edges: they would be painted over for
+    nothing."""
+    return erode(np.isin(parts, CLOTHES) & ~garment, up=near, down=near, side=near)
 
 
 def _worn_below(parts: np.ndarray, garment: np.ndarray, region: str) -> tuple[Part, ...]:

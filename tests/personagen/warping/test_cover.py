@@ -53,10 +53,22 @@ def test_a_hem_goes_down_to_an_old_one_that_is_near_and_not_to_one_that_is_far()
 def test_the_waist_lies_at_the_old_one_and_below_a_top_never_lower_than_usual():
     parts = np.zeros(SIZE, np.uint8)
     tall = HIPS - float(JOINTS[[Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER], 1].mean())
-    assert waist_of(parts, JOINTS) is None
+    assert waist_of(parts, JOINTS, parts == Part.LOWER) is None
     for row, above, least in ((HIPS - 0.5 * tall, Part.UPPER, 0.5), (HIPS - 0.15 * tall, Part.UPPER, WAIST),
                               (HIPS - 0.15 * tall, Part.SKIN, 0.15)):  # fmt: skip
         parts[:] = above
         parts[int(row) :] = Part.LOWER
-        waist = waist_of(parts, JOINTS)
+        waist = waist_of(parts, JOINTS, parts == Part.LOWER)
         assert waist is not None and least <= waist < least + 0.12
+
+
+def test_the_waist_lies_above_where_the_upper_part_of_a_dress_ends():
+    """The old skirt of it is painted over some way beyond its edge."""
+    large = JOINTS * 5
+    hips, shoulders = (float(large[[Joint[f"LEFT_{name}"], Joint[f"RIGHT_{name}"]], 1].mean())
+                       for name in ("HIP", "SHOULDER"))  # fmt: skip
+    parts = np.full((5 * SIZE[0], 5 * SIZE[1]), Part.DRESS, np.uint8)
+    old = np.zeros(parts.shape, bool)
+    old[int(hips - 0.5 * (hips - shoulders)) :] = True
+    waist = waist_of(parts, large, old)
+    assert waist is not None and (waist - 0.5) * (hips - shoulders) > 0.012 * len(parts)

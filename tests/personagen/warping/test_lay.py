@@ -222,6 +222,34 @@ def test_a_wide_sleeve_lies_close_to_the_arm_and_its_shoulder_does_not_puff():
             assert 4 * 48 - columns[0] < 0.92 * across and columns[-1] - 4 * 48 < 0.92 * across
 
 
+def top_with_sleeves(left: int, right: int) -> Image.Image:
+    """A red t-shirt on white whose green sleeves stand out so far from its shoulders, slanting down."""
+    picture = Image.new("RGB", (460, 300), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.polygon([(170, 40), (290, 40), (290, 220), (170, 220)], fill=(220, 20, 20))
+    for x, sign, long in ((170, -1, left), (290, 1, right)):
+        cuff = [(x + sign * long, 40 + long // 2), (x + sign * (long - 18), 76 + long // 2)]
+        draw.polygon([(x, 40), *cuff, (x, 95)], fill=(20, 180, 20))
+    return picture
+
+
+def green_rows(laid: Image.Image) -> list[int]:
+    """The lowest rows of green on either side of a picture."""
+    layer = np.asarray(laid).astype(int)
+    green = (layer[..., 3] > 200) & (layer[..., 1] > layer[..., 0] + 60)
+    middle = layer.shape[1] // 2
+    return [int(np.flatnonzero(half.any(1))[-1]) for half in (green[:, :middle], green[:, middle:])]
+
+
+def test_short_sleeves_end_well_above_the_elbows_and_are_equally_long():
+    joints = joints_of_standing() * [4, 4, 1]
+    shoulder, elbow = joints[Joint.LEFT_SHOULDER, 1], joints[Joint.LEFT_ELBOW, 1]
+    for left, right in ((50, 50), (42, 58)):
+        rows = green_rows(lay(top_with_sleeves(left, right), "t-shirt", joints, (512, 384)))
+        assert abs(rows[0] - rows[1]) < 0.08 * (elbow - shoulder)
+        assert all(0.5 < (row - shoulder) / (elbow - shoulder) < 0.95 for row in rows)
+
+
 @pytest.mark.parametrize("out, sleeves", [(86, 0), (100, 2)])
 def test_a_strip_along_the_trunk_is_no_sleeve(out, sleeves):
     """It would be drawn along the whole arm."""

@@ -109,3 +109,36 @@ def test_no_background_stays_around_a_hand_before_a_garment():
     assert not (guess.mask & (parts == Part.SKIN) & ~mask).any()
     grown = guess.mask & ~mask
     assert grown.any() and (parts[grown] == Part.BACKGROUND).all()
+
+
+def test_a_dress_goes_on_up_to_a_short_top_although_its_sleeves_go_lower():
+    parts = standing()
+    parts[20:100, 36:60] = Part.DRESS
+    parts[14:20, 44:52] = Part.SKIN
+    parts, joints = large(parts)
+    bust, hidden = (parts == Part.DRESS) & (np.arange(len(parts))[:, None] < SCALE * 60), np.zeros(parts.shape, bool)
+    hidden[SCALE * 20 : SCALE * 50, SCALE * 38 : SCALE * 58] = True
+    hidden[SCALE * 20 : SCALE * 60, SCALE * 57 : SCALE * 64] = True  # a sleeve
+    found, bare = uncover(Image.fromarray(PAINT[parts]), Body(parts, joints), bust, region="upper", hidden=hidden)
+    between = (slice(SCALE * 52, SCALE * 58), slice(SCALE * 42, SCALE * 54))
+    assert not bare[between].any()
+    assert (np.asarray(found)[between][..., 0] > 150).all()
+
+
+def test_clothes_that_stay_are_not_painted_over_beside_the_old_garment():
+    parts, joints = large(standing(lower=108))
+    parts[SCALE * 14 : SCALE * 20, SCALE * 44 : SCALE * 52] = Part.SKIN
+    picture = PAINT[parts]
+    found = np.asarray(uncover(Image.fromarray(picture), Body(parts, joints), parts == Part.LOWER, region="lower")[0])
+    top = (slice(SCALE * 20, SCALE * 60 - 5), slice(SCALE * 40, SCALE * 56))
+    assert np.abs(found[top].astype(int) - picture[top]).max() < 10
+
+
+def test_bare_shoulders_slope_from_the_neck_to_the_arms():
+    parts, joints = large(standing(lower=108))
+    parts[SCALE * 14 : SCALE * 20, SCALE * 44 : SCALE * 52] = Part.SKIN
+    found = np.asarray(
+        uncover(Image.fromarray(PAINT[parts]), Body(parts, joints), parts == Part.UPPER, region="upper")[0]
+    )
+    row = SCALE * 22 + 2  # above the joints
+    assert (found[row, SCALE * 42 : SCALE * 54, 0] > 150).all()
