@@ -47,7 +47,7 @@ BAND, SLOPE, NARROWER = 2, 8, 0.85
 up to the waist; and least width of the waist over that at the first."""
 CROTCH = 0.30
 """How far the crotch lies below the hip joints, as a share of the height of hips to shoulders."""
-REACHES = {"upper": (1.15, 1.6), "outer": (1.2, 2.2), "dress": (1.9, 3.1), "lower": (0.5, 3.1)}
+REACHES = {"upper": (1.15, 1.6), "outer": (1.2, 2.2), "dress": (1.9, 3.1), "lower": (0.75, 3.1)}
 """Shortest and longest garments, in heights from hips to shoulders."""
 STRETCH = 1.25
 """Most that a garment is lengthened for that: what lies flat is as wide as half its girth."""

@@ -184,6 +184,16 @@ def test_a_loop_or_a_waistband_askew_does_not_make_a_skirt_a_sheet():
     assert (a & b).sum() / (a | b).sum() > 0.8 and b.sum() < 1.2 * a.sum()
 
 
+def test_a_skirt_that_lies_squat_reaches_the_thighs():
+    """What lies flat is as wide as half its girth, and seems shorter than it is."""
+    picture = Image.new("RGB", (300, 300), "white")
+    ImageDraw.Draw(picture).polygon([(60, 90), (240, 90), (250, 200), (50, 200)], fill=(20, 20, 160))
+    joints = joints_of_standing()
+    rows = np.flatnonzero((alpha_of(lay(picture, "skirt", joints, SIZE)) > 127).any(1))
+    tall = joints[Joint.LEFT_HIP, 1] - joints[Joint.LEFT_SHOULDER, 1]
+    assert rows[-1] + 1 - rows[0] > 0.7 * tall
+
+
 @pytest.mark.parametrize("stripe", [2, 5])
 def test_cloth_that_is_drawn_smaller_is_averaged_first(stripe):
     picture = np.full((600, 920, 3), 255, np.uint8)
