@@ -66,6 +66,8 @@ def first_guess(
     layer = lay(garment, kind, body.joints, (photo.height, photo.width), parts=body.parts, old=near)
     covered = np.asarray(layer.getchannel("A"))
     over = body.stays_over(kind)
+    if region_of(kind) == "lower":
+        over = over | body.skin[0]  # arms hang before it
     if further is not None and not (over.any() and region_of(kind) == "upper"):
         mask = mask | (further & (covered > 0) & ~over)
         mask = mask | _halo(mask, covered, body.parts)

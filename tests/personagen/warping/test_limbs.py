@@ -142,3 +142,20 @@ def test_bare_shoulders_slope_from_the_neck_to_the_arms():
     )
     row = SCALE * 22 + 2  # above the joints
     assert (found[row, SCALE * 42 : SCALE * 54, 0] > 150).all()
+
+
+def test_trousers_lie_behind_a_forearm():
+    parts = standing(lower=108)
+    parts[14:20, 44:52] = Part.SKIN
+    parts[44:62, 34:38] = Part.SKIN
+    parts[58:66, 36:46] = Part.SKIN
+    parts, joints = large(parts)
+    everything = np.ones(parts.shape, bool)
+    body, trousers = Body(parts, joints), Image.new("RGB", (160, 240), "white")
+    trousers.paste((20, 150, 60), (40, 20, 120, 230))
+    guess = first_guess(
+        Image.fromarray(PAINT[parts]), trousers, "trousers", parts == Part.LOWER, body=body,
+        kept=np.zeros_like(everything), further=everything,
+    )  # fmt: skip
+    laid = np.asarray(guess.picture.getchannel("A")) > 0
+    assert (laid & body.skin[0]).any() and not (guess.mask & body.skin[0]).any()
