@@ -27,16 +27,46 @@ CSS = """
 
 
 class Steps(Watched):
-    """A pipeline that asks `stop()` after every denoising step, and tells `seen(pipeline, step, latents)` of it."""
+    """A pipeline that asks `stop()` after every denoising step, and tells `seen(pipeline, step, latents)` of it.
+
+    The latents are those that the picture is heading for, as far as they can be told.
+    """
 
     def __init__(self, pipeline: Any, stop: Callable[[], bool], seen: Callable[[Any, int, Any], None]) -> None:
         super().__init__(pipeline, stop)
-        self.seen = seen
+        self.seen, self.before = seen, None
 
     def _look_up(self, pipeline: Any, step: int, timestep: int, tensors: dict) -> dict:
-        found = super()._look_up(pipeline, step, timestep, tensors)
-        self.seen(pipeline, step + 1, tensors.get("latents"))
+        found, latents = super()._look_up(pipeline, step, timestep, tensors), tensors.get("latents")
+        before, self.before = self.before if step else None, latents
+        self.seen(pipeline, step + 1, heading_for(pipeline.scheduler, before, latents, step))
         return found
+
+
+def heading_for(scheduler: Any, before: Any, latents: Any, step: int) -> Any:
+    """Return the clean latents on which a denoising step is heading; the noisy ones where that cannot be told.
+
+    before, latents: ahead of step `step` (from 0) and after it. Without new noise both are the same mixture
+    signal · clean + noise · ε at two levels, so that clean and ε follow from the two.
+    """
+    levels = None if before is None or latents is None else levels_of(scheduler, step)
+    if levels is None or before.shape != latents.shape:
+        return latents
+    (signal, noise), (signal_after, noise_after) = levels
+    return (noise * latents - noise_after * before) / (signal_after * noise - signal * noise_after)
+
+
+def levels_of(scheduler: Any, step: int) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Return (signal, noise) ahead of a step and after it; None after the last one and with samplers that add noise."""
+    noisy = any(word in type(scheduler).__name__ for word in ("Ancestral", "LCM"))
+    if noisy or step + 1 >= len(scheduler.timesteps) or not hasattr(scheduler, "alphas_cumprod"):
+        return None
+    if float(scheduler.init_noise_sigma) > 1.5:  # noise is laid on a picture that keeps its scale
+        first, second = ((1.0, float(scheduler.sigmas[at])) for at in (step, step + 1))
+        return first, second
+    kept = (float(scheduler.alphas_cumprod[int(scheduler.timesteps[at])]) for at in (step, step + 1))
+    first, second = ((share**0.5, (1 - share) ** 0.5) for share in kept)
+    return first, second
 
 
 def live(work: Callable[[Callable[[Any], None]], T], stop: Event) -> Generator[Any, None, T]:
