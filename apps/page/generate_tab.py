@@ -81,7 +81,7 @@ def _controls(gr: Any, bases: Bases) -> dict[str, Any]:
     widgets["negative_prompt"] = gr.Textbox(label="Not in it", max_length=LONGEST, elem_id="generate-negative")
     for at in range(ROWS):
         widgets[f"row-{at}"] = gr.Slider(
-            0, 2, value=1, step=0.05, label=f"Row {at + 1}", visible=False, elem_id=f"generate-row-{at}"
+            0, 2, value=1, step=0.05, label=f"Row {at + 1}", visible="hidden", elem_id=f"generate-row-{at}"
         )
     with gr.Accordion("Add LoRA files", open=False):
         widgets["loras"] = gr.File(
@@ -153,7 +153,7 @@ def rows_of(visit: Visit | None) -> list[Any]:
 
     labels = list(visit.subjects)[:ROWS] if visit else []
     shown = [gr.update(label=_label(visit, name), visible=True) for name in labels]
-    return [*shown, *(gr.update(visible=False) for _ in range(ROWS - len(labels)))]
+    return [*shown, *(gr.update(visible="hidden") for _ in range(ROWS - len(labels)))]
 
 
 def _label(visit: Visit | None, name: str) -> str:

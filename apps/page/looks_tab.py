@@ -32,6 +32,7 @@ from .shared import (
     number,
     offer,
     pack,
+    shown_if,
     status,
     stop_button,
     wire,
@@ -156,7 +157,7 @@ def _controls(gr: Any, studio: Studio, folder: Path) -> dict[str, Any]:
     widgets["looks"] = gr.Slider(0, MAX_LOOKS, value=4, step=1, label="Looks to try on", elem_id="looks")
     widgets["scenes"] = gr.Slider(0, MAX_SCENES, value=2, step=1, label="Scenes to paint", elem_id="scenes")
     widgets["subject"] = gr.Dropdown(
-        [("as the person chosen", "")], value="", label="Scenes show", visible=False, elem_id="looks-subject",
+        [("as the person chosen", "")], value="", label="Scenes show", visible="hidden", elem_id="looks-subject",
         allow_custom_value=True,
     )  # fmt: skip
     with gr.Accordion("Wear them yourself", open=False, elem_id="own-photo"):
@@ -196,7 +197,7 @@ def _subject_handler(visits: Visits) -> Callable[..., Any]:
     def choices(request: gr.Request) -> Any:
         visit = visits.get(str(request.session_hash))
         own = list(visit.subjects) if visit else []
-        return gr.update(choices=[("as the person chosen", ""), *((name, name) for name in own)], visible=bool(own))
+        return gr.update(choices=[("as the person chosen", ""), *((name, name) for name in own)], visible=shown_if(own))
 
     return choices
 

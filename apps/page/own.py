@@ -27,7 +27,7 @@ from recsys.errors import DataError, shown
 from recsys.text import read_cells
 
 from .line import MASK
-from .shared import FAILED, KINDS, QUICK, Bench, excuse, status
+from .shared import FAILED, KINDS, QUICK, Bench, excuse, shown_if, status
 from .visits import LARGEST, Visit, read_picture
 
 TABLES = (".csv", ".parquet")
@@ -59,7 +59,9 @@ def catalogue(gr: Any) -> dict[str, Any]:
             height=140, elem_id="catalogue-files",
         )  # fmt: skip
     widgets["own-said"] = gr.HTML("", elem_id="catalogue-said")  # seen while the rest is closed
-    widgets["own-leave"] = gr.Button("Back to the shop's garments", size="sm", visible=False, elem_id="catalogue-leave")
+    widgets["own-leave"] = gr.Button(
+        "Back to the shop's garments", size="sm", visible="hidden", elem_id="catalogue-leave"
+    )
     return widgets
 
 
@@ -85,7 +87,7 @@ def connect(bench: Bench, widgets: dict[str, Any]) -> list[Any]:
     def back(request: gr.Request) -> list[Any]:
         visit = bench.visits[str(request.session_hash)]
         _forget(visit)
-        return [None, "", gr.update(visible=False), [], status("The shop's garments are chosen from again.", 0.0)]
+        return [None, "", gr.update(visible="hidden"), [], status("The shop's garments are chosen from again.", 0.0)]
 
     taken = files.upload(take, files, outputs, concurrency_limit=None, **QUICK)
     taken.failure(None, None, widgets["state"], js=f"async () => (await ({FAILED})())[0]", **QUICK)
@@ -100,7 +102,7 @@ def say_again(bench: Bench, widgets: dict[str, Any], event: Callable[..., Any]) 
     def again(request: gr.Request) -> list[Any]:
         visit = bench.visits.get(str(request.session_hash))
         there = visit is not None and visit.shop is not None
-        return [_line(visit.shop_said) if visit and there else gr.skip(), gr.update(visible=there)]
+        return [_line(visit.shop_said) if visit and there else gr.skip(), gr.update(visible=shown_if(there))]
 
     event(again, None, [widgets["own-said"], widgets["own-leave"]], **QUICK)
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image, ImageDraw
+
 from personagen.images import load_image
 from personagen.person.parser import Parser
 from personagen.person.people import find_people
@@ -18,6 +20,8 @@ from .visits import Visit, given_name
 
 MOST = 40
 LONGEST = 300
+CAPTION = 22
+"""Pixels above a row of samples."""
 SCRIPT = Path(__file__).with_name("thumbs.js")
 CSS = """
 .thumbs { display: grid; grid-template-columns: repeat(auto-fill, minmax(120px, 1fr)); gap: .6rem; }
@@ -39,6 +43,29 @@ def thumbnails(elem_id: str) -> Any:
     return gr.HTML(
         None, html_template='<div class="thumbs"></div>', js_on_load=script, apply_default_css=False, elem_id=elem_id
     )
+
+
+def grown(samples: Path) -> Image.Image:
+    """Lay the samples of a training below one another: the base model's, then a row for each time they were painted.
+
+    samples: the folder of `step-NNNNNN.png`, whose last row is that step's, and of `step-NNNNNN/0.png`.
+    """
+    rows = list[tuple[str, Image.Image]]()
+    for grid in sorted(samples.glob("step-*.png")):
+        with Image.open(grid) as image, Image.open(grid.with_suffix("") / "0.png") as one:
+            whole, number = image.convert("RGB"), round(image.height / one.height)
+        height = whole.height // number
+        if not rows and number > 1:
+            rows.append(("Without the subject", whole.crop((0, 0, whole.width, height))))
+        step = int(grid.stem.removeprefix("step-"))
+        rows.append((f"Step {step}", whole.crop((0, whole.height - height, whole.width, whole.height))))
+    sheet = Image.new("RGB", (rows[0][1].width, sum(row.height + CAPTION for _, row in rows)), "white")
+    draw, top = ImageDraw.Draw(sheet), 0
+    for text, row in rows:
+        draw.text((4, top + 2), text, fill="#444", font_size=CAPTION - 8)
+        sheet.paste(row, (0, top + CAPTION))
+        top += row.height + CAPTION
+    return sheet
 
 
 def gather(files: Sequence[str] | None, folder: Path, captions: Sequence[str] = ()) -> dict[str, str]:

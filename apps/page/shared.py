@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from personagen.devices import is_out_of_memory, out_of_memory
@@ -221,6 +221,14 @@ def command_box(elem_id: str) -> Any:
 
     with gr.Accordion("The same on the command line", open=False):
         return gr.HTML('<p class="quiet">Press the button above; the command stands here then.</p>', elem_id=elem_id)
+
+
+def shown_if(there: Any) -> "Literal[True, 'hidden']":
+    """Return the `visible` of a component that comes and goes.
+
+    It is hidden, not taken out of the page: of quick updates that add a component the browser may lose the last.
+    """
+    return True if there else "hidden"
 
 
 def state_line(text: str, elem_id: str) -> Any:

@@ -12,8 +12,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from personagen.files import write_text
 from personagen.models.config import OwnWeights
 from personagen.provenance import write_png
@@ -27,7 +25,7 @@ from . import examples
 from .bases import EMBEDDED, Bases, base_field
 from .line import TRAINING
 from .live import Pace
-from .pictures import captions_of, gather, looked_at, shows_people, thumbnails
+from .pictures import captions_of, gather, grown, looked_at, shows_people, thumbnails
 from .settings import Kept, same
 from .shared import (
     FORMATS,
@@ -41,6 +39,7 @@ from .shared import (
     number,
     offer,
     pack,
+    shown_if,
     side_by_side,
     status,
     stop_button,
@@ -96,7 +95,7 @@ def _controls(gr: Any, bench: Bench) -> dict[str, Any]:
     widgets[BASE] = base_field(gr, bench.bases, "subject-base")
     widgets["limit"] = gr.Markdown("", elem_id="subject-limit")
     widgets["consent"] = gr.Checkbox(
-        False, label="Whoever is seen agreed to be learnt, and to have pictures made of them", visible=False,
+        False, label="Whoever is seen agreed to be learnt, and to have pictures made of them", visible="hidden",
         elem_id="subject-consent",
     )  # fmt: skip
     with gr.Accordion("Settings of the training", open=False):
@@ -127,9 +126,7 @@ def _board(gr: Any) -> dict[str, Any]:
     with gr.Row():
         # hidden, not absent: of quick updates that add a component the browser may lose the last, which says "Learnt"
         widgets["loss"] = gr.Image(**still, label="Loss", visible="hidden", elem_id="subject-loss")
-        widgets["preview"] = gr.Image(
-            **still, label="Without the subject above, with it below", visible="hidden", elem_id="subject-preview"
-        )
+        widgets["preview"] = gr.Image(**still, label="How it learns", visible="hidden", elem_id="subject-preview")
     with gr.Row():
         widgets["use"] = gr.Button("Paint with it", visible="hidden", elem_id="subject-use")
         widgets["download"] = gr.HTML(elem_id="subject-download")
@@ -199,7 +196,7 @@ def _ask(gr: Any, bench: Bench) -> Callable[..., list[Any]]:
         base, word = bench.bases.get(chosen).source, name.strip() or "thing"
         limit = beyond_the_base(SubjectConfig("pictures", word, preset=preset, pretrained_model_name_or_path=base))  # type: ignore[arg-type]
         says = f"Note: {_plainly(limit)}." if limit else ""
-        return [gr.update(visible=seen or preset == "person"), says]
+        return [gr.update(visible=shown_if(seen or preset == "person")), says]
 
     return ask
 
@@ -252,9 +249,8 @@ def asked(kept: Kept, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def _carrying(grid: str, task: Task, record: dict[str, Any]) -> str:
-    """Write a grid of samples anew with the settings in it."""
-    with Image.open(grid) as image:
-        return str(write_png(image.convert("RGB"), task.job.folder / Path(grid).name, record=record))
+    """Write all samples until now as one picture with the settings in it."""
+    return str(write_png(grown(Path(grid).parent), task.job.folder / Path(grid).name, record=record))
 
 
 def settings(

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from apps.page import shared
+from apps.page import app, shared
 
 from .visitor import order
 
@@ -21,6 +21,14 @@ def test_a_refusal_begins_as_a_sentence_and_leaves_names_alone():
     for said in ("me.png is empty; give another", "mask_expand = 9; allowed are 0 to 4", "Guidance is 40"):
         assert f"⚠ {said}" in shared.status(said, 0.0, bad=True)
     assert "step 3 of 8" in shared.status("step 3 of 8", 0.0)
+
+
+def test_what_comes_and_goes_is_hidden_not_taken_out(studio, tmp_path):
+    """Of quick updates that add a component, the browser may lose the last: a button, a result."""
+    page = app.build(studio, tmp_path)
+    out = [block for block in page.blocks.values() if getattr(block, "visible", True) is False]
+    page.close(verbose=False)
+    assert [block.elem_id for block in out] == ["generate-base", "subject-base"]  # one base: they never come
 
 
 @pytest.mark.browser

@@ -10,6 +10,7 @@ from PIL import Image
 
 from apps.page import generate_tab, pictures, subject_tab
 from apps.page.bases import Bases
+from apps.page.pictures import CAPTION, grown
 from apps.page.visits import Visit
 from personagen.styling.studio import Studio
 from recsys.errors import ConfigError, DataError
@@ -120,6 +121,19 @@ def test_cancel_ends_the_training(visit, place):
         seen += 1
         stop.set()
     assert seen == 1
+
+
+def test_samples_grow_by_a_row_each_time(tmp_path):
+    for step, colour in ((4, "red"), (8, "green"), (12, "blue")):
+        (tmp_path / f"step-{step:06d}").mkdir()
+        Image.new("RGB", (30, 40), colour).save(tmp_path / f"step-{step:06d}" / "0.png")
+        grid = Image.new("RGB", (68, 88), "gray")
+        grid.paste(colour, (0, 44, 64, 84))
+        grid.save(tmp_path / f"step-{step:06d}.png")
+    sheet = grown(tmp_path)
+    assert sheet.size == (68, 4 * (44 + CAPTION))
+    middles = [sheet.getpixel((20, CAPTION + 20 + row * (44 + CAPTION))) for row in range(4)]
+    assert middles == [(128, 128, 128), (255, 0, 0), (0, 128, 0), (0, 0, 255)]
 
 
 @pytest.fixture(scope="module")
