@@ -19,7 +19,6 @@ from personagen.adapters.read import read_adapter
 from personagen.embedded import missing_files
 from personagen.models import load_text2image
 from personagen.models.config import PLAIN, OwnWeights
-from personagen.models.single_file import open_single
 from personagen.styling.studio import Studio
 from recsys.errors import ConfigError, ModelError, shown
 
@@ -234,6 +233,8 @@ def base_field(gr: Any, bases: Bases, elem_id: str) -> Any:
 
 def _may_predict_either(source: str) -> bool:
     """Tell whether a model is a single file of the family of which there are both kinds; others say it themselves."""
+    from personagen.models.single_file import open_single  # half a second that a page seldom needs
+
     return source.endswith(".safetensors") and open_single(source).family == "sd2"
 
 

@@ -33,7 +33,7 @@ def connect(bench: Bench, tabs: Any, looks: Mapping[str, Any], tryon: Mapping[st
             item, prompt = visit.shown[int(event.at)]
             if event.act in PRESS:
                 return [*_to_tryon(gr, bench, session, item, photo, PRESS[event.act]), *keep[6:]]
-            return [gr.Tabs(selected="generate"), *keep[1:6], *_to_words(gr, visit, prompt)]
+            return [gr.Tabs(selected="generate"), *keep[1:6], *_to_words(visit, prompt)]
         except (IndexError, AttributeError, TypeError, ValueError) as error:
             return [gr.skip(), status(excuse(error), 0.0, bad=True), *keep[2:]]
 
@@ -43,9 +43,8 @@ def connect(bench: Bench, tabs: Any, looks: Mapping[str, Any], tryon: Mapping[st
     def use(request: gr.Request) -> list[Any]:
         visit = bench.visits[str(request.session_hash)]
         said = next(reversed(visit.phrases.values()), "")
-        base = _base_of_last(gr, visit)
         line = status(f"Write more after “{said}”, such as where and in what, then press Paint.", 0.0)
-        return [gr.Tabs(selected="generate"), said, line, base, *rows_of(visit)]
+        return [gr.Tabs(selected="generate"), said, line, *base_and_rows(visit)]
 
     teach["use"].click(use, None, [tabs, words["prompt"], words["state"], words["base"], *sliders], **QUICK)
 
@@ -63,16 +62,23 @@ def _to_tryon(gr: Any, bench: Bench, session: str, item: int, photo: str | None,
     return [gr.Tabs(selected="tryon"), gr.skip(), person, str(garment), kind, status(text, 0.0)]
 
 
-def _base_of_last(gr: Any, visit: Visit) -> Any:
-    """Choose the base model on which a visitor's last subject was learnt."""
-    fits = visit.bases.get(next(reversed(visit.phrases), ""), ())
-    return fits[0] if fits else gr.skip()
+def base_and_rows(visit: Visit) -> list[Any]:
+    """Return the base model on which a visitor's last subject was learnt, and the rows, those that do not fit at 0."""
+    import gradio as gr
+
+    shown, fits = rows_of(visit), visit.bases.get(next(reversed(visit.phrases), ""), ())
+    if not fits:
+        return [gr.skip(), *shown]
+    for at, name in enumerate(list(visit.subjects)[: len(shown)]):
+        if fits[0] not in visit.bases.get(name, fits):
+            shown[at] = {**shown[at], "value": 0}
+    return [fits[0], *shown]
 
 
-def _to_words(gr: Any, visit: Visit, prompt: str) -> Sequence[Any]:
+def _to_words(visit: Visit, prompt: str) -> Sequence[Any]:
     """Fill the Generate tab with the prompt of a look, said of the visitor's person where one is taught."""
     taught = next(reversed(visit.phrases.values()), "")
     said = prompt.replace("a person", taught, 1) if taught else prompt
     text = f"Press Paint: it shows {taught}." if taught else (
         "Press Paint. It shows anybody: under Teach you can teach yourself, as a person.")  # fmt: skip
-    return [said, status(text, 0.0), _base_of_last(gr, visit), *rows_of(visit)]
+    return [said, status(text, 0.0), *base_and_rows(visit)]

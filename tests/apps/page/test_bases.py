@@ -16,13 +16,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from apps import cli
-from apps.page import api, app, bases, generate_tab, settings, uploads
+from apps.page import api, app, bases, generate_tab, moves, settings, uploads
 from apps.page.bases import Base, Bases
 from apps.page.settings import Found, Kept
 from apps.page.visits import Visit
 from personagen.adapters import adapter
 from personagen.adapters.lora import Lora, attach, collect, save_kohya
-from personagen.models import load_text2image
+from personagen.models import load_text2image, single_file
 from personagen.models.config import OwnWeights
 from personagen.styling.studio import Halted, Studio
 from recsys.errors import ConfigError, ModelError
@@ -85,7 +85,7 @@ def test_what_lies_over_the_pages_own_model_is_not_laid_over_others(place):
 def test_what_a_file_predicts_is_asked_of_those_alone_that_do_not_say_it(place, monkeypatch):
     """Else `--prediction v_prediction`, said for one file, would spoil another's pictures without a word."""
     families = {"new.safetensors": "sd2", "old.safetensors": "sd1"}
-    monkeypatch.setattr(bases, "open_single", lambda source: SimpleNamespace(family=families[source]))
+    monkeypatch.setattr(single_file, "open_single", lambda source: SimpleNamespace(family=families[source]))
     own = OwnWeights(prediction="v_prediction")
     given = {"New": "new.safetensors", "Old": "old.safetensors", "Twin": str(place / "twin")}
     found = Bases(Studio(text2image=str(place / "sd1"), own=own), given)
@@ -206,6 +206,15 @@ def test_a_cancel_while_a_model_is_loaded_paints_nothing(offered, hers, monkeypa
     task: Any = SimpleNamespace(visit=hers, turn=stopped)
     with pytest.raises(Halted):
         generate_tab.paint(offered, task, {"base": TWIN, "count": 1, "steps": 1, "seed": 0}, {}, None, print)  # type: ignore[arg-type]
+
+
+def test_rows_of_what_does_not_fit_are_left_out_when_a_subject_is_painted_with(hers, place):
+    hers.subjects = {"dog": place, "cat": place, "style": place, "old": place}
+    hers.bases = {"dog": ("sd1",), "cat": (LARGE,), "style": ("sd1", LARGE)}
+    hers.phrases = {"dog": "a sks dog", "cat": "a sks1 cat"}
+    base, *rows = moves.base_and_rows(hers)
+    assert base == LARGE and [row.get("value") for row in rows[:4]] == [0, None, None, None]
+    assert moves.base_and_rows(Visit(place))[0] == gr.skip()
 
 
 @pytest.fixture(scope="module")
