@@ -19,6 +19,8 @@ from .shared import Shown
 T = TypeVar("T")
 PREVIEWS = 4
 """Previews of each picture, at most one every second step."""
+SMALL = 32
+"""Longest side of latents that are decoded whole."""
 CSS = """
 .coming { margin: 0; }
 .coming img { display: block; height: 220px; max-width: 100%; object-fit: contain; border-radius: 12px; }
@@ -155,9 +157,11 @@ def coming_of(pipeline: Any, latents: Any, step: int, steps: int) -> str:
 
 @torch.no_grad()
 def preview(pipeline: Any, latents: Any) -> Image.Image | None:
-    """Decode latents (1, C, h, w) at half their size; None where that is not possible."""
+    """Decode latents (1, C, h, w), at half their size where they are large; None where that is not possible."""
     with suppress(RuntimeError, AttributeError, ValueError, TypeError):
-        small = torch.nn.functional.interpolate(latents[:1].float(), scale_factor=0.5, mode="bilinear")
+        small = latents[:1].float()
+        if max(small.shape[2:]) > SMALL:
+            small = torch.nn.functional.interpolate(small, scale_factor=0.5, mode="bilinear")
         vae = pipeline.vae
         config = vae.config
         image = vae.decode(small.to(vae.dtype) / config.scaling_factor, return_dict=False)[0][0]
