@@ -165,8 +165,8 @@
     return [];
   };
 
-  // Names that the library gives and that screen readers stumble over: a label that hides the words inside, one on what
-  // has no role, and a button inside another.
+  // Names that the library gives and that screen readers stumble over: a label that hides the words inside, one that
+  // does not say them, one on what has no role, and a button inside another.
   function name() {
     for (const one of page().querySelectorAll(".upload-container[aria-label]:not(.icon-mode)")) {
       one.removeAttribute("aria-label");
@@ -178,6 +178,9 @@
       outer.setAttribute("aria-label", "More files");
       outer.tabIndex = -1;
       one.setAttribute("aria-label", "Give more files");
+    }
+    for (const one of page().querySelectorAll('button[aria-label^="Thumbnail "]')) {
+      if (one.innerText.trim()) one.setAttribute("aria-label", `${one.innerText.trim()} (${one.ariaLabel})`);
     }
     for (const one of page().querySelectorAll(".file-preview .stem")) { // what we add to visitors' names of files
       const words = one.firstChild; // the library's own text, which it goes on to change

@@ -8,7 +8,7 @@ from PIL import Image
 from tests.cases import cases
 from tests.place import ROOT
 
-from .visitor import PATIENCE, order, picture, says
+from .visitor import PATIENCE, fill, order, picture, says
 
 AXE = ROOT / ".venv" / "node_modules" / "axe-core" / "axe.min.js"
 """Where `make test` puts it."""
@@ -63,6 +63,10 @@ def test_axe_finds_nothing_serious(page, someone, tmp_path):
         found += findings(page)
     page.get_by_role("tab", name="Generate").click()
     page.fill("#generate-prompt textarea", "a red dress")
+    fill(page, "#generate-steps", 2)
+    page.click("#generate-go")
+    says(page, "2 pictures in", "#generate-state")
+    page.wait_for_selector("#generate-gallery img")
     open_all(page)
     found += findings(page)
     page.get_by_role("tab", name="Try on").click()
