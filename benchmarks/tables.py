@@ -121,18 +121,19 @@ SUBJECTS: tuple[Measure, ...] = tuple(
 )  # fmt: skip
 
 
-PAINTED = ("painted", "true", "blurred", "shuffled")
+BESIDE = "true, true through the VAE, blurred, shuffled"
+PAINTED = ("painted", "true", "coded", "blurred", "shuffled")
 
 
 def _reads(word: str, target: str) -> Measure:
     """What the probe reads in generated pictures, in true renders and in both controls."""
-    return ("pictures-text2image", f"text-to-image: a probe reads the {word} (true, blurred, shuffled)", target,
+    return ("pictures-text2image", f"text-to-image: a probe reads the {word} ({BESIDE})", target,
             lambda d: " / ".join(f"{d[of]['probe_reads'][word]:.3f}" for of in PAINTED))  # fmt: skip
 
 
 def _closeness(key: str, words: str, target: str) -> Measure:
     """How near generated pictures come to true ones by a figure of whole sets, with the controls."""
-    return ("pictures-text2image", f"text-to-image: {words} (true, blurred, shuffled)", target,
+    return ("pictures-text2image", f"text-to-image: {words} ({BESIDE})", target,
             lambda d: " / ".join(f"{d[of][key]:.3f}" for of in PAINTED))  # fmt: skip
 
 
