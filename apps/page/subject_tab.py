@@ -124,7 +124,7 @@ def _board(gr: Any) -> dict[str, Any]:
         )
     }
     with gr.Row():
-        # hidden, not absent: of quick updates that add a component the browser may lose the last, which says "Learnt"
+        # hidden, not absent (`shown_if`): an update that is lost would be the one that says "Learnt"
         widgets["loss"] = gr.Image(**still, label="Loss", visible="hidden", elem_id="subject-loss")
         widgets["preview"] = gr.Image(**still, label="How it learns", visible="hidden", elem_id="subject-preview")
     with gr.Row():
@@ -315,11 +315,8 @@ def watched(config: SubjectConfig, stop: Callable[[], bool]) -> Iterator[tuple[s
 
 def keep_subject(visit: Visit, config: SubjectConfig, base: str) -> str:
     """Put what was learnt on a base model on the visitor's list under a name that is not taken; return the name."""
-    label, number = config.name, 2
-    while label in visit.subjects:
-        label, number = f"{config.name} {number}", number + 1
-    visit.subjects[label] = Path(config.output_dir)
-    visit.phrases[label], visit.bases[label] = phrase(config.output_dir), (base,)
+    label = visit.add(config.name, Path(config.output_dir), (base,))
+    visit.phrases[label] = phrase(config.output_dir)
     without_places(Path(config.output_dir), base)
     return label
 

@@ -133,11 +133,7 @@ def add_lora(bench: Bench, session: str, upload: str, chosen: str) -> str:
     refuse_pickle(Path(upload).name)
     fits: list[str] = []
     kept = bench.visits.keep(session, upload, lambda path: fits.extend(bench.bases.fitting(path, chosen)))
-    label, number = kept.stem, 2
-    while label in visit.subjects:
-        label, number = f"{kept.stem} {number}", number + 1
-    visit.subjects[label], visit.bases[label] = kept, tuple(fits)
-    return label
+    return visit.add(kept.stem, kept, tuple(fits))
 
 
 def _own_or_new(bench: Bench, session: str, upload: str) -> Any:

@@ -81,6 +81,14 @@ class Visit:
         self.asked[record["page"]["tab"]] = record["page"]
         return record
 
+    def add(self, name: str, path: Path, bases: tuple[str, ...]) -> str:
+        """List a subject or LoRA file and the base models that it fits under a name that is not taken; return it."""
+        label, number = name, 2
+        while label in self.subjects:
+            label, number = f"{name} {number}", number + 1
+        self.subjects[label], self.bases[label] = path, bases
+        return label
+
     def place(self, kind: str, ending: str = "") -> Path:
         """Return a path in the visitor's folder that nobody can guess."""
         return self.folder / f"{kind}-{secrets.token_hex(8)}{ending}"

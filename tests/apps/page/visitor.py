@@ -33,7 +33,7 @@ def holds(page: Any, field: str, value: str) -> None:
 
 
 def unfold(page: Any, words: str) -> None:
-    """Open what is folded. What is typed into it within a quarter of a second is lost: it is only being made then."""
+    """Open what is folded. What is typed into it at once may be lost: it is only being made then."""
     page.locator("button.label-wrap:visible").filter(has_text=words).first.click()
     page.wait_for_timeout(700)
 
