@@ -250,7 +250,8 @@ def make(shop: Shop, kept: Kept) -> Callable[..., Iterator[Shown]]:
         notes = [*(shop.studio.source.notes(asked.user) if asked.mode == "choose" else []), line]
         text = f"{counted(len(shown), 'picture')} in {time.monotonic() - start:.0f} s."
         bases, base = shop.bench.bases, shop.bench.bases.learnt_on(task.visit, asked.subject)
-        notes = [task.visit.shop_said, *notes, f"scenes painted on {base}" if base != bases.default else ""]
+        elsewhere = asked.scenes and base != bases.default
+        notes = [task.visit.shop_said, *notes, f"scenes painted on {base}" if elsewhere else ""]
         text = " · ".join([text, *(one for one in notes if one)])
         archive = pack(sorted((task.job.folder / "looks").iterdir()), task.job.folder / "looks.zip")
         yield text, 1.0, [offer(archive, "Download all (.zip)"), gr.skip(), gr.skip()]

@@ -315,6 +315,8 @@ def test_a_subject_is_learnt_on_the_model_that_was_chosen_and_used_there(anna, o
     with Image.open(io.BytesIO(anna.file(path))) as image:
         assert json.loads(image.info["personagen"])["run"]["models"]["text2image"] == LARGE
         assert str(place) not in str(image.info)
+    anna.press("go", looks=1, scenes=0, steps=1, looks_subject="dog")
+    assert "1 picture in" in anna.read("state") and "scenes painted" not in anna.read("state")
 
 
 def test_programs_name_a_model_and_are_told_which_there_are(opened, place):
