@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,13 +78,27 @@ def scene_rows(sitting: Sitting, *, size: tuple[int, int]) -> Iterator[Row]:
     yield {"image": image}, {"caption": SCENE_ALONE[sitting.scene], "scene": sitting.scene, "source": "atelier"}
 
 
-def write_corpus(
-    out: Path, *, rows_train: int, rows_heldout: int = 0, seed: int = 0, size: tuple[int, int], empty: bool = False
-) -> Iterator[int]:
-    """Render rows into ``out`` (meta.jsonl, image.npy, garment.npy, mask.npy), going on where it was cut off.
+@dataclass(frozen=True)
+class Rendering:
+    """What is rendered of a sitting, and which arrays of its rows are written; held out are sittings from `heldout`."""
 
-    The held-out rows come first, from sittings ``HELDOUT_SEED``, + 1, …; then the training rows, from ``seed``, + 1, …
-    empty: render scenes with nobody in them, image.npy alone. Yields the number of rows done after each sitting.
+    rows: Callable[..., Iterator[Row]] = rows
+    names: tuple[str, ...] = ("image", "garment", "mask")
+    heldout: int = HELDOUT_SEED
+
+
+SCENES_ALONE = Rendering(scene_rows, ("image",))
+"""Scenes with nobody in them."""
+
+
+def write_corpus(
+    out: Path, *, rows_train: int, rows_heldout: int = 0, seed: int = 0, size: tuple[int, int],
+    what: Rendering = Rendering(),
+) -> Iterator[int]:  # fmt: skip
+    """Render rows into ``out`` (meta.jsonl and an .npy an array), going on where it was cut off.
+
+    The held-out rows come first, from sittings ``what.heldout``, + 1, …; then the training rows, from ``seed``, + 1, …
+    Yields the number of rows done after each sitting.
 
     Raises:
         DataError: ``out`` holds a corpus of another size.
@@ -92,17 +106,17 @@ def write_corpus(
     out.mkdir(parents=True, exist_ok=True)
     meta, total = out / "meta.jsonl", rows_heldout + rows_train
     done = [json.loads(line) for line in meta.read_text().splitlines() if line.endswith("}")] if meta.exists() else []
-    arrays = _open_arrays(out, total, size, fresh=not done, names=("image",) if empty else ("image", "garment", "mask"))
+    arrays = _open_arrays(out, total, size, fresh=not done, names=what.names)
     if done:
         write_text(meta, "".join(json.dumps(row) + "\n" for row in done))
     else:
         meta.unlink(missing_ok=True)
-    at, render = len(done), scene_rows if empty else rows
-    for split, first, end in (("heldout", HELDOUT_SEED, rows_heldout), ("train", seed, total)):
+    at = len(done)
+    for split, first, end in (("heldout", what.heldout, rows_heldout), ("train", seed, total)):
         sitting = done[-1]["seed"] + 1 if done and done[-1]["split"] == split else first
         while at < end:
             lines = []
-            for pictures, words in render(random_sitting(sitting), size=size):
+            for pictures, words in what.rows(random_sitting(sitting), size=size):
                 if at == end:
                     break
                 for name, picture in pictures.items():
@@ -127,8 +141,7 @@ def _open_arrays(
     out: Path, total: int, size: tuple[int, int], *, fresh: bool, names: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     """The memory-mapped arrays of a corpus, made anew or opened for writing."""
-    every = {"image": (total, *size, 3), "garment": (total, *size, 3), "mask": (total, *size)}
-    shapes = {name: every[name] for name in names}
+    shapes = {name: (total, *size) if name == "mask" else (total, *size, 3) for name in names}
     if fresh:
         return {k: reserved_array(out / f"{k}.npy", shape=s, dtype=np.uint8) for k, s in shapes.items()}
     arrays: dict[str, np.ndarray] = {k: np.lib.format.open_memmap(out / f"{k}.npy", mode="r+") for k in shapes}

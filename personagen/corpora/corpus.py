@@ -10,17 +10,18 @@ from torch import Tensor
 from recsys.errors import DataError, shown
 from recsys.text import from_json
 
-ARRAYS = {"image": 4, "garment": 4, "mask": 3}
+ARRAYS = {"image": 4, "garment": 4, "mask": 3, "guess": 4}
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A folder of N pictures: `meta.jsonl`, `image.npy` and, for try-on, `garment.npy` and `mask.npy`."""
+    """A folder of N pictures: `meta.jsonl`, `image.npy` and, for try-on, `garment.npy`, `mask.npy` and `guess.npy`."""
 
     folder: Path
     meta: list[dict]
     arrays: dict[str, np.ndarray]
-    """"image" and "garment" (N, H, W, 3) uint8, "mask" (N, H, W) uint8, 1 = repaint."""
+    """"image", "garment" and "guess" (N, H, W, 3) uint8, "mask" (N, H, W) uint8, 1 = repaint. guess: what a model with
+    prefill "garment" is shown instead of the garment laid over the picture."""
     rows: dict[str, np.ndarray]
     """Row numbers of each split, "train" and "heldout"."""
 

@@ -43,8 +43,13 @@ class Truth:
 
 def truth_of(sitting: Sitting) -> Truth:
     """Render every view of a sitting; the garment that is looked at is the one worn above, or a dress."""
-    garment = max(sitting.outfit, key=lambda one: REGION[one.kind] != "lower")
+    garment = garment_of(sitting)
     return Truth(sitting, {view: _true(sitting, view) for view in VIEWS}, garment, label_of(garment))
+
+
+def garment_of(sitting: Sitting) -> GarmentSpec:
+    """Return the garment that is looked at: the one worn above, or a dress."""
+    return max(sitting.outfit, key=lambda one: REGION[one.kind] != "lower")
 
 
 def dressed_of(truth: Truth, read: Callable[[Image.Image], Body]) -> tuple[Dressed, Shape]:
@@ -76,7 +81,7 @@ def measured(figure: Figure, truth: Truth, *, plain: bool = False) -> dict[str, 
         found |= {f"iou {degrees}": _iou(view.mask, true.labels > 0), f"psnr {degrees}": _psnr(view, true)}
         ours, cloth = _worn(view, worn), true.labels == truth.label
         if plain:
-            ours &= _moved(cloth, view.mask, true.labels > 0)
+            ours &= moved_onto(cloth, view.mask, true.labels > 0)
         if ours.any() and cloth.any():
             found[f"lab {degrees}"], found[f"hue {degrees}"] = _lab_error(view, ours, true, cloth)
     if not plain:
@@ -114,8 +119,8 @@ def _turned(camera: Camera, degrees: float) -> Camera:
 def _psnr(view: View, truth: Render) -> float:
     """How a view agrees with the truth in dB, where both show the person."""
     mine, true = view.mask, truth.labels > 0
-    both = _moved(mine, mine, true) & true
-    error = _moved(view.image, mine, true)[both] - truth.image[both] / 255
+    both = moved_onto(mine, mine, true) & true
+    error = moved_onto(view.image, mine, true)[both] - truth.image[both] / 255
     return float(-10 * np.log10(max(1e-9, (error**2).mean()))) if both.any() else 0.0
 
 
@@ -123,11 +128,11 @@ def _iou(mask: np.ndarray, true: np.ndarray) -> float:
     """Intersection over union, the mask moved until it agrees; 0 of nothing."""
     if not mask.any():
         return 0.0
-    moved = _moved(mask, mask, true)
+    moved = moved_onto(mask, mask, true)
     return float((moved & true).sum() / (moved | true).sum())
 
 
-def _moved(plane: np.ndarray, mask: np.ndarray, true: np.ndarray) -> np.ndarray:
+def moved_onto(plane: np.ndarray, mask: np.ndarray, true: np.ndarray) -> np.ndarray:
     """A plane moved sideways, and down to the same ground, as brings a mask onto the true one."""
     if not mask.any():
         return plane

@@ -14,6 +14,7 @@ from .config import (
     TextConfig,
     TryOnConfig,
     VaeConfig,
+    ViewConfig,
     check_config,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "TextConfig",
     "TryOnConfig",
     "VaeConfig",
+    "ViewConfig",
     "pretrain",
 ]
 
@@ -79,6 +81,8 @@ def pretrain(config: PretrainConfig, *, tell: Tell = silent) -> "Iterator[Step]"
         from .text2image import train_text2image as train
     elif config.stage == "decoder":
         from .decoder import train_decoder as train
+    elif config.stage == "view":
+        from .view import train_view as train
     else:
         from .tryon import train_tryon as train
     return train(config)

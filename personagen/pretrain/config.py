@@ -9,7 +9,7 @@ from recsys.errors import ConfigError
 
 from ..training.config import LoopConfig
 
-STAGES = ("corpus", "vae", "text", "text2image", "decoder", "tryon", "parser", "joints", "garment")
+STAGES = ("corpus", "vae", "text", "text2image", "decoder", "tryon", "parser", "joints", "garment", "view")
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,13 @@ class CorpusConfig:
     """The pictures to train on: renders of the atelier, and photos where there are some."""
 
     rows: int = 6000
-    """Training rows to render; a row is a person, a garment they wear, its mask and captions."""
+    """Training rows to render; a row is a person, a garment they wear, its mask and captions. 0: none of them."""
     heldout_rows: int = 300
     scenes: int = 0
     """Training rows of scenes with nobody in them, a twentieth as many held out: a corpus of its own, `scenes`."""
+    views: int = 0
+    """Training rows of people's sides beside figures of them, for the stage view; a twentieth as many held out: a
+    corpus of its own, `views`."""
     photos: str | None = None
     """Folder with `people` (parsed street photos) and `garments` (photos and garments.csv); null: renders only."""
 
@@ -205,10 +208,20 @@ class GarmentConfig:
 
 
 @dataclass(frozen=True)
+class ViewConfig:
+    """The view completer: a LoRA on a finished try-on network."""
+
+    tryon_dir: str | None = None
+    """The try-on pipeline that it is laid over; null: the embedded one."""
+    rank: int = 16
+
+
+@dataclass(frozen=True)
 class PretrainConfig:
     """One stage of pretraining: what to train, on what, for how long, and where to put it."""
 
-    stage: Literal["corpus", "vae", "text", "text2image", "decoder", "tryon", "parser", "joints", "garment"] = "vae"
+    stage: Literal["corpus", "vae", "text", "text2image", "decoder", "tryon", "parser", "joints", "garment",
+                   "view"] = "vae"  # fmt: skip
     output_dir: str = "runs/pretrain/vae"
     start_from: str | None = None
     """Folder of a finished model (`vae`, `unet`) whose weights a new run starts with."""
@@ -232,6 +245,7 @@ class PretrainConfig:
     tryon: TryOnConfig = field(default_factory=TryOnConfig)
     parser: ParserConfig = field(default_factory=ParserConfig)
     garment: GarmentConfig = field(default_factory=GarmentConfig)
+    view: ViewConfig = field(default_factory=ViewConfig)
 
 
 def check_config(config: PretrainConfig) -> None:

@@ -2,6 +2,7 @@
 
 Losses: "corrected" as in personagen.pretrain.tryon (Re-CatVTON, arXiv 2511.18775); "plain" noises person and garment
 and learns both (CatVTON, arXiv 2407.15886), a dropped garment being zero in the condition only.
+A corpus with guesses (`guess.npy`), as one of views has, shows these instead of garments laid over people.
 Under torchrun the processes share the rows of a step out: the draws, and the gradient, are those of a single process.
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from recsys.errors import ConfigError
@@ -69,6 +71,8 @@ def train_tryon_pairs(config: TryOnTrainConfig, *, tell: Tell = silent) -> Itera
         corpora[str(folder)] = 1.0
     encoder = Encoder(pipe.vae, fingerprint(pipe.vae), config.loop.mixed_precision == "bf16")
     opened = open_corpora(corpora, size=(config.height, config.width), needs=NEEDS)
+    if all("guess" in corpus.arrays for corpus, _ in opened):
+        pipe.register_to_config(prefill="garment")  # guesses are shown in every step
     latents: list[dict[str, np.ndarray]] = []
     for number, (corpus, _) in enumerate(opened):
         base = Path(config.output_dir) / "latents" / f"{number}-{corpus.folder.name}"
@@ -80,7 +84,9 @@ def train_tryon_pairs(config: TryOnTrainConfig, *, tell: Tell = silent) -> Itera
         for k in copies:
             change = vary(k) if k else None
             jobs.append((f"garment-{k}", "garment", change))
-            if pipe.config["prefill"] == "garment":
+            if "guess" in corpus.arrays:
+                jobs.append((f"draped-{k}", "guess", None))
+            elif pipe.config["prefill"] == "garment":
                 jobs.append((f"draped-{k}", "image", drape_over(corpus, change)))
         for label, name, prepare in jobs if processes.first else ():
             file = base.with_name(f"{base.name}-{label}.npy")
@@ -172,6 +178,11 @@ class PairsStage:
         self.heldout = heldout(corpora, config.loop.heldout_rows)
         self.rows = sum(len(source.rows) for source in self.sources)
 
+    @property
+    def _guessed(self) -> bool:
+        """Whether every corpus holds its own guesses, as one of views does."""
+        return all("guess" in corpus.arrays for corpus, _ in self.corpora)
+
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the error of the configured variant over this process's rows of a random batch, times their share."""
         drawn = draw(self.sources, self.config.loop.batch_size, generator=generator)
@@ -234,7 +245,7 @@ class PairsStage:
         """Return held-out errors with the right and with the next row's garment: the second should stay larger."""
         people, own, worn, masks = self._gather(self.heldout, [0.0] * len(self.heldout), [False] * len(self.heldout))
         other = own
-        if self.pipe.config["prefill"] == "garment":
+        if self.pipe.config["prefill"] == "garment" and not self._guessed:
             other = draped_swapped(self.encoder, self.corpora, self.heldout).to(self.device)
         found = {}
         for name, seen, garments in (
@@ -255,10 +266,12 @@ class PairsStage:
         chosen = self.heldout[: self.config.preview_rows]
         read = lambda name: np.stack([self.corpora[i][0].arrays[name][row] for i, row in chosen])
         person, garment, mask = read("image"), read("garment"), read("mask")
+        guess = [Image.fromarray(one).convert("RGBA") for one in read("guess")] if self._guessed else None
         with autocast(self.device, self.config.loop):
             result = self.pipe(
-                person, garment, list(mask > 0), num_inference_steps=self.config.preview_steps, output_type="pt",
-                guidance_scale=self.config.guidance, repaint=False, generator=torch.Generator().manual_seed(1),
+                person, garment, list(mask > 0), guess=guess, num_inference_steps=self.config.preview_steps,
+                guidance_scale=self.config.guidance, repaint=False, output_type="pt",
+                generator=torch.Generator().manual_seed(1),
             ).images  # fmt: skip
         truth, marked = pictures(list(person)), torch.from_numpy(mask)[:, None].float()
         columns = (truth * (1 - marked), pictures(list(garment)), result.float() * 2 - 1, truth)

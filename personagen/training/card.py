@@ -34,6 +34,7 @@ KINDS = {
     "parser": Kind("Parser of body parts", "personagen", "image-segmentation", 'load_parser("FOLDER")'),
     "garment": Kind("Parser of garments", "personagen", "image-segmentation", 'load_model("FOLDER")'),
     "lora": Kind("LoRA of a try-on model", "diffusers", "image-to-image", "--base.lora FOLDER", (*WORN, "lora")),
+    "view": Kind("View completer of figures", "personagen", "image-to-image", 'load_completer("FOLDER")', ("lora",)),
     "attention": Kind("Self-attention for try-on", "personagen", "image-to-image", "--base.attention FOLDER", WORN),
 }
 """By the name of the folder that a stage writes."""

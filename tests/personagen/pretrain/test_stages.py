@@ -24,7 +24,7 @@ from recsys.errors import ConfigError, DataError, ModelError, ResourceError
 from tests.cases import cases
 from tests.personagen.pretrain.tools import SIZE, make_corpus, tiny
 
-STAGES = ("vae", "text", "text2image", "tryon")
+STAGES = ("vae", "text", "text2image", "tryon", "view")
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_tryon_finds_the_autoencoder_beside_it(root, steps):
     assert not (root / "tryon" / "tryon" / "vae").exists()
 
 
-@pytest.mark.parametrize("stage", cases(["text2image"], slow=["vae", "text", "tryon"]))
+@pytest.mark.parametrize("stage", cases(["text2image"], slow=["vae", "text", "tryon", "view"]))
 def test_a_run_that_was_stopped_ends_with_the_same_bits(root, steps, stage, tmp_path):
     (corpus,) = {str(root / "corpus")}
     config = tiny(stage, root, corpora={corpus: 1.0})

@@ -1,5 +1,6 @@
 """Training and measuring on pairs: miniature copies of the published layouts, every loss and every trained part."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from personagen.corpora.corpus import open_corpus
 from personagen.corpora.pairs import DRESSCODE, LIP, load_pair, read_pairs, write_pairs_corpus
+from personagen.figure.completer import Completer
 from personagen.metrics.tryon import contact_sheet, evaluate_tryon, summarise
 from personagen.models import load_tryon
 from personagen.models.base import load_tryon_base
@@ -219,6 +221,27 @@ def test_a_model_that_starts_from_a_draped_garment_is_trained_on_one(stock, tmp_
     assert steps[-1].metrics["swapped_garment_mse"] != steps[-1].metrics["heldout_mse"]
     made: Any = load_tryon(tmp_path / "run" / "tryon")
     assert made.config["prefill"] == "garment"
+
+
+@pytest.mark.slow
+def test_a_corpus_with_guesses_shows_them_and_its_lora_completes_views(stock, tmp_path):
+    """What a view completer is trained on at Stable Diffusion's size: the guess is the figure's own view."""
+    folder = shutil.copytree(stock["corpus"], tmp_path / "views")
+    images, masks = (np.load(folder / f"{name}.npy") for name in ("image", "mask"))
+    guess = np.where(masks[..., None] > 0, 128, images).astype(np.uint8)
+    np.save(folder / "guess.npy", guess)
+    config = settings(stock, tmp_path / "run", corpora={str(folder): 1.0}, train="lora", garment_dropout=0.0)
+    assert len(trained(config)) == 3 and (tmp_path / "run" / "previews" / "step-000003.png").is_file()
+    pipe: Any = load_tryon_base(replace(config.base, lora=str(tmp_path / "run" / "lora")))  # type: ignore[type-var]
+    shown = np.load(next((tmp_path / "run" / "latents").glob("*-draped-0.npy")))
+    with torch.no_grad():
+        mean = pipe.vae.encode(torch.from_numpy(guess).permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mean
+    assert np.allclose(shown, (mean * pipe.vae.config.scaling_factor).numpy(), atol=0.02)
+    paint = Completer(pipe)
+    front = Image.fromarray(images[0])
+    change = paint(front, Image.fromarray(guess[0]), masks[0] > 0, torch.Generator().manual_seed(0))
+    assert change.shape == images[0].shape and np.isfinite(change).all() and np.abs(change).max() > 0
+    assert pipe.config["prefill"] == "grey"  # it is left as it was
 
 
 def test_settings_of_training_are_refused(stock, tmp_path):

@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from personagen.pretrain import PretrainConfig, Text2ImageConfig, TextConfig, TryOnConfig, VaeConfig, pretrain
+from personagen.pretrain import (
+    PretrainConfig,
+    Text2ImageConfig,
+    TextConfig,
+    TryOnConfig,
+    VaeConfig,
+    ViewConfig,
+    pretrain,
+)
 from personagen.training.config import LoopConfig
 from recsys.types import Step
 
@@ -28,7 +36,8 @@ COLOURS = {"red": (220, 30, 30), "blue": (30, 60, 220), "green": (30, 160, 60)}
 
 
 def make_corpus(folder: Path, *, rows: int = 12, garments: bool = True, size: tuple[int, int] = SIZE) -> Path:
-    """Write squares of three colours on random grounds, with the square alone as garment and its box as mask."""
+    """Write squares of three colours on random grounds, with the square alone as garment, its box as mask, grey
+    in the guess."""
     generator, meta = np.random.default_rng(0), []
     height, width = size
     image = np.broadcast_to(generator.integers(80, 255, (rows, 1, 1, 3)), (rows, height, width, 3)).astype(np.uint8)
@@ -51,6 +60,7 @@ def make_corpus(folder: Path, *, rows: int = 12, garments: bool = True, size: tu
     if garments:
         np.save(folder / "garment.npy", garment)
         np.save(folder / "mask.npy", mask)
+        np.save(folder / "guess.npy", np.where(mask[..., None] > 0, 128, image).astype(np.uint8))
     (folder / "meta.jsonl").write_text("\n".join(map(json.dumps, meta)) + "\n")
     return folder
 
@@ -90,6 +100,7 @@ def tiny(stage: str, root: Path, *, corpora: dict[str, float], steps: int = 4, *
             preview_rows=2,
             preview_steps=2,
         ),
+        "view": ViewConfig(tryon_dir=str(root / "tryon" / "tryon"), rank=2),
     }
     return PretrainConfig(**{**settings, **changes})
 
