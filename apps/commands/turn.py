@@ -12,7 +12,9 @@ import torch
 from personagen.devices import Compute
 from personagen.figure.build import Shape
 from personagen.figure.distil import Distilling, distil
+from personagen.figure.distil_normals import distil_shape
 from personagen.figure.mesh import Figure
+from personagen.figure.normals import reshape
 from personagen.figure.pipeline import Figure3DOutput, Figure3DPipeline
 from personagen.figure.poses import pose_named
 from personagen.figure.refine import Refining, refine
@@ -25,7 +27,7 @@ from personagen.models import load_controlnet, open_tryon
 from personagen.person.parser import load_parser
 from personagen.person.reading import box_of
 from personagen.provenance import versions
-from personagen.subject.loaded import load_subjects
+from personagen.subject.loaded import base_of, load_subjects
 from personagen.tryon.dress import Piece, in_order
 from personagen.warping.cutout import check_shows_something
 from recsys.errors import SEEDS, ConfigError, check_range
@@ -103,8 +105,13 @@ def _finish(asked: RefineConfig, compute: Compute, seed: int) -> Callable[[Figur
     """Check what is asked of a painter, load it, and return what paints a figure with it.
 
     Raises:
-        ConfigError, ModelError: as `load_subjects` does; a setting is out of range.
+        ConfigError, ModelError: as `load_subjects` does; a setting is out of range, or the model knows no normal maps.
     """
+    if asked.geometry and base_of(asked.subjects, asked.base) == "embedded":
+        raise ConfigError(
+            "refine.geometry is true, but the embedded model has seen photos alone, no normal maps; name a Stable "
+            "Diffusion with --refine.base, or leave it out"
+        )
     painting = Refining(**{one.name: getattr(asked, one.name) for one in fields(Refining)})
     distilling = Distilling(asked.prompt, steps=asked.distil, guidance=asked.guidance) if asked.distil else None
     own = own_weights(asked, asked.steps)
@@ -113,10 +120,20 @@ def _finish(asked: RefineConfig, compute: Compute, seed: int) -> Callable[[Figur
 
     def paint(made: Figure3DOutput) -> Figure3DOutput:
         generator = torch.Generator().manual_seed(seed)
+        figure, notes = made.figure, list[str | None](made.notes)
+        told: dict[str, Any] = {"generator": generator, "tell": _say}
+        if asked.geometry and distilling is not None:
+            figure, note = distil_shape(figure, painter, distilling, **told)
+            notes.append(note)
+        elif asked.geometry:
+            figure, note = reshape(figure, painter, painting, controlnet=shape, **told)
+            notes.append(note)
         if distilling is not None:
-            return replace(made, figure=distil(made.figure, painter, distilling, generator=generator, tell=_say))
-        figure, note = refine(made.figure, painter, painting, controlnet=shape, generator=generator, tell=_say)
-        return replace(made, figure=figure, notes=(*made.notes, *([note] if note else [])))
+            figure = distil(figure, painter, distilling, **told)
+        else:
+            figure, note = refine(figure, painter, painting, controlnet=shape, **told)
+            notes.append(note)
+        return replace(made, figure=figure, notes=tuple(note for note in notes if note))
 
     return paint
 
@@ -157,7 +174,7 @@ def _write(settings: TurnConfig, made: Figure3DOutput, staging: Staging, out: Pa
             "controlnet": Path(asked.controlnet or "").name,
             "subjects": [Path(one).name for one in asked.subjects],
         }
-        same = ("weights", "distil", *(one.name for one in fields(Refining)))
+        same = ("weights", "geometry", "distil", *(one.name for one in fields(Refining)))
         record["refine"] = named | {name: getattr(asked, name) for name in same}
     turntable = Path(settings.turntable) if settings.turntable else None
     wanted = Asked(True, turntable, settings.obj, settings.maps, settings.unlit, settings.seed)

@@ -34,6 +34,9 @@ class RefineConfig(OwnWeights):
     """What that ControlNet has learnt to be shown."""
     control_scale: float = 1.0
     """How strong it is."""
+    geometry: bool = False
+    """First paint normal maps, or distil them, and move what the photo does not show to them in depth, before colours
+    are painted; not with the embedded model."""
     distil: int = 0
     """Steps of score distillation instead of painting; 150 is usual. It changes colours coarsely, nothing finer."""
 

@@ -70,9 +70,7 @@ def distil(
     Raises:
         ConfigError: the painter is an SDXL.
     """
-    if "text_encoder_2" in painter.components:
-        raise ConfigError("score distillation takes a Stable Diffusion 1.x or 2.x; refine with this one instead")
-    score = Score(painter, asked)
+    score = Score.of(painter, asked)
     kept = seen_straight(figure, look(figure, 0, FRONT))
     views = [_View(figure, azimuth, score, kept) for azimuth in VIEWS]
     shape = (figure.texture.height, figure.texture.width)
@@ -103,6 +101,13 @@ class Score:
         with torch.no_grad():
             self.words, self.none = self._read(asked.prompt)
             self.reference = self._read(asked.reference)[0]
+
+    @classmethod
+    def of(cls, painter: Any, asked: Distilling) -> "Score":
+        """The score of a painter. ConfigError where it is an SDXL."""
+        if "text_encoder_2" in painter.components:
+            raise ConfigError("score distillation takes a Stable Diffusion 1.x or 2.x; refine with this one instead")
+        return cls(painter, asked)
 
     def _read(self, words: str) -> tuple[Tensor, Tensor]:
         return self.pipe.encode_prompt(words, self.device, 1, True)

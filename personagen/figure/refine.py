@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from recsys.errors import check_range
@@ -114,9 +115,9 @@ class Repainter:
         self.asked, self.generator = asked, generator
 
     @torch.no_grad()
-    def __call__(self, found: Look, free: np.ndarray, words: str) -> np.ndarray:
-        """Return the change (H, W, 3) of a view where it is free (2H, 2W)."""
-        asked, vae, picture = self.asked, self.pipe.vae, found.view.picture
+    def __call__(self, found: Look, free: np.ndarray, words: str, picture: Image.Image | None = None) -> np.ndarray:
+        """Return the change (H, W, 3) of a view, or of another picture of it, where it is free (2H, 2W)."""
+        asked, vae, picture = self.asked, self.pipe.vae, picture or found.view.picture
         x = to_tensor(picture).to(vae.device, vae.dtype) * 2 - 1
         z = vae.encode(x).latent_dist.mode()
         shape = {}

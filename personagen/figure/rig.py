@@ -76,7 +76,7 @@ def nearest(points: np.ndarray, queries: np.ndarray) -> np.ndarray:
     found = np.zeros(len(queries), np.int64)
     left, side = np.arange(len(queries)), CELL
     while len(left) and side < 5.0 * CELL:
-        at, distance = _nearest_in_cells(points, queries[left], side)
+        at, distance = near_within(points, queries[left], side)
         exact = distance <= side
         found[left[exact]] = at[exact]
         left, side = left[~exact], 2.0 * side
@@ -86,7 +86,7 @@ def nearest(points: np.ndarray, queries: np.ndarray) -> np.ndarray:
     return found
 
 
-def _nearest_in_cells(points: np.ndarray, queries: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarray]:
+def near_within(points: np.ndarray, queries: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarray]:
     """Indices (Q,) of the nearest point in the 27 cells around each query, and distances (Q,), inf without one."""
     low = np.minimum(points.min(0), queries.min(0)) - 2.0 * side
     cells, asked = (((x - low) / side).astype(np.int64) for x in (points, queries))

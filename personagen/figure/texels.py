@@ -40,10 +40,19 @@ class Look:
 
     def normal(self) -> Image.Image:
         """Normals as a ControlNet for normals has learnt them: red to the left, green up, blue to the camera."""
-        back, right, up = axes(self.camera)
-        turned = self.view.normals[::2, ::2] @ np.stack([-right, up, back], 1)
-        turned = np.where((self.view.layer[::2, ::2] >= 0)[..., None], turned, [0.0, 0.0, 1.0])
-        return Image.fromarray(((turned + 1) * 127.5 + 0.5).clip(0, 255).astype(np.uint8))
+        return normal_map(self.view.normals[::2, ::2], self.camera)
+
+
+def colour_axes(camera: Camera) -> np.ndarray:
+    """The directions (3, 3) of the world, in columns, that are red, green and blue in a map of normals."""
+    back, right, up = axes(camera)
+    return np.stack([-right, up, back], 1)
+
+
+def normal_map(normals: np.ndarray, camera: Camera) -> Image.Image:
+    """Picture normals (H, W, 3) in the world, zero where nothing is; see `Look.normal`."""
+    turned = np.where(normals.any(-1, keepdims=True), normals @ colour_axes(camera), [0.0, 0.0, 1.0])
+    return Image.fromarray(((turned + 1) * 127.5 + 0.5).clip(0, 255).astype(np.uint8))
 
 
 def look(figure: Figure, azimuth: float, size: tuple[int, int]) -> Look:

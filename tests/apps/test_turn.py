@@ -29,6 +29,7 @@ from .tiny import pipelines
         ("--person a.png --turntable me.mp4", 2, ".webp or .gif"),
         ("--person a.png --refine.prompt red --refine.strength 2", 2, "strength"),
         ("--person a.png --refine.prompt red --refine.base nowhere", 4, "nowhere"),
+        ("--person a.png --refine.prompt red --refine.geometry true", 2, "no normal maps"),
         ("--person nowhere.png", 3, "nowhere.png"),
         ("--out me.glb", 2, "give --person, a photo, or --evaluate"),
         ("--person a.png --evaluate 2 --out me.json", 2, "a.png with --evaluate"),
@@ -68,6 +69,7 @@ def test_a_photo_and_a_garment_become_a_file_with_layers(tmp_path, capsys):
     flags += f" --turntable {tmp_path}/me.gif --force true"  # a jacket hides the shirt
     pipelines()[1].save_pretrained(tmp_path / "painter")
     refine = ["--refine.prompt", "a red shirt", "--refine.base", f"{tmp_path}/painter", "--refine.steps", "3"]
+    refine += ["--refine.geometry", "true"]
     assert cli.main(["tryon", "turn", *flags.split(), "--prompt", "arms out at night", *refine]) == 0
     said = capsys.readouterr()
     assert "t-shirt" in said.out and "understood: arms out" in said.err
@@ -75,6 +77,7 @@ def test_a_photo_and_a_garment_become_a_file_with_layers(tmp_path, capsys):
     assert data[:4] == b"glTF" and len(data) < 8_000_000
     tree = json.loads(data[20 : 20 + struct.unpack("<I", data[12:16])[0]])
     assert tree["asset"]["extras"]["refine"]["prompt"] == "a red shirt" and "view 180 ..." in said.err
+    assert tree["asset"]["extras"]["refine"]["geometry"] is True and "shape 180 ..." in said.err
     assert {"body", "t-shirt"} <= {node.get("name") for node in tree["nodes"]}
     assert getattr(Image.open(tmp_path / "me.gif"), "n_frames", 1) == 24
     assert Image.open(out.with_suffix(".png")).width > 1500 and out.with_suffix(".zip").is_file()

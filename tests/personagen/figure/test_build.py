@@ -12,10 +12,14 @@ from personagen.atelier.render import LABEL, render_person
 from personagen.atelier.trace import Camera, portrait
 from personagen.corpora.renders import body_of_render
 from personagen.figure.build import Dressed, build_figure
-from personagen.figure.mesh import Figure, unlit
+from personagen.figure.geometry import fit_normals
+from personagen.figure.mesh import Figure, normals, unlit
+from personagen.figure.nets import open_edges
 from personagen.figure.poses import POSES, take_pose
 from personagen.figure.raster import render
 from personagen.figure.rig import stretch
+from personagen.figure.shell import Goal, Shell
+from personagen.figure.texels import look
 from recsys.errors import DataError
 
 RED, BLUE = (200, 40, 40), (40, 60, 190)
@@ -42,6 +46,17 @@ def colour(figure: Figure, azimuth: float, layer: str) -> np.ndarray:
     view = render(figure, Camera(azimuth=azimuth), size=(160, 120))
     texture = np.repeat(np.repeat(view.image, 2, 0), 2, 1)
     return texture[view.layer == [one.name for one in figure.layers].index(layer)].mean(0) * 255
+
+
+def starts(figure: Figure) -> np.ndarray:
+    """Where each layer's vertices begin among those of all."""
+    return np.cumsum([0, *(len(layer.vertices) for layer in figure.layers[:-1])])
+
+
+def front_changed(one: Figure, other: Figure) -> float:
+    """Share of the front's pixels in which two figures differ."""
+    shown = [look(figure, 0, (256, 192)).view.image for figure in (one, other)]
+    return float((np.abs(shown[0] - shown[1]).max(2) > 2 / 255).mean())
 
 
 def test_layers_are_named_closed_and_share_a_texture(figure):
@@ -96,6 +111,29 @@ def test_arms_are_raised_without_torn_layers(figure):
     top = lambda one: max(float(layer.vertices[:, 1].max()) for layer in one.layers)
     assert top(raised) > top(figure) + 0.15
     assert stretch(figure.layers, raised.layers, percentile=99.0) < 3
+
+
+def test_layers_move_as_one_to_given_normals(figure):
+    """A bump of 2 cm across the line where shirt and trousers meet behind, told by its normals from three sides."""
+    waist, shell = np.array([0.0, 1.0]), Shell.of(figure)
+    back = (normals(shell.points, shell.faces) * shell.rays).sum(1) < 0
+    bump = -0.02 * np.exp(-0.5 * (((shell.points[:, :2] - waist) / 0.07) ** 2).sum(1)) * back
+    true, goals = shell.moved(figure, bump), []
+    for azimuth in (180, 135, -135):
+        nothing = Goal(Camera(azimuth=azimuth), np.zeros((384, 288, 3)), np.ones((384, 288)))
+        goals.append(replace(nothing, normals=Shell.of(true).seen(nothing).normals))
+    fit = fit_normals(figure, goals)
+    shown = bump < -0.001
+    assert fit.explained > 0.4 and np.corrcoef(fit.depth[shown], bump[shown])[0, 1] > 0.95
+    assert all(one.weights is other.weights for one, other in zip(figure.layers, fit.figure.layers))
+    assert (
+        sum(open_edges(shell.at[start:][layer.faces]) for start, layer in zip(starts(figure), fit.figure.layers)) == 0
+    )
+    for azimuth in (0, 90, 180, 270):  # what lies below goes on lying below, and the front is as it was
+        one, other = (render(each, Camera(azimuth=azimuth), size=(256, 192)) for each in (figure, fit.figure))
+        both = (one.layer >= 0) & (other.layer >= 0)
+        assert (one.layer != other.layer)[both].mean() < (1e-4 if azimuth == 0 else 0.002)
+    assert front_changed(figure, fit.figure) < 0.001
 
 
 @pytest.mark.slow
