@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from recsys.errors import ModelError
 
 from ..person.joints import Joint
+from .facing import Stance
 from .mesh import Skeleton
 
 TEMPLATE = Path(__file__).with_name("body.safetensors")
@@ -26,6 +27,8 @@ RELAXED, BEHIND = 0.06, 0.015
 """How far before the elbow the wrist of a hanging arm is, and how far behind the shoulder the elbow, in metres."""
 STANCE = 0.025
 """How far before the template's the legs of one who stands straight for a picture are, in metres."""
+KNEE = 0.88
+"""How far a knee is before the other for a metre between the feet."""
 LIMBS = ("Arm", "ForeArm", "Hand", "UpLeg", "Leg", "Foot", "ToeBase")
 
 
@@ -90,20 +93,20 @@ def load_body(*, build: float = 0.5, weight: float = 0.0) -> BodyMesh:
 
 
 def pose(
-    body: BodyMesh, joints: np.ndarray, *, height: float, ground: float | None = 0.0, turned: float = 0.0
+    body: BodyMesh, joints: np.ndarray, *, height: float, ground: float | None = 0.0, stance: Stance = Stance()
 ) -> BodyMesh:  # fmt: skip
     """Move a body to joints that a photo shows (13, 2): x and y in metres, y from the ground up.
 
     height: of the person in metres. ground: height of what the feet stand on; None: they are not in the picture.
-    turned: radians by which the person is, towards the picture's right. Trunk and head are stretched row by row, each
-    limb is turned and stretched along its bone; depth is the template's.
+    Trunk and head are stretched row by row, each limb is turned and stretched along its bone; depth is the template's,
+    as the stance turns it.
     """
     size = height / float(np.ptp(body.vertices[:, 1]))
-    caged = _Cage(body, joints, size, turned)
+    caged = _Cage(body, joints, size, stance.turned)
     heads, tails = caged(body.skeleton.heads), caged(body.tails)
     for side in ("Left", "Right"):
-        _place_arm(body, joints, heads, tails, side, size, turned=turned)
-        _place_leg(body, joints, heads, tails, side, size, ground=ground, turned=turned)
+        _place_arm(body, joints, heads, tails, side, size, turned=stance.turned)
+        _place_leg(body, joints, heads, tails, side, size, ground=ground, stance=stance)
     vertices = np.zeros_like(body.vertices, dtype=np.float64)
     trunk = caged(body.vertices)
     for number, name in enumerate(body.skeleton.names):
@@ -170,15 +173,19 @@ def _place_arm(
 
 def _place_leg(
     body: BodyMesh, joints: np.ndarray, heads: np.ndarray, tails: np.ndarray, side: str, size: float,
-    *, ground: float | None, turned: float,
+    *, ground: float | None, stance: Stance,
 ) -> None:  # fmt: skip
     """Write where the bones of a leg begin and end."""
     thigh, shin, foot, toes = (body.bone(side + name) for name in ("UpLeg", "Leg", "Foot", "ToeBase"))
     rest = body.skeleton.heads
     seen = [joints[Joint[f"{side.upper()}_{name}"], :2] for name in ("HIP", "KNEE", "ANKLE")]
-    middle = joints[[Joint.LEFT_HIP, Joint.RIGHT_HIP], 0].mean()
-    places = [np.array([*at, (size * rest[bone, 2] + STANCE) / np.cos(turned) - (at[0] - middle) * np.tan(turned)])
-              for at, bone in zip(seen, (thigh, shin, foot))]  # fmt: skip
+    middle, turned = joints[[Joint.LEFT_HIP, Joint.RIGHT_HIP], 0].mean(), stance.turned
+    away = [-(at[0] - middle) * np.tan(turned) for at in seen]
+    if stance.ahead is not None:
+        half = stance.ahead / 2 if side == "Left" else -stance.ahead / 2
+        away[1:] = KNEE * half, half
+    places = [np.array([*at, (size * rest[bone, 2] + STANCE) / np.cos(turned) + z])
+              for at, bone, z in zip(seen, (thigh, shin, foot), away)]  # fmt: skip
     heads[thigh], heads[shin], heads[foot] = places
     tails[thigh], tails[shin] = places[1:]
     ahead = size * (body.tails[foot] - rest[foot])

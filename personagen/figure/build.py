@@ -13,7 +13,7 @@ from ..person.joints import Joint
 from .atlas import Atlas
 from .behind import back_sheet, from_back_photo
 from .body import BodyMesh, load_body, pose
-from .facing import read_turn
+from .facing import read_stance
 from .layers import Piece, cut, labelled
 from .lens import Lens, lens_of
 from .light import carried_light, read_light
@@ -25,8 +25,8 @@ from .raster import look_up, rasterise
 from .rig import carried, surface_weights, welded
 from .volume import arm_surface, core_surface
 
-TOES, ANKLES = 0.12, 0.05
-"""How far before the person the tips of the toes are, and how high ankles, as shares of the height."""
+TOES = 0.12
+"""How far before the person the tips of the toes are, as a share of the height."""
 SOLE = 0.10
 """Height in metres up to which what looks down of a foot is its sole."""
 FINE_STEP, STEP = 1, 2
@@ -76,9 +76,9 @@ def build_figure(
         dressed.parts, dressed.joints, kinds=dressed.covers, outline=dressed.outline, height=shape.height, bust=bust
     )
     template = load_body(build=shape.build, weight=shape.weight) if body is None else body
-    lens = _lens(maps)
-    ground, turned = None if bust else lens.ground, read_turn(maps)
-    posed = _seen(pose(template, whole_joints(maps), height=shape.height, ground=ground, turned=turned), lens)
+    lens = Lens() if bust else lens_of(TOES * maps.height)
+    ground, stance = None if bust else lens.ground, read_stance(maps)
+    posed = _seen(pose(template, whole_joints(maps), height=shape.height, ground=ground, stance=stance), lens)
     surfaces = _surfaces(maps, posed, step=FINE_STEP if fine else STEP)
     clock("colours")
     canvas = Canvas(maps, dressed.picture, tuple(dressed.covers))
@@ -94,16 +94,8 @@ def build_figure(
     clock("rig")
     lamp = None if back is not None else read_light(maps, picture_of(maps, dressed.picture), surfaces)
     layers, skeleton = _rigged(cuts, pieces, posed, maps, lamp=lamp, lens=lens)
-    report = measured | clock.seconds() | {"bust": float(bust), "skirt": float(maps.skirt), "turned": turned}
+    report = measured | clock.seconds() | {"bust": float(bust), "skirt": float(maps.skirt), "turned": stance.turned}
     return Figure(layers, atlas.texture, skeleton, shape.height, report)
-
-
-def _lens(maps: Maps) -> Lens:
-    """The photo's camera, as far as the feet tell."""
-    if maps.bust:
-        return Lens()
-    ankles = maps.joints[[Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE], 1].mean() - ANKLES * maps.height
-    return lens_of(TOES * maps.height, float(ankles))
 
 
 def _seen(body: BodyMesh, lens: Lens) -> BodyMesh:

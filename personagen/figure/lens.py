@@ -1,16 +1,15 @@
 """The camera that took the photo: what stands nearer is larger, and feet are seen from above.
 
 A figure is built in the picture's own coordinates, straight behind its pixels, and then moved to where it stands in the
-world. A pinhole looks level from a height that no photo tells, and a distance that feet tell roughly. At the feet it
-looks some 14 degrees down, so that toes lie 3 to 5 cm below the heels in the picture; on the ground they do not.
+world. A pinhole looks level from a height and a distance that no photo tells: how far toes lie below the ankles was
+tried for the distance, and is mostly the parser's doubt (on 79 sittings of the atelier its correlation with the truth
+is .18, and half of the street photos came out nearer than 2.6 m). At the feet it looks some 15 degrees down, so that
+toes lie 3 to 5 cm below the heels in the picture; on the ground they do not.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-
-DISTANCES = (2.5, 8.0)
-"""Metres from which people are photographed."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Lens:
     ground: height in the world, above the picture's lowest row at the person's depth, of what the person stands on.
     """
 
-    distance: float = 5.0
+    distance: float = 4.5
     height: float = 1.25
     ground: float = 0.0
 
@@ -44,11 +43,6 @@ class Lens:
         return out * np.float32(height / (height - self.ground))
 
 
-def lens_of(reach: float, ankles: float, *, height: float = Lens.height) -> Lens:
-    """The lens of a picture whose lowest row shows what lies `reach` metres before the person: the tips of the toes.
-
-    ankles: how high above that row ankles are seen beyond their height over the ground, which tells how near the camera
-    stood; heels are taken for that, too.
-    """
-    distance = float(np.clip(height * reach / max(ankles, 1e-3), *DISTANCES))
-    return Lens(distance, height, height * reach / distance)
+def lens_of(reach: float) -> Lens:
+    """The lens of a picture whose lowest row shows what lies `reach` metres before the person: the tips of the toes."""
+    return Lens(ground=Lens.height * reach / Lens.distance)
