@@ -27,6 +27,8 @@ RELAXED, BEHIND = 0.06, 0.015
 """How far before the elbow the wrist of a hanging arm is, and how far behind the shoulder the elbow, in metres."""
 STANCE = 0.025
 """How far before the template's the legs of one who stands straight for a picture are, in metres."""
+HEEL, CAP = 1.25, 1.08
+"""How much farther a shoe goes behind and before the ankle than a foot: a centimetre behind, one and a half before."""
 KNEE = 0.88
 """How far a knee is before the other for a metre between the feet."""
 LIMBS = ("Arm", "ForeArm", "Hand", "UpLeg", "Leg", "Foot", "ToeBase")
@@ -118,6 +120,8 @@ def pose(
         else:
             moved = trunk[some]
         vertices[some] += share[some, None] * moved
+    if stance.shod:
+        _put_on_shoes(body, vertices, heads, stance)
     skeleton = replace(body.skeleton, heads=heads.astype(np.float32))
     return replace(body, vertices=vertices.astype(np.float32), skeleton=skeleton, tails=tails.astype(np.float32))
 
@@ -195,6 +199,17 @@ def _place_leg(
         tails[foot, 1] = ground + size * (body.tails[foot, 1] - body.vertices[:, 1].min())
     heads[toes] = tails[foot]
     tails[toes] = tails[foot] + _about(np.array([0, 0, size * (body.tails[toes, 2] - rest[toes, 2])]), turned)
+
+
+def _put_on_shoes(body: BodyMesh, vertices: np.ndarray, heads: np.ndarray, stance: Stance) -> None:
+    """Lengthen the feet among vertices (V, 3), in place."""
+    along = _about(np.array([0.0, 0.0, 1.0]), stance.turned)
+    for side in ("Left", "Right"):
+        foot = body.bone(side + "Foot")
+        share = np.where(np.isin(body.bones, (foot, body.bone(side + "ToeBase"))), body.weights, 0).sum(1)
+        ahead = (vertices - heads[foot]) @ along
+        more = share * ahead * np.where(ahead < 0, HEEL - 1, CAP - 1)
+        vertices += more[:, None] * along
 
 
 def _about(v: np.ndarray, turned: float) -> np.ndarray:

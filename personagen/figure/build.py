@@ -79,7 +79,7 @@ def build_figure(
     lens = Lens() if bust else lens_of(TOES * maps.height)
     ground, stance = None if bust else lens.ground, read_stance(maps)
     posed = _seen(pose(template, whole_joints(maps), height=shape.height, ground=ground, stance=stance), lens)
-    surfaces = _surfaces(maps, posed, step=FINE_STEP if fine else STEP)
+    surfaces = _surfaces(maps, posed, lens, step=FINE_STEP if fine else STEP)
     clock("colours")
     canvas = Canvas(maps, dressed.picture, tuple(dressed.covers))
     fronts = front_sheets(canvas)
@@ -131,9 +131,9 @@ def whole_joints(maps: Maps) -> np.ndarray:
     return joints
 
 
-def _surfaces(maps: Maps, body: BodyMesh, *, step: int) -> dict[str, Surface]:
+def _surfaces(maps: Maps, body: BodyMesh, lens: Lens, *, step: int) -> dict[str, Surface]:
     """Core and arms, by the names of `rig.PARTS`."""
-    core = core_surface(maps, body, step=step)
+    core = core_surface(maps, body, lens, step=step)
     found = {CORE_NAME: core}
     for side in ("left", "right"):
         arm = arm_surface(maps, body, side, core, step=step)

@@ -31,10 +31,11 @@ FEW = 0.0008
 @dataclass(frozen=True)
 class Stance:
     """How a person stands: radians by which they are turned, positive towards the picture's right; metres by which the
-    left foot is before the right, None where no feet are seen."""
+    left foot is before the right, None where no feet are seen; whether they wear shoes."""
 
     turned: float = 0.0
     ahead: float | None = None
+    shod: bool = False
 
 
 def read_stance(maps: Maps) -> Stance:
@@ -43,19 +44,20 @@ def read_stance(maps: Maps) -> Stance:
     nose = x("NOSE") - (x("LEFT_SHOULDER") + x("RIGHT_SHOULDER")) / 2
     if maps.bust:
         return Stance(_radians(NOSE_ALONE * nose))
-    aside, lower = _shoes(maps)
+    aside, lower, shod = _shoes(maps)
     shifts = {"shoes": aside / maps.height, "nose": nose, "lower": lower / maps.height}
     turned = _radians(sum(WEIGHTS[name] * shift for name, shift in shifts.items()))
-    return Stance(turned, float(np.clip(STEP * lower, -WIDE * maps.height, WIDE * maps.height)))
+    most = WIDE * maps.height
+    return Stance(turned, float(np.clip(STEP * lower, -most, most)), shod)
 
 
 def _radians(degrees: float) -> float:
     return float(np.radians(np.clip(degrees, -MOST, MOST)))
 
 
-def _shoes(maps: Maps) -> tuple[float, float]:
+def _shoes(maps: Maps) -> tuple[float, float, bool]:
     """How far, in metres, the lower half of each shoe lies beside its ankle, the mean of both; and how much lower the
-    left one ends than the right, by their ankles where a shoe is not seen."""
+    left one ends than the right, by their ankles where a shoe is not seen; and whether both are."""
     rows, columns = np.nonzero(maps.parts == Part.SHOES)
     ankles = maps.joints[[Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE], :2]
     x, aside, ends = maps.x[columns], [], []
@@ -68,4 +70,4 @@ def _shoes(maps: Maps) -> tuple[float, float]:
         aside.append(float(x[low].mean() - own) if low.any() else 0.0)
         ends.append(float(np.percentile(maps.y[rows[mine]], 3)))
     lower = ends[1] - ends[0] if len(ends) == 2 else ankles[1, 1] - ankles[0, 1]
-    return float(np.mean(aside)), float(lower)
+    return float(np.mean(aside)), float(lower), len(ends) == 2

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..images import dilate
+from ..person.joints import Joint
 from .body import BodyMesh
 from .maps import CELL, Maps
 from .raster import rasterise
@@ -26,7 +27,7 @@ ROUND = {"head": (0.4, 1.6), "trunk": (0.3, 1.0), "left leg": (0.5, 1.25), "righ
 """Least and greatest depth, as a share of a round cross-section's."""
 FULL_HAIR = 0.8
 """How much of what hair is wider than the head it is also farther back."""
-SKIRT_ROUND, SKIRT_OVER = 0.85, 0.18
+SKIRT_ROUND, SKIRT_OVER = 0.85, 0.12
 """Depth of a skirt as a share of a round one's, and over how many metres below the hips it becomes that."""
 FACE, HAIR = -0.026, 0.022
 """How much farther forward and back than the body's a head's relief goes, metres: the body's own face shows."""
@@ -34,8 +35,10 @@ EVEN = 0.03
 """Metres over which depths are averaged along the rows."""
 OPEN = 0.05
 """How far a part goes on beyond where another begins, metres, so that it does not close there like a balloon."""
-SKIRT_OPEN = 5
-"""How many times as far a skirt goes on below its hem."""
+SLIM, THIGH = 0.65, 0.16
+"""Least share of the body's depth that a slim leg has, and metres below the hips from which its outline tells."""
+HEM = 0.03
+"""Metres over which a hem may hang lower in the middle than at the sides."""
 ARMPIT = 0.012
 """How far the trunk goes on behind an arm beside it, metres."""
 REACH = 10
@@ -45,13 +48,15 @@ REACH = 10
 @dataclass(frozen=True)
 class Relief:
     """A group's depth on the grid (h, w): `height` u in square metres, negative outside its mask; `wide`: the greatest
-    half width near; middle, front and back (h, w): where it is and how round before and behind that."""
+    half width near; middle, front and back (h, w): where it is and how round before and behind that; slim (h,): how
+    wide it is as a share of the body, at most 1."""
 
     height: np.ndarray
     wide: np.ndarray
     middle: np.ndarray
     front: np.ndarray
     back: np.ndarray
+    slim: np.ndarray | None = None
 
 
 def inflate(mask: np.ndarray, *, rounds: int = 400, tolerance: float = 2e-3) -> np.ndarray:
@@ -158,6 +163,8 @@ def core_relief(maps: Maps, body: BodyMesh, group: str) -> Relief:
     """The relief of head, trunk or a leg: its outline, as deep as the body's rows say."""
     mask = _with_sides(maps) if group == "trunk" else maps.groups[group]
     height = inflate(_opened(maps, group, mask))
+    if group == "trunk" and maps.skirt:
+        height = _hung(height, mask, maps)
     front, back = body_depths(body, maps, BONES[group])
     slope = _slope(front, back, maps.x) if group == "trunk" else 0.0
     tilt = slope * (maps.x - float(maps.x[mask.any(0)].mean()))[None] if mask.any() else np.zeros((1, mask.shape[1]))
@@ -169,18 +176,19 @@ def core_relief(maps: Maps, body: BodyMesh, group: str) -> Relief:
     middle = (front + back) / 2
     loose = LOOSE[group] * (most - half).clip(0)
     low, high = ROUND[group]
+    slim = _slim(maps, most / half) if "leg" in group else np.ones_like(most)
+    front, back = middle + slim * (front - middle), middle + slim * (back - middle)
     hair = FULL_HAIR * (most - half).clip(0) if group == "head" else 0.0
     ahead = ((front - middle + loose) / most).clip(low, high)
     behind = ((middle - back + loose + hair) / most).clip(low, high)
     if group == "trunk" and maps.skirt:
-        hips = maps.joints[[7, 8], 1].mean()
-        share = ((hips - maps.y) / SKIRT_OVER).clip(0, 1)
+        share, hips = _below_hips(maps), maps.joints[[Joint.LEFT_HIP, Joint.RIGHT_HIP], 1].mean()
         level = float(np.interp(-hips, -maps.y, middle))  # a skirt hangs from the hips, whatever the thighs do
         middle = middle + share * (level - middle)
         ahead, behind = (side + share * (np.maximum(side, SKIRT_ROUND) - side) for side in (ahead, behind))
     spread = lambda values: np.repeat(values.astype(np.float32)[:, None], mask.shape[1], 1)
     even = lambda values: spread(smooth_rows(values, EVEN))
-    return Relief(beyond(height, wide, mask), wide, even(middle) + tilt.astype(np.float32), even(ahead), even(behind))
+    return Relief(beyond(height, wide, mask), wide, even(middle) + tilt.astype(np.float32), even(ahead), even(behind), slim)
 
 
 def _slope(front: np.ndarray, back: np.ndarray, x: np.ndarray) -> float:
@@ -201,15 +209,40 @@ def _with_sides(maps: Maps) -> np.ndarray:
 
 
 def _opened(maps: Maps, group: str, mask: np.ndarray) -> np.ndarray:
-    """A group's mask that goes on where the next part of the body begins; a skirt goes on below its hem."""
+    """A group's mask that goes on where the next part of the body begins."""
     reach = round(OPEN / CELL)
     others = np.logical_or.reduce([maps.groups[name] for name in BONES if name != group])
-    out = mask | (dilate(mask, up=reach, down=reach, side=reach) & others)
-    if group == "trunk" and maps.skirt:
-        last = np.flatnonzero(mask.any(1))[-1]
-        hem = mask[max(0, last - round(0.02 / CELL)) : last + 1].any(0)
-        out[last : last + SKIRT_OPEN * reach, hem] = True
-    return out
+    return mask | (dilate(mask, up=reach, down=reach, side=reach) & others)
+
+
+def _slim(maps: Maps, share: np.ndarray) -> np.ndarray:
+    """How slim a leg is (h,), where its outline is this share (h,) of the body's: at most 1, and 1 of the foot."""
+    hips, ankles = (maps.joints[[Joint[f"{side}_{name}"] for side in ("LEFT", "RIGHT")], 1].mean()
+                    for name in ("HIP", "ANKLE"))  # fmt: skip
+    leg = (maps.y < hips - THIGH) & (maps.y > ankles)
+    if not leg.any():
+        return np.ones_like(share)
+    rows = np.flatnonzero(leg)
+    known = np.interp(np.arange(len(share)), rows, share[rows].clip(SLIM, 1))
+    foot = ((ankles - maps.y) / THIGH).clip(0, 1)
+    return smooth_rows(known + foot * (1 - known), EVEN)
+
+
+def _below_hips(maps: Maps) -> np.ndarray:
+    """How much of a skirt rows are (h,): 0 at the hips, 1 below."""
+    return ((maps.joints[[Joint.LEFT_HIP, Joint.RIGHT_HIP], 1].mean() - maps.y) / SKIRT_OVER).clip(0, 1)
+
+
+def _hung(height: np.ndarray, mask: np.ndarray, maps: Maps) -> np.ndarray:
+    """Heights u (h, w) of a skirt, each row of which is as round as a long tube's, so that it does not close below."""
+    some, columns = mask.any(1), np.arange(mask.shape[1])
+    left = np.where(some, mask.argmax(1), mask.shape[1])
+    right = np.where(some, mask.shape[1] - mask[:, ::-1].argmax(1), 0)
+    reach = round(HEM / CELL)
+    left, right = -_grown(-left, reach), _grown(right, reach)
+    tube = ((columns + 0.5 - left[:, None]) * (right[:, None] - columns - 0.5)).clip(0) * CELL**2
+    share = _below_hips(maps)[:, None]
+    return np.where(mask, height + share * (tube - height), height).astype(np.float32)
 
 
 def _rows(front: np.ndarray, back: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..person.joints import Joint
 from .body import BodyMesh
+from .lens import Lens
 from .maps import CELL, Maps
 from .nets import Box, Surface, meshed
 from .raster import rasterise
@@ -30,12 +31,17 @@ FAR = 0.06
 """Metres from a surface beyond which its distance does not matter."""
 
 
-def core_surface(maps: Maps, body: BodyMesh, *, step: int = 2) -> Surface:
-    """Mesh head, trunk and legs as one; step: cells a voxel's side."""
-    reliefs = [core_relief(maps, body, group) for group in CORE if maps.groups[group].any()]
+def core_surface(maps: Maps, body: BodyMesh, lens: Lens, *, step: int = 2) -> Surface:
+    """Mesh head, trunk and legs as one, of the picture that a lens saw; step: cells a voxel's side."""
+    present = [group for group in CORE if maps.groups[group].any()]
+    reliefs = [core_relief(maps, body, group) for group in present]
     names = {name for group in CORE for name in BONES[group]}
     front, back = body_depths(body, maps, tuple(names))
     mask = np.logical_or.reduce([maps.groups[group] for group in CORE])
+    for group, one in zip(present, reliefs):
+        if "leg" in group and one.slim is not None:
+            half = (front - back) / 2 * np.where(maps.groups[group], 1 - one.slim[:, None], 0)
+            front, back = front - half, back + half
     deep = [float((one.middle + sign * one.wide * getattr(one, side)).max() if sign > 0
                   else (one.middle - one.wide * one.back).min())
             for one in reliefs for sign, side in ((1, "front"), (-1, "back"))]  # fmt: skip
@@ -44,9 +50,25 @@ def core_surface(maps: Maps, body: BodyMesh, *, step: int = 2) -> Surface:
     box = Box(maps.left, maps.top, low, step * CELL)
     z = (low + (np.arange(int((high - low) / box.side) + 1) + 0.5) * box.side).astype(np.float32)
     field = _body_field(front, back, mask, z, step)
-    for one in reliefs:
-        field = united(field, relief_field(one, z, step), MERGED)
+    for group, one in zip(present, reliefs):
+        part = relief_field(one, z, step)
+        if group == "trunk" and maps.skirt:
+            part = np.maximum(part, _below_hem(maps, one, lens, z, step))
+        field = united(field, part, MERGED)
     return meshed(_blurred(field), box)
+
+
+def _below_hem(maps: Maps, trunk: Relief, lens: Lens, z: np.ndarray, step: int) -> np.ndarray:
+    """How far voxels (h, w, d) are below a hem that is level: behind, the camera sees it higher than in front."""
+    mask, columns = maps.groups["trunk"], np.arange(trunk.wide.shape[1])
+    some = np.flatnonzero(mask.any(0))
+    last = np.interp(columns, some, mask.shape[0] - 1 - mask[::-1].argmax(0)[some]).astype(int)
+    front = (trunk.middle + np.sqrt(trunk.height.clip(0)) * trunk.front)[last, columns]
+    world = lens.to_world(np.stack([maps.x, maps.y[last] - CELL / 2, front], 1))[:, 1]
+    points = np.stack(np.broadcast_arrays(0.0, world[:, None], z[None]), -1).reshape(-1, 3)
+    hem = lens.to_picture(points)[:, 1].reshape(len(columns), len(z))
+    halved = lambda values: values[: len(values) // step * step].reshape(-1, step, *values.shape[1:]).mean(1)
+    return (halved(hem)[None] - halved(maps.y)[:, None, None]).astype(np.float32)
 
 
 def arm_surface(maps: Maps, body: BodyMesh, side: str, core: Surface, *, step: int = 2) -> Surface | None:
