@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from recsys.errors import ModelError
 
 from ..person.joints import Joint
-from .facing import Stance
+from .facing import FRONTAL, Stance
 from .mesh import Skeleton
 
 TEMPLATE = Path(__file__).with_name("body.safetensors")
@@ -95,7 +95,7 @@ def load_body(*, build: float = 0.5, weight: float = 0.0) -> BodyMesh:
 
 
 def pose(
-    body: BodyMesh, joints: np.ndarray, *, height: float, ground: float | None = 0.0, stance: Stance = Stance()
+    body: BodyMesh, joints: np.ndarray, *, height: float, ground: float | None = 0.0, stance: Stance = FRONTAL
 ) -> BodyMesh:  # fmt: skip
     """Move a body to joints that a photo shows (13, 2): x and y in metres, y from the ground up.
 
@@ -120,7 +120,7 @@ def pose(
         else:
             moved = trunk[some]
         vertices[some] += share[some, None] * moved
-    if stance.shod:
+    if stance.shoes is not None:
         _put_on_shoes(body, vertices, heads, stance)
     skeleton = replace(body.skeleton, heads=heads.astype(np.float32))
     return replace(body, vertices=vertices.astype(np.float32), skeleton=skeleton, tails=tails.astype(np.float32))
@@ -192,19 +192,18 @@ def _place_leg(
               for at, bone, z in zip(seen, (thigh, shin, foot), away)]  # fmt: skip
     heads[thigh], heads[shin], heads[foot] = places
     tails[thigh], tails[shin] = places[1:]
-    ahead = size * (body.tails[foot] - rest[foot])
-    ahead = _about(ahead * [0.5, 1.0, 1.0], turned)
-    tails[foot] = places[2] + ahead
+    ahead, points = size * (body.tails[foot] - rest[foot]), stance.points(side)
+    tails[foot] = places[2] + _about(ahead * [0.5, 1.0, 1.0], points)
     if ground is not None:
         tails[foot, 1] = ground + size * (body.tails[foot, 1] - body.vertices[:, 1].min())
     heads[toes] = tails[foot]
-    tails[toes] = tails[foot] + _about(np.array([0, 0, size * (body.tails[toes, 2] - rest[toes, 2])]), turned)
+    tails[toes] = tails[foot] + _about(np.array([0, 0, size * (body.tails[toes, 2] - rest[toes, 2])]), points)
 
 
 def _put_on_shoes(body: BodyMesh, vertices: np.ndarray, heads: np.ndarray, stance: Stance) -> None:
     """Lengthen the feet among vertices (V, 3), in place."""
-    along = _about(np.array([0.0, 0.0, 1.0]), stance.turned)
     for side in ("Left", "Right"):
+        along = _about(np.array([0.0, 0.0, 1.0]), stance.points(side))
         foot = body.bone(side + "Foot")
         share = np.where(np.isin(body.bones, (foot, body.bone(side + "ToeBase"))), body.weights, 0).sum(1)
         ahead = (vertices - heads[foot]) @ along

@@ -24,6 +24,9 @@ STEP = 3.0
 same sittings: a deviation of 4.1 per cent of the height before, 1.7 after."""
 WIDE = 0.12
 """Share of the height by which one foot is taken to be before the other at most."""
+POINTS, SPLAYED = 9.9, 0.7
+"""Sine of a foot's direction for a metre that its shoe lies aside, and the most that it is: the same sittings, whose
+toes lie 4.2 cm aside, and 1.2 from what this says."""
 FEW = 0.0008
 """Square metres of a shoe below which it does not tell where it points."""
 
@@ -31,11 +34,22 @@ FEW = 0.0008
 @dataclass(frozen=True)
 class Stance:
     """How a person stands: radians by which they are turned, positive towards the picture's right; metres by which the
-    left foot is before the right, None where no feet are seen; whether they wear shoes."""
+    left foot is before the right, None where no feet are seen; metres by which the lower half of the left and the right
+    shoe lies to the picture's right of its ankle, None without shoes."""
 
     turned: float = 0.0
     ahead: float | None = None
-    shod: bool = False
+    shoes: tuple[float, float] | None = None
+
+    def points(self, side: str) -> float:
+        """Radians by which the "Left" or "Right" foot points to the picture's right."""
+        if self.shoes is None:
+            return self.turned
+        return float(np.arcsin(np.clip(POINTS * self.shoes[side == "Right"], -SPLAYED, SPLAYED)))
+
+
+FRONTAL = Stance()
+"""Of somebody who faces the camera, feet together in depth."""
 
 
 def read_stance(maps: Maps) -> Stance:
@@ -44,30 +58,29 @@ def read_stance(maps: Maps) -> Stance:
     nose = x("NOSE") - (x("LEFT_SHOULDER") + x("RIGHT_SHOULDER")) / 2
     if maps.bust:
         return Stance(_radians(NOSE_ALONE * nose))
-    aside, lower, shod = _shoes(maps)
+    shoes, lower = _shoes(maps)
+    aside = float(np.mean(shoes)) if shoes else 0.0
     shifts = {"shoes": aside / maps.height, "nose": nose, "lower": lower / maps.height}
     turned = _radians(sum(WEIGHTS[name] * shift for name, shift in shifts.items()))
     most = WIDE * maps.height
-    return Stance(turned, float(np.clip(STEP * lower, -most, most)), shod)
+    return Stance(turned, float(np.clip(STEP * lower, -most, most)), shoes)
 
 
 def _radians(degrees: float) -> float:
     return float(np.radians(np.clip(degrees, -MOST, MOST)))
 
 
-def _shoes(maps: Maps) -> tuple[float, float, bool]:
-    """How far, in metres, the lower half of each shoe lies beside its ankle, the mean of both; and how much lower the
-    left one ends than the right, by their ankles where a shoe is not seen; and whether both are."""
+def _shoes(maps: Maps) -> tuple[tuple[float, float] | None, float]:
+    """How far, in metres, the lower half of the left and the right shoe lies beside its ankle, None where one is not
+    seen; and how much lower the left foot ends than the right, by the ankles then."""
     rows, columns = np.nonzero(maps.parts == Part.SHOES)
     ankles = maps.joints[[Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE], :2]
     x, aside, ends = maps.x[columns], [], []
     for own, other in (ankles[:, 0], ankles[::-1, 0]):
         mine = np.abs(x - own) < np.abs(x - other)
         if mine.sum() * CELL**2 < FEW:
-            aside.append(0.0)
-            continue
+            return None, float(ankles[1, 1] - ankles[0, 1])
         low = mine & (rows > np.median(rows[mine]))
         aside.append(float(x[low].mean() - own) if low.any() else 0.0)
         ends.append(float(np.percentile(maps.y[rows[mine]], 3)))
-    lower = ends[1] - ends[0] if len(ends) == 2 else ankles[1, 1] - ankles[0, 1]
-    return float(np.mean(aside)), float(lower), len(ends) == 2
+    return (aside[0], aside[1]), ends[1] - ends[0]

@@ -188,7 +188,9 @@ def core_relief(maps: Maps, body: BodyMesh, group: str) -> Relief:
         ahead, behind = (side + share * (np.maximum(side, SKIRT_ROUND) - side) for side in (ahead, behind))
     spread = lambda values: np.repeat(values.astype(np.float32)[:, None], mask.shape[1], 1)
     even = lambda values: spread(smooth_rows(values, EVEN))
-    return Relief(beyond(height, wide, mask), wide, even(middle) + tilt.astype(np.float32), even(ahead), even(behind), slim)
+    return Relief(
+        beyond(height, wide, mask), wide, even(middle) + tilt.astype(np.float32), even(ahead), even(behind), slim
+    )
 
 
 def _slope(front: np.ndarray, back: np.ndarray, x: np.ndarray) -> float:

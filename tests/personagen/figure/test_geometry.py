@@ -5,12 +5,14 @@ import pytest
 from PIL import Image
 
 from personagen.figure.atlas import Fold, sampled
+from personagen.figure.body import load_body, pose
 from personagen.figure.layers import components
+from personagen.figure.lens import lens_of
 from personagen.figure.maps import CELL, Maps, read_maps
 from personagen.figure.nets import Box, meshed, open_edges, parted, volume_of
 from personagen.figure.paint import nearest
 from personagen.figure.relief import distance_outside, inflate
-from personagen.figure.volume import united
+from personagen.figure.volume import core_surface, united
 from personagen.person.parts import Part
 
 from ..figures import joints_of_standing, standing
@@ -132,3 +134,34 @@ def test_a_picture_goes_on_beyond_its_edge():
     maps = maps_of(person())
     canvas = Canvas(maps, Image.new("RGB", (96, 128), "red"), ())
     assert (canvas.picture == [255, 0, 0]).all()
+
+
+def core_of(parts: np.ndarray, **covers: np.ndarray):
+    """The core's vertices in the world, of a picture."""
+    maps, lens = maps_of(parts, **covers), lens_of(0.2)
+    body = pose(load_body(), maps.joints, height=1.7)
+    return lens.standing(core_surface(maps, body, lens).vertices, 1.7)
+
+
+def test_a_skirt_hangs_straight_to_a_level_hem():
+    parts = person()
+    for row in range(58, 92):
+        wide = 11 + (row - 58) // 4
+        parts[row, 48 - wide : 48 + wide] = Part.LOWER
+    points = core_of(parts, skirt=parts == Part.LOWER)
+    middle = points[np.abs(points[:, 0]) < 0.04]
+    deep = lambda y: np.ptp(middle[np.abs(middle[:, 1] - y) < 0.02][:, 2])
+    hem = 1.7 * (118 - 92) / 110
+    assert deep(hem + 0.05) > deep(hem + 0.2) > 0.25  # a cone, which does not close below
+    sides = [middle[(sign * middle[:, 2] > 0.12) & (np.abs(middle[:, 1] - 0.6) < 0.3)][:, 1].min() for sign in (1, -1)]
+    assert abs(sides[0] - sides[1]) < 0.02
+
+
+def test_legs_are_as_slim_as_their_outline():
+    plain, slim = person(), person()
+    slim[66:110, 40:42] = slim[66:110, 45:47] = slim[66:110, 49:51] = slim[66:110, 54:56] = Part.BACKGROUND
+    deep = []
+    for parts in (plain, slim):
+        points = core_of(parts)
+        deep.append(np.ptp(points[np.abs(points[:, 1] - 0.5) < 0.02][:, 2]))
+    assert 0.4 < deep[1] / deep[0] < 0.7
