@@ -17,7 +17,7 @@ def judge_of(person: str, garments: Mapping[str, str], *, force: bool) -> Judge:
     def judge(trust: Trust) -> None:
         if not trust.low:
             return
-        told = trust.because(person if trust.of_person else garments[trust.kind])
+        told = trust.because(person, garments[trust.kind])
         if not force:
             raise DataError(f"this try-on would not be believed, and nothing is written; {told}; --force true writes "
                             "it all the same")  # fmt: skip

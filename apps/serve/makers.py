@@ -99,7 +99,7 @@ def refuse_unbelievable(trust: Trust) -> None:
         DataError: which photo is the trouble, and what would help.
     """
     if trust.low:
-        raise DataError(f"this try-on would not be believed; {trust.because(trust.trouble)}; force: true makes it all "
+        raise DataError(f"this try-on would not be believed; {trust.because()}; force: true makes it all "
                         "the same")  # fmt: skip
 
 

@@ -46,6 +46,13 @@ USUAL = {
     "cut_off": 0.049, "bare": 0.188, "strip": 0.031, "limbs": 0.245, "fused": 0.023,
 }  # fmt: skip
 """Means of facts over the results that were marked: what is more than this is the trouble."""
+CLEAR = 0.35
+"""By how much more than usual, of the logit, a fact must lower the score to be called the trouble."""
+NEITHER = "neither photo alone"
+UNCLEAR = (
+    "so large a change of clothes seldom comes out well; try a smaller garment, or one that looks like the old one"
+)
+"""What is said where no fact stands out: how much is changed, and how much of the new outline shows, takes most."""
 PERSON = "the photo of the person"
 GARMENT = "the photo of the garment"
 BARE = "too much that the old garment hides would have to be invented; wear something shorter, without a coat"
@@ -83,35 +90,34 @@ class Trust:
         return self.score < THRESHOLD
 
     @property
-    def worst(self) -> str:
-        """Name the fact that takes most from the score, of those that have a remedy."""
-        more = lambda name: WEIGHTS[name] * (self.facts.get(name, 0.0) - USUAL.get(name, 0.0))
-        return max(REMEDIES, key=more)
+    def worst(self) -> str | None:
+        """Name the fact that takes most from the score, of those that have a remedy; None where none does clearly more
+        than it usually does."""
+        more = {name: WEIGHTS[name] * (self.facts.get(name, 0.0) - USUAL.get(name, 0.0)) for name in REMEDIES}
+        first = max(more, key=more.__getitem__)
+        return first if more[first] >= CLEAR else None
 
     @property
-    def trouble(self) -> str:
-        """Name the photo that is the trouble."""
-        return REMEDIES[self.worst][0]
-
-    @property
-    def of_person(self) -> bool:
-        """Whether the person's photo is the trouble, not the garment's."""
-        return self.trouble == PERSON
+    def trouble(self) -> str | None:
+        """Name the photo that is the trouble; None where neither clearly is."""
+        return None if self.worst is None else REMEDIES[self.worst][0]
 
     @property
     def remedy(self) -> str:
         """Say what would help."""
-        return REMEDIES[self.worst][1]
+        return UNCLEAR if self.worst is None else REMEDIES[self.worst][1]
 
-    def because(self, photo: str) -> str:
-        """Say that a photo, by its name, is the trouble, what would help, and how low the score is."""
+    def because(self, person: str = PERSON, garment: str = GARMENT) -> str:
+        """Say which of two photos, by their names, is the trouble, what would help, and how low the score is."""
+        photo = {PERSON: person, GARMENT: garment}.get(self.trouble or "", NEITHER)
         return f"{photo} is the trouble: {self.remedy} (trust {self.score:.2f}, at least {THRESHOLD:.2f} is asked for)"
 
     @property
     def line(self) -> str:
         """Say the score, and where it is low which photo is the trouble and what would help."""
-        return f"Trust: {self.score:.2f}." + (f" {self.trouble.capitalize()} is the trouble: {self.remedy}."
-                                              if self.low else "")  # fmt: skip
+        if not self.low:
+            return f"Trust: {self.score:.2f}."
+        return f"Trust: {self.score:.2f}. {(self.trouble or NEITHER).capitalize()} is the trouble: {self.remedy}."
 
 
 Judge = Callable[[Trust], None]

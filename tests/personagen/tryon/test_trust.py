@@ -5,7 +5,19 @@ import pytest
 from PIL import Image, ImageDraw
 
 from personagen.person.joints import as_seen
-from personagen.tryon.trust import REMEDIES, THRESHOLD, WEIGHTS, _of_garment, exposed, fused, lowest, strip_of, trust_of
+from personagen.tryon.trust import (
+    GARMENT,
+    PERSON,
+    REMEDIES,
+    THRESHOLD,
+    WEIGHTS,
+    _of_garment,
+    exposed,
+    fused,
+    lowest,
+    strip_of,
+    trust_of,
+)
 
 from ..figures import joints_of_standing
 
@@ -20,13 +32,21 @@ def test_facts_only_ever_lower_the_score():
 
 
 @pytest.mark.parametrize(
-    ("name", "of_person"), [("holes", True), ("unsure", True), ("unlike", False), ("uncut", False)]
+    ("name", "photo"), [("holes", PERSON), ("unsure", PERSON), ("unlike", GARMENT), ("uncut", GARMENT)]
 )
-def test_the_photo_that_is_the_trouble_is_named(name, of_person):
+def test_the_photo_that_is_the_trouble_is_named(name, photo):
     trust = trust_of({name: 1.5}, kind="shirt")
-    assert trust.low and trust.worst == name and trust.of_person == of_person
+    assert trust.low and trust.worst == name and trust.trouble == photo
+    assert ("me.jpg" in trust.because("me.jpg", "top.png")) == (photo == PERSON) != ("top" in trust.because("", "top"))
     assert trust.remedy == REMEDIES[name][1] and trust.remedy in trust.line
     assert lowest([trust_of({}, kind="shirt"), trust]) == trust.line and lowest([]) == ""
+
+
+def test_no_photo_is_blamed_where_none_is_worse_than_usual():
+    trust = trust_of({"unsure": 0.30, "unlike": 0.10, "exposed": 1.0, "changed": 1.2}, kind="t-shirt")
+    assert trust.low and trust.worst is None and trust.trouble is None
+    assert "me.jpg" not in trust.because("me.jpg", "top.png") and "neither photo" in trust.because("me.jpg", "top.png")
+    assert trust.line.count("Neither photo") == 1
 
 
 def test_a_garment_that_is_not_cut_out_is_never_trusted():
