@@ -2,6 +2,7 @@
 
     python benchmarks/figure.py --n 60                    # held-out sittings, parts and joints found by the parser
     python benchmarks/figure.py --n 10 --refine 0.45 --out benchmarks/results/figure-refined.json
+    python benchmarks/figure.py --n 60 --complete --work runs/completed --out benchmarks/results/figure-completed.json
 
 The picture is the true render of the person in the garment, so that the figures are those of this room alone, not of
 try-on. Views at 0, 45, 90, 135 and 180 degrees are compared with the true renders: IoU of the silhouette (as tall in
@@ -10,8 +11,9 @@ without the light, and whether the garment is the one of 20 whose colours in fro
 the light that is carried there. With --alike, a system of that name takes its depth from the atelier's own mean body
 instead of the template. Beside it: the photo on a flat card, and the whole outline inflated without parts, layers and
 body. With --refine, `refined` is ours with unseen sides painted by the embedded model at that strength, `distilled`
-that after 100 steps of score distillation. PSNR is of the pixels that both the view and the truth call person. Each
-sitting is written down when it is done, into --work, and a run that was cut off goes on there. Writes
+that after 100 steps of score distillation. With --complete, `completed` is ours as the embedded view completer leaves
+it, and the plain baselines are left out. PSNR and SSIM are of the pixels that both the view and the truth call person.
+Each sitting is written down when it is done, into --work, and a run that was cut off goes on there. Writes
 ``benchmarks/results/figure.json``.
 """
 
@@ -19,6 +21,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,8 @@ from report import RESULTS, mean_of, write_json, write_report
 from personagen.atelier.captions import person_caption
 from personagen.atelier.corpus import HELDOUT_SEED, Sitting, random_sitting
 from personagen.figure.build import build_figure
+from personagen.figure.complete import complete
+from personagen.figure.completer import load_completer
 from personagen.figure.distil import Distilling, distil
 from personagen.figure.evaluate import SIZE, VIEWS, as_tall, dressed_of, look, measured, truth_of
 from personagen.figure.maps import CELL, Maps, read_maps
@@ -42,6 +47,9 @@ from personagen.models import load_text2image
 from personagen.person.parser import load_parser
 from recsys.errors import DataError
 
+COMPARED = ("ours", "completed")
+"""Systems of which the garment is looked for among twenty."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -51,6 +59,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "figure.json")
     parser.add_argument("--alike", action="store_true", help="also with the depth of the atelier's own body")
     parser.add_argument("--refine", type=float, default=0.0, help="strength at which unseen sides are painted")
+    parser.add_argument("--complete", action="store_true", help="let the view completer paint unseen sides")
     parser.add_argument("--work", type=Path, default=Path("runs/figure"), help="folder of the sittings that are done")
     settings = parser.parse_args()
     rows, refused, read = [], [], load_parser()
@@ -89,11 +98,9 @@ def _case(sitting: Sitting, read, settings) -> dict[str, float]:
     figure = build_figure(dressed, shape=shape)
     seconds = time.process_time() - started
     maps = read_maps(dressed.parts, dressed.joints, kinds=dressed.covers, outline=None, height=shape.height)
-    systems = {
-        "ours": figure,
-        "card": _card(maps, dressed.picture),
-        "inflated": _inflated(maps, dressed.picture),
-    }
+    systems = {"ours": figure}
+    if not settings.complete:
+        systems |= {"card": _card(maps, dressed.picture), "inflated": _inflated(maps, dressed.picture)}
     if settings.alike:
         systems["alike"] = build_figure(dressed, shape=shape, body=atelier_body())
     row = {
@@ -101,12 +108,13 @@ def _case(sitting: Sitting, read, settings) -> dict[str, float]:
         "open edges": figure.report["open edges"],
         "front psnr": figure.report["inner psnr"],
     }
-    for name, made in _refined(figure, sitting, settings.refine) if settings.refine else ():
+    changed = _refined(figure, sitting, settings.refine) if settings.refine else iter(())
+    for name, made in chain(changed, _completed(figure, sitting) if settings.complete else ()):
         begun, systems[name] = time.process_time(), made()
         row[f"{name} seconds"] = time.process_time() - begun
     for name, system in systems.items():
         found = measured(system, truth, plain=name in ("card", "inflated"))
-        row |= {f"{name} {what}": value for what, value in found.items() if what != "of 20" or name == "ours"}
+        row |= {f"{name} {what}": value for what, value in found.items() if what != "of 20" or name in COMPARED}
     if settings.sheets:
         sheet = [[truth.views[view].image for view in VIEWS]]
         for system in systems.values():
@@ -116,6 +124,12 @@ def _case(sitting: Sitting, read, settings) -> dict[str, float]:
         picture = np.concatenate([np.concatenate(line, 1) for line in sheet])
         Image.fromarray(picture).save(settings.sheets / f"{sitting.seed}.png")
     return row
+
+
+def _completed(figure: Figure, sitting: Sitting) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """The figure as the embedded view completer leaves it."""
+    paint, generator = load_completer(), torch.Generator().manual_seed(sitting.seed)
+    yield "completed", lambda: complete(figure, paint, generator=generator)[0]
 
 
 def _refined(figure: Figure, sitting: Sitting, strength: float) -> Iterator[tuple[str, Callable[[], Figure]]]:

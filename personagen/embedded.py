@@ -8,9 +8,10 @@ EMBEDDED: dict[str, Path] = {
     "tryon": _MODELS / "tryon",
     "parser": _MODELS / "parser",
     "garment": _MODELS / "garment",
+    "view": _MODELS / "view",
     "recommender": _MODELS / "recommender",
 }
-"""Try-on shares the autoencoder of text2image."""
+"""Try-on shares the autoencoder of text2image; view is a LoRA on the network of tryon."""
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 FILES: dict[str, tuple[str, ...]] = {
     "text2image": (
@@ -24,6 +25,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "tryon": ("model_index.json", f"unet/{WEIGHTS}", "scheduler/scheduler_config.json"),
     "parser": ("config.json", "model.safetensors"),
     "garment": ("config.json", "model.safetensors", "kinds.safetensors"),
+    "view": ("model.safetensors",),
     "recommender": ("config.json", "items.json", "model.safetensors"),
 }
 """What a whole model of each kind holds."""

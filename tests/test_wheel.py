@@ -62,7 +62,7 @@ def test_the_wheel_holds_the_three_packages_with_their_weights_and_nothing_else(
     tops = {name.split("/")[0] for name in names}
     assert {"apps", "personagen", "recsys"} < tops and len(tops) == 4  # and the metadata
     weights = [name for name in names if name.endswith(".safetensors")]
-    assert len(weights) == 9 and "personagen/models/parser/model.safetensors" in weights
+    assert len(weights) == 10 and "personagen/models/parser/model.safetensors" in weights
     configs = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml"))
     assert sorted(name.removeprefix("apps/") for name in names if name.startswith("apps/configs/")) == configs
     assert {f"{package}/py.typed" for package in ("apps", "personagen", "recsys")} <= set(names)

@@ -11,6 +11,7 @@ import torch
 
 from personagen.devices import Compute
 from personagen.figure.build import Shape
+from personagen.figure.completer import Completer, load_completer
 from personagen.figure.distil import Distilling, distil
 from personagen.figure.distil_normals import distil_shape
 from personagen.figure.mesh import Figure
@@ -54,7 +55,7 @@ def run(settings: TurnConfig) -> int:
     person = _person_or_atelier(settings)
     finish = None if settings.refine is None else _finish(settings.refine, settings.compute(), settings.seed)
     if settings.evaluate is not None:
-        return evaluate(settings, finish)
+        return evaluate(settings, completer_of(settings), finish)
     out, staging, files, compute = _glb_path(settings.out), _staging(settings), _garments(settings), settings.compute()
     if settings.turntable is not None:
         check_place(check_move(Path(settings.turntable)))
@@ -72,6 +73,7 @@ def run(settings: TurnConfig) -> int:
     pipeline = Figure3DPipeline(
         open_tryon(settings.model, base=settings.base, scheduler=settings.scheduler, compute=compute),
         parser,
+        completer_of(settings),
     )
     made = pipeline(
         photo, pieces, back=back, box=box_of(settings.box), fine=settings.fine,
@@ -87,6 +89,15 @@ def run(settings: TurnConfig) -> int:
     _write(settings, made, staging, out, [Path(file).name for file in files.values()])
     _tell(made.figure, out, time.process_time() - started)
     return 0
+
+
+def completer_of(settings: TurnConfig) -> Completer | None:
+    """Load what paints the sides that no photo shows; None where nothing does. ConfigError, ModelError."""
+    if not settings.complete or settings.person_back is not None:
+        return None
+    if settings.view is None:
+        return load_completer(settings.completer, compute=settings.compute())
+    return Completer(open_tryon(base=settings.view, compute=settings.compute()))
 
 
 def _person_or_atelier(settings: TurnConfig) -> str:
@@ -167,7 +178,8 @@ def _garments(settings: TurnConfig) -> dict[str, str]:
 def _write(settings: TurnConfig, made: Figure3DOutput, staging: Staging, out: Path, garments: list[str]) -> None:
     """Write every file that is asked for."""
     record: dict[str, Any] = {"kind": "figure", "garments": garments, "prompt": settings.prompt, "seed": settings.seed,
-              "steps": settings.steps, "model": Path(settings.model).name, "versions": versions()}  # fmt: skip
+              "steps": settings.steps, "model": Path(settings.model).name,
+              "completed": "completed" in made.figure.report, "versions": versions()}  # fmt: skip
     if (asked := settings.refine) is not None:
         named = {
             "base": Path(asked.base or "").name,

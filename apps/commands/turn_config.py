@@ -95,6 +95,13 @@ class TurnConfig(ComputeSettings):
     refine: RefineConfig | None = None
     """Paint what the photo does not show anew, as in --refine.prompt "photo of sks person" --refine.subjects [runs/me];
     of use with Stable Diffusion and a subject, the embedded model makes it worse."""
+    complete: bool = True
+    """Let a network correct the light of what the photo does not show; not where --person_back is given."""
+    completer: str = "embedded"
+    """That network: `embedded`, or the folder `view` of the stage view."""
+    view: BaseConfig | None = None
+    """Instead of --completer, an inpainting base and what `tryon train` made of it on a corpus of views, as in
+    --view.base FOLDER --view.lora FOLDER."""
     steps: int = 8
     """Denoising steps of the try-on, 1 to 1000."""
     guidance: float = 1.5

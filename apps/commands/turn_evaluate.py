@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+import torch
+
 from personagen.atelier.corpus import HELDOUT_SEED, random_sitting
 from personagen.figure.build import build_figure
+from personagen.figure.complete import Paints, complete
 from personagen.figure.evaluate import VIEWS, dressed_of, measured, truth_of
 from personagen.figure.mesh import Figure
 from personagen.figure.pipeline import Figure3DOutput
@@ -23,13 +26,13 @@ from .turn_config import TurnConfig
 
 Finish = Callable[[Figure3DOutput], Figure3DOutput]
 Row = dict[str, dict[str, float]]
-"""Figures by what was measured, such as `iou 45`, of each system: `figure`, and `refined` where that is asked for."""
+"""Figures by what was measured, such as `iou 45`, of each system: `figure`, `completed` and `refined` where asked."""
 
 
-def evaluate(settings: TurnConfig, finish: Finish | None) -> int:
+def evaluate(settings: TurnConfig, paint: Paints | None, finish: Finish | None) -> int:
     """Make figures of held-out people of the atelier, compare them with the truth, and write the means. Returns 0.
 
-    finish: paints what was not seen; without it nothing is painted.
+    paint: completes what was not seen. finish: paints it by words. Without them nothing is painted.
 
     Raises:
         ConfigError, ResourceError: `out`, or another setting. DataError: not one figure could be made.
@@ -46,7 +49,7 @@ def evaluate(settings: TurnConfig, finish: Finish | None) -> int:
     with Patience() as patience, bar(None, total=people, label="turn", unit="person") as progress:
         for seed in range(HELDOUT_SEED, HELDOUT_SEED + people):
             try:
-                rows.append(_person(seed, parser, settings, finish))
+                rows.append(_person(seed, parser, settings, paint, finish))
             except DataError as error:
                 refused[seed] = str(error)
             progress.update(1)
@@ -64,11 +67,13 @@ def evaluate(settings: TurnConfig, finish: Finish | None) -> int:
     return 0
 
 
-def _person(seed: int, parser: Parser, settings: TurnConfig, finish: Finish | None) -> Row:
+def _person(seed: int, parser: Parser, settings: TurnConfig, paint: Paints | None, finish: Finish | None) -> Row:
     truth = truth_of(random_sitting(seed))
     dressed, shape = dressed_of(truth, parser)
     figure = build_figure(dressed, shape=replace(shape, build=settings.build, weight=settings.weight))
     made: dict[str, Figure] = {"figure": figure}
+    if paint is not None:
+        made["completed"] = figure = complete(figure, paint, generator=torch.Generator().manual_seed(seed))[0]
     if finish is not None:
         made["refined"] = finish(Figure3DOutput(figure, dressed.picture)).figure
     return {name: measured(one, truth) for name, one in made.items()}

@@ -32,7 +32,8 @@ STAGES = {
     "geometry": ("Building the body …", 0.45),
     "colours": ("Painting what the photo does not show …", 0.6),
     "layers": ("Cutting cloth and body apart …", 0.75),
-    "rig": ("Giving it bones …", 0.85),
+    "rig": ("Giving it bones …", 0.8),
+    "complete": ("Lighting its back …", 0.85),
 }
 """What is said at each stage, and the part that is done then."""
 EXAMPLES = "such as: walking in the park · arms raised · waving on the beach"
@@ -88,7 +89,8 @@ def _turn(bench: Bench) -> Callable[..., Iterator[Shown]]:
         check_range(steps=(int(steps), 1, 1000), guidance=(float(guidance), 1, 30))
         check_range(seed=(number(seed, "the seed"), *SEEDS))
         staging, (pieces, found) = read_prompt(words or ""), _pieces(task, garments, bench.studio.parser)
-        pipeline = Figure3DPipeline(Watched(bench.studio.tryon, task.turn.stopped), bench.studio.parser)
+        studio = bench.studio
+        pipeline = Figure3DPipeline(Watched(studio.tryon, task.turn.stopped), studio.parser, studio.completer)
 
         def work(tell: Callable[[Any], None]) -> list[Path]:
             def stage(name: str) -> None:

@@ -1,5 +1,6 @@
 """The view completer: a try-on network that paints what a photo does not show of a figure, from its front."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from recsys.errors import ModelError
+
+from ..devices import CPU, Compute
+from ..embedded import EMBEDDED
 from ..images import to_tensor
+from ..models import load_tryon
+from ..models.base import load_unet_lora
+from ..quiet import quiet
 from ..tryon.pipeline import TryOnPipeline
 
-STEPS = 1
-"""Denoising steps: one gives the mean of what may be there, which is what light and colour need."""
+FILE = "model.safetensors"
+"""The LoRA that the stage view writes."""
+
+STEPS, SAMPLES = 1, 1
+"""Denoising steps, and paintings that are averaged. One step gives the mean of what may be there, which is what light
+and colour need; four paintings, or four steps, were no nearer to the truth."""
 
 
 class Completer:
@@ -20,7 +32,7 @@ class Completer:
     pipe: a `TryOnPipeline` whose UNet was trained on pairs of views. It stays as it is.
     """
 
-    def __init__(self, pipe: Any, *, steps: int = STEPS, samples: int = 1) -> None:
+    def __init__(self, pipe: Any, *, steps: int = STEPS, samples: int = SAMPLES) -> None:
         self.pipe = TryOnPipeline(
             pipe.vae, pipe.unet, pipe.scheduler, variant=pipe.config["variant"], prefill="garment",
             cross_attention=pipe.config["cross_attention"],
@@ -47,7 +59,7 @@ class Completer:
 
     def _latents(self, picture: Image.Image) -> Tensor:
         vae = self.pipe.vae
-        x = (to_tensor(picture) * 2 - 1).to(vae.device, vae.dtype)
+        x = (to_tensor(picture) * 2 - 1).to(self.pipe._execution_device, vae.dtype)
         return (vae.encode(x).latent_dist.mode() - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor
 
     def _seen(self, latents: Tensor) -> Tensor:
@@ -55,3 +67,27 @@ class Completer:
         vae = self.pipe.vae
         plain = latents.to(vae.dtype) / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)
         return (vae.decode(plain).sample.float() / 2 + 0.5).clamp(0, 1).cpu()
+
+
+def load_completer(
+    source: str | Path = "embedded", *, tryon: str | Path = "embedded", compute: Compute = CPU
+) -> Completer:
+    """Load a view completer: the embedded one, or a folder of the stage view, laid over the try-on model it began from.
+
+    compute: on which device and in which precision.
+
+    Raises:
+        ModelError: it is missing or damaged, or does not fit the try-on model.
+    """
+    folder = EMBEDDED["view"] if source == "embedded" else Path(source)
+    if not (folder / FILE).is_file():
+        raise ModelError(
+            f"there is no view completer in {folder}; train it (personagen pretrain configs/pretrain/view.yaml), or "
+            "name the folder `view` of that stage"
+        )
+    pipe = load_tryon(tryon, compute=compute.at_first())
+    load_unet_lora(pipe.unet, folder / FILE)
+    with quiet():
+        pipe.unet.fuse_lora()
+        pipe.unet.unload_lora()
+    return Completer(compute.place(pipe))

@@ -1,14 +1,15 @@
 """Measure figures by the truth: in the atelier every view of the same person in the same garments is known.
 
 A view is compared with the true render of it: IoU of the silhouette (as tall in front, on the same ground, moved
-sideways until the middles agree), PSNR of the pixels that both call person, difference of the garment's mean Lab
-colour, and whether the garment is the one of 20 whose colours in front are nearest to those behind.
+sideways until the middles agree), PSNR and SSIM of the pixels that both call person, difference of the garment's mean
+Lab colour, and whether the garment is the one of 20 whose colours in front are nearest to those behind.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from PIL import Image
 
 from ..atelier.corpus import Sitting
@@ -16,6 +17,7 @@ from ..atelier.garment import GarmentSpec, random_garment
 from ..atelier.render import LABEL, Render, render_person
 from ..atelier.trace import Camera
 from ..colours import to_lab
+from ..metrics.fidelity import ssim_in_box
 from ..person.body import Body
 from ..vocabulary import REGION
 from .build import Dressed, Shape
@@ -69,7 +71,7 @@ def dressed_of(truth: Truth, read: Callable[[Image.Image], Body]) -> tuple[Dress
 
 
 def measured(figure: Figure, truth: Truth, *, plain: bool = False) -> dict[str, float]:
-    """Compare a figure's views with the true ones: `iou 45`, `psnr 45`, `lab 45`, `hue 45` and so on, and `of 20`.
+    """Compare a figure's views with the true ones: `iou 45`, `psnr`, `ssim`, `lab`, `hue` of each, and `of 20`.
 
     plain: it has no layers, so that the garment is taken to be where the truth has it; nothing is looked for then.
     """
@@ -79,6 +81,7 @@ def measured(figure: Figure, truth: Truth, *, plain: bool = False) -> dict[str, 
     for degrees, true in truth.views.items():
         view = look(figure, truth, degrees)
         found |= {f"iou {degrees}": _iou(view.mask, true.labels > 0), f"psnr {degrees}": _psnr(view, true)}
+        found[f"ssim {degrees}"] = _ssim(view, true)
         ours, cloth = _worn(view, worn), true.labels == truth.label
         if plain:
             ours &= moved_onto(cloth, view.mask, true.labels > 0)
@@ -122,6 +125,15 @@ def _psnr(view: View, truth: Render) -> float:
     both = moved_onto(mine, mine, true) & true
     error = moved_onto(view.image, mine, true)[both] - truth.image[both] / 255
     return float(-10 * np.log10(max(1e-9, (error**2).mean()))) if both.any() else 0.0
+
+
+def _ssim(view: View, truth: Render) -> float:
+    """Structural similarity of a view and the truth around the person, both black where not both show the person."""
+    mine, true = view.mask, truth.labels > 0
+    both = (moved_onto(mine, mine, true) & true)[..., None]
+    pictures = (moved_onto(view.image.clip(0, 1), mine, true), truth.image / 255)
+    a, b = (torch.from_numpy(np.where(both, one, 0.0)).permute(2, 0, 1)[None].float() for one in pictures)
+    return float(ssim_in_box(a, b, torch.from_numpy(true)[None, None]))
 
 
 def _iou(mask: np.ndarray, true: np.ndarray) -> float:

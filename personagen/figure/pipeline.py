@@ -18,8 +18,13 @@ from ..person.reading import read_person
 from ..tryon.dress import Piece, cut_from_photos, dress_outlined, in_order
 from ..tryon.trust import Judge
 from .build import Dressed, Shape, build_figure
+from .complete import Paints, complete
+from .completer import load_completer
 from .mesh import Figure
 from .refuse import check_back, check_photo
+
+COMPLETER = "embedded"
+"""The view completer that is used where none is named."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +43,22 @@ class Figure3DPipeline:
     figure = pipe(person, garment, "t-shirt").figure
     """
 
-    def __init__(self, tryon: Any, parser: Parser) -> None:
-        """tryon: a `TryOnPipeline`. parser: finds parts and joints (`load_parser`)."""
-        self.tryon, self.parser = tryon, parser
+    def __init__(self, tryon: Any, parser: Parser, completer: Paints | None = None) -> None:
+        """tryon: a `TryOnPipeline`. parser: finds parts and joints (`load_parser`). completer: paints what the photo
+        does not show (`load_completer`); None: it stays as it was guessed."""
+        self.tryon, self.parser, self.completer = tryon, parser, completer
 
     @classmethod
     def from_pretrained(
-        cls, model: str = "embedded", *, parser: str = "embedded", compute: Compute = CPU
-    ) -> "Figure3DPipeline":
-        """Load both parts by name or folder. Errors as `load_tryon` and `load_parser`."""
+        cls, model: str = "embedded", *, parser: str = "embedded", completer: str | None = COMPLETER,
+        compute: Compute = CPU,
+    ) -> "Figure3DPipeline":  # fmt: skip
+        """Load the parts by name or folder. Errors as `load_tryon`, `load_parser` and `load_completer`."""
         from ..models import load_tryon
         from ..person.parser import load_parser
 
-        return cls(load_tryon(model, compute=compute), load_parser(parser, compute=compute))
+        paint = None if completer is None else load_completer(completer, compute=compute)
+        return cls(load_tryon(model, compute=compute), load_parser(parser, compute=compute), paint)
 
     def __call__(
         self,
@@ -97,8 +105,11 @@ class Figure3DPipeline:
             generator=generator,
         )
         behind = None if back is None else self._behind(back, dressed, parser)
-        figure = build_figure(dressed, shape=shape, back=behind, bust=bust, fine=fine, tell=callback)
-        return Figure3DOutput(figure, dressed.picture, tuple([reading.note] if reading.note else []) + tuple(notes))
+        figure, note = build_figure(dressed, shape=shape, back=behind, bust=bust, fine=fine, tell=callback), None
+        if self.completer is not None and back is None:
+            figure, note = complete(figure, self.completer, generator=generator, tell=callback)
+        said = (reading.note, *notes, note)
+        return Figure3DOutput(figure, dressed.picture, tuple(one for one in said if one))
 
     def _dressed(
         self,

@@ -20,7 +20,7 @@ from ..adapters.adapter import Adapter
 from ..adapters.lora import collect, save_adapter
 from ..corpora.corpus import Corpus, Source, draw, heldout, open_corpora, pictures
 from ..devices import choose_device
-from ..figure.completer import Completer
+from ..figure.completer import FILE, Completer
 from ..metrics.fidelity import psnr
 from ..models import load_tryon
 from ..training.card import with_card
@@ -36,7 +36,6 @@ from .tryon_pairs import fingerprint
 NEEDS = ("image", "garment", "mask", "guess")
 LAYERS = r".*(attn1\.to_(q|k|v|out\.0)|ff\.net\.(0\.proj|2)|proj_in|proj_out|conv\d?|conv_shortcut)|conv_(in|out)"
 """What the LoRA changes: all but cross-attention, which is silent, and what tells the time."""
-FILE = "model.safetensors"
 
 
 def train_view(config: PretrainConfig) -> Iterator[Step]:
@@ -174,7 +173,7 @@ class ViewStage:
         write_grid(lines, path)
 
     def export(self, folder: Path) -> Path:
-        """Save the LoRA in float16, as one file that `load_unet_lora` reads."""
+        """Save the LoRA in float16, as one file that `load_completer` reads."""
         adapter = collect(SimpleNamespace(unet=self.unet))
         half = Adapter({name: value.half() for name, value in adapter.tensors.items()}, adapter.configs)
         save_adapter(half, folder / "view" / FILE)

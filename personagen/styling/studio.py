@@ -33,6 +33,7 @@ from .sources import Atelier, Sitter, Source, atelier, sitter_from_photo
 from .stylist import Look, Stylist
 
 if TYPE_CHECKING:
+    from ..figure.completer import Completer
     from .subjects import Subject
 
 
@@ -241,6 +242,13 @@ class Studio:
         """The embedded parser of body parts, which also cuts garments out of their photos."""
         return load_parser(compute=self.compute)
 
+    @cached_property
+    def completer(self) -> "Completer":
+        """The embedded network that paints what a photo does not show of a figure."""
+        from ..figure.completer import load_completer
+
+        return load_completer(compute=self.compute)
+
     def _timed(self, name: str, loader: Callable[[str], Any]) -> Any:
         start = time.perf_counter()
         pipeline = loader(self.models[name])
@@ -338,7 +346,7 @@ class Studio:
 
         start, kind = time.perf_counter(), self.source.catalog[look.item].kind
         try:
-            figure = figure_of_look(look.image, sitter.body, kind, self.parser)
+            figure = figure_of_look(look.image, sitter.body, kind, self.parser, self.completer, look.seed)
         except DataError as error:
             return replace(look, reasons=(*look.reasons, Reason("note", f"no figure: {error}")))
         return replace(look, figure=figure, seconds=look.seconds + time.perf_counter() - start)

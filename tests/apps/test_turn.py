@@ -31,6 +31,8 @@ from .tiny import pipelines
         ("--person a.png --refine.prompt red --refine.base nowhere", 4, "nowhere"),
         ("--person a.png --refine.prompt red --refine.geometry true", 2, "no normal maps"),
         ("--person nowhere.png", 3, "nowhere.png"),
+        ("--evaluate 1 --out me.json --completer nowhere", 4, "no view completer in nowhere"),
+        ("--evaluate 1 --out me.json --view.base nowhere", 4, "nowhere"),
         ("--out me.glb", 2, "give --person, a photo, or --evaluate"),
         ("--person a.png --evaluate 2 --out me.json", 2, "a.png with --evaluate"),
         ("--evaluate 0 --out me.json", 2, "evaluate"),

@@ -1,5 +1,7 @@
 """A figure of capsules whose arms hang along its trunk: small, closed, and in every place known."""
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
@@ -114,3 +116,19 @@ def puppet() -> Figure:
                           np.concatenate([piece[2] for piece in pieces]),
                           np.concatenate([piece[3] for piece in pieces])))  # fmt: skip
     return Figure(tuple(made[::-1]), texture, skeleton(), 1.71)
+
+
+def lights(figure: Figure) -> np.ndarray:
+    """Return the light (V, 3) of all vertices of a figure."""
+    return np.concatenate([np.ones_like(one.vertices) if one.light is None else one.light for one in figure.layers])
+
+
+def sided_puppet() -> Figure:
+    """Return the puppet on a texture of its own for front and back: left and right halves, by the side of a vertex."""
+    figure = puppet()
+    layers = []
+    for layer in figure.layers:
+        centre = np.array([[np.sign(x) * 0.22 * (abs(x) > 0.15), 0] for x in layer.vertices[:, 0]])
+        turn = np.arctan2(layer.vertices[:, 0] - centre[:, 0], layer.vertices[:, 2]) / (2 * np.pi) + 0.5
+        layers.append(replace(layer, uv=np.stack([turn, layer.uv[:, 1]], 1).astype(np.float32)))
+    return replace(figure, layers=tuple(layers), texture=Image.new("RGB", (96, 96), (120, 90, 200)))

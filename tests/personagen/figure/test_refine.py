@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import ControlNetModel
-from PIL import Image
 
 from personagen.figure import refine as room
 from personagen.figure.distil import Distilling, Score, distil
@@ -17,21 +16,14 @@ from recsys.errors import ConfigError, ModelError
 from tests.apps.tiny import pipelines
 from tests.personagen.subject import parts
 
-from .puppet import puppet
+from .puppet import sided_puppet
 
 WORDS = Refining("a person in a red shirt", strength=0.6, steps=4, guidance=1.5)
 
 
 @pytest.fixture
 def sided():
-    """The puppet on a texture of its own for front and back: left and right halves, by the side of each vertex."""
-    figure = puppet()
-    layers = []
-    for layer in figure.layers:
-        centre = np.array([[np.sign(x) * 0.22 * (abs(x) > 0.15), 0] for x in layer.vertices[:, 0]])
-        turn = np.arctan2(layer.vertices[:, 0] - centre[:, 0], layer.vertices[:, 2]) / (2 * np.pi) + 0.5
-        layers.append(replace(layer, uv=np.stack([turn, layer.uv[:, 1]], 1).astype(np.float32)))
-    return replace(figure, layers=tuple(layers), texture=Image.new("RGB", (96, 96), (120, 90, 200)))
+    return sided_puppet()
 
 
 def test_spread_averages_samples_over_the_texels_near_them():

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from personagen.atelier.corpus import random_sitting
@@ -18,7 +19,7 @@ from personagen.styling.looks import write_looks
 from personagen.styling.studio import Studio
 from personagen.styling.stylist import Look
 from recsys.errors import DataError
-from tests.personagen.figure.puppet import puppet
+from tests.personagen.figure.puppet import lights, puppet
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,26 @@ def test_an_atelier_look_becomes_a_figure_by_the_renderer_s_own_joints(rendered)
     assert "t-shirt" in [layer.name for layer in figure.layers] and figure.skeleton is not None
     assert figure.report["front iou"] > 0.93
     assert all(layer.bones is not None for layer in figure.layers)
+
+
+def test_a_look_is_completed_with_its_own_noise(rendered):
+    image, body = rendered
+    seen = []
+
+    class Darker:
+        size: tuple[int, int] = (96, 72)
+
+        def __call__(self, front, guess, hidden, generator=None):
+            seen.append(torch.rand(1, generator=generator).item())
+            return np.full((*self.size, 3), -0.1)
+
+    one, other, plain = (
+        figure_of_look(image, body, "t-shirt", lambda photo: body, paint, seed)
+        for paint, seed in ((Darker(), 3), (Darker(), 3), (None, 3))
+    )
+    assert seen[0] == seen[5] and len(seen) == 10
+    assert (lights(one) == lights(other)).all() and one.report["completed"] == 5
+    assert (lights(one) < lights(plain)).any()
 
 
 def test_a_photo_that_no_figure_can_be_made_of_is_refused(rendered):
