@@ -48,7 +48,7 @@ def test_a_look_is_completed_with_its_own_noise(rendered):
 
         def __call__(self, front, guess, hidden, generator=None):
             seen.append(torch.rand(1, generator=generator).item())
-            return np.full((*self.size, 3), -0.1)
+            return np.full((*self.size, 3), -0.02)
 
     one, other, plain = (
         figure_of_look(image, body, "t-shirt", lambda photo: body, paint, seed)
