@@ -46,7 +46,7 @@ class Truth:
 def truth_of(sitting: Sitting) -> Truth:
     """Render every view of a sitting; the garment that is looked at is the one worn above, or a dress."""
     garment = garment_of(sitting)
-    return Truth(sitting, {view: _true(sitting, view) for view in VIEWS}, garment, label_of(garment))
+    return Truth(sitting, {view: true_view(sitting, view) for view in VIEWS}, garment, label_of(garment))
 
 
 def garment_of(sitting: Sitting) -> GarmentSpec:
@@ -110,7 +110,8 @@ def look(figure: Figure, truth: Truth, degrees: int) -> View:
     return render(figure, Camera(degrees, camera.elevation, camera.distance, camera.target, camera.extent), size=SIZE)
 
 
-def _true(sitting: Sitting, degrees: int) -> Render:
+def true_view(sitting: Sitting, degrees: int) -> Render:
+    """Render a sitting as it looks from an azimuth of its figure, in degrees."""
     camera = _turned(sitting.camera, degrees)
     return render_person(sitting.body, sitting.outfit, "studio", size=SIZE, camera=camera, seed=sitting.seed)
 
