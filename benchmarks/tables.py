@@ -18,7 +18,7 @@ from pathlib import Path
 
 from grid import DASH, RESULTS, bounded, grid
 from tables_faults import hostile, people, reliability
-from tables_figure import completed_sides, figures, painted_sides, street_figures
+from tables_figure import completed_sides, figures, painted_sides, shapes_by_normals, street_figures
 from tables_page import page
 from tables_scale import batch, catalogue, indexes, large, restarts, sampled, serve, tuned
 
@@ -334,7 +334,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "everyone": everyone, "reliability": reliability, "hostile": hostile,
     "serve": serve, "restarts": restarts, "batch": batch, "catalogue": catalogue, "page": page,
     "figures": figures, "painted-sides": painted_sides, "completed-sides": completed_sides,
-    "street-figures": street_figures,
+    "shapes": shapes_by_normals, "street-figures": street_figures,
     "large": large, "tuned": tuned, "indexes": indexes, "sampled": sampled,
 }  # fmt: skip
 

@@ -66,6 +66,23 @@ def completed_sides() -> str:
     return grid(["", f"as it is, {found['n']} people", "light", "light and colours"], rows)
 
 
+def shapes_by_normals() -> str:
+    """What normal maps change in the shape, when they are the truth and when they know nothing."""
+    found, names = _read("figure-shape"), ("as it is", "unseen", "around", "own", "grain", "patches")
+    rows = [[f"silhouette, IoU, {view}°", *(_mean(found, f"{name} iou {view}", 3) for name in names)] for view in VIEWS]
+    for what, label, digits in (
+        ("angle", "normals where the front shows nothing, degrees off", 1),
+        ("moved", "moved, root mean square in mm", 1),
+        ("explained", "share of the wanted change that the surface follows", 2),
+        ("front changed", "share of the front's pixels that change", 4),
+        ("open edges", "edges that do not close", 0),
+        ("seconds", "CPU-seconds", 1),
+    ):
+        rows.append([label, *(_mean(found, f"{name} {what}", digits) for name in names)])
+    heads = ["as it is", "true, where unseen", "true, all round", "its own", "noise a pixel", "noise in patches"]
+    return grid([f"{found['n']} people", *heads], rows)
+
+
 def street_figures() -> str:
     """One row a figure of street photos, with its aim."""
     found = _read("figure-street")

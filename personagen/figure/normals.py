@@ -23,8 +23,9 @@ from .texels import STRAIGHT, Look, colour_axes, look, normal_map, unseen
 
 WORDS = "normal map of "
 """What is said before the words."""
-EXPLAINED = 0.05
-"""Least share of the squared change of normals that the surface must be able to follow: noise is no surface."""
+EXPLAINED = 0.15
+"""Least share of the squared change of normals that the surface must be able to follow: noise is no surface. On people
+of the atelier it follows .28 of a change to the true normals, .09 of one to patches of noise, .015 of noise a pixel."""
 
 
 def reshape(

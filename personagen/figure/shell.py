@@ -10,7 +10,8 @@ from .layers import components
 from .mesh import Figure, normals
 from .raster import Seen, rasterise
 from .rig import near_within, welded
-from .texels import FRONT, STRAIGHT, look
+from .texels import FRONT, STRAIGHT
+from .turntable import Stage, Turntable
 
 MEET = 0.02
 """Metres within which surfaces are tied to each other."""
@@ -63,7 +64,7 @@ class Shell:
         at, edges = welded(vertices, faces)
         points = np.zeros((int(at.max()) + 1, 3))
         points[at] = vertices
-        front = look(figure, 0, FRONT).camera
+        front = Turntable(figure, Stage(size=FRONT)).camera
         rays = place(front) - points
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
         many = np.cumsum([0, *(len(layer.faces) for layer in figure.layers)])

@@ -14,9 +14,12 @@ import trimesh
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from personagen.figure.geometry import fit_normals
 from personagen.figure.gltf import Clip, glb_bytes, quaternion, same_side, whole_weights, write_glb
 from personagen.figure.obj import write_obj
 from personagen.figure.poses import POSES, placed, strides_of, take_pose
+from personagen.figure.shell import Goal, Shell
+from personagen.figure.texels import look
 from recsys.errors import ConfigError
 from tests.personagen.figure.decoded import Decoded
 from tests.personagen.figure.puppet import puppet, skeleton
@@ -102,6 +105,16 @@ def test_trimesh_reads_the_same_surfaces_from_obj(tmp_path, name):
     assert Image.open(tmp_path / "me" / "me.png").size == figure.texture.size
 
 
+def of_another_shape(figure):
+    """The figure, moved to normals that all look a little upwards from behind."""
+    camera = look(figure, 180, (64, 48)).camera
+    goal = Goal(camera, np.zeros((128, 96, 3)), np.ones((128, 96)))
+    normals = Shell.of(figure).seen(goal).normals + [0.0, 0.3, 0.0]
+    moved = fit_normals(figure, [replace(goal, normals=normals / np.linalg.norm(normals, axis=2, keepdims=True))])
+    assert moved.moved > 0.002
+    return moved.figure
+
+
 def test_khronos_validator_finds_nothing(tmp_path):
     if shutil.which("node") is None or not VALIDATOR.is_dir():
         pytest.skip("needs node and Khronos' validator: npm install --prefix .venv gltf-validator")
@@ -113,6 +126,7 @@ def test_khronos_validator_finds_nothing(tmp_path):
         "unlit": glb_bytes(figure, unlit=True),
         "in the photo's light": glb_bytes(shaded(figure), unlit=True),
         "bare": glb_bytes(bare),
+        "of another shape": glb_bytes(of_another_shape(figure), pose=pose, clips=walk),
     }
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
