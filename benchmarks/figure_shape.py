@@ -27,9 +27,10 @@ from personagen.figure.build import build_figure
 from personagen.figure.evaluate import SIZE, Truth, as_tall, dressed_of, measured, moved_onto, true_view, truth_of
 from personagen.figure.evaluate import look as look_as
 from personagen.figure.geometry import fit_normals
-from personagen.figure.mesh import Figure
+from personagen.figure.mesh import Figure, unlit
 from personagen.figure.nets import open_edges
 from personagen.figure.normals import EXPLAINED
+from personagen.figure.raster import render
 from personagen.figure.refine import VIEWS
 from personagen.figure.rig import welded
 from personagen.figure.shell import Goal, Shell
@@ -37,6 +38,7 @@ from personagen.figure.texels import STRAIGHT, look, unseen
 from personagen.person.parser import load_parser
 from recsys.errors import DataError
 
+FRONT = (512, 384)
 SYSTEMS = ("unseen", "around", "own", "grain", "patches")
 
 
@@ -86,7 +88,8 @@ def _measured(name: str, figure: Figure, before: Figure, truth: Truth, unseen_tr
     """Silhouettes, angles to the true normals, what changed in front, and open edges."""
     found = {what: value for what, value in measured(figure, truth, plain=True).items() if what.startswith("iou")}
     found["angle"] = _angle(figure, unseen_true)
-    shown = [look(one, 0, (512, 384)).view for one in (before, figure)]
+    camera = look(before, 0, FRONT).camera  # the same for both: it is set so that it sees all of a figure
+    shown = [render(unlit(one), camera, size=FRONT) for one in (before, figure)]
     found["front changed"] = float((np.abs(shown[0].image - shown[1].image).max(2) > 2 / 255).mean())
     found["layers swapped"] = float((shown[0].layer != shown[1].layer).mean())
     faces = [welded(layer.vertices, layer.faces)[0][layer.faces] for layer in figure.layers]
