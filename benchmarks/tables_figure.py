@@ -56,14 +56,12 @@ def painted_sides() -> str:
 def completed_sides() -> str:
     """What the view completer changes: PSNR, SSIM and colour by the truth, the right garment, and seconds."""
     found, rows = _read("figure-completed"), []
-    every = lambda name, digits: [
-        _mean(found, f"{system} {name}", digits) for system in ("ours", "completed", "coloured")
-    ]
+    every = lambda name, digits: [_mean(found, f"{system} {name}", digits) for system in ("ours", "completed")]
     for measure, label, digits in (("psnr", "PSNR in dB", 2), ("ssim", "SSIM", 3), ("lab", "garment's colour", 1)):
         rows += [[f"{label}, {view}°", *every(f"{measure} {view}", digits)] for view in VIEWS[1:]]
     rows.append(["the right garment of 20 from behind", *every("of 20", 3)])
     rows.append(["CPU-seconds more", DASH, *every("seconds", 1)[1:]])
-    return grid(["", f"as it is, {found['n']} people", "light", "light and colours"], rows)
+    return grid(["", f"as it is, {found['n']} people", "light"], rows)
 
 
 def shapes_by_normals() -> str:
