@@ -31,6 +31,8 @@ SKIRT_ROUND, SKIRT_OVER = 0.85, 0.12
 """Depth of a skirt as a share of a round one's, and over how many metres below the hips it becomes that."""
 FACE, HAIR = -0.026, 0.022
 """How much farther forward and back than the body's a head's relief goes, metres: the body's own face shows."""
+BROW = 0.03
+"""How far above the nose the brow is, as a share of the height."""
 EVEN = 0.03
 """Metres over which depths are averaged along the rows."""
 OPEN = 0.05
@@ -181,6 +183,11 @@ def core_relief(maps: Maps, body: BodyMesh, group: str) -> Relief:
     hair = FULL_HAIR * (most - half).clip(0) if group == "head" else 0.0
     ahead = ((front - middle + loose) / most).clip(low, high)
     behind = ((middle - back + loose + hair) / most).clip(low, high)
+    if group == "head":
+        brow = int(maps.at(maps.joints[[Joint.NOSE]] + [0, BROW * maps.height, 0])[0][0])
+        middle[:brow] = middle[brow]  # a crown is as round as the head at the brow
+        for side in (ahead, behind):
+            side[:brow] = np.maximum(side[:brow], side[brow])
     if group == "trunk" and maps.skirt:
         share, hips = _below_hips(maps), maps.joints[[Joint.LEFT_HIP, Joint.RIGHT_HIP], 1].mean()
         level = float(np.interp(-hips, -maps.y, middle))  # a skirt hangs from the hips, whatever the thighs do

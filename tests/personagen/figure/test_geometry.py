@@ -165,3 +165,13 @@ def test_legs_are_as_slim_as_their_outline():
         points = core_of(parts)
         deep.append(np.ptp(points[np.abs(points[:, 1] - 0.5) < 0.02][:, 2]))
     assert 0.4 < deep[1] / deep[0] < 0.7
+
+
+def test_a_crown_of_much_hair_is_round_from_the_side():
+    parts = person()
+    y, x = np.mgrid[:128, :96]
+    parts[np.hypot(y - 13, x - 47.5) < 13] = Part.HEAD
+    points = core_of(parts)
+    top = points[:, 1].max()
+    deep = [np.ptp(points[np.abs(points[:, 1] - top + down) < 0.012][:, 2]) for down in (0.03, 0.12)]
+    assert deep[0] > 0.5 * deep[1]  # a ball's are as 0.58 to 1
