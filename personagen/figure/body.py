@@ -53,6 +53,10 @@ class BodyMesh:
         """The number of a bone."""
         return self.skeleton.names.index(name)
 
+    def share(self, *names: str) -> np.ndarray:
+        """How much bones of these names move each vertex (V,)."""
+        return np.where(np.isin(self.bones, [self.bone(name) for name in names]), self.weights, 0).sum(1)
+
     @property
     def main(self) -> np.ndarray:
         """The bone that moves each vertex most (V,)."""
@@ -112,7 +116,7 @@ def pose(
     vertices = np.zeros_like(body.vertices, dtype=np.float64)
     trunk = caged(body.vertices)
     for number, name in enumerate(body.skeleton.names):
-        share = np.where(body.bones == number, body.weights, 0).sum(1)
+        share = body.share(name)
         some = np.flatnonzero(share > 0)
         if name.removeprefix("Left").removeprefix("Right") in LIMBS:
             old = body.skeleton.heads[number], body.tails[number]
@@ -204,10 +208,8 @@ def _put_on_shoes(body: BodyMesh, vertices: np.ndarray, heads: np.ndarray, stanc
     """Lengthen the feet among vertices (V, 3), in place."""
     for side in ("Left", "Right"):
         along = _about(np.array([0.0, 0.0, 1.0]), stance.points(side))
-        foot = body.bone(side + "Foot")
-        share = np.where(np.isin(body.bones, (foot, body.bone(side + "ToeBase"))), body.weights, 0).sum(1)
-        ahead = (vertices - heads[foot]) @ along
-        more = share * ahead * np.where(ahead < 0, HEEL - 1, CAP - 1)
+        ahead = (vertices - heads[body.bone(side + "Foot")]) @ along
+        more = body.share(side + "Foot", side + "ToeBase") * ahead * np.where(ahead < 0, HEEL - 1, CAP - 1)
         vertices += more[:, None] * along
 
 

@@ -17,12 +17,11 @@ import torch
 from PIL import Image
 
 from ..atelier.trace import seen_at
-from ..colours import to_lab
 from ..images import blur
 from .mesh import Figure, Layer, normals
 from .raster import render, towards
 from .rig import welded
-from .texels import SHARP, STRAIGHT
+from .texels import SHARP, STRAIGHT, lab_moved
 from .turned import AZIMUTHS, Turned, turned
 from .turntable import PAPER
 
@@ -150,8 +149,5 @@ def colour_moved(before: Figure, after: Figure, views: Sequence[Painted]) -> flo
     for one in views:
         pair = (one.seen.view.image, _now(after, one.seen))
         for number in (i for i, layer in enumerate(before.layers) if layer.garment):
-            where = (one.seen.view.layer == number)[::2, ::2]
-            if where.sum() >= 20:
-                first, second = (to_lab(image[where].mean(0)[None] * 255)[0] for image in pair)
-                moved.append(float(np.linalg.norm(first - second)))
+            moved.append(lab_moved(*pair, (one.seen.view.layer == number)[::2, ::2]))
     return max(moved)

@@ -75,6 +75,10 @@ class Maps:
         """Middles of the rows (h,), metres."""
         return self.top - (np.arange(self.person.shape[0]) + 0.5) * CELL
 
+    def level(self, name: str) -> float:
+        """The mean height of the left and the right joint of a name such as "HIP", metres."""
+        return float(self.joints[[Joint[f"{side}_{name}"] for side in ("LEFT", "RIGHT")], 1].mean())
+
     def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns (n,) of the cells of points (n, 2 or 3) in metres, the nearest where they are outside."""
         rows = ((self.top - points[:, 1]) / CELL).astype(int).clip(0, self.person.shape[0] - 1)

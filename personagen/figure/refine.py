@@ -20,12 +20,11 @@ from torch import Tensor
 
 from recsys.errors import check_range
 
-from ..colours import to_lab
 from ..images import to_tensor
 from ..subject.base import native_size
 from .mesh import Figure
 from .raster import shrunk
-from .texels import FRONT, SHARP, STRAIGHT, Look, at, changed, look, seen_straight, spread, unseen
+from .texels import FRONT, SHARP, STRAIGHT, Look, at, changed, lab_moved, look, seen_straight, spread, unseen
 
 VIEWS = {180: "seen from behind", 135: "seen from behind", -135: "seen from behind", 90: "seen from the side",
          -90: "seen from the side"}  # fmt: skip
@@ -167,8 +166,5 @@ def colour_moved(before: Figure, after: Figure, views: Sequence[float], size: tu
     for azimuth in views:
         one, other = look(before, azimuth, size).view, look(after, azimuth, size).view
         for garment in garments:
-            where = shrunk((one.layer == garment).astype(np.float32)) > 0.5
-            if where.sum() >= 20:
-                means = [to_lab(view.image[where].mean(0)[None] * 255)[0] for view in (one, other)]
-                moved.append(float(np.linalg.norm(means[0] - means[1])))
+            moved.append(lab_moved(one.image, other.image, shrunk((one.layer == garment).astype(np.float32)) > 0.5))
     return max(moved)

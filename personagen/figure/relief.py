@@ -189,7 +189,7 @@ def core_relief(maps: Maps, body: BodyMesh, group: str) -> Relief:
         for side in (ahead, behind):
             side[:brow] = np.maximum(side[:brow], side[brow])
     if group == "trunk" and maps.skirt:
-        share, hips = _below_hips(maps), maps.joints[[Joint.LEFT_HIP, Joint.RIGHT_HIP], 1].mean()
+        share, hips = _below_hips(maps), maps.level("HIP")
         level = float(np.interp(-hips, -maps.y, middle))  # a skirt hangs from the hips, whatever the thighs do
         middle = middle + share * (level - middle)
         ahead, behind = (side + share * (np.maximum(side, SKIRT_ROUND) - side) for side in (ahead, behind))
@@ -226,9 +226,8 @@ def _opened(maps: Maps, group: str, mask: np.ndarray) -> np.ndarray:
 
 def _slim(maps: Maps, share: np.ndarray) -> np.ndarray:
     """How slim a leg is (h,), where its outline is this share (h,) of the body's: at most 1, and 1 of the foot."""
-    hips, ankles = (maps.joints[[Joint[f"{side}_{name}"] for side in ("LEFT", "RIGHT")], 1].mean()
-                    for name in ("HIP", "ANKLE"))  # fmt: skip
-    leg = (maps.y < hips - THIGH) & (maps.y > ankles)
+    ankles = maps.level("ANKLE")
+    leg = (maps.y < maps.level("HIP") - THIGH) & (maps.y > ankles)
     if not leg.any():
         return np.ones_like(share)
     rows = np.flatnonzero(leg)
@@ -239,7 +238,7 @@ def _slim(maps: Maps, share: np.ndarray) -> np.ndarray:
 
 def _below_hips(maps: Maps) -> np.ndarray:
     """How much of a skirt rows are (h,): 0 at the hips, 1 below."""
-    return ((maps.joints[[Joint.LEFT_HIP, Joint.RIGHT_HIP], 1].mean() - maps.y) / SKIRT_OVER).clip(0, 1)
+    return ((maps.level("HIP") - maps.y) / SKIRT_OVER).clip(0, 1)
 
 
 def _hung(height: np.ndarray, mask: np.ndarray, maps: Maps) -> np.ndarray:

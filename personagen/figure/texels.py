@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from ..atelier.trace import Camera, axes
+from ..colours import to_lab
 from ..images import blur, to_pil, to_tensor
 from .mesh import Figure, unlit
 from .raster import View, look_up, render, towards
@@ -18,6 +19,8 @@ SHARP = 4
 """Power of that cosine by which views are weighed: oblique pixels cover much surface."""
 SPREAD = 7
 """Texels over which what falls between two samples of a view is filled."""
+FEW = 20
+"""Pixels below which a mean colour says nothing."""
 FRONT = (1024, 768)
 """Height and width at which the front is looked at for what the photo shows."""
 
@@ -90,6 +93,14 @@ def seen_straight(figure: Figure, found: Look) -> np.ndarray:
     cosine = found.cosine[shown]
     mean = spread(found.view.uv[shown], np.ones(len(cosine)), cosine[:, None], shape)
     return np.where(mean[..., 1] > 0.02, mean[..., 0], 0)
+
+
+def lab_moved(one: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
+    """How far the mean Lab colour of two pictures (H, W, 3) in [0, 1] is apart where bool (H, W); 0 of a few pixels."""
+    if where.sum() < FEW:
+        return 0.0
+    first, second = (to_lab(image[where].mean(0)[None] * 255)[0] for image in (one, other))
+    return float(np.linalg.norm(first - second))
 
 
 def at(plane: np.ndarray, uv: np.ndarray) -> np.ndarray:

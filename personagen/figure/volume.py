@@ -39,7 +39,7 @@ def core_surface(maps: Maps, body: BodyMesh, lens: Lens, *, step: int = 2) -> Su
     front, back = body_depths(body, maps, tuple(names))
     mask = np.logical_or.reduce([maps.groups[group] for group in CORE])
     for group, one in zip(present, reliefs):
-        if "leg" in group and one.slim is not None:
+        if one.slim is not None:
             half = (front - back) / 2 * np.where(maps.groups[group], 1 - one.slim[:, None], 0)
             front, back = front - half, back + half
     deep = [float((one.middle + sign * one.wide * getattr(one, side)).max() if sign > 0
