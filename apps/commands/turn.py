@@ -63,10 +63,7 @@ def run(settings: TurnConfig) -> int:
         print(f"note: {staging.note}", file=sys.stderr)
     photo = load_image(person)
     back = None if settings.person_back is None else load_image(settings.person_back)
-    pieces = [Piece(load_image(file, palest=PALEST), kind) for kind, file in files.items()]
-    pieces = in_order(pieces) if pieces else []
-    for piece in pieces:
-        check_shows_something(piece.image)
+    pieces = _pieces(files)
     parser = load_parser(settings.parser, compute=compute)
     pieces, files = named_pieces(pieces, files, parser)
     started = time.process_time()
@@ -173,6 +170,15 @@ def _garments(settings: TurnConfig) -> dict[str, str]:
     files = dict(settings.outfit) if settings.garment is None else {settings.kind: settings.garment}
     check_kinds(settings.kind if settings.garment else None, settings.outfit)
     return files
+
+
+def _pieces(files: dict[str, str]) -> list[Piece]:
+    """Read the garments' pictures, by their kinds, in the order in which they are put on. ConfigError, DataError."""
+    pieces = [Piece(load_image(file, palest=PALEST), kind) for kind, file in files.items()]
+    pieces = in_order(pieces) if pieces else []
+    for piece in pieces:
+        check_shows_something(piece.image)
+    return pieces
 
 
 def _write(settings: TurnConfig, made: Figure3DOutput, staging: Staging, out: Path, garments: list[str]) -> None:

@@ -71,23 +71,12 @@ def train_tryon_pairs(config: TryOnTrainConfig, *, tell: Tell = silent) -> Itera
         corpora[str(folder)] = 1.0
     encoder = Encoder(pipe.vae, fingerprint(pipe.vae), config.loop.mixed_precision == "bf16")
     opened = open_corpora(corpora, size=(config.height, config.width), needs=NEEDS)
-    if all("guess" in corpus.arrays for corpus, _ in opened):
+    if _guessed(opened):
         pipe.register_to_config(prefill="garment")  # guesses are shown in every step
     latents: list[dict[str, np.ndarray]] = []
     for number, (corpus, _) in enumerate(opened):
         base = Path(config.output_dir) / "latents" / f"{number}-{corpus.folder.name}"
-        jobs: list[tuple[str, str, Prepare | None]] = [
-            ("person", "image", None),
-            ("masked", "image", paint_over(corpus)),
-        ]
-        copies = range(1, config.garment_variants + 1) if config.garment_variants else [0]
-        for k in copies:
-            change = vary(k) if k else None
-            jobs.append((f"garment-{k}", "garment", change))
-            if "guess" in corpus.arrays:
-                jobs.append((f"draped-{k}", "guess", None))
-            elif pipe.config["prefill"] == "garment":
-                jobs.append((f"draped-{k}", "image", drape_over(corpus, change)))
+        jobs = _jobs(corpus, config.garment_variants, draped=pipe.config["prefill"] == "garment")
         for label, name, prepare in jobs if processes.first else ():
             file = base.with_name(f"{base.name}-{label}.npy")
             for share in cache_latents(encoder, corpus, name, file, prepare=prepare, batch_size=4):
@@ -97,6 +86,27 @@ def train_tryon_pairs(config: TryOnTrainConfig, *, tell: Tell = silent) -> Itera
         latents.append({label: read(label) for label, _, _ in jobs})
     stage = PairsStage(config, pipe, encoder, opened, latents, processes)
     yield from run(stage, processes=processes)
+
+
+def _guessed(opened: list[tuple[Corpus, float]]) -> bool:
+    """Whether every corpus holds its own guesses, as one of views does."""
+    return all("guess" in corpus.arrays for corpus, _ in opened)
+
+
+def _jobs(corpus: Corpus, variants: int, *, draped: bool) -> list[tuple[str, str, Prepare | None]]:
+    """Name the latents that a corpus is learnt from: label, array, and what is done to its pictures before.
+
+    draped: garments are laid over people, where the corpus has no guesses of its own.
+    """
+    jobs: list[tuple[str, str, Prepare | None]] = [("person", "image", None), ("masked", "image", paint_over(corpus))]
+    for k in range(1, variants + 1) if variants else [0]:
+        change = vary(k) if k else None
+        jobs.append((f"garment-{k}", "garment", change))
+        if "guess" in corpus.arrays:
+            jobs.append((f"draped-{k}", "guess", None))
+        elif draped:
+            jobs.append((f"draped-{k}", "image", drape_over(corpus, change)))
+    return jobs
 
 
 def _write_corpus(config: TryOnTrainConfig, folder: Path, tell: Tell) -> Iterator[float]:
@@ -178,11 +188,6 @@ class PairsStage:
         self.heldout = heldout(corpora, config.loop.heldout_rows)
         self.rows = sum(len(source.rows) for source in self.sources)
 
-    @property
-    def _guessed(self) -> bool:
-        """Whether every corpus holds its own guesses, as one of views does."""
-        return all("guess" in corpus.arrays for corpus, _ in self.corpora)
-
     def loss(self, step: int, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the error of the configured variant over this process's rows of a random batch, times their share."""
         drawn = draw(self.sources, self.config.loop.batch_size, generator=generator)
@@ -245,7 +250,7 @@ class PairsStage:
         """Return held-out errors with the right and with the next row's garment: the second should stay larger."""
         people, own, worn, masks = self._gather(self.heldout, [0.0] * len(self.heldout), [False] * len(self.heldout))
         other = own
-        if self.pipe.config["prefill"] == "garment" and not self._guessed:
+        if self.pipe.config["prefill"] == "garment" and not _guessed(self.corpora):
             other = draped_swapped(self.encoder, self.corpora, self.heldout).to(self.device)
         found = {}
         for name, seen, garments in (
@@ -266,7 +271,7 @@ class PairsStage:
         chosen = self.heldout[: self.config.preview_rows]
         read = lambda name: np.stack([self.corpora[i][0].arrays[name][row] for i, row in chosen])
         person, garment, mask = read("image"), read("garment"), read("mask")
-        guess = [Image.fromarray(one).convert("RGBA") for one in read("guess")] if self._guessed else None
+        guess = [Image.fromarray(one).convert("RGBA") for one in read("guess")] if _guessed(self.corpora) else None
         with autocast(self.device, self.config.loop):
             result = self.pipe(
                 person, garment, list(mask > 0), guess=guess, num_inference_steps=self.config.preview_steps,
